@@ -1,0 +1,102 @@
+"""What training needs, built from a project: models, data, loggers and the executor."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from numpy.typing import NDArray
+from rich.console import Console
+
+from lrpath.build.project import Project
+from lrpath.data.store import TokenStore
+from lrpath.data.stream import TokenBatches, held_out_windows
+from lrpath.errors import DataError
+from lrpath.models import CausalLM, build_model
+from lrpath.planning.paths import Path, Recipe
+from lrpath.records import PathFolder
+from lrpath.training.executor import Cadence, Executor
+from lrpath.training.strategies import Machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectWorkshop:
+    """Makes models, data and loggers for the executor.
+
+    Args:
+        project: The configuration.
+        store: Its prepared tokens.
+    """
+
+    project: Project
+    store: TokenStore
+
+    def model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
+        return CausalLM(build_model(self.project.shape, seed=recipe.seed))
+
+    def batches(self, path: Path) -> TokenBatches:
+        """Return the path's data as a function of position."""
+        return TokenBatches.of(
+            self.store,
+            stream=path.stream,
+            sequences=path.recipe.sequences_per_update,
+            length=path.recipe.tokens_per_sequence,
+            seed=path.recipe.seed,
+            repeat=self.project.config.data.repeat,
+        )
+
+    def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
+        """Return loggers for a path whose next point is at `position + 1`; later points of a killed run are purged."""
+        if self.project.config.logger.name == "none":
+            return []
+        tensorboard = TensorBoardLogger(
+            save_dir=folder.tensorboard.parent,
+            name="",
+            version=folder.tensorboard.name,
+            default_hp_metric=False,
+            purge_step=position + 1,
+        )
+        return [tensorboard]
+
+    def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
+        """Return the held-out windows of every version and domain.
+
+        Raises:
+            DataError: If there is not one held-out set, so that no release could be judged.
+        """
+        length = self.project.config.batch.tokens_per_sequence
+        limit = self.project.config.cadence.held_out_windows
+        found = {
+            (version, domain): held_out_windows(
+                self.store, version=version, domain=domain, length=length, limit=limit
+            )
+            for version in self.project.plan.versions
+            for domain in self.store.manifest(version).domains
+        }
+        if not found:
+            raise DataError("no version has held-out text; set data.source.heldout.share above 0")
+        return found
+
+    def executor(self, console: Console) -> Executor:
+        """Return the executor of the project's plan."""
+        config, plan = self.project.config, self.project.plan
+        strategy = config.strategy
+        machine = Machine(
+            accelerator=strategy.accelerator, micro_batch=strategy.micro_batch, threads=strategy.threads
+        )
+        cadence = Cadence(
+            log_every=config.cadence.log_every,
+            evaluate_every=config.cadence.evaluate_every,
+            save_every=config.cadence.save_every,
+        )
+        return Executor(
+            tree=plan.tree,
+            order=plan.versions,
+            study=self.project.study,
+            workshop=self,
+            machine=machine,
+            held_out=self.held_out(),
+            cadence=cadence,
+            flops_per_token=plan.flops_per_token or 0,
+            console=console,
+        )

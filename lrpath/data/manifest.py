@@ -1,0 +1,197 @@
+"""What the manifests of a store say, read as hostile text: plain JSON, every field checked, no name that climbs out."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lrpath.errors import DataError
+from lrpath.records import digest_file
+
+FORMAT = 1
+STORE_FILE = "store.json"
+TOKENIZER_FILE = "tokenizer.json"
+MANIFEST_FILE = "increment.json"
+TRAIN_FILE = "train.bin"
+MARKS_FILE = "documents.bin"
+MARK_BYTES = 16
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MAX_JSON_BYTES = 16 << 20
+PREPARE_AGAIN = "remove it and prepare the store again"
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a version or domain may become a file name: letters, digits, `._-`, at most 64, no leading dot."""
+    return _NAME.fullmatch(text) is not None
+
+
+def heldout_file(domain: str) -> str:
+    """Return the name, inside an increment, of the held-out tokens of a domain."""
+    return f"heldout/{domain}.bin"
+
+
+def token_dtype(vocab_size: int) -> str:
+    """Return the numpy type of the ids on disk: `<u2` while the vocabulary is below 65,536, else `<u4`."""
+    return "<u2" if vocab_size < 65_536 else "<u4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """Size [bytes] and SHA-256 of a file of an increment."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What `increment.json` says of an increment.
+
+    Args:
+        version: Name of the version; also the name of the folder.
+        number: Place of the increment in the order of arrival, from 0.
+        source: What of the source belongs to this increment alone, for example its file or its last date.
+        dtype: Type of the ids, `<u2` or `<u4`.
+        tokens: Training tokens.
+        documents: Documents, held-out ones included.
+        text_bytes: UTF-8 bytes of the training text; 0 when ids were given.
+        files: Every other file of the folder.
+    """
+
+    version: str
+    number: int
+    source: Mapping[str, Any]
+    dtype: str
+    tokens: int
+    documents: int
+    text_bytes: int
+    files: Mapping[str, StoredFile]
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Domains with held-out tokens, sorted."""
+        heldout = (name for name in self.files if name.startswith("heldout/"))
+        return tuple(sorted(name.removeprefix("heldout/").removesuffix(".bin") for name in heldout))
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the manifest as plain data."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Read `increment.json`.
+
+        Raises:
+            DataError: If the file is missing, not a manifest of this format, or names a file outside the increment.
+        """
+        record = read_json(path)
+        if not isinstance(files := record.get("files"), dict):
+            raise _malformed(path, "files", files)
+        return cls(
+            version=_field(record, "version", lambda value: value == path.parent.name, path=path),
+            number=_field(record, "number", _is_count, path=path),
+            source=_field(record, "source", lambda value: isinstance(value, dict), path=path),
+            dtype=_field(record, "dtype", lambda value: value in ("<u2", "<u4"), path=path),
+            tokens=_field(record, "tokens", _is_count, path=path),
+            documents=_field(record, "documents", _is_count, path=path),
+            text_bytes=_field(record, "text_bytes", _is_count, path=path),
+            files={name: _stored_file(name, entry, path) for name, entry in files.items()},
+        )
+
+
+def read_store_record(folder: Path) -> dict[str, Any]:
+    """Read and check `store.json`: the specification, the vocabulary and the tokenizer it belongs to.
+
+    Raises:
+        DataError: If it is missing or malformed, or if `tokenizer.json` is not the one it names.
+    """
+    path = folder / STORE_FILE
+    record = read_json(path)
+    vocab_size = _field(record, "vocab_size", lambda value: _is_count(value) and 0 < value <= 1 << 31, path=path)
+    end_id = _field(
+        record, "end_id", lambda value: value is None or (_is_count(value) and value < vocab_size), path=path
+    )
+    spec = _field(record, "spec", lambda value: isinstance(value, dict), path=path)
+    expected = _field(record, "tokenizer", lambda value: value is None or isinstance(value, dict), path=path)
+    if expected is not None:
+        check_file(folder / TOKENIZER_FILE, _stored_file(TRAIN_FILE, expected, path), inside=folder, contents=True)
+    return {"spec": spec, "vocab_size": vocab_size, "end_id": end_id}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file of the store.
+
+    Raises:
+        DataError: If the file is missing, larger than 16 MiB, or not a JSON object.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing, so its folder is no whole store or increment; prepare it, or correct data.folder "
+            "(an increment without its manifest must be removed first)"
+        )
+    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
+        raise DataError(f"{path} has {size:_} bytes, and at most {_MAX_JSON_BYTES:_} are read; {PREPARE_AGAIN}")
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is torn or not JSON ({error}); {PREPARE_AGAIN}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise DataError(f"{path} must be a JSON object of format {FORMAT}, not {found}; {PREPARE_AGAIN}")
+    return record
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _field(record: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool], *, path: Path) -> Any:
+    value = record.get(name)
+    try:
+        valid = is_valid(value)
+    except TypeError:
+        valid = False
+    if not valid:
+        raise _malformed(path, name, value)
+    return value
+
+
+def _malformed(path: Path, name: str, value: object) -> DataError:
+    return DataError(f"{path}: {name} has a value that is refused: {str(value)[:80]!r}; {PREPARE_AGAIN}")
+
+
+def _stored_file(name: str, entry: object, path: Path) -> StoredFile:
+    domain = name.removeprefix("heldout/").removesuffix(".bin")
+    if name not in (TRAIN_FILE, MARKS_FILE) and not (is_name(domain) and name == heldout_file(domain)):
+        raise DataError(
+            f"{path} names the file {name[:80]!r}; only {TRAIN_FILE}, {MARKS_FILE} and heldout/<domain>.bin are read; "
+            f"{PREPARE_AGAIN}"
+        )
+    if not isinstance(entry, dict):
+        raise _malformed(path, name, entry)
+    size = _field(entry, "bytes", _is_count, path=path)
+    sha256 = _field(entry, "sha256", lambda value: _SHA256.fullmatch(value) is not None, path=path)
+    return StoredFile(bytes=size, sha256=sha256)
+
+
+def check_file(path: Path, expected: StoredFile, *, inside: Path, contents: bool) -> None:
+    """Compare a file with what a manifest says of it: its size, and with `contents` its SHA-256.
+
+    Raises:
+        DataError: If the file is missing, leaves the folder `inside` through a link, or differs.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing; the manifest says {expected.bytes:_} bytes; {PREPARE_AGAIN}")
+    if not path.resolve().is_relative_to(inside.resolve()):
+        raise DataError(f"{path} is a link that leaves the store; put the file itself there")
+    if (size := path.stat().st_size) != expected.bytes:
+        raise DataError(f"{path} has {size:_} bytes where the manifest says {expected.bytes:_}; {PREPARE_AGAIN}")
+    if contents and (found := digest_file(path)) != expected.sha256:
+        raise DataError(
+            f"{path} was altered: SHA-256 {found[:16]}… where the manifest says {expected.sha256[:16]}…; "
+            f"{PREPARE_AGAIN}"
+        )

@@ -1,0 +1,156 @@
+"""What every source of text yields, what it is asked for, and the rule that holds documents out."""
+
+from collections import Counter
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Literal, Protocol
+
+from lrpath.errors import ConfigError, DataError
+
+Split = Literal["train", "heldout"]
+
+_SPLITS: dict[str, Split] = {
+    "train": "train",
+    "valid": "heldout",
+    "validation": "heldout",
+    "dev": "heldout",
+    "test": "heldout",
+    "heldout": "heldout",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text of an increment.
+
+    Args:
+        text: The text; at least one character, without lone surrogates.
+        version: Version whose increment it belongs to.
+        domain: Name under which held-out documents are evaluated.
+        split: Whether it is trained on or held out.
+        marks: 16-byte digests by which the source knows the document again.
+    """
+
+    text: str
+    version: str
+    domain: str
+    split: Split
+    marks: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """The increment that a source is asked for.
+
+    Args:
+        version: Its name.
+        number: Its place in the order of arrival, from 0.
+        used: Marks of the documents of all earlier increments.
+    """
+
+    version: str
+    number: int
+    used: Set[bytes] = field(default_factory=frozenset)
+
+
+class TextOrigin(Protocol):
+    """A source of text. Its documents are a function of its fields, the arrival, and what lies on the disk."""
+
+    def spec(self) -> dict[str, Any]:
+        """Return what identifies the text of every increment, as plain data."""
+        ...
+
+    def increment_spec(self, number: int) -> dict[str, Any]:
+        """Return what identifies the text of one increment besides `spec`, as plain data."""
+        ...
+
+    def expected_bytes(self, number: int) -> int | None:
+        """Return roughly how much text an increment has [bytes], or None when that is not known before."""
+        ...
+
+    def documents(self, arrival: Arrival) -> Iterator[Document]:
+        """Yield the documents of an increment, in the order in which they are stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Which documents are held out when their source does not say.
+
+    A document is held out when a hash of (seed, its digest) falls below `share`, until the held-out documents of its
+    domain in its increment have `max_bytes`; so the choice does not depend on the other documents below that cap.
+
+    Args:
+        share: Share of the documents, in `[0, 1)`.
+        max_bytes: Most held-out text of a domain in an increment [bytes]; the documents beyond are trained on.
+        seed: Any integer.
+    """
+
+    share: float = 0.1
+    max_bytes: int = 200_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ConfigError(f"data.source.heldout.share must lie in [0, 1), not {self.share}; 0.1 is usual")
+        if self.max_bytes < 0:
+            raise ConfigError(f"data.source.heldout.max_bytes must not be negative, but is {self.max_bytes}")
+
+    def divider(self) -> "Divider":
+        """Return a divider for one increment."""
+        return Divider(self)
+
+
+class Divider:
+    """Gives each document of an increment its split, keeping count of the held-out bytes of each domain."""
+
+    def __init__(self, rule: HeldOut) -> None:
+        """Begin with nothing held out."""
+        self._rule = rule
+        self._bytes: Counter[str] = Counter()
+
+    def split(self, digest: bytes, *, domain: str, size: int) -> Split:
+        """Return the split of a document of `size` bytes."""
+        chosen = hashed_share(digest, seed=self._rule.seed, word="heldout") < self._rule.share
+        if not chosen or self._bytes[domain] + size > self._rule.max_bytes:
+            return "train"
+        self._bytes[domain] += size
+        return "heldout"
+
+
+def mark_of(data: bytes, *, kind: str = "text") -> bytes:
+    """Return the 16-byte mark of some bytes; marks of different kinds never agree."""
+    return blake2b(data, digest_size=16, person=kind.encode()).digest()
+
+
+def hashed_share(digest: bytes, *, seed: int, word: str) -> float:
+    """Return a number in `[0, 1)` that depends on the digest, the seed and the word, and looks uniform."""
+    hashed = blake2b(digest + f"{seed}:{word}".encode(), digest_size=8).digest()
+    return (int.from_bytes(hashed) >> 11) / (1 << 53)
+
+
+def split_of(value: object, *, place: str) -> Split:
+    """Return the split that a record names.
+
+    Raises:
+        DataError: If the name is none of train, valid, validation, dev, test and heldout.
+    """
+    if not isinstance(value, str) or value not in _SPLITS:
+        raise DataError(f"{place}: split must be one of {', '.join(_SPLITS)}, not {str(value)[:40]!r}")
+    return _SPLITS[value]
+
+
+def encoded(text: object, *, place: str) -> bytes:
+    """Return the UTF-8 bytes of a record's text.
+
+    Raises:
+        DataError: If it is not a string, is empty, or holds half of a surrogate pair, which UTF-8 cannot express.
+    """
+    if not isinstance(text, str) or not text:
+        found = "an empty string" if text == "" else type(text).__name__
+        raise DataError(f"{place}: text must be a string of at least one character, not {found}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{place}: text is not valid Unicode ({error.reason} at character {error.start})") from error

@@ -1,0 +1,177 @@
+"""A store of tokens on disk: whole increments, memory-mapped, with a manifest each; nothing in it is executed.
+
+    <store>/store.json                what the store was prepared from (source and tokenizer), and its vocabulary
+    <store>/tokenizer.json            absent when only ids were given
+    <store>/v1/train.bin              token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
+    <store>/v1/heldout/<domain>.bin   the same, for evaluation; never trained on
+    <store>/v1/documents.bin          16-byte marks of the documents that were used
+    <store>/v1/increment.json         manifest: sizes and SHA-256 of the files above; written last
+
+Window i of length L holds the tokens [i·L, i·L + L]: L inputs and L targets, so that windows overlap by one token and
+every token but the first is predicted once.
+
+Shapes: L tokens of a window, N windows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import ArrayLike, NDArray
+
+from lrpath.data.manifest import (
+    MANIFEST_FILE,
+    MARK_BYTES,
+    MARKS_FILE,
+    PREPARE_AGAIN,
+    TOKENIZER_FILE,
+    TRAIN_FILE,
+    Manifest,
+    check_file,
+    heldout_file,
+    is_name,
+    read_store_record,
+    token_dtype,
+)
+from lrpath.errors import DataError
+
+Tokens = NDArray[np.uint16 | np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStore:
+    """Token ids by version, read through memory maps.
+
+    Args:
+        folder: Where the store lies.
+        spec: Source and tokenizer it was prepared from, as plain data.
+        vocab_size: Number of token ids; every id in the store is below it.
+        end_id: Id of the mark that ends a document; absent when the ids were given without a tokenizer.
+        manifests: The manifest of each version, in the order of arrival.
+    """
+
+    folder: Path
+    spec: Mapping[str, Any]
+    vocab_size: int
+    end_id: int | None
+    manifests: Mapping[str, Manifest]
+
+    @classmethod
+    def open(cls, folder: Path) -> "TokenStore":
+        """Open a store and check the sizes of all its files.
+
+        Raises:
+            DataError: If a file is missing, malformed, torn or of another size than its manifest says.
+        """
+        record = read_store_record(folder)
+        found = [Manifest.read(entry / MANIFEST_FILE) for entry in _increment_folders(folder)]
+        found.sort(key=lambda manifest: (manifest.number, manifest.version))
+        manifests = {manifest.version: manifest for manifest in found}
+        store = cls(folder=folder, manifests=manifests, **record)
+        for version in store.versions:
+            store.check(version)
+        return store
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Versions in the order of arrival."""
+        return tuple(self.manifests)
+
+    @property
+    def tokenizer_file(self) -> Path | None:
+        """The store's `tokenizer.json`, or None when the ids were given without a tokenizer."""
+        path = self.folder / TOKENIZER_FILE
+        return path if path.is_file() else None
+
+    def manifest(self, version: str) -> Manifest:
+        """Return the manifest of a version.
+
+        Raises:
+            DataError: If the store does not hold the version.
+        """
+        if version not in self.manifests:
+            there = ", ".join(self.versions) or "none"
+            raise DataError(f"{self.folder} does not hold version {version} (there: {there}); prepare it first")
+        return self.manifests[version]
+
+    def check(self, version: str, *, contents: bool = False) -> None:
+        """Compare the files of a version with its manifest: sizes, and with `contents` the SHA-256 of each.
+
+        Raises:
+            DataError: If a file is missing, leaves the store through a link, or differs; the message names it.
+        """
+        manifest = self.manifest(version)
+        for name, expected in manifest.files.items():
+            path = self.folder / version / name
+            check_file(path, expected, inside=self.folder, contents=contents)
+        width = np.dtype(manifest.dtype).itemsize
+        there = manifest.files[TRAIN_FILE].bytes if TRAIN_FILE in manifest.files else 0
+        if manifest.tokens < 2 or there != manifest.tokens * width:
+            raise DataError(
+                f"{self.folder / version / MANIFEST_FILE} says {manifest.tokens:_} tokens of {width} bytes and "
+                f"{there:_} bytes of {TRAIN_FILE}, which does not agree; {PREPARE_AGAIN}"
+            )
+        if manifest.dtype != token_dtype(self.vocab_size):
+            raise DataError(
+                f"{self.folder / version / MANIFEST_FILE} has ids of type {manifest.dtype}, but the store's "
+                f"vocabulary of {self.vocab_size:_} needs {token_dtype(self.vocab_size)}; {PREPARE_AGAIN}"
+            )
+
+    def digest(self, version: str) -> str:
+        """Return the SHA-256 of the training tokens of a version, as its manifest says."""
+        return self.manifest(version).files[TRAIN_FILE].sha256
+
+    def tokens(self, version: str) -> Tokens:
+        """Return the training tokens of a version: a read-only memory map."""
+        return self._map(version, TRAIN_FILE)
+
+    def windows(self, version: str, length: int) -> int:
+        """Return how many windows of `length` predicted tokens a version holds."""
+        return (self.manifest(version).tokens - 1) // length
+
+    def window(self, version: str, index: int, length: int) -> Tokens:
+        """Return window `index`: `length + 1` tokens, inputs `[:-1]` and targets `[1:]`.
+
+        Raises:
+            DataError: If the version does not hold that window.
+        """
+        found: Tokens = self.gather(version, [index], length)[0]
+        return found
+
+    def gather(self, version: str, indices_N: ArrayLike, length: int) -> Tokens:
+        """Return several windows as one array of shape `[N, length + 1]`.
+
+        Raises:
+            DataError: If the version does not hold one of the windows.
+        """
+        wanted_N = np.asarray(indices_N, dtype=np.int64)
+        held = self.windows(version, length)
+        if wanted_N.size and not 0 <= int(wanted_N.min()) <= int(wanted_N.max()) < held:
+            raise DataError(
+                f"windows [{wanted_N.min()}, {wanted_N.max()}] of {version} must lie in [0, {held}) at length {length}"
+            )
+        if not wanted_N.size:
+            return np.empty((0, length + 1), dtype=self.manifest(version).dtype)
+        return sliding_window_view(self.tokens(version), length + 1)[wanted_N * length]
+
+    def heldout(self, version: str) -> dict[str, Tokens]:
+        """Return the held-out tokens of a version by domain: read-only memory maps."""
+        return {domain: self._map(version, heldout_file(domain)) for domain in self.manifest(version).domains}
+
+    def marks(self, version: str) -> frozenset[bytes]:
+        """Return the marks of the documents that a version used, so that no later version uses them again."""
+        if MARKS_FILE not in self.manifest(version).files:
+            return frozenset()
+        data = (self.folder / version / MARKS_FILE).read_bytes()
+        return frozenset(data[at : at + MARK_BYTES] for at in range(0, len(data), MARK_BYTES))
+
+    def _map(self, version: str, name: str) -> Tokens:
+        # Opened at every call (some 30 µs): a map kept here would be copied whole when a loader's worker is spawned.
+        return np.asarray(np.memmap(self.folder / version / name, dtype=self.manifest(version).dtype, mode="r"))
+
+
+def _increment_folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and is_name(entry.name))

@@ -1,0 +1,148 @@
+"""The batches of a path: a store read in an order, and a record of what has been read up to a position.
+
+Shapes: B sequences of an update, T = length + 1 tokens of a window (inputs `[:-1]`, targets `[1:]`), N any number.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpath.data.order import WindowOrder
+from lrpath.data.store import TokenStore
+from lrpath.errors import ConfigError, DataError
+from lrpath.planning.lineage import differences
+from lrpath.planning.streams import Stream, as_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBatches:
+    """The token ids of every update of a stream, as a pure function of position.
+
+    Args:
+        store: Holds the windows.
+        order: Says which of them an update reads.
+    """
+
+    store: TokenStore
+    order: WindowOrder
+
+    @classmethod
+    def of(
+        cls, store: TokenStore, *, stream: Stream, sequences: int, length: int, seed: int, repeat: bool = False
+    ) -> "TokenBatches":
+        """Join a store and a stream.
+
+        Args:
+            store: Holds the windows.
+            stream: Which increments are read where.
+            sequences: Windows that an update reads, over all ranks.
+            length: Tokens of a window that are predicted; at least 1.
+            seed: Of the order.
+            repeat: Let an increment that is too small be read again.
+
+        Raises:
+            ConfigError: If `sequences` or `length` is less than 1.
+            DataError: If the store holds too little of an increment.
+        """
+        if length < 1:
+            raise ConfigError(f"length must be at least 1 token, not {length}")
+        windows = {version: store.windows(version, length) for version in store.versions}
+        order = WindowOrder(
+            stream=stream, sequences=sequences, length=length, seed=seed, windows=windows, repeat=repeat
+        )
+        return cls(store=store, order=order)
+
+    def rows(self, update: int, *, slots: slice = slice(None)) -> NDArray[np.int64]:
+        """Return the windows of some global slots of an update, `[N, T]`.
+
+        Raises:
+            PlanError: If the stream does not describe this update.
+        """
+        versions_N, windows_N = self.order.windows_of(update, slots=slots)
+        ids_NT = np.empty((len(windows_N), self.order.length + 1), dtype=np.int64)
+        for version in np.unique(versions_N):
+            mine = versions_N == version
+            ids_NT[mine] = self.store.gather(str(version), windows_N[mine], self.order.length)
+        return ids_NT
+
+    def batch(self, update: int, *, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:
+        """Return the windows that a rank reads in an update, `[B / ranks, T]`: every `ranks`-th slot from `rank` on.
+
+        Raises:
+            ConfigError: If `ranks` does not divide B.
+            PlanError: If the stream does not describe this update.
+        """
+        return self.rows(update, slots=self.order.rank_slots(rank, ranks))
+
+    def reading(self, start: int, end: int) -> dict[str, Any]:
+        """Return what the updates `[start, end)` read, as plain data for the manifest of a state.
+
+        Two equal records mean the same windows in the same order with the same tokens.
+
+        Raises:
+            PlanError: If the stream does not describe all of `[start, end)`.
+        """
+        segments = []
+        for segment, first, last in self.order.stream.spans(start, end):
+            record = as_record(segment)
+            versions = sorted({name for component in record["components"] for name in component["increments"]})
+            segments.append(
+                {"segment": record, "first": first, "updates": last - first, "increments": self._increments(versions)}
+            )
+        return {
+            "sequences": self.order.sequences,
+            "length": self.order.length,
+            "seed": self.order.seed,
+            "repeat": self.order.repeat,
+            "segments": segments,
+        }
+
+    def _increments(self, versions: list[str]) -> dict[str, Any]:
+        return {
+            version: {"digest": self.store.digest(version), "windows": self.order.windows[version]}
+            for version in versions
+        }
+
+
+def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Return one line for every field in which two readings differ, `field: theirs → ours`; none if they are equal.
+
+    >>> compare_readings({"seed": 1, "segments": []}, {"seed": 0, "segments": []})
+    ['seed: 0 → 1']
+    """
+    return differences(theirs, ours)
+
+
+def held_out_windows(
+    store: TokenStore, *, version: str, domain: str, length: int, limit: int | None = None
+) -> NDArray[np.int64]:
+    """Return the held-out windows of a domain of a version, `[N, T]`, evenly spaced when there are more than `limit`.
+
+    Args:
+        store: Holds the tokens.
+        version: Version whose held-out documents are read.
+        domain: One of the version's domains.
+        length: Tokens of a window that are predicted; at least 1.
+        limit: Most windows to return; None returns all.
+
+    Raises:
+        ConfigError: If `length` or `limit` is less than 1.
+        DataError: If the version has no such domain, or its held-out text does not fill one window.
+    """
+    if length < 1 or (limit is not None and limit < 1):
+        raise ConfigError(f"held-out windows need a length and a limit of at least 1, not {length} and {limit}")
+    domains = store.manifest(version).domains
+    if domain not in domains:
+        raise DataError(f"{version} has no held-out domain {domain!r} (there: {', '.join(domains) or 'none'})")
+    ids_N = store.heldout(version)[domain]
+    there = (len(ids_N) - 1) // length
+    if there < 1:
+        raise DataError(
+            f"the held-out text of {version}, domain {domain}, has {len(ids_N):_} tokens, and a window of length "
+            f"{length:_} needs {length + 1:_}; hold out more text, or evaluate with a smaller length"
+        )
+    count = there if limit is None else min(limit, there)
+    indices_N = np.arange(count, dtype=np.int64) * there // count
+    return np.lib.stride_tricks.sliding_window_view(ids_N, length + 1)[indices_N * length].astype(np.int64)

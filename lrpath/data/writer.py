@@ -1,0 +1,144 @@
+"""Writes one increment of a store, whole or not at all: beside its place, flushed, manifest last, renamed."""
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from os import fsync
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpath.data.manifest import (
+    MANIFEST_FILE,
+    MARKS_FILE,
+    TRAIN_FILE,
+    Manifest,
+    StoredFile,
+    token_dtype,
+)
+from lrpath.errors import DataError
+from lrpath.records import flush_folder, write_json
+
+_SUFFIX = ".partial"
+
+
+def remove_torn(folder: Path) -> None:
+    """Remove what a killed preparation left in a store; the caller holds the store's lock."""
+    for torn in folder.glob(f".*{_SUFFIX}"):
+        shutil.rmtree(torn)
+
+
+class IncrementWriter:
+    """Collects the files of an increment; `finish` puts the increment in its place.
+
+    Used as a context manager. Leaving it without `finish` removes everything that was written.
+
+    Args:
+        folder: The store.
+        version: Name of the version.
+        vocab_size: Number of token ids of the store; a larger id is refused.
+    """
+
+    def __init__(self, folder: Path, *, version: str, vocab_size: int) -> None:
+        """Name the increment; nothing is written yet."""
+        self._place = folder / version
+        self._beside = folder / f".{version}{_SUFFIX}"
+        self._vocab_size = vocab_size
+        self._files: dict[str, _HashedFile] = {}
+        self._handles = ExitStack()
+
+    def __enter__(self) -> "IncrementWriter":
+        """Make the folder beside the increment's place."""
+        self._beside.mkdir()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files, and remove them unless the increment was finished."""
+        self._handles.close()
+        shutil.rmtree(self._beside, ignore_errors=True)
+
+    def add_tokens(self, name: str, ids_N: NDArray[Any]) -> None:
+        """Append token ids to a file of the increment.
+
+        Raises:
+            DataError: If an id is negative or not below the vocabulary.
+        """
+        if ids_N.size and not 0 <= int(ids_N.min()) <= int(ids_N.max()) < self._vocab_size:
+            raise DataError(
+                f"{self._place.name}/{name}: token ids [{ids_N.min()}, {ids_N.max()}] must lie in "
+                f"[0, {self._vocab_size}); give the tokenizer or the vocab_size that the ids were made with"
+            )
+        self._file(name).add(ids_N.astype(token_dtype(self._vocab_size)).tobytes())
+
+    def add_marks(self, marks: Iterable[bytes]) -> None:
+        """Append the marks of a document, 16 bytes each."""
+        self._file(MARKS_FILE).add(b"".join(marks))
+
+    def tokens(self, name: str) -> int:
+        """Return how many tokens of a file have been written."""
+        width = np.dtype(token_dtype(self._vocab_size)).itemsize
+        return self._files[name].bytes // width if name in self._files else 0
+
+    def finish(self, *, number: int, source: Mapping[str, Any], documents: int, text_bytes: int) -> None:
+        """Flush the files, write the manifest and rename the increment into its place.
+
+        Raises:
+            DataError: If there are fewer than two training tokens, which no window can be cut from.
+        """
+        tokens = self.tokens(TRAIN_FILE)
+        if tokens < 2:
+            raise DataError(
+                f"increment {self._place.name} has {tokens} training tokens; it needs 2 at least: "
+                "give it text, or prepare fewer versions"
+            )
+        for file in self._files.values():
+            file.flush()
+        manifest = Manifest(
+            version=self._place.name,
+            number=number,
+            source=source,
+            dtype=token_dtype(self._vocab_size),
+            tokens=tokens,
+            documents=documents,
+            text_bytes=text_bytes,
+            files={name: file.as_stored() for name, file in sorted(self._files.items())},
+        )
+        for folder in {(self._beside / name).parent for name in self._files}:
+            flush_folder(folder)
+        write_json(self._beside / MANIFEST_FILE, manifest.as_record())
+        self._beside.rename(self._place)
+        flush_folder(self._place.parent)
+
+    def _file(self, name: str) -> "_HashedFile":
+        if name not in self._files:
+            path = self._beside / name
+            path.parent.mkdir(exist_ok=True)
+            self._files[name] = _HashedFile(self._handles.enter_context(path.open("wb")))
+        return self._files[name]
+
+
+class _HashedFile:
+    """A file that is appended to and knows its size and SHA-256."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle = handle
+        self._sha256 = hashlib.sha256()
+        self.bytes = 0
+
+    def add(self, data: bytes) -> None:
+        self._handle.write(data)
+        self._sha256.update(data)
+        self.bytes += len(data)
+
+    def flush(self) -> None:
+        self._handle.flush()
+        fsync(self._handle.fileno())
+
+    def as_stored(self) -> StoredFile:
+        return StoredFile(bytes=self.bytes, sha256=self._sha256.hexdigest())

@@ -1,0 +1,17 @@
+"""One door to the backbones: a `ModelShape` and a seed go in, a causal language model with a loss comes out."""
+
+from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config
+from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head
+from lrpath.models.loss import causal_loss, token_nll
+
+__all__ = [
+    "NAME_PREFIX",
+    "CausalLM",
+    "assert_parameter_count",
+    "backbone_and_head",
+    "build_model",
+    "causal_loss",
+    "count_parameters",
+    "hf_config",
+    "token_nll",
+]

@@ -1,0 +1,31 @@
+"""`python -m lrpath.plan +exp=…`: print the tree of paths, their rates and what they cost; runs nothing, needs no torch."""
+
+import json
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lrpath import config, entry
+from lrpath.build.project import Project
+from lrpath.reporting.plan_text import plan_json, plan_text
+
+
+def plan(cfg: DictConfig) -> None:
+    """Print the plan of a configuration, as text or JSON, and draw its rates if `figure` names a file."""
+    project = Project(config.load(cfg))
+    settings = project.config
+    if settings.format == "json":
+        text = json.dumps(plan_json(project.plan, cluster=settings.cluster, shape=project.shape), indent=1)
+    else:
+        text = plan_text(project.plan, cluster=settings.cluster, shape=project.shape)
+    sys.stdout.write(text + "\n")
+    if settings.figure is not None:
+        from lrpath.reporting.figures import plot_rates
+
+        plot_rates(project.plan, Path(settings.figure))
+        sys.stderr.write(f"drawn: {settings.figure}\n")
+
+
+if __name__ == "__main__":
+    entry.run(plan, config_name="config")

@@ -1,0 +1,323 @@
+"""What training costs: updates, tokens, FLOPs, states, memory and device-hours, known before anything runs.
+
+Training FLOPs per token are three forward passes of the matrix products (one forward, two backward):
+
+    3 · (2 · matrix_parameters + 4 · T · query_size · layers)
+
+with T the sequence length. This is the count of PaLM (Chowdhery et al. 2022, arXiv 2204.02311, appendix B), with the
+output head among the matrices and the embedding look-up not, and attention counted in full as PaLM does. Left out:
+the halving by the causal mask, the score product that a flash backward pass computes again (2 · T · query_size · layers per
+token), recomputation under activation checkpointing, and everything that is not a matrix product (norms, rotary
+positions, softmax, the optimizer). Measured with `torch.utils.flop_counter` in `tests/models/test_flops.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from lrpath.errors import ConfigError
+from lrpath.planning.shape import ModelShape
+
+Strategy = Literal["single", "ddp", "fsdp"]
+Compute = Literal["fp32", "bf16"]
+
+_ELEMENT_BYTES = {"fp32": 4, "bf16": 2}
+
+HEADER_BYTES_PER_LAYER = 8 * 1024
+"""Names, sizes and step counts of one layer in a state: about 12 tensors × (weight, 2 moments, count) × 170 bytes."""
+
+LOSS_CHUNK_TOKENS = 512
+"""Tokens whose logits exist at one time; `lrpath.models.loss` works in chunks of this size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a path, a plan or a study costs; costs add up with `+` from `Cost()`.
+
+    Args:
+        updates: Optimizer steps.
+        tokens: Tokens read.
+        tokens_first: Tokens read for the first time; `tokens − tokens_first` are read again.
+        flops: Floating-point operations, or None when the model's count of parameters is not known.
+        states: Number of states kept.
+        state_bytes: Size of these states on disk [bytes], or None as above.
+    """
+
+    updates: int = 0
+    tokens: int = 0
+    tokens_first: int = 0
+    flops: int | None = 0
+    states: int = 0
+    state_bytes: int | None = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            updates=self.updates + other.updates,
+            tokens=self.tokens + other.tokens,
+            tokens_first=self.tokens_first + other.tokens_first,
+            flops=_add(self.flops, other.flops),
+            states=self.states + other.states,
+            state_bytes=_add(self.state_bytes, other.state_bytes),
+        )
+
+
+def _add(left: int | None, right: int | None) -> int | None:
+    return None if left is None or right is None else left + right
+
+
+def training_cost(
+    shape: ModelShape, *, updates: int, tokens: int, tokens_first: int, sequence_length: int, states: int = 0
+) -> Cost:
+    """Return what a stretch of training costs.
+
+    Args:
+        shape: The model.
+        updates: Optimizer steps; at least 0.
+        tokens: Tokens read; at least `tokens_first`.
+        tokens_first: Of these, tokens read for the first time; at least 0.
+        sequence_length: Length of a window [tokens].
+        states: Number of states kept.
+
+    Raises:
+        ConfigError: If a count is negative or `tokens_first` exceeds `tokens`.
+    """
+    if min(updates, tokens, tokens_first, states) < 0 or tokens_first > tokens:
+        raise ConfigError(
+            f"cost needs counts ≥ 0 and tokens_first ≤ tokens, not updates {updates}, tokens {tokens}, "
+            f"tokens_first {tokens_first}, states {states}"
+        )
+    known = shape.parameters is not None
+    return Cost(
+        updates=updates,
+        tokens=tokens,
+        tokens_first=tokens_first,
+        flops=tokens * flops_per_token(shape, sequence_length=sequence_length) if known else None,
+        states=states,
+        state_bytes=states * state_bytes(shape) if known else None,
+    )
+
+
+def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
+    """Return the FLOPs of training on one token, forward and backward, by the formula at the top of this file.
+
+    Args:
+        shape: The model.
+        sequence_length: Length of a window [tokens].
+
+    Raises:
+        ConfigError: If the model is a file whose count of parameters is not stated, or the length is not positive.
+
+    References:
+        Chowdhery et al. 2022, arXiv 2204.02311, appendix B: `6N + 12·L·H·Q·T`. Here N is `matrix_parameters`.
+    """
+    if sequence_length < 1:
+        raise ConfigError(f"sequence_length must be at least 1 token, not {sequence_length}")
+    _known_parameters(shape)
+    assert shape.matrix_parameters is not None
+    # Scores and their product with the values: two products of T × head_size per head and token, 2 FLOPs each.
+    attention = 4 * sequence_length * shape.query_size * shape.layers
+    return 3 * (2 * shape.matrix_parameters + attention)
+
+
+def state_bytes(shape: ModelShape) -> int:
+    """Return the size of one state on disk [bytes]: fp32 weights and two fp32 Adam moments, with their headers.
+
+    Raises:
+        ConfigError: If the model is a file whose count of parameters is not stated.
+    """
+    return 12 * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
+
+
+def release_bytes(shape: ModelShape, *, dtype: Compute = "fp32") -> int:
+    """Return the size of a released model on disk [bytes]: its weights alone.
+
+    Raises:
+        ConfigError: If the model is a file whose count of parameters is not stated.
+    """
+    return _ELEMENT_BYTES[dtype] * _known_parameters(shape)
+
+
+def _known_parameters(shape: ModelShape) -> int:
+    if shape.parameters is None:
+        raise ConfigError(
+            f"the count of parameters of model.file {shape.file} is not known without torch; give "
+            "model.stated_parameters (lrpath.models.count_parameters(shape) returns it)"
+        )
+    return shape.parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """An accelerator.
+
+    Args:
+        peak_flops: Dense bf16 matrix products with fp32 sums [FLOP/s]. Data sheets often print the sparse figure, twice
+            as much.
+        memory_bytes: Memory [bytes], as sold (decimal gigabytes).
+        source: Where the figures stand.
+    """
+
+    peak_flops: float
+    memory_bytes: float
+    source: str
+
+
+DEVICES: Mapping[str, Device] = MappingProxyType(
+    {
+        "H200": Device(
+            peak_flops=989e12, memory_bytes=141e9, source="NVIDIA H200 SXM data sheet, 1,979 TFLOPS with sparsity"
+        ),
+        "H100": Device(
+            peak_flops=989e12, memory_bytes=80e9, source="NVIDIA H100 SXM data sheet, 1,979 TFLOPS with sparsity"
+        ),
+        "A100": Device(peak_flops=312e12, memory_bytes=80e9, source="NVIDIA A100 80GB data sheet, 312 TFLOPS dense"),
+    }
+)
+"""Accelerators by name, from their makers' data sheets; further ones are entered with their source."""
+
+
+def device_hours(flops: int, *, device: str, mfu: float) -> float:
+    """Return the hours that one device needs, which is also the sum over several.
+
+    Args:
+        flops: Floating-point operations by `flops_per_token`.
+        device: A name in `DEVICES`.
+        mfu: Model FLOPs utilization, the share of the peak that is reached, in (0, 1].
+
+    Raises:
+        ConfigError: If the device is not in the table, or `mfu` lies outside (0, 1].
+    """
+    if device not in DEVICES:
+        raise ConfigError(f"device must be one of {', '.join(DEVICES)}, not {device!r}; add it with its source")
+    if not 0 < mfu <= 1:
+        raise ConfigError(f"mfu must lie in (0, 1], not {mfu}")
+    return flops / (DEVICES[device].peak_flops * mfu) / 3600
+
+
+def wall_hours(flops: int, *, device: str, mfu: float, count: int) -> float:
+    """Return the hours on the clock with `count` devices, each reaching `mfu` with all of them at work.
+
+    Raises:
+        ConfigError: As `device_hours`, or if `count` is below 1.
+    """
+    if count < 1:
+        raise ConfigError(f"count of devices must be at least 1, not {count}")
+    return device_hours(flops, device=device, mfu=mfu) / count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Estimated memory of one rank, by use [bytes].
+
+    Args:
+        parameters: fp32 weights, or the rank's share.
+        gradients: fp32 gradients, or the rank's share.
+        optimizer: Two fp32 moments, or the rank's share.
+        buffers: Copies that a strategy or a precision makes: DDP buckets, bf16 weights, gathered layers.
+        activations: Tensors kept for the backward pass, and the loss's chunk.
+    """
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    buffers: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Sum of all uses [bytes]. Allocator fragments, workspaces and the CUDA context (1 to 3 GB) are not in it."""
+        return self.parameters + self.gradients + self.optimizer + self.buffers + self.activations
+
+
+def memory_per_rank(
+    shape: ModelShape,
+    *,
+    strategy: Strategy,
+    ranks: int,
+    micro_batch: int,
+    sequence_length: int,
+    compute: Compute = "bf16",
+    activation_checkpointing: bool = False,
+) -> Memory:
+    """Estimate the peak memory of one rank in training with AdamW and fp32 weights.
+
+    Args:
+        shape: The model.
+        strategy: `single`; `ddp`, everything on every rank; `fsdp`, weights, gradients and moments cut into `ranks`.
+        ranks: Number of ranks.
+        micro_batch: Sequences of one rank in one forward pass.
+        sequence_length: Length of a window [tokens].
+        compute: `fp32`, or `bf16` for mixed precision over fp32 weights.
+        activation_checkpointing: Whether a layer keeps its input only and is computed again in the backward pass.
+
+    Raises:
+        ConfigError: If the count of parameters is not known, a count is below 1, `strategy` or `compute` is unknown,
+            or `single` has several ranks.
+
+    References:
+        Rajbhandari et al. 2020, arXiv 1910.02054, for the model's states; Korthikanti et al. 2022, arXiv 2205.05198,
+        section 4, for the method of counting activations, here for norms without bias, a gated feed-forward block
+        and fused attention.
+    """
+    _check_memory_arguments(strategy, ranks, micro_batch, sequence_length, compute)
+    share = ranks if strategy == "fsdp" else 1
+    local = -(-_known_parameters(shape) // share)
+    tokens = micro_batch * sequence_length
+    return Memory(
+        parameters=4 * local,
+        gradients=4 * local,
+        optimizer=8 * local,
+        buffers=_buffer_bytes(shape, strategy, compute),
+        activations=_activation_bytes(shape, tokens, compute, checkpointing=activation_checkpointing),
+    )
+
+
+def _check_memory_arguments(strategy: str, ranks: int, micro_batch: int, sequence_length: int, compute: str) -> None:
+    if strategy not in ("single", "ddp", "fsdp"):
+        raise ConfigError(f"strategy must be single, ddp or fsdp, not {strategy!r}")
+    if compute not in _ELEMENT_BYTES:
+        raise ConfigError(f"compute must be fp32 or bf16, not {compute!r}")
+    for name, value in (("ranks", ranks), ("micro_batch", micro_batch), ("sequence_length", sequence_length)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, not {value}")
+    if strategy == "single" and ranks > 1:
+        raise ConfigError(f"strategy single has one rank, not {ranks}; use ddp or fsdp")
+
+
+def _buffer_bytes(shape: ModelShape, strategy: Strategy, compute: Compute) -> int:
+    """Copies of weights and gradients beside the fp32 originals.
+
+    Autocast keeps a bf16 copy of every matrix from its first use to the end of the forward pass. DDP holds the gradients
+    a second time in its buckets (`gradient_as_bucket_view=False`, the default). FSDP2 gathers two layers ahead, holds one
+    layer's whole gradient, and keeps the root group (embedding, head) gathered between forward and backward.
+    """
+    assert shape.parameters is not None
+    assert shape.matrix_parameters is not None
+    element = _ELEMENT_BYTES[compute]
+    if strategy == "fsdp":
+        layer = (shape.parameters - shape.embedding_parameters) // shape.layers
+        return element * (3 * layer + 2 * shape.embedding_parameters)
+    copies = element * shape.matrix_parameters if compute == "bf16" else 0
+    buckets = 4 * shape.parameters if strategy == "ddp" else 0
+    return copies + buckets
+
+
+def _activation_bytes(shape: ModelShape, tokens: int, compute: Compute, *, checkpointing: bool) -> int:
+    """Tensors that one layer keeps for its backward pass, in elements per token.
+
+        two norms, each its input and its normalized input, in fp32     4 · hidden
+        outputs of the two norms, which q, k, v and gate, up read       2 · hidden
+        q, k, v and the output of attention                             2 · query + 2 · kv
+        gate, up, silu(gate) and their product                          4 · ffn
+
+    Scores are not kept: attention is fused and its backward pass computes them again. The loss keeps the gradient of its
+    input and of the head, and works on the fp32 logits of one chunk, twice.
+    """
+    element = _ELEMENT_BYTES[compute]
+    wide = 2 * shape.hidden_size + 2 * shape.query_size + 2 * shape.kv_size + 4 * shape.ffn_size
+    layer = tokens * (4 * 4 * shape.hidden_size + element * wide)
+    kept = shape.layers * tokens * 4 * shape.hidden_size + layer if checkpointing else shape.layers * layer
+    logits = 2 * 4 * min(tokens, LOSS_CHUNK_TOKENS) * shape.vocab_size
+    head = tokens * shape.hidden_size * (4 * 2 + element) + 4 * shape.vocab_size * shape.hidden_size
+    return kept + head + logits

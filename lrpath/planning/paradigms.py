@@ -1,0 +1,401 @@
+"""Paradigms: functions from versions to a tree of paths.
+
+With increments T₁…T_N [updates], and α the branch's updates ÷ the increment's:
+
+    from_scratch     version i: its own path from initial weights over ΣT≤i, increments 1…i shuffled together
+    continual        version i: from release i−1 over T_i, increment i
+    path_switching   one main path at the peak; branch i leaves it at ΣT≤i − αT_i and ends, fully decayed, at ΣT≤i
+    wsd_s            as continual, but each version holds the peak and decays over its last α T_i
+    infinite         as path_switching, from a constant rate below the peak that a cool-down leads to
+    merged           no branch: a weighted mean of the main path's last states, weights derived from a decay curve
+
+References: arXiv 2410.04103 (path switching and its two baselines), 2308.04014 (re-warming), 2410.05192 (WSD-S),
+2403.08763 (infinite), 2507.17634 (merging, weights c_j = w_j − w_{j+1}).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import ClassVar
+
+from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.paths import Path, Recipe, Release, StateKey, Tree
+from lrpath.planning.schedule import (
+    Decay,
+    DecayShape,
+    Piece,
+    Schedule,
+    Shape,
+    constant,
+    progress_weight,
+    warmup,
+)
+from lrpath.planning.streams import Increment, again, mixture, sequential, union
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What every paradigm is given.
+
+    Args:
+        label: Name under which the paradigm is compared.
+        recipe: What all updates share.
+        increments: The data of each version, in order of arrival.
+        parse: Turns a length (updates or tokens) of a named field into updates.
+    """
+
+    label: str
+    recipe: Recipe
+    increments: tuple[Increment, ...]
+    parse: Callable[[int | str, str], int]
+
+    @property
+    def totals(self) -> tuple[int, ...]:
+        """Cumulative sizes ΣT≤i [updates]."""
+        return tuple(accumulate(increment.updates for increment in self.increments))
+
+    def release(self, number: int, path: Path, position: int) -> Release:
+        """Return the release of version `number` (from 0), made of one state."""
+        version = self.increments[number].version
+        return Release(paradigm=self.label, version=version, parts=((StateKey(path.id, position), 1.0),))
+
+
+class Anchor(StrEnum):
+    """Where α places a branch: `end` leaves early and ends with the increment, `start` leaves at its end."""
+
+    END = "end"
+    START = "start"
+
+
+class Restart(StrEnum):
+    """How a continual version begins: at the peak at once, by a warm-up, or at the floor and staying there."""
+
+    RESET = "reset"
+    REWARM = "rewarm"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromScratch:
+    """Train each version anew on all data so far (PTFS).
+
+    Args:
+        peak: Maximal rate.
+        warmup: Warm-up length (updates or tokens).
+        decay: Decay over all updates after the warm-up.
+    """
+
+    kind: ClassVar[str] = "from_scratch"
+    peak: float
+    warmup: int | str
+    decay: Decay
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return N roots; path i takes ΣT≤i updates."""
+        paths = [self._path(setting, number) for number in range(len(setting.increments))]
+        releases = [setting.release(number, path, setting.totals[number]) for number, path in enumerate(paths)]
+        return Tree(paths=tuple(paths), releases=tuple(releases))
+
+    def _path(self, setting: Setting, number: int) -> Path:
+        increments = setting.increments[: number + 1]
+        return Path(
+            name=f"{setting.label}.{increments[-1].version}",
+            recipe=setting.recipe,
+            schedule=Schedule(pieces=_warm_then(self, setting, self.decay, updates=setting.totals[number])),
+            stream=union(increments),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continual:
+    """Train each version from the last release on its own increment (CPT).
+
+    Args:
+        peak: Maximal rate, of version 1 and of later versions unless `rewarm_peak` is given.
+        warmup: Warm-up length of version 1 (updates or tokens).
+        decay: Decay of each version, over its increment less the warm-up.
+        restart: How versions 2… begin.
+        rewarm: For `rewarm`: warm-up length of versions 2…, from rate 0.
+        rewarm_peak: For `reset` and `rewarm`: maximal rate of versions 2….
+        replay: Share of versions 2…'s windows that comes from earlier increments, in `[0, 1)`.
+    """
+
+    kind: ClassVar[str] = "continual"
+    peak: float
+    warmup: int | str
+    decay: Decay
+    restart: Restart = Restart.RESET
+    rewarm: int | str | None = None
+    rewarm_peak: float | None = None
+    replay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.rewarm is not None) != (self.restart is Restart.REWARM):
+            raise ConfigError(f"rewarm={self.rewarm} goes with restart=rewarm, and only with it, not {self.restart}")
+        if self.rewarm_peak is not None and self.restart is Restart.CONSTANT:
+            raise ConfigError("rewarm_peak has no use with restart=constant; remove it")
+        if self.restart is Restart.CONSTANT and self.decay.floor == 0:
+            raise ConfigError("restart=constant stays at the floor, which is 0 here; choose a floor above 0")
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return a chain of N paths; path i takes T_i updates from release i − 1."""
+        stream = mixture(setting.increments, replay=self.replay)
+        paths: list[Path] = []
+        for number, increment in enumerate(setting.increments):
+            start = setting.totals[number] - increment.updates
+            path = Path(
+                name=f"{setting.label}.{increment.version}",
+                recipe=setting.recipe,
+                schedule=Schedule(start=start, pieces=self._pieces(setting, number)),
+                stream=stream,
+                parent=StateKey(paths[-1].id, start) if paths else None,
+            )
+            paths.append(path)
+        releases = [setting.release(number, path, setting.totals[number]) for number, path in enumerate(paths)]
+        return Tree(paths=tuple(paths), releases=tuple(releases))
+
+    def _pieces(self, setting: Setting, number: int) -> tuple[Piece, ...]:
+        updates = setting.increments[number].updates
+        if number == 0:
+            return _warm_then(self, setting, self.decay, updates=updates)
+        if self.restart is Restart.CONSTANT:
+            return (constant(self.peak * self.decay.floor, updates=updates),)
+        peak = self.rewarm_peak or self.peak
+        length = 0 if self.rewarm is None else setting.parse(self.rewarm, "rewarm")
+        _check_room(setting, "rewarm", length, updates)
+        return (*warmup(peak, updates=length), *self.decay.pieces(updates=updates - length, peak=peak))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSwitching:
+    """Keep one main path at the peak; let one branch per version leave it and decay fast and completely.
+
+    Args:
+        peak: Maximal rate, held by the main path.
+        warmup: Warm-up length of the main path (updates or tokens).
+        decay: Decay of the branches.
+        alpha: Branch updates ÷ increment updates, one for all versions or one for each; above 1 a branch begins in an
+            earlier increment.
+        anchor: Whether branch i ends at ΣT≤i or starts there; started there, it reads its increment a second time.
+    """
+
+    kind: ClassVar[str] = "path_switching"
+    peak: float
+    warmup: int | str
+    decay: Decay
+    alpha: float | tuple[float, ...]
+    anchor: Anchor = Anchor.END
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`)."""
+        warm = setting.parse(self.warmup, "warmup")
+        main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
+        branches = _branch_lengths(setting, self.alpha)
+        return _branching(setting, main_pieces, warm, branches, self.decay, peak=self.peak, anchor=self.anchor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infinite:
+    """Cool down once from the peak to a constant rate, and let every version anneal from there.
+
+    Args:
+        peak: Maximal rate.
+        warmup: Warm-up length (updates or tokens).
+        cooldown: Length of the cosine from the peak to the constant rate (updates or tokens).
+        constant: Constant rate as a share of the peak, in `(0, 1)`.
+        decay: Annealing of the branches; its floor is a share of the constant rate.
+        alpha: Branch updates ÷ increment updates, one for all versions or one for each.
+    """
+
+    kind: ClassVar[str] = "infinite"
+    peak: float
+    warmup: int | str
+    cooldown: int | str
+    constant: float
+    decay: Decay
+    alpha: float | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.constant < 1:
+            raise ConfigError(f"constant={self.constant} must lie in (0, 1): it is a share of the peak rate")
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return the main path and N annealing branches."""
+        warm, cool = setting.parse(self.warmup, "warmup"), setting.parse(self.cooldown, "cooldown")
+        level = self.constant * self.peak
+        cooldown = Piece(shape=Shape.COSINE, updates=cool, first=self.peak, last=level)
+        pieces = (*warmup(self.peak, updates=warm), cooldown, constant(level))
+        branches = _branch_lengths(setting, self.alpha)
+        return _branching(setting, pieces, warm + cool, branches, self.decay, peak=level, anchor=Anchor.END)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WsdS:
+    """Hold the peak and decay at the end of each increment, going on from the decayed state (WSD-S).
+
+    Args:
+        peak: Maximal rate.
+        warmup: Warm-up length of version 1 (updates or tokens).
+        decay: Decay of each version.
+        alpha: Decay updates ÷ increment updates, in `(0, 1]`, one for all versions or one for each.
+    """
+
+    kind: ClassVar[str] = "wsd_s"
+    peak: float
+    warmup: int | str
+    decay: Decay
+    alpha: float | tuple[float, ...]
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return a chain of N paths; N·T updates for equal increments."""
+        stream = sequential(setting.increments)
+        paths: list[Path] = []
+        for number, length in enumerate(_branch_lengths(setting, self.alpha)):
+            updates = setting.increments[number].updates
+            start = setting.totals[number] - updates
+            warm = 0 if number else setting.parse(self.warmup, "warmup")
+            if warm + length > updates:
+                raise PlanError(
+                    f"{setting.label}: warm-up of {warm} and decay of {length} updates do not fit into "
+                    f"{setting.increments[number].version}'s {updates}; lower alpha or warmup"
+                )
+            held = updates - warm - length
+            hold = (constant(self.peak, updates=held),) if held else ()
+            pieces = (*warmup(self.peak, updates=warm), *hold, *self.decay.pieces(updates=length, peak=self.peak))
+            path = Path(
+                name=f"{setting.label}.{setting.increments[number].version}",
+                recipe=setting.recipe,
+                schedule=Schedule(start=start, pieces=pieces),
+                stream=stream,
+                parent=StateKey(paths[-1].id, start) if paths else None,
+            )
+            paths.append(path)
+        releases = [setting.release(number, path, setting.totals[number]) for number, path in enumerate(paths)]
+        return Tree(paths=tuple(paths), releases=tuple(releases))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """Release a weighted mean of the main path's last states; nothing is trained beside the main path.
+
+    Args:
+        peak: Rate of the main path.
+        warmup: Warm-up length (updates or tokens).
+        states: How many states are merged, at least 2.
+        spacing: Distance between them (updates or tokens).
+        shape: Decay curve w the weights are derived from: linear gives the plain mean.
+    """
+
+    kind: ClassVar[str] = "merged"
+    peak: float
+    warmup: int | str
+    states: int
+    spacing: int | str
+    shape: DecayShape = DecayShape.LINEAR
+
+    def __post_init__(self) -> None:
+        if self.states < 2:
+            raise ConfigError(f"states={self.states} must be at least 2; one state alone is not a merge")
+        if self.shape.value not in ("linear", "cosine", "one_minus_sqrt", "square"):
+            raise ConfigError(f"shape={self.shape} cannot be merged; use linear, cosine, one_minus_sqrt or square")
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return one main path of ΣT updates and N merged releases."""
+        warm, spacing = setting.parse(self.warmup, "warmup"), setting.parse(self.spacing, "spacing")
+        main = _main_path(setting, (*warmup(self.peak, updates=warm), constant(self.peak)))
+        weights = merge_weights(self.shape, states=self.states)
+        releases = []
+        for increment, end in zip(setting.increments, setting.totals, strict=True):
+            first = end - (self.states - 1) * spacing
+            if first < max(warm, 1) or spacing < 1:
+                raise PlanError(
+                    f"{setting.label}: {self.states} states {spacing} updates apart before {end} would begin at "
+                    f"{first}, but the main path is at its peak from {warm} on; use fewer or closer states"
+                )
+            keys = [StateKey(main.id, position) for position in range(first, end + 1, spacing)]
+            parts = tuple(zip(keys, weights, strict=True))
+            releases.append(Release(paradigm=setting.label, version=increment.version, parts=parts))
+        return Tree(paths=(main,), releases=tuple(releases))
+
+
+Paradigm = FromScratch | Continual | PathSwitching | Infinite | WsdS | Merged
+
+
+def merge_weights(shape: DecayShape, *, states: int) -> tuple[float, ...]:
+    """Return weights under which merging states of a constant path imitates a decay over the stretch they span.
+
+    The updates between state j − 1 and j have weight `w_j = w(j / states)`, so that `c_j = w_j − w_{j+1}`, with
+    `w_0 = 1` and `w_states = 0` (arXiv 2507.17634).
+
+    >>> merge_weights(DecayShape.LINEAR, states=4)
+    (0.25, 0.25, 0.25, 0.25)
+    """
+    curve = [progress_weight(Shape(shape.value), j / states) for j in range(states + 1)]
+    return tuple(before - after for before, after in zip(curve, curve[1:], strict=False))
+
+
+def _warm_then(paradigm: FromScratch | Continual, setting: Setting, decay: Decay, *, updates: int) -> tuple[Piece, ...]:
+    length = setting.parse(paradigm.warmup, "warmup")
+    _check_room(setting, "warmup", length, updates)
+    return (
+        *warmup(paradigm.peak, updates=length),
+        *decay.pieces(updates=updates - length, peak=paradigm.peak),
+    )
+
+
+def _check_room(setting: Setting, field: str, length: int, updates: int) -> None:
+    if length >= updates:
+        raise PlanError(f"{setting.label}: {field} of {length} updates leaves no update of {updates} for the decay")
+
+
+def _branch_lengths(setting: Setting, alpha: float | tuple[float, ...]) -> list[int]:
+    count = len(setting.increments)
+    alphas = alpha if isinstance(alpha, tuple) else (alpha,) * count
+    if len(alphas) != count:
+        raise PlanError(f"{setting.label}: alpha has {len(alphas)} values for {count} versions; give one or {count}")
+    lengths = [round(value * part.updates) for value, part in zip(alphas, setting.increments, strict=True)]
+    for value, length, increment in zip(alphas, lengths, setting.increments, strict=True):
+        if value <= 0 or length < 1:
+            raise PlanError(f"{setting.label}: alpha={value} gives {increment.version} no branch; it must be positive")
+    return lengths
+
+
+def _main_path(setting: Setting, pieces: tuple[Piece, ...]) -> Path:
+    stream = sequential(setting.increments)
+    return Path(name=f"{setting.label}.main", recipe=setting.recipe, schedule=Schedule(pieces=pieces), stream=stream)
+
+
+def _branching(
+    setting: Setting,
+    main_pieces: tuple[Piece, ...],
+    ready: int,
+    lengths: list[int],
+    decay: Decay,
+    *,
+    peak: float,
+    anchor: Anchor,
+) -> Tree:
+    """Return a main path and one branch per version, none of which leaves before position `ready`."""
+    main = _main_path(setting, main_pieces)
+    paths, releases = [main], []
+    for number, (length, total) in enumerate(zip(lengths, setting.totals, strict=True)):
+        increment = setting.increments[number]
+        fork = total - length if anchor is Anchor.END else total
+        if fork < max(ready, 1):
+            raise PlanError(
+                f"{setting.label}: {increment.version}'s branch of {length} updates would leave the main path at "
+                f"{fork}, before its rate is reached at {max(ready, 1)}; lower alpha (it may be a list, one value a "
+                "version), shorten warmup or enlarge the increment"
+            )
+        stream = main.stream if anchor is Anchor.END else again(increment, start=fork, updates=length)
+        branch = Path(
+            name=f"{setting.label}.{increment.version}",
+            recipe=setting.recipe,
+            schedule=Schedule(start=fork, pieces=decay.pieces(updates=length, peak=peak)),
+            stream=stream,
+            parent=StateKey(main.id, fork),
+        )
+        paths.append(branch)
+        releases.append(setting.release(number, branch, fork + length))
+    return Tree(paths=tuple(paths), releases=tuple(releases))

@@ -1,0 +1,342 @@
+"""Paths, states, releases and the tree they form.
+
+A path is one learning-rate curve over one data stream, from a root or from a state of a parent path. Its id is a digest
+of what determines its numbers, and holds neither where the path ends nor who runs it: a main path that is continued
+for version 5 is the same path, and the values of an α sweep share one main path. Where a path ends follows from what
+is needed of it: the forks and releases that lie on it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lrpath.errors import PlanError
+from lrpath.planning import schedule as schedules
+from lrpath.planning import streams
+from lrpath.planning.lineage import content_id
+from lrpath.planning.schedule import Schedule
+from lrpath.planning.streams import Segment, Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimizer:
+    """AdamW's settings; the rate comes from the schedule, the decay is decoupled and acts on matrices only.
+
+    Args:
+        beta1: Decay of the first moment, in `[0, 1)`.
+        beta2: Decay of the second moment, in `[0, 1)`.
+        eps: Added to the root of the second moment; positive.
+        weight_decay: Decoupled weight decay, multiplied by the rate; at least 0.
+        clip_norm: Largest norm of the whole gradient; None leaves it as it is.
+    """
+
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    clip_norm: float | None
+
+    def __post_init__(self) -> None:
+        rules = {
+            "beta1": (0 <= self.beta1 < 1, "in [0, 1)"),
+            "beta2": (0 <= self.beta2 < 1, "in [0, 1)"),
+            "eps": (self.eps > 0, "positive"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "positive, or null for no clipping"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise PlanError(f"optimizer.{name}={getattr(self, name)} must be {rule}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What all updates of a path share.
+
+    Args:
+        model: Shape and initialisation of the backbone, as plain data.
+        data: Source of the text and tokenizer, as plain data.
+        optimizer: AdamW's settings.
+        precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
+        seed: Seed of the initial weights and of the data order.
+        sequences_per_update: Global batch B [sequences].
+        tokens_per_sequence: Window length L [tokens].
+    """
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    optimizer: Optimizer
+    precision: str
+    seed: int
+    sequences_per_update: int
+    tokens_per_sequence: int
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("fp32", "bf16"):
+            raise PlanError(f"precision={self.precision} must be fp32 or bf16")
+        if not 0 <= self.seed < 2**63:
+            raise PlanError(f"seed={self.seed} must lie in [0, 2^63)")
+        for name in ("sequences_per_update", "tokens_per_sequence"):
+            if getattr(self, name) < 1:
+                raise PlanError(f"batch.{name}={getattr(self, name)} must be at least 1")
+
+    @property
+    def tokens_per_update(self) -> int:
+        """Global batch [tokens]."""
+        return self.sequences_per_update * self.tokens_per_sequence
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StateKey:
+    """Names a state: a position on a path.
+
+    Args:
+        path_id: The path.
+        position: Updates completed since the root; more than 0.
+    """
+
+    path_id: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """One learning-rate curve over one data stream.
+
+    Args:
+        name: Label for people and folder names; not part of the id.
+        recipe: What all updates share.
+        schedule: Rates from the path's first update on.
+        stream: Data from the path's first update on; may begin earlier.
+        parent: State the path leaves from; None for a root, which starts from initial weights.
+    """
+
+    name: str
+    recipe: Recipe
+    schedule: Schedule
+    stream: Stream
+    parent: StateKey | None = None
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.schedule.start != self.start:
+            raise PlanError(f"{self.name} starts at {self.start}, but its schedule starts at {self.schedule.start}")
+        if self.schedule.end is not None:
+            object.__setattr__(self, "stream", self.stream.until(self.schedule.end))
+        object.__setattr__(self, "id", content_id(self.identity()))
+
+    @property
+    def start(self) -> int:
+        """Position of the first update."""
+        return 0 if self.parent is None else self.parent.position
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the id is a digest of: recipe, schedule, parent, and the segment in which the stream begins.
+
+        Later segments can be appended when data arrives, so they are compared with what a state has read instead.
+        """
+        segment, offset, _ = self.stream.spans(self.start, self.start + 1)[0]
+        return {
+            "recipe": asdict(self.recipe),
+            "schedule": schedules.as_record(self.schedule),
+            "stream": {"segment": streams.as_record(segment), "from": offset},
+            "parent": None if self.parent is None else {"path": self.parent.path_id, "position": self.parent.position},
+        }
+
+    def check_position(self, position: int) -> None:
+        """Raise unless the path can be walked to `position`."""
+        end = self.stream.end if self.schedule.end is None else min(self.stream.end, self.schedule.end)
+        if not self.start < position <= end:
+            raise PlanError(
+                f"position {position:_} must lie in {self.name} ({self.start:_}, {end:_}]; "
+                "extend its data or schedule, or move the fork or release"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A model version to be made: one state, or a weighted mean of several.
+
+    Args:
+        paradigm: Label of the paradigm that asks for it.
+        version: Name of the version.
+        parts: States and their weights, which add up to 1; an ordinary release has one part.
+    """
+
+    paradigm: str
+    version: str
+    parts: tuple[tuple[StateKey, float], ...]
+
+    def __post_init__(self) -> None:
+        total = sum(weight for _, weight in self.parts)
+        if not self.parts or abs(total - 1.0) > 1e-9:
+            raise PlanError(f"weights of release {self.paradigm}/{self.version} add up to {total}, not 1")
+
+    @property
+    def last(self) -> StateKey:
+        """The latest state of the release, whose position it is listed under."""
+        return self.parts[-1][0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """Paths and releases, checked: parents come first, and everything needed lies on its path.
+
+    Args:
+        paths: Parents before children, no id twice.
+        releases: In the order in which they are to be made.
+    """
+
+    paths: tuple[Path, ...]
+    releases: tuple[Release, ...]
+    _by_id: dict[str, Path] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        known: dict[str, Path] = {}
+        for path in self.paths:
+            if path.parent is not None and path.parent.path_id not in known:
+                raise PlanError(f"{path.name} leaves from a path that the tree does not hold before it")
+            if path.id in known:
+                raise PlanError(f"{path.name} and {known[path.id].name} are the same path, listed twice")
+            known[path.id] = path
+        object.__setattr__(self, "_by_id", known)
+        for path in self.paths:
+            if path.parent is not None:
+                known[path.parent.path_id].check_position(path.parent.position)
+        for release in self.releases:
+            for key, _ in release.parts:
+                if key.path_id not in known:
+                    raise PlanError(f"release {release.paradigm}/{release.version} lies on no path of the tree")
+                known[key.path_id].check_position(key.position)
+        for path in self.paths:
+            if not self.needed(path.id):
+                raise PlanError(f"nothing is needed of {path.name}; remove it from the plan")
+
+    def path(self, path_id: str) -> Path:
+        """Return the path with this id."""
+        return self._by_id[path_id]
+
+    def needed(self, path_id: str) -> tuple[int, ...]:
+        """Return the positions at which a state of the path is needed, ascending: its forks and releases."""
+        forks = {path.parent.position for path in self.paths if path.parent and path.parent.path_id == path_id}
+        parts = {key.position for release in self.releases for key, _ in release.parts if key.path_id == path_id}
+        return tuple(sorted(forks | parts))
+
+    def end(self, path_id: str) -> int:
+        """Return the position up to which the path is walked."""
+        return self.needed(path_id)[-1]
+
+    def updates(self, path_id: str) -> int:
+        """Return how many updates the path itself takes [updates]."""
+        return self.end(path_id) - self.path(path_id).start
+
+    def states(self) -> Iterator[StateKey]:
+        """Yield every state that is needed, path by path."""
+        for path in self.paths:
+            yield from (StateKey(path.id, position) for position in self.needed(path.id))
+
+    def line(self, path_id: str) -> tuple[Path, ...]:
+        """Return the path and its ancestors, root first."""
+        path = self.path(path_id)
+        return ((*self.line(path.parent.path_id), path)) if path.parent else (path,)
+
+    def rate(self, path_id: str, update: int) -> float:
+        """Return the rate of an update on the path or, before its fork, on the ancestor it came from."""
+        path = self.path(path_id)
+        if path.parent is not None and update < path.start:
+            return self.rate(path.parent.path_id, update)
+        return path.schedule.rate(update)
+
+    def reads(self, key: StateKey) -> list[tuple[Segment, int]]:
+        """Return `(segment, updates read of it)` for all a state has read since the root.
+
+        A branch that goes on in its parent's segment counts as one reading of it.
+        """
+        found: list[tuple[Segment, int]] = []
+        line = self.line(key.path_id)
+        ends = [*(path.start for path in line[1:]), key.position]
+        for path, end in zip(line, ends, strict=True):
+            for segment, begin, stop in path.stream.spans(path.start, end):
+                goes_on = begin > 0 and found and found[-1] == (segment, begin)
+                found[-1:] = [(segment, stop)] if goes_on else [*found[-1:], (segment, stop - begin)]
+        return found
+
+    def only(self, releases: tuple[Release, ...]) -> "Tree":
+        """Return the tree that needs these releases and nothing else."""
+        wanted = {path.id for release in releases for key, _ in release.parts for path in self.line(key.path_id)}
+        return Tree(paths=tuple(path for path in self.paths if path.id in wanted), releases=releases)
+
+
+def unite(trees: Iterable[Tree]) -> Tree:
+    """Return one tree that needs all that the given ones need; equal paths become one.
+
+    Raises:
+        PlanError: If two streams that begin alike go on differently, so that one path would have two meanings.
+    """
+    paths: dict[str, Path] = {}
+    releases: dict[tuple[str, str], Release] = {}
+    for tree in trees:
+        for path in tree.paths:
+            paths[path.id] = _longer(paths.get(path.id, path), path)
+        releases |= {(release.paradigm, release.version): release for release in tree.releases}
+    return Tree(paths=tuple(paths.values()), releases=tuple(releases.values()))
+
+
+def _longer(one: Path, other: Path) -> Path:
+    short, long = sorted((one, other), key=lambda path: len(path.stream.segments))
+    if long.stream.segments[: len(short.stream.segments)] != short.stream.segments:
+        raise PlanError(
+            f"{one.name} and {other.name} begin alike but read different increments later; "
+            "increments may be appended to a path, not changed: use another study for other increments"
+        )
+    return long if len(short.stream.segments) < len(long.stream.segments) else one
+
+
+def as_record(tree: Tree) -> dict[str, Any]:
+    """Return a tree as plain data; `from_record` reads it back."""
+    paths = []
+    for path in tree.paths:
+        stream = {"start": path.stream.start, "segments": [streams.as_record(part) for part in path.stream.segments]}
+        parent = None if path.parent is None else [path.parent.path_id, path.parent.position]
+        row = {"id": path.id, "name": path.name, "recipe": asdict(path.recipe), "parent": parent}
+        paths.append(row | {"schedule": schedules.as_record(path.schedule), "stream": stream})
+    releases = [
+        {
+            "paradigm": release.paradigm,
+            "version": release.version,
+            "parts": [[key.path_id, key.position, weight] for key, weight in release.parts],
+        }
+        for release in tree.releases
+    ]
+    return {"paths": paths, "releases": releases}
+
+
+def from_record(record: dict[str, Any]) -> Tree:
+    """Return the tree that `as_record` wrote.
+
+    Raises:
+        PlanError: If a path's content no longer gives the id it was written with.
+    """
+    paths = []
+    for row in record["paths"]:
+        recipe = Recipe(**(row["recipe"] | {"optimizer": Optimizer(**row["recipe"]["optimizer"])}))
+        segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
+        path = Path(
+            name=row["name"],
+            recipe=recipe,
+            schedule=schedules.from_record(row["schedule"]),
+            stream=Stream(start=row["stream"]["start"], segments=segments),
+            parent=None if row["parent"] is None else StateKey(*row["parent"]),
+        )
+        if path.id != row["id"]:
+            raise PlanError(f"{row['name']} was written with id {row['id']} but its content gives {path.id}")
+        paths.append(path)
+    releases = tuple(
+        Release(
+            paradigm=row["paradigm"],
+            version=row["version"],
+            parts=tuple((StateKey(path_id, position), weight) for path_id, position, weight in row["parts"]),
+        )
+        for row in record["releases"]
+    )
+    return Tree(paths=tuple(paths), releases=releases)

@@ -1,0 +1,150 @@
+"""A plan: the tree of one configuration with what it costs, and its form on disk.
+
+A study keeps every plan that was run in it. From these files alone, without torch, a report knows which paths and
+releases belong together, and which states must never be removed.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from lrpath.errors import PlanError
+from lrpath.planning import paths
+from lrpath.planning.cost import Cost
+from lrpath.planning.lineage import content_id
+from lrpath.planning.paths import Release, Tree
+from lrpath.planning.streams import Increment, coverage
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The paths and releases of one configuration.
+
+    Args:
+        increments: The data of each version, in order of arrival.
+        paradigms: Settings by label, as plain data, in the order in which they are compared.
+        tree: All paths and releases; releases carry the labels.
+        model_name: What the model is called in tables.
+        parameters: Parameters of the model; None where only torch could count them.
+        flops_per_token: Training cost of a token [FLOP]; None likewise.
+        state_bytes: Size of a state on disk [bytes]; None likewise.
+    """
+
+    increments: tuple[Increment, ...]
+    paradigms: dict[str, dict[str, Any]]
+    tree: Tree
+    model_name: str
+    parameters: int | None
+    flops_per_token: int | None
+    state_bytes: int | None
+
+    @cached_property
+    def id(self) -> str:
+        """Content id of the plan."""
+        return content_id(self.as_record())
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Names of the versions, in order of arrival."""
+        return tuple(increment.version for increment in self.increments)
+
+    @property
+    def tokens_per_update(self) -> int:
+        """Global batch [tokens]."""
+        return self.tree.paths[0].recipe.tokens_per_update
+
+    def release(self, paradigm: str, version: str) -> Release:
+        """Return a release.
+
+        Raises:
+            PlanError: If the plan has no such paradigm or version.
+        """
+        for release in self.tree.releases:
+            if (release.paradigm, release.version) == (paradigm, version):
+                return release
+        known = ", ".join(f"{release.paradigm}/{release.version}" for release in self.tree.releases)
+        raise PlanError(f"the plan has no release {paradigm}/{version}; it has {known}")
+
+    def part(self, paradigm: str, *, versions: int | None = None) -> Tree:
+        """Return the tree of one paradigm, for the first `versions` versions (all by default)."""
+        wanted = set(self.versions[:versions])
+        releases = tuple(
+            release for release in self.tree.releases if release.paradigm == paradigm and release.version in wanted
+        )
+        return self.tree.only(releases)
+
+    def cost(self, tree: Tree) -> Cost:
+        """Return what a tree of this plan costs when nothing of it is on disk."""
+        updates = sum(tree.updates(path.id) for path in tree.paths)
+        states = sum(1 for _ in tree.states())
+        tokens = updates * self.tokens_per_update
+        flops, size = self.flops_per_token, self.state_bytes
+        return Cost(
+            updates=updates,
+            tokens=tokens,
+            tokens_first=self._tokens_first(tree),
+            flops=None if flops is None else tokens * flops,
+            states=states,
+            state_bytes=None if size is None else states * size,
+        )
+
+    def updates_from_scratch(self, *, versions: int | None = None) -> int:
+        """Return the updates that training each of the first versions from scratch takes, the unit of relative cost."""
+        sizes = [increment.updates for increment in self.increments[:versions]]
+        return sum(sum(sizes[: number + 1]) for number in range(len(sizes)))
+
+    def relative_cost(self, paradigm: str, *, versions: int | None = None) -> float:
+        """Return a paradigm's updates ÷ those of training the same versions from scratch."""
+        updates = self.cost(self.part(paradigm, versions=versions)).updates
+        return updates / self.updates_from_scratch(versions=versions)
+
+    def _tokens_first(self, tree: Tree) -> int:
+        """Tokens that some path of the tree reads for the first time: each increment by the share most of it read."""
+        seen: dict[str, Fraction] = {}
+        for release in tree.releases:
+            for version, share in coverage(tree.reads(release.last)).items():
+                seen[version] = max(seen.get(version, Fraction(0)), share)
+        updates = sum((seen.get(part.version, Fraction(0)) * part.updates for part in self.increments), Fraction(0))
+        return round(updates * self.tokens_per_update)
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the plan as plain data; `from_record` reads it back."""
+        return {
+            "format": PLAN_FORMAT,
+            "increments": {increment.version: increment.updates for increment in self.increments},
+            "paradigms": self.paradigms,
+            "model": {
+                "name": self.model_name,
+                "parameters": self.parameters,
+                "flops_per_token": self.flops_per_token,
+                "state_bytes": self.state_bytes,
+            },
+            "states": [[key.path_id, key.position] for key in self.tree.states()],
+            "tree": paths.as_record(self.tree),
+        }
+
+
+def from_record(record: dict[str, Any]) -> Plan:
+    """Return the plan that `as_record` wrote.
+
+    Raises:
+        PlanError: If the record has another format or was altered.
+    """
+    if record.get("format") != PLAN_FORMAT:
+        raise PlanError(f"the plan has format {record.get('format')}; this lrpath reads {PLAN_FORMAT}")
+    model = record["model"]
+    plan = Plan(
+        increments=tuple(Increment(version=name, updates=count) for name, count in record["increments"].items()),
+        paradigms=record["paradigms"],
+        tree=paths.from_record(record["tree"]),
+        model_name=model["name"],
+        parameters=model["parameters"],
+        flops_per_token=model["flops_per_token"],
+        state_bytes=model["state_bytes"],
+    )
+    if {tuple(key) for key in record["states"]} != {(key.path_id, key.position) for key in plan.tree.states()}:
+        raise PlanError("the plan's list of states does not fit its tree; restore the file from a copy")
+    return plan

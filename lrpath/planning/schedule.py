@@ -1,0 +1,266 @@
+"""Learning rate as a function of position, composed of pieces.
+
+Convention: the rate of update k → k+1 is the curve at the position the update reaches. Inside a piece over `[s, e)` that
+runs from rate a to rate b, update k has progress `p = (k + 1 − s) / (e − s)` and rate `b + (a − b)·w(p)`, with
+
+    constant        w = 1           cosine   w = (1 + cos πp) / 2      power        w = (1 − p)^exponent
+    linear          w = 1 − p       square   w = 1 − p²                one_minus_sqrt   w = 1 − √p
+    exponential     rate = a·(b/a)^p                                   harmonic     1/rate linear in p, from 1/a to 1/b
+
+so the last update of a piece runs exactly at b: a decay is complete, and a warm-up (linear from 0) wastes no update at 0.
+
+References: 1−sqrt and square, arXiv 2405.18392; stair (multi-step 80/10/10 at 1, .316, .1), arXiv 2401.02954;
+knee, arXiv 2003.03977; harmonic is the curve whose inverse is linear (derived).
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import accumulate
+from typing import Any
+
+from lrpath.errors import ConfigError, PlanError
+
+
+class Shape(StrEnum):
+    """How a piece goes from its first rate to its last."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    COSINE = "cosine"
+    ONE_MINUS_SQRT = "one_minus_sqrt"
+    SQUARE = "square"
+    POWER = "power"
+    EXPONENTIAL = "exponential"
+    HARMONIC = "harmonic"
+
+
+_WEIGHTS: dict[Shape, Callable[[float, float], float]] = {
+    Shape.CONSTANT: lambda _p, _exponent: 1.0,
+    Shape.LINEAR: lambda p, _exponent: 1.0 - p,
+    Shape.COSINE: lambda p, _exponent: 0.5 * (1.0 + math.cos(math.pi * p)),
+    Shape.ONE_MINUS_SQRT: lambda p, _exponent: 1.0 - math.sqrt(p),
+    Shape.SQUARE: lambda p, _exponent: 1.0 - p * p,
+    Shape.POWER: lambda p, exponent: (1.0 - p) ** exponent,
+}
+_POSITIVE = (Shape.EXPONENTIAL, Shape.HARMONIC)
+
+
+def progress_weight(shape: Shape, progress: float, *, exponent: float = 1.0) -> float:
+    """Return `w(p)` of an affine shape, 1 at progress 0 and 0 at progress 1 (constant: 1)."""
+    return _WEIGHTS[shape](progress, exponent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One stretch of a schedule.
+
+    Args:
+        shape: Curve of the piece.
+        updates: Length, at least 1; None for a piece without an end, which must be constant and last.
+        first: Rate a where the piece begins; the rate of the update before it, if the curve is continuous.
+        last: Rate b of the piece's last update.
+        exponent: Exponent of `power`, positive; other shapes ignore it.
+    """
+
+    shape: Shape
+    updates: int | None
+    first: float
+    last: float
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, rate in (("first", self.first), ("last", self.last)):
+            if not (math.isfinite(rate) and rate >= 0):
+                raise PlanError(f"{self.shape} piece: {name} rate must be finite and at least 0, not {rate}")
+        if self.updates is not None and self.updates < 1:
+            raise PlanError(f"{self.shape} piece has {self.updates} updates; it needs at least 1")
+        if self.updates is None and self.shape is not Shape.CONSTANT:
+            raise PlanError(f"a piece without an end must be constant, not {self.shape}")
+        if self.shape is Shape.CONSTANT and self.first != self.last:
+            raise PlanError(f"a constant piece cannot go from {self.first} to {self.last}")
+        if self.shape in _POSITIVE and not (self.first > 0 and self.last > 0):
+            raise PlanError(f"{self.shape} never reaches 0 (from {self.first} to {self.last}); use a floor above 0")
+        if self.exponent <= 0:
+            raise PlanError(f"exponent must be positive, not {self.exponent}")
+
+    def rate(self, update: int) -> float:
+        """Return the rate of update number `update` of the piece, counted from 0."""
+        if self.updates is None:
+            return self.last
+        if update + 1 == self.updates:
+            return self.last  # exactly, whatever rounding the formula has
+        progress = (update + 1) / self.updates
+        if self.shape is Shape.EXPONENTIAL:
+            return float(self.first * (self.last / self.first) ** progress)
+        if self.shape is Shape.HARMONIC:
+            return 1.0 / (1.0 / self.first + progress * (1.0 / self.last - 1.0 / self.first))
+        return self.last + (self.first - self.last) * progress_weight(self.shape, progress, exponent=self.exponent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The learning-rate curve of a path, piece after piece from position `start`.
+
+    Args:
+        start: Position at which the first piece begins: 0 for a root, the fork for a branch.
+        pieces: At least one; only the last may be without an end.
+    """
+
+    start: int = 0
+    pieces: tuple[Piece, ...]
+    _begins: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.pieces:
+            raise PlanError("a schedule needs at least one piece")
+        if any(piece.updates is None for piece in self.pieces[:-1]):
+            raise PlanError("only the last piece of a schedule may be without an end")
+        lengths = [piece.updates or 0 for piece in self.pieces[:-1]]
+        object.__setattr__(self, "_begins", tuple(accumulate(lengths, initial=self.start)))
+
+    @property
+    def end(self) -> int | None:
+        """First position after the curve; None when it has no end."""
+        last = self.pieces[-1].updates
+        return None if last is None else self._begins[-1] + last
+
+    def rate(self, update: int) -> float:
+        """Return the rate of update `update → update + 1`.
+
+        Raises:
+            PlanError: If the update lies outside the curve.
+
+        >>> warm = Piece(shape=Shape.LINEAR, updates=4, first=0.0, last=1.0)
+        >>> [Schedule(pieces=(warm,)).rate(k) for k in range(4)]
+        [0.25, 0.5, 0.75, 1.0]
+        """
+        if update < self.start or (self.end is not None and update >= self.end):
+            raise PlanError(f"update {update} lies outside the schedule [{self.start}, {self.end})")
+        number = bisect_right(self._begins, update) - 1
+        return self.pieces[number].rate(update - self._begins[number])
+
+
+class DecayShape(StrEnum):
+    """Shapes a decay can be asked for by name: the pieces' own, and two that are composed."""
+
+    LINEAR = "linear"
+    COSINE = "cosine"
+    ONE_MINUS_SQRT = "one_minus_sqrt"
+    SQUARE = "square"
+    POWER = "power"
+    EXPONENTIAL = "exponential"
+    HARMONIC = "harmonic"
+    STAIR = "stair"
+    KNEE = "knee"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decay:
+    """A decay from a peak to a floor, whose length and peak are given when it is placed on a path.
+
+    Args:
+        shape: Curve.
+        floor: Last rate as a share of the peak, in `[0, 1)`.
+        hold: For `knee`: share of the decay's updates that stay at the peak, in `(0, 1)`.
+        exponent: For `power`: positive exponent.
+        shares: For `stair`: shares of the updates, adding up to 1.
+        levels: For `stair`: rates as shares of the peak, as many as `shares`. By default three levels
+            1, √floor, floor, which for a tenth are 1, .316, .1.
+    """
+
+    shape: DecayShape
+    floor: float = 0.0
+    hold: float | None = None
+    exponent: float | None = None
+    shares: tuple[float, ...] | None = None
+    levels: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor < 1:
+            raise ConfigError(f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate")
+        self._check_option("hold", DecayShape.KNEE, needed=True)
+        self._check_option("exponent", DecayShape.POWER, needed=True)
+        self._check_option("shares", DecayShape.STAIR, needed=True)
+        self._check_option("levels", DecayShape.STAIR, needed=False)
+        if self.hold is not None and not 0 < self.hold < 1:
+            raise ConfigError(f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates")
+        if self.exponent is not None and self.exponent <= 0:
+            raise ConfigError(f"exponent={self.exponent} must be positive")
+        if self.shape in (DecayShape.EXPONENTIAL, DecayShape.HARMONIC) and self.floor == 0:
+            raise ConfigError(f"floor=0 is out of reach for shape={self.shape}; use a floor above 0 or another shape")
+        if self.shape is DecayShape.STAIR:
+            self._check_stair()
+
+    def _check_option(self, name: str, shape: DecayShape, *, needed: bool) -> None:
+        given = getattr(self, name) is not None
+        if given and self.shape is not shape:
+            raise ConfigError(f"{name} belongs to shape={shape}, not to shape={self.shape}; remove it")
+        if needed and not given and self.shape is shape:
+            raise ConfigError(f"shape={shape} needs {name}")
+
+    def _check_stair(self) -> None:
+        shares, levels = self.shares or (), self.levels
+        if any(share <= 0 for share in shares) or not math.isclose(sum(shares), 1.0, abs_tol=1e-9):
+            raise ConfigError(f"shares={list(shares)} of a stair must be positive and add up to 1")
+        if levels is None and (len(shares) != 3 or self.floor == 0):
+            raise ConfigError("a stair needs levels unless it has three shares and a floor above 0")
+        if levels is not None and (len(levels) != len(shares) or levels[-1] != self.floor):
+            raise ConfigError(f"levels={list(levels)} must be as many as shares and end at floor={self.floor}")
+
+    def pieces(self, *, updates: int, peak: float) -> tuple[Piece, ...]:
+        """Return the pieces of this decay over `updates` updates from `peak`; the last runs at `floor × peak`.
+
+        Raises:
+            PlanError: If `updates` is too small for every part of the shape to have an update.
+        """
+        low = self.floor * peak
+        if self.shape is DecayShape.STAIR:
+            return self._stairs(updates=updates, peak=peak)
+        if self.shape is DecayShape.KNEE:
+            held = round((self.hold or 0.0) * updates)
+            if not 0 < held < updates:
+                raise PlanError(f"a knee over {updates} updates with hold={self.hold} has an empty part; lengthen it")
+            return (constant(peak, updates=held), ramp(peak, low, updates=updates - held))
+        shape = Shape(self.shape.value)
+        return (Piece(shape=shape, updates=updates, first=peak, last=low, exponent=self.exponent or 1.0),)
+
+    def _stairs(self, *, updates: int, peak: float) -> tuple[Piece, ...]:
+        levels = self.levels or (1.0, math.sqrt(self.floor), self.floor)
+        ends = [round(share * updates) for share in accumulate(self.shares or ())]
+        lengths = [end - begin for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+        if min(lengths) < 1:
+            raise PlanError(f"a stair over {updates} updates with shares={self.shares} has an empty step; lengthen it")
+        return tuple(constant(level * peak, updates=n) for level, n in zip(levels, lengths, strict=True))
+
+
+def constant(rate: float, *, updates: int | None = None) -> Piece:
+    """Stay at `rate`, without an end unless `updates` is given."""
+    return Piece(shape=Shape.CONSTANT, updates=updates, first=rate, last=rate)
+
+
+def ramp(first: float, last: float, *, updates: int) -> Piece:
+    """Go in a straight line; `ramp(0, peak, updates=W)` is a warm-up."""
+    return Piece(shape=Shape.LINEAR, updates=updates, first=first, last=last)
+
+
+def warmup(peak: float, *, updates: int) -> tuple[Piece, ...]:
+    """Return the warm-up's pieces: none for 0 updates, else a ramp from 0 whose last update runs at the peak."""
+    return (ramp(0.0, peak, updates=updates),) if updates else ()
+
+
+def as_record(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule as plain data; `from_record` reads it back."""
+    pieces = []
+    for piece in schedule.pieces:
+        row = {"shape": piece.shape.value, "updates": piece.updates, "first": piece.first, "last": piece.last}
+        pieces.append(row | ({"exponent": piece.exponent} if piece.shape is Shape.POWER else {}))
+    return {"start": schedule.start, "pieces": pieces}
+
+
+def from_record(record: dict[str, Any]) -> Schedule:
+    """Return the schedule that `as_record` wrote."""
+    pieces = tuple(Piece(**(row | {"shape": Shape(row["shape"])})) for row in record["pieces"])
+    return Schedule(start=record["start"], pieces=pieces)

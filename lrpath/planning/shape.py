@@ -1,0 +1,312 @@
+"""What a plan must know of a model without torch: its sizes, its exact parameter counts, its part of a path id.
+
+One layer of the families `llama`, `qwen2`, `qwen3` and `internlm`, `internlm2`, `internlm3` is
+
+    x + W_o · attention(W_q n, W_k n, W_v n)     with n = norm(x)
+    x + W_down (silu(W_gate n) ⊙ W_up n)         with n = norm(x)
+
+and differs only in biases (`qwen2`: on q, k, v; `internlm`: on q, k, v, o) and in norms of q and k (`qwen3`). The family
+`file` is any causal language model with a Hugging Face `config.json`; its count of parameters has to be stated.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lrpath.errors import ConfigError
+
+FAMILIES = ("llama", "qwen2", "qwen3", "internlm", "internlm2", "internlm3", "file")
+
+_FREE_HEAD_DIM = ("llama", "qwen3", "internlm", "internlm2", "internlm3", "file")
+"""Families whose head size need not be `hidden_size / heads`; Qwen2's configuration has no such field."""
+
+_FILE_NAMES = {
+    "vocab_size": ("vocab_size",),
+    "hidden_size": ("hidden_size", "n_embd", "d_model"),
+    "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
+    "kv_heads": ("num_key_value_heads",),
+    "head_dim": ("head_dim",),
+    "ffn_size": ("intermediate_size", "n_inner", "ffn_dim"),
+    "context": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"),
+}
+"""Names under which Hugging Face configurations of several generations keep one size."""
+
+_NOT_CONTENT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
+"""Keys of a `config.json` that do not change the numbers of a model trained here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """Sizes and constants that determine a model up to its seed.
+
+    Args:
+        family: One of `FAMILIES`.
+        vocab_size: Rows of the embedding [tokens].
+        hidden_size: Width of the residual stream [features].
+        layers: Number of decoder layers.
+        heads: Number of query heads.
+        kv_heads: Number of key and value heads; None means as many as `heads`.
+        head_dim: Size of one head [features]; None means `hidden_size / heads`.
+        ffn_size: Inner width of the gated feed-forward block [features].
+        context: Longest sequence the positions are made for [tokens].
+        tie_embeddings: Whether the output head is the embedding.
+        rope_theta: Base of the rotary position frequencies.
+        norm_eps: Constant added to the mean square inside a norm.
+        init_std: Standard deviation of the initial weights.
+        file: Path of a `config.json`; family `file` only. It is not part of the record, its content is.
+        file_digest: SHA-256 of the content of `file`, written by `from_file`.
+        stated_parameters: Count of parameters that the user states for family `file`.
+
+    Raises:
+        ConfigError: If a size is not positive, sizes do not divide, or a field does not fit the family.
+    """
+
+    family: str
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    ffn_size: int
+    context: int
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    tie_embeddings: bool = False
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    init_std: float = 0.02
+    file: str | None = None
+    file_digest: str | None = None
+    stated_parameters: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ConfigError(f"model.family must be one of {', '.join(FAMILIES)}, not {self.family!r}")
+        self._check_positive()
+        self._check_heads()
+        self._check_file()
+
+    def _check_positive(self) -> None:
+        names = ("vocab_size", "hidden_size", "layers", "heads", "ffn_size", "context", "rope_theta", "norm_eps")
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"model.{name} must be positive, not {getattr(self, name)}")
+        for name in ("kv_heads", "head_dim", "stated_parameters"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"model.{name} must be at least 1, not {value}; leave it null for the default")
+        if not 0 < self.init_std <= 1:
+            raise ConfigError(f"model.init_std must lie in (0, 1], not {self.init_std}")
+
+    def _check_heads(self) -> None:
+        if self.head_dim is None and self.hidden_size % self.heads:
+            raise ConfigError(
+                f"model.hidden_size {self.hidden_size} is not divisible by model.heads {self.heads}; "
+                "change one of them or give model.head_dim"
+            )
+        if self.heads % self.num_kv_heads:
+            raise ConfigError(
+                f"model.heads {self.heads} is not divisible by model.kv_heads {self.kv_heads}; "
+                "every key and value head serves the same number of query heads"
+            )
+        if self.family not in _FREE_HEAD_DIM and self.query_size != self.hidden_size:
+            raise ConfigError(
+                f"model.head_dim {self.head_dim} × model.heads {self.heads} must be model.hidden_size "
+                f"{self.hidden_size} in family {self.family}; leave head_dim null"
+            )
+        if self.family != "file" and self.head_size % 2:
+            raise ConfigError(f"model.head_dim must be even for rotary positions, not {self.head_size}")
+
+    def _check_file(self) -> None:
+        if self.family == "file" and (self.file is None or self.file_digest is None):
+            raise ConfigError("model.family file needs model.file; make the shape with build_shape or from_file")
+        if self.family != "file" and (self.file is not None or self.stated_parameters is not None):
+            raise ConfigError(
+                f"model.file and model.stated_parameters belong to family file, not to {self.family}; remove them"
+            )
+
+    @classmethod
+    def from_file(
+        cls,
+        file: str | Path,
+        *,
+        vocab_size: int | None = None,
+        context: int | None = None,
+        stated_parameters: int | None = None,
+    ) -> "ModelShape":
+        """Read the sizes from a Hugging Face `config.json`.
+
+        Args:
+            file: Path of the JSON file.
+            vocab_size: Rows of the embedding [tokens] in place of the file's, to fit another tokenizer.
+            context: Training window [tokens]; at most what the file allows. The shape keeps the file's value.
+            stated_parameters: Count of parameters, which a plan without torch cannot know; None leaves cost in
+                FLOPs, states in bytes and memory unknown.
+
+        Raises:
+            ConfigError: If the file is missing, is not a JSON object, asks for code of its own (`auto_map`), lacks a
+                size, or has fewer positions than `context`.
+        """
+        content = load_config_file(file)
+        sizes = {name: _first(content, keys) for name, keys in _FILE_NAMES.items()}
+        if sizes["ffn_size"] is None and sizes["hidden_size"] is not None:
+            sizes["ffn_size"] = 4 * sizes["hidden_size"]  # GPT-2's rule for `n_inner: null`
+        if vocab_size is not None:
+            sizes["vocab_size"] = vocab_size
+        missing = [name for name, value in sizes.items() if value is None and name not in ("kv_heads", "head_dim")]
+        if missing:
+            keys = "; ".join(f"{name} ({' or '.join(_FILE_NAMES[name])})" for name in missing)
+            raise ConfigError(f"model.file {file} does not say {keys}; add it to the file")
+        if context is not None and context > sizes["context"]:
+            raise ConfigError(f"model.file {file} has {sizes['context']} positions, the training window {context}")
+        return cls(
+            family="file",
+            file=str(file),
+            file_digest=digest_content(content),
+            stated_parameters=stated_parameters,
+            tie_embeddings=bool(content.get("tie_word_embeddings", False)),
+            **sizes,
+        )
+
+    @property
+    def num_kv_heads(self) -> int:
+        """Number of key and value heads, the default filled in."""
+        return self.heads if self.kv_heads is None else self.kv_heads
+
+    @property
+    def head_size(self) -> int:
+        """Size of one head [features], the default filled in."""
+        return self.hidden_size // self.heads if self.head_dim is None else self.head_dim
+
+    @property
+    def query_size(self) -> int:
+        """Width of all query heads together [features]."""
+        return self.heads * self.head_size
+
+    @property
+    def kv_size(self) -> int:
+        """Width of all key heads together, which is that of all value heads [features]."""
+        return self.num_kv_heads * self.head_size
+
+    @property
+    def layer_matrix_parameters(self) -> int:
+        """Parameters of the matrices of one layer: q, k, v, o, gate, up, down."""
+        attention = self.hidden_size * (2 * self.query_size + 2 * self.kv_size)
+        return attention + 3 * self.hidden_size * self.ffn_size
+
+    @property
+    def layer_parameters(self) -> int:
+        """Parameters of one layer: matrices, biases and norms."""
+        bias = {
+            "qwen2": self.query_size + 2 * self.kv_size,
+            "internlm": self.query_size + 2 * self.kv_size + self.hidden_size,
+        }.get(self.family, 0)
+        head_norms = 2 * self.head_size if self.family == "qwen3" else 0
+        return self.layer_matrix_parameters + bias + head_norms + 2 * self.hidden_size
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Parameters of the embedding and of the output head; one matrix when they are tied."""
+        return self.vocab_size * self.hidden_size * (1 if self.tie_embeddings else 2)
+
+    @property
+    def parameters(self) -> int | None:
+        """All parameters, exact; for family `file` what the user stated, or None."""
+        if self.family == "file":
+            return self.stated_parameters
+        return self.embedding_parameters + self.layers * self.layer_parameters + self.hidden_size
+
+    @property
+    def non_embedding_parameters(self) -> int | None:
+        """Parameters besides the embedding and the output head, or None where `parameters` is."""
+        return None if self.parameters is None else self.parameters - self.embedding_parameters
+
+    @property
+    def matrix_parameters(self) -> int | None:
+        """Parameters that every token is multiplied with: layer matrices and output head, tied or not.
+
+        For family `file` the count takes every parameter besides the embeddings for a matrix, which is some
+        thousandths too much.
+        """
+        if self.family == "file":
+            inner = self.non_embedding_parameters
+        else:
+            inner = self.layers * self.layer_matrix_parameters
+        return None if inner is None else inner + self.vocab_size * self.hidden_size
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what determines the numbers of a model besides its seed, as plain data for path ids.
+
+        Defaults are filled in, so a default that is written out gives the same record. Where a file lies and what is
+        stated about it are left out; the digest of its content is not.
+        """
+        record = asdict(self) | {"kv_heads": self.num_kv_heads, "head_dim": self.head_size}
+        del record["file"], record["stated_parameters"]
+        if self.family != "file":
+            del record["file_digest"]
+            return record
+        return {name: record[name] for name in ("family", "file_digest", "vocab_size")}
+
+
+def build_shape(fields: Mapping[str, Any]) -> ModelShape:
+    """Return the shape that the fields of a `conf/model` file describe.
+
+    Args:
+        fields: Names and values of `ModelShape` fields. Family `file` takes `file`, `vocab_size`, `context` and
+            `stated_parameters` only: the rest is in the file.
+
+    Raises:
+        ConfigError: If a field is unknown, missing, or does not belong to the family.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    is_file = given.get("family") == "file"
+    allowed = {"family", "file", "vocab_size", "context", "stated_parameters"} if is_file else _FIELDS
+    unknown = sorted(given.keys() - allowed)
+    if unknown:
+        raise ConfigError(f"model has no field {', '.join(unknown)} in family {given.get('family')}; remove it")
+    required = {"family", "file"} if is_file else _REQUIRED
+    missing = sorted(required - given.keys())
+    if missing:
+        raise ConfigError(f"model lacks {', '.join(missing)}; see conf/model for an example")
+    if not is_file:
+        return ModelShape(**given)
+    del given["family"]
+    return ModelShape.from_file(given.pop("file"), **given)
+
+
+_FIELDS = set(ModelShape.__dataclass_fields__) - {"file_digest"}
+_REQUIRED = {"family", "vocab_size", "hidden_size", "layers", "heads", "ffn_size", "context"}
+
+
+def load_config_file(file: str | Path) -> dict[str, Any]:
+    """Return the content of a Hugging Face `config.json`, refusing one that would run code.
+
+    Raises:
+        ConfigError: If the file is missing, is not a JSON object, or holds `auto_map`.
+    """
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"model.file {file} cannot be read: {error.strerror}; give the path of a config.json"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"model.file {file} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"model.file {file} must hold a JSON object, not a {type(content).__name__}")
+    if "auto_map" in content:
+        raise ConfigError(f"model.file {file} has auto_map, which runs code from a repository; lrpath never does that")
+    return content
+
+
+def digest_content(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 [hex] of a `config.json`, without the keys that change no number."""
+    kept = {name: value for name, value in content.items() if name not in _NOT_CONTENT}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _first(content: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((content[key] for key in keys if content.get(key) is not None), None)

@@ -1,0 +1,203 @@
+"""Which increments a path reads at which position: the data half of a plan, in counts only.
+
+A stream is a sequence of segments over positions. A segment draws windows from weighted components; a component is a
+pool of one or more increments. `lrpath.data.order` turns the same description into window numbers.
+
+    sequential   one segment an increment, each with one component holding that increment
+    union        one segment, one component holding several increments, shuffled together
+    mixture      one segment an increment: the new increment with weight 1 − r, the earlier ones pooled with weight r
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from lrpath.errors import PlanError
+
+WEIGHT_PARTS = 1000
+"""Component weights are whole parts of this number, so that every block of 1,000 windows holds exactly the mixture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Increment:
+    """The data that arrives for one version.
+
+    Args:
+        version: Name of the version, for example `v1`.
+        updates: How many updates its windows fill when each is read once; at least 1.
+    """
+
+    version: str
+    updates: int
+
+    def __post_init__(self) -> None:
+        if self.updates < 1:
+            raise PlanError(f"increment {self.version} has {self.updates} updates; it needs at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A pool of increments that is drawn from without replacement, pass after pass.
+
+    Args:
+        increments: The pool. Each increment contributes the `updates × sequences` windows it is planned for.
+        parts: Weight in the segment, in thousandths.
+        first_pass: Number of the pass the first draw belongs to. Pass 0 of a single increment is the increment's own
+            order; every later pass, and every pool of several, has a permutation of its own.
+    """
+
+    increments: tuple[Increment, ...]
+    parts: int = WEIGHT_PARTS
+    first_pass: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of positions over which the mixture does not change.
+
+    Args:
+        updates: Length; at least 1.
+        components: Weighted pools; their parts add up to 1,000.
+    """
+
+    updates: int
+    components: tuple[Component, ...]
+
+    def __post_init__(self) -> None:
+        parts = sum(component.parts for component in self.components)
+        if parts != WEIGHT_PARTS or any(component.parts < 1 for component in self.components):
+            raise PlanError(f"weights of a data segment must be positive and add up to {WEIGHT_PARTS}, not {parts}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Data as a function of position: segment after segment, the first beginning at position `start`.
+
+    Args:
+        start: First position that the segments describe; earlier positions belong to a parent path.
+        segments: The stretches, in order. A segment may be appended later without changing what came before.
+    """
+
+    start: int = 0
+    segments: tuple[Segment, ...]
+
+    @property
+    def end(self) -> int:
+        """First position [updates] that the stream does not describe."""
+        return self.start + sum(segment.updates for segment in self.segments)
+
+    def until(self, end: int) -> "Stream":
+        """Return the stream without the segments that begin at or after position `end`."""
+        kept, at = [], self.start
+        for segment in self.segments:
+            if at < end:
+                kept.append(segment)
+            at += segment.updates
+        return Stream(start=self.start, segments=tuple(kept))
+
+    def spans(self, begin: int, end: int) -> list[tuple[Segment, int, int]]:
+        """Return `(segment, from, to)` with update numbers inside each segment for the positions `[begin, end)`.
+
+        Raises:
+            PlanError: If the stream does not describe all of `[begin, end)`.
+        """
+        if not self.start <= begin <= end <= self.end:
+            raise PlanError(f"updates [{begin}, {end}) lie outside the data stream [{self.start}, {self.end})")
+        found, at = [], self.start
+        for segment in self.segments:
+            first, last = max(begin, at), min(end, at + segment.updates)
+            if first < last:
+                found.append((segment, first - at, last - at))
+            at += segment.updates
+        return found
+
+
+def sequential(increments: tuple[Increment, ...]) -> Stream:
+    """Read the increments one after another, each window once."""
+    return Stream(segments=tuple(_alone(increment) for increment in increments))
+
+
+def union(increments: tuple[Increment, ...]) -> Stream:
+    """Read all increments shuffled together, each window once."""
+    updates = sum(increment.updates for increment in increments)
+    return Stream(segments=(Segment(updates=updates, components=(Component(increments=increments),)),))
+
+
+def mixture(increments: tuple[Increment, ...], *, replay: float) -> Stream:
+    """Read increment after increment, a share `replay` of each segment coming from all earlier increments.
+
+    Args:
+        increments: In order of arrival. A segment is as long as its increment, so a share `replay` of the new
+            increment's windows stays unread.
+        replay: Share of old data in `[0, 1)`, rounded to thousandths.
+
+    Raises:
+        PlanError: If `replay` lies outside `[0, 1)`.
+    """
+    if not 0 <= replay < 1:
+        raise PlanError(f"replay must lie in [0, 1), not {replay}")
+    old = round(replay * WEIGHT_PARTS)
+    segments = []
+    for number, increment in enumerate(increments):
+        if number == 0 or old == 0:
+            segments.append(_alone(increment))
+            continue
+        new = Component(increments=(increment,), parts=WEIGHT_PARTS - old)
+        replayed = Component(increments=increments[:number], parts=old)
+        segments.append(Segment(updates=increment.updates, components=(new, replayed)))
+    return Stream(segments=tuple(segments))
+
+
+def again(increment: Increment, *, start: int, updates: int) -> Stream:
+    """Read an increment a second time, from position `start`, in a new order."""
+    component = Component(increments=(increment,), first_pass=1)
+    return Stream(start=start, segments=(Segment(updates=updates, components=(component,)),))
+
+
+def _alone(increment: Increment) -> Segment:
+    return Segment(updates=increment.updates, components=(Component(increments=(increment,)),))
+
+
+def coverage(reads: list[tuple[Segment, int]]) -> dict[str, Fraction]:
+    """Share of each increment that has been read at least once, after `(segment, updates read of it)` in turn.
+
+    Exact as long as no pool of several increments is read in part; there it is the expected share under a uniform
+    order.
+    """
+    seen: dict[str, Fraction] = {}
+    for segment, updates in reads:
+        for component in segment.components:
+            pool = sum(increment.updates for increment in component.increments)
+            share = min(Fraction(1), Fraction(updates * component.parts, WEIGHT_PARTS * pool))
+            for increment in component.increments:
+                before = seen.get(increment.version, Fraction(0))
+                seen[increment.version] = before + (1 - before) * share
+    return seen
+
+
+def as_record(segment: Segment) -> dict[str, Any]:
+    """Return a segment as plain data, for path ids and manifests."""
+    return {
+        "updates": segment.updates,
+        "components": [
+            {
+                "parts": component.parts,
+                "first_pass": component.first_pass,
+                "increments": {increment.version: increment.updates for increment in component.increments},
+            }
+            for component in segment.components
+        ],
+    }
+
+
+def from_record(record: dict[str, Any]) -> Segment:
+    """Return the segment that `as_record` wrote."""
+    components = tuple(
+        Component(
+            parts=row["parts"],
+            first_pass=row["first_pass"],
+            increments=tuple(Increment(version=name, updates=count) for name, count in row["increments"].items()),
+        )
+        for row in record["components"]
+    )
+    return Segment(updates=record["updates"], components=components)

@@ -1,0 +1,52 @@
+"""Lengths of training, written in updates or tokens and counted in updates.
+
+An update is one optimizer step. A length is a whole number (updates), or text such as `300 updates`, `10.5B tokens`.
+A bare fraction is refused: it would be a share of a horizon that grows with every version.
+"""
+
+import re
+
+from lrpath.errors import ConfigError
+
+_MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_LENGTH = re.compile(r"(?P<number>[0-9][0-9_,]*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|tokens?)?")
+
+
+def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int:
+    """Return a length in updates, rounded to the nearest whole update when it was given in tokens.
+
+    Args:
+        text: `300`, `"300 updates"`, `"2K updates"`, `"10.5B tokens"`.
+        tokens_per_update: Global batch [tokens].
+        field: Name of the configuration field, for the message.
+
+    Raises:
+        ConfigError: If the text is no length, is negative, or a number of updates is not whole.
+
+    >>> parse_updates("2_097_152 tokens", tokens_per_update=1_048_576, field="warmup")
+    2
+    """
+    match = None if isinstance(text, bool) else _LENGTH.fullmatch(str(text).strip())
+    if match is None:
+        raise ConfigError(f'{field}={text!r} is not a length; write whole updates ("300 updates") or "10.5B tokens"')
+    amount = float(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
+    if (match["unit"] or "update").startswith("token"):
+        updates = round(amount / tokens_per_update)
+        if amount and not updates:
+            raise ConfigError(f"{field}={text!r} is less than half of one update of {tokens_per_update:,} tokens")
+        return updates
+    if amount != int(amount):
+        raise ConfigError(f"{field}={text!r} is not a whole number of updates; shares of a horizon are not lengths")
+    return int(amount)
+
+
+def write_count(count: float) -> str:
+    """Write a large count with three digits and a multiple, `10.5B` for 10,485,760,000.
+
+    >>> write_count(1_048_576), write_count(950), write_count(10_485_760_000)
+    ('1.05M', '950', '10.5B')
+    """
+    for multiple in ("T", "B", "M", "K"):
+        if count >= _MULTIPLES[multiple] * 0.9995:
+            return f"{count / _MULTIPLES[multiple]:.3g}{multiple}"
+    return f"{count:.3g}"

@@ -1,0 +1,427 @@
+"""What a study leaves on disk, and the rules by which it is read and written; no torch.
+
+    outputs/<study>/
+        plans/<plan id>.json            every plan that was run here; the states they need are never removed
+        ledger.jsonl                    what ran, one line a run, repeated updates apart
+        paths/<name>-<path id>/
+            path.json                   identity of the path
+            metrics.csv                 one row an update: position, loss, rate, gradient norm, tokens
+            evaluation.csv              one row a position and held-out set: negative log-likelihood [nats] and tokens
+            speed.csv                   wall time and tokens per second, which no rerun repeats
+            states/<position>/          safetensors shards and, written last, state.json with their digests
+            tb/                         the same rows as TensorBoard events
+        report/                         tables and figures
+
+Every file is whole or absent: written beside, flushed, renamed. Rows are appended and cut back to the position that a
+run resumes from, so that no row is there twice.
+"""
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path as File
+from typing import Any
+
+from lrpath.errors import BusyError, MismatchError, StateError
+from lrpath.planning.lineage import differences
+from lrpath.planning.paths import Path, StateKey
+
+STATE_FORMAT = 1
+MANIFEST = "state.json"
+METRIC_COLUMNS = ("position", "loss", "lr", "grad_norm", "tokens")
+EVALUATION_COLUMNS = ("position", "version", "domain", "nll", "tokens")
+SPEED_COLUMNS = ("position", "seconds", "tokens_per_second")
+_BLOCK = 1 << 22
+
+
+def write_whole(file: File, text: str) -> None:
+    """Write a text file beside its place, flush it to the disk and rename it into place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.replace(file)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    flush_folder(file.parent)
+
+
+def flush_folder(folder: File) -> None:
+    """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(file: File, record: Any) -> None:
+    """Write plain data as indented JSON, whole or not at all."""
+    write_whole(file, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(file: File) -> Any:
+    """Return the plain data in a JSON file.
+
+    Raises:
+        StateError: If the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StateError(f"{file} is missing; restore it, or choose the study it belongs to") from None
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"{file} is not JSON ({error}); restore it from a copy or remove it") from None
+
+
+def digest_file(file: File) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        while block := handle.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Table:
+    """A CSV file of rows by position, appended to while a path is walked.
+
+    Numbers are written with `repr`, so equal floats give equal text.
+    """
+
+    def __init__(self, file: File, *, columns: tuple[str, ...]) -> None:
+        """Name the file and its columns; nothing is read or written yet."""
+        self.file = file
+        self.columns = columns
+
+    def append(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Append rows and flush them to the disk."""
+        text = "".join(",".join(value if isinstance(value, str) else repr(value) for value in row) + "\n" for row in rows)
+        if not text:
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8", newline="") as handle:
+            if handle.tell() == 0:
+                handle.write(",".join(self.columns) + "\n")
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the whole rows, as text by column; a last line torn by a kill is left out."""
+        if not self.file.exists():
+            return []
+        text = self.file.read_text(encoding="utf-8")
+        lines = text[: text.rfind("\n") + 1].splitlines()
+        found = list(csv.DictReader(lines))
+        if lines and tuple(lines[0].split(",")) != self.columns:
+            raise StateError(f"{self.file} has columns {lines[0]}, not {','.join(self.columns)}; restore or remove it")
+        if any(None in row or None in row.values() for row in found):
+            raise StateError(f"{self.file} has a row with a wrong number of fields; restore it from a copy")
+        return found
+
+    def cut(self, position: int) -> None:
+        """Keep only the rows up to a position, for a run that resumes from it."""
+        if not self.file.exists():
+            return
+        kept = [row for row in self.rows() if int(row["position"]) <= position]
+        lines = [",".join(self.columns), *(",".join(row[column] for column in self.columns) for row in kept)]
+        write_whole(self.file, "\n".join(lines) + "\n")
+
+
+class PathFolder:
+    """The folder of one path in a study."""
+
+    def __init__(self, folder: File) -> None:
+        """Name the folder; it need not exist yet."""
+        self.folder = folder
+        self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
+        self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
+        self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
+
+    @property
+    def tensorboard(self) -> File:
+        """Folder of the TensorBoard events."""
+        return self.folder / "tb"
+
+    def state(self, position: int) -> File:
+        """Return the folder of the state at a position, whether it is there or not."""
+        return self.folder / "states" / f"{position:09d}"
+
+    def positions(self) -> list[int]:
+        """Return the positions of the whole states, ascending; a folder without manifest is no state."""
+        return sorted(int(file.parent.name) for file in (self.folder / "states").glob(f"[0-9]*/{MANIFEST}"))
+
+    def remove_state(self, position: int) -> None:
+        """Remove a state, its manifest first, so that a kill in between leaves no half state."""
+        (self.state(position) / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.state(position), ignore_errors=True)
+
+    def clear_torn(self) -> None:
+        """Remove what a killed save left: folders beside and folders without manifest. Call it with the lock held."""
+        for folder in (self.folder / "states").glob("*"):
+            if not (folder.name.isdigit() and (folder / MANIFEST).exists()):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the path while the block runs; the lock ends with the process, however it ends.
+
+        Raises:
+            BusyError: If another process owns it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "lock"
+        with file.open("a+", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                handle.seek(0)
+                owner = handle.read().strip() or "another process"
+                raise BusyError(
+                    f"path {self.folder.name} is being run by {owner}; wait until it ends, then run this again"
+                ) from None
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+            handle.flush()
+            yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One stretch of updates, as the ledger counts it.
+
+    Args:
+        id: Unique name of the run.
+        path_id: The path.
+        name: Its name.
+        begin: Position before the first update.
+        end: Position after the last update that ran.
+        repeated: Updates among them that an earlier run had made and lost.
+        tokens: Tokens processed.
+        flops: Floating-point operations of the model, by the formula of `planning.cost`.
+        seconds: Wall time; None for a run that was killed.
+        outcome: `done`, or `killed` when the run never said how it ended.
+        device: What it ran on.
+        ranks: Number of processes.
+    """
+
+    id: str
+    path_id: str
+    name: str
+    begin: int
+    end: int
+    repeated: int
+    tokens: int
+    flops: float
+    seconds: float | None
+    outcome: str
+    device: str
+    ranks: int
+
+    @property
+    def updates(self) -> int:
+        """Updates that ran, the repeated ones included."""
+        return self.end - self.begin
+
+
+class Ledger:
+    """Append-only list of the runs of a study."""
+
+    def __init__(self, file: File) -> None:
+        """Name the file."""
+        self.file = file
+
+    def runs(self) -> list[Run]:
+        """Return all runs, in order.
+
+        Raises:
+            StateError: If a line other than a torn last one cannot be read.
+        """
+        if not self.file.exists():
+            return []
+        text = self.file.read_text(encoding="utf-8")
+        found = []
+        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+            try:
+                found.append(Run(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise StateError(f"{self.file}:{number} is no ledger line ({error}); restore it from a copy") from None
+        return found
+
+    def append(self, run: Run) -> None:
+        """Append a run, once; flushed to the disk."""
+        if any(known.id == run.id for known in self.runs()):
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a+b") as handle:
+            handle.seek(0, os.SEEK_END)
+            if handle.tell():
+                handle.seek(-1, os.SEEK_END)
+                if handle.read(1) != b"\n":
+                    handle.write(b"\n")
+            handle.write((json.dumps(asdict(run), allow_nan=False) + "\n").encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+class RunningCount:
+    """Counts the updates of a run in a file, so that a killed run is still counted to the last update.
+
+    One 20-byte write an update reaches the page cache, which outlives the process.
+    """
+
+    def __init__(self, folder: PathFolder, *, ledger: Ledger, run: Run) -> None:
+        """Take the run's path, the ledger it will be written to, and the run with `end` still at its beginning."""
+        self._file = folder.folder / "running.json"
+        self._counter = folder.folder / "reached"
+        self._ledger = ledger
+        self._run = run
+        self._handle = -1
+        self._begun = 0.0
+
+    def __enter__(self) -> "RunningCount":
+        self._begun = time.monotonic()
+        self._handle = os.open(self._counter, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        self.reach(self._run.begin)
+        write_json(self._file, asdict(self._run))
+        return self
+
+    def reach(self, position: int) -> None:
+        """Note that the update leading to a position has run."""
+        os.pwrite(self._handle, b"%-19d\n" % position, 0)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        os.close(self._handle)
+        seconds = None if kind else time.monotonic() - self._begun
+        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else "done")
+
+
+def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
+    """Write an unfinished run of a path folder to the ledger; does nothing if there is none."""
+    file, counter = folder / "running.json", folder / "reached"
+    if not file.exists():
+        return
+    run = Run(**read_json(file))
+    text = counter.read_text().strip() if counter.exists() else ""
+    end = max(run.begin, int(text)) if text.isdigit() else run.begin
+    share = (end - run.begin) / max(run.end - run.begin, 1)
+    before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)
+    row = asdict(run) | {
+        "end": end,
+        "repeated": max(0, min(end, before) - run.begin),
+        "tokens": round(run.tokens * share),
+        "flops": run.flops * share,
+        "seconds": seconds,
+        "outcome": outcome,
+    }
+    if end > run.begin:
+        ledger.append(Run(**row))
+    file.unlink()
+
+
+class Study:
+    """A study's folder: plans, paths, ledger and report."""
+
+    def __init__(self, folder: File) -> None:
+        """Name the folder; it need not exist yet."""
+        self.folder = folder
+        self.ledger = Ledger(folder / "ledger.jsonl")
+        self.report = folder / "report"
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.folder.name
+
+    def save_plan(self, plan_id: str, record: dict[str, Any]) -> None:
+        """Keep a plan; from now on the states it needs are never removed."""
+        file = self.folder / "plans" / f"{plan_id}.json"
+        if not file.exists():
+            write_json(file, record)
+
+    def plans(self) -> dict[str, dict[str, Any]]:
+        """Return the records of all plans run here by id, oldest first."""
+        files = sorted((self.folder / "plans").glob("[!.]*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+        return {file.stem: read_json(file) for file in files}
+
+    def find(self, path_id: str) -> PathFolder | None:
+        """Return the folder of a path, if it has one."""
+        found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
+        return PathFolder(found[0]) if found else None
+
+    def open(self, path: Path) -> PathFolder:
+        """Return the folder of a path, made if it is not there.
+
+        Raises:
+            MismatchError: If the folder was made for another path.
+        """
+        if (found := self.find(path.id)) is None:
+            name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
+            found = PathFolder(self.folder / "paths" / f"{name}-{path.id}")
+        file = found.folder / "path.json"
+        if file.exists():
+            lines = differences(read_json(file)["identity"], path.identity())
+            if lines:
+                raise MismatchError(f"{file} was made for another path ({'; '.join(lines)}); restore it from a copy")
+        else:
+            write_json(file, {"id": path.id, "name": path.name, "identity": path.identity()})
+        return found
+
+    def has_state(self, key: StateKey) -> bool:
+        """Say whether a whole state is on disk."""
+        folder = self.find(key.path_id)
+        return folder is not None and (folder.state(key.position) / MANIFEST).exists()
+
+
+def read_manifest(folder: File) -> dict[str, Any]:
+    """Return a state's manifest.
+
+    Raises:
+        StateError: If the folder holds no whole state of a known format.
+    """
+    if not (folder / MANIFEST).exists():
+        raise StateError(f"{folder} holds no whole state ({MANIFEST} is missing); run the plan again to make it")
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise StateError(f"{folder / MANIFEST} is no state manifest; remove the folder and run the plan again")
+    if manifest.get("format") != STATE_FORMAT:
+        raise StateError(f"{folder} has state format {manifest.get('format')}; this lrpath reads {STATE_FORMAT}")
+    return manifest
+
+
+def check_state(folder: File, *, key: StateKey) -> dict[str, Any]:
+    """Return the manifest of a state after comparing its name and every file's size and digest.
+
+    Raises:
+        StateError: Naming the file that is missing, added, cut or altered.
+    """
+    manifest = read_manifest(folder)
+    named = (manifest.get("path_id"), manifest.get("position"))
+    if named != (key.path_id, key.position):
+        raise StateError(f"{folder} says it is state {named}, not ({key.path_id}, {key.position}); move it back")
+    remedy = f"remove {folder} and run the plan again to make it from the state before"
+    present = {file.name for file in folder.iterdir()} - {MANIFEST}
+    if present != set(manifest["files"]):
+        odd = sorted(present ^ set(manifest["files"]))
+        raise StateError(f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}; {remedy}")
+    for name, entry in manifest["files"].items():
+        size = (folder / name).stat().st_size
+        if size != entry["bytes"]:
+            raise StateError(f"{folder / name} has {size:,} bytes, {MANIFEST} says {entry['bytes']:,}; {remedy}")
+        if digest_file(folder / name) != entry["sha256"]:
+            raise StateError(f"{folder / name} was altered: its SHA-256 is not the one in {MANIFEST}; {remedy}")
+    return manifest

@@ -1,0 +1,43 @@
+"""`python -m lrpath.train +exp=…`: prepare the data, make every state the plan needs, and report."""
+
+import sys
+from collections.abc import Callable
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from lrpath import config, entry
+from lrpath.build.project import Project
+
+
+def train(cfg: DictConfig) -> None:
+    """Run a configuration's plan; what is on disk is not run again."""
+    project = Project(config.load(cfg))
+    plan = project.plan  # an impossible plan is refused before torch is imported
+    from lrpath.build.workshop import ProjectWorkshop
+
+    console = Console()
+    project.study.save_plan(plan.id, plan.as_record())
+    store = project.prepare(_preparation_line(console))
+    updates = ProjectWorkshop(project=project, store=store).executor(console).run()
+    from lrpath.reporting.report import write_report
+
+    sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+
+
+def _preparation_line(console: Console) -> Callable[[str, int, int | None], None]:
+    shown: set[str] = set()
+
+    def show(label: str, done: int, total: int | None) -> None:
+        if console.is_terminal:
+            share = f"{min(done / total, 1):4.0%}" if total else f"{done / 1e6:.1f} MB"
+            console.print(f"preparing {label}: {share}", end="\r", markup=False, highlight=False)
+        elif label not in shown:
+            shown.add(label)
+            console.print(f"preparing {label}", markup=False, highlight=False)
+
+    return show
+
+
+if __name__ == "__main__":
+    entry.run(train, config_name="config")

@@ -1,0 +1,276 @@
+"""The Lightning callbacks of a walk: rate, metrics and progress. Each acts once an update, by position.
+
+The order in which they run matters and is fixed by `lrpath.training.executor`: rates, metrics, progress, then the fork
+callback of `lrpath.training.fork`, which Lightning runs last because it is a `Checkpoint`.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.types import STEP_OUTPUT
+from rich.console import Console
+
+from lrpath.errors import TrainingError
+from lrpath.records import PathFolder, RunningCount
+from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.optim import set_rate
+from lrpath.training.walk import Walk
+
+
+class UpdateCallback(lightning.Callback):
+    """Calls `on_update` after each optimizer step with the position that it reached."""
+
+    def __init__(self, walk: Walk) -> None:
+        """Take the walk whose positions are counted."""
+        self.walk = walk
+        self._reached = walk.begin
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: STEP_OUTPUT,  # noqa: ARG002 (Lightning's signature)
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Pass on micro-batches that completed an update; swallow the others."""
+        position = self.walk.begin + trainer.global_step
+        if position > self._reached:
+            self._reached = position
+            assert isinstance(pl_module, LitCausalLM)
+            self.on_update(trainer, pl_module, position)
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
+        """Act on the update that led to `position`."""
+
+
+class Rate(UpdateCallback):
+    """Sets rate, weight decay and random numbers of every update from its position alone."""
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,  # noqa: ARG002 (Lightning's signature)
+        batch_idx: int,
+    ) -> None:
+        """Seed the update's random numbers at its first micro-batch."""
+        assert isinstance(pl_module, LitCausalLM)
+        if batch_idx % pl_module.accumulate == 0:
+            torch.manual_seed(self.walk.random_seed(self.walk.begin + trainer.global_step))
+
+    def on_before_optimizer_step(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Set the rate of the update that is about to be made."""
+        assert isinstance(pl_module, LitCausalLM)
+        rate = self.walk.path.schedule.rate(self.walk.begin + trainer.global_step)
+        set_rate(optimizer, rate=rate, settings=pl_module.settings)
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
+        """Raise if the first update after a start or a fork did not run at the plan's rate."""
+        if position == self.walk.begin + 1:
+            expected = self.walk.path.schedule.rate(self.walk.begin)
+            used = rate_of(trainer)
+            if used != expected:
+                raise TrainingError(
+                    f"{self.walk.path.name}: update {self.walk.begin} ran at rate {used}, the plan says {expected}; "
+                    "another callback changes the optimizer: remove it"
+                )
+
+
+def rate_of(trainer: lightning.Trainer) -> float:
+    """Return the rate that the optimizer last used, the same for all its groups."""
+    rates = {float(group["lr"]) for group in trainer.optimizers[0].param_groups}
+    if len(rates) != 1:
+        raise TrainingError(f"parameter groups ran at different rates {sorted(rates)}; the plan has one rate")
+    return rates.pop()
+
+
+class Metrics(UpdateCallback):
+    """Writes a row for every update, and the held-out sets' losses, to the path's tables and to the loggers.
+
+    Losses stay on the device until `every` updates are written at once, and always before a state is saved, so that
+    rows and states agree after a kill.
+
+    Args:
+        walk: The walk.
+        folder: Where the tables are.
+        loggers: Lightning loggers; each point is logged at its position.
+        held_out: Windows by (version, domain).
+        every: Updates between two writings.
+        count: Counts the updates for the ledger.
+    """
+
+    def __init__(
+        self,
+        walk: Walk,
+        *,
+        folder: PathFolder,
+        loggers: list[Logger],
+        held_out: HeldOutSets,
+        every: int,
+        count: RunningCount,
+    ) -> None:
+        super().__init__(walk)
+        self._folder = folder
+        self._loggers = loggers
+        self._held_out = held_out
+        self._every = every
+        self._count = count
+        self._pending: list[tuple[int, torch.Tensor, float, torch.Tensor]] = []
+        self._since = 0.0
+        self.last_loss = math.nan
+        self.tokens_per_second = math.nan
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock of the first row of speeds."""
+        self._since = time.monotonic()
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
+        """Take the update's figures; write them and evaluate where it is time."""
+        self._count.reach(position)
+        self._pending.append((position, module.update_loss, rate_of(trainer), module.grad_norm))
+        if position % self._every == 0 or self.walk.saves(position) or self.walk.evaluates(position):
+            self._write()
+        if self.walk.evaluates(position):
+            self._evaluate(module, position)
+            self._since = time.monotonic()
+
+    def _write(self) -> None:
+        figures = torch.stack([torch.stack((loss, norm.to(loss))) for _, loss, _, norm in self._pending]).tolist()
+        per_update = self.walk.path.recipe.tokens_per_update
+        rows = []
+        for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise TrainingError(
+                    f"{self.walk.path.name}: loss {loss}, gradient norm {norm} at position {position} is not finite; "
+                    f"no state after it was saved. Lower the peak rate (the rate was {rate:g}) or lengthen the warm-up"
+                )
+            rows.append((position, loss, rate, norm, position * per_update))
+        self._folder.metrics.append(rows)
+        now = time.monotonic()
+        seconds = now - self._since
+        self.last_loss, self.tokens_per_second = rows[-1][1], len(rows) * per_update / max(seconds, 1e-9)
+        last = rows[-1][0]
+        self._folder.speed.append([(last, round(seconds, 4), round(self.tokens_per_second, 1))])
+        for position, loss, rate, norm, tokens in rows:
+            self._log({"train/loss": loss, "train/lr": rate, "train/grad_norm": norm, "train/tokens": tokens}, position)
+        self._log({"speed/tokens_per_second": self.tokens_per_second}, last)
+        self._pending, self._since = [], now
+
+    def _evaluate(self, module: LitCausalLM, position: int) -> None:
+        precision = self.walk.path.recipe.precision
+        found = evaluate(module.backbone, self._held_out, device=module.device, precision=precision)
+        rows = [(position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items()]
+        self._folder.evaluation.append(rows)
+        for (version, domain), (nll, tokens) in found.items():
+            loss = nll / tokens
+            name = f"{version}.{domain}"
+            self._log({f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}, position)
+
+    def _log(self, figures: Mapping[str, float], position: int) -> None:
+        for logger in self._loggers:
+            logger.log_metrics(dict(figures), step=position)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Close the loggers' files."""
+        for logger in self._loggers:
+            logger.save()
+            logger.finalize("success")
+
+
+class PlanProgress:
+    """How far a whole plan is: which path of how many, and the time left by the pace so far.
+
+    Args:
+        console: Where lines go; on a terminal a line is drawn over the one before.
+        walks: Walks the plan still has to make.
+        updates: Updates they take together.
+        clock: Monotonic time [s].
+        interval: Seconds between lines when there is no terminal.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        walks: int,
+        updates: int,
+        clock: Callable[[], float] = time.monotonic,
+        interval: float = 10.0,
+    ) -> None:
+        self._console = console
+        self._walks = walks
+        self._updates = updates
+        self._clock = clock
+        self._interval = 0.2 if console.is_terminal else interval
+        self._walk = 0
+        self._done = 0
+        self._begun = clock()
+        self._shown = clock()
+
+    def begin(self, walk: Walk) -> None:
+        """Note that a walk begins."""
+        self._walk += 1
+        start = f"update {walk.begin:,}" if walk.source() else "initial weights"
+        self._say(f"[{self._walk}/{self._walks}] {walk.path.name}: from {start} to {walk.end:,}", final=True)
+
+    def step(self, walk: Walk, *, position: int, loss: float, tokens_per_second: float) -> None:
+        """Note an update, and show a line if the last one is old enough."""
+        self._done += 1
+        now = self._clock()
+        if now - self._shown < self._interval:
+            return
+        self._shown = now
+        pace = (now - self._begun) / self._done
+        text = (
+            f"[{self._walk}/{self._walks}] {walk.path.name}  {position:,}/{walk.end:,}  loss {loss:.3f}  "
+            f"{tokens_per_second:,.0f} tokens/s  left: path {write_time((walk.end - position) * pace)}, "
+            f"plan {write_time((self._updates - self._done) * pace)}"
+        )
+        self._say(text, final=False)
+
+    def _say(self, text: str, *, final: bool) -> None:
+        if self._console.is_terminal:
+            width = max(self._console.width - 1, 20)
+            print("\r" + text[:width].ljust(width), end="\n" if final else "", file=self._console.file, flush=True)
+        else:
+            print(text, file=self._console.file, flush=True)
+
+
+def write_time(seconds: float) -> str:
+    """Write a duration, `1:02:03` or `2:03`.
+
+    >>> write_time(3723), write_time(59.6)
+    ('1:02:03', '1:00')
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+class Progress(UpdateCallback):
+    """Shows a walk's progress as part of the plan's."""
+
+    def __init__(self, walk: Walk, *, plan: PlanProgress, metrics: Metrics) -> None:
+        """Take the plan's progress and the metrics whose last figures are shown."""
+        super().__init__(walk)
+        self._plan = plan
+        self._metrics = metrics
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
+        """Show the update."""
+        speed = self._metrics.tokens_per_second
+        shown = 0.0 if np.isnan(speed) else speed
+        self._plan.step(self.walk, position=position, loss=self._metrics.last_loss, tokens_per_second=shown)

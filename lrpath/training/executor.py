@@ -1,0 +1,304 @@
+"""Walks a plan like a build: asks for the states it needs, and runs only the updates that lead to missing ones.
+
+For every release, version by version, the executor finds the nearest earlier state on its path (or, past the path's
+beginning, the parent's state at the fork), runs the updates in between in one Lightning fit, and keeps what was asked
+for. A plan that is finished runs zero updates; a plan that was killed goes on from its last whole state.
+"""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any, Protocol
+from uuid import uuid4
+
+import lightning
+import torch
+from lightning.pytorch.loggers import Logger
+from rich.console import Console
+
+from lrpath.data.datamodule import PathDataModule
+from lrpath.data.stream import TokenBatches, compare_readings
+from lrpath.errors import MismatchError, StateError
+from lrpath.models import CausalLM
+from lrpath.planning.paths import Path, Recipe, StateKey, Tree
+from lrpath.records import PathFolder, Run, RunningCount, Study, read_manifest, settle
+from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
+from lrpath.training.evaluation import HeldOutSets
+from lrpath.training.fork import ForkCallback
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.states import load_state
+from lrpath.training.strategies import Machine
+from lrpath.training.walk import Walk
+
+
+class Workshop(Protocol):
+    """Makes what a walk needs; `lrpath.build` implements it from the configuration."""
+
+    def model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with its initial weights."""
+
+    def batches(self, path: Path) -> TokenBatches:
+        """Return the path's data as a function of position."""
+
+    def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
+        """Return loggers for a path whose next point is at `position + 1`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """How often things are done that do not change the numbers.
+
+    Args:
+        log_every: Updates between two writings of metrics.
+        evaluate_every: Updates between two evaluations on held-out sets.
+        save_every: Updates between two rolling states.
+    """
+
+    log_every: int
+    evaluate_every: int
+    save_every: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """Makes the states of a plan.
+
+    Args:
+        tree: The plan.
+        order: Versions in order of arrival.
+        study: Where states, metrics and ledger are.
+        workshop: Makes models, data and loggers.
+        machine: Devices, ranks and precision.
+        held_out: Windows by (version, domain).
+        cadence: How often to log, evaluate and save.
+        flops_per_token: Cost of a token, for the ledger.
+        console: Where progress is shown.
+    """
+
+    tree: Tree
+    order: Sequence[str]
+    study: Study
+    workshop: Workshop
+    machine: Machine
+    held_out: HeldOutSets
+    cadence: Cadence
+    flops_per_token: float
+    console: Console
+
+    def run(self) -> int:
+        """Make every state that is missing and return how many updates that took."""
+        with _quiet_lightning():
+            for folder in self._folders():
+                with folder.lock():
+                    settle(folder.folder, ledger=self.study.ledger)
+            walks = list(self.missing())
+            progress = PlanProgress(
+                self.console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks)
+            )
+            updates = 0
+            for walk in walks:
+                progress.begin(walk)
+                updates += self._run(walk, progress)
+            self._sweep()
+        return updates
+
+    def missing(self) -> Iterator[Walk]:
+        """Yield the walks that lead to the missing states, each after those it depends on."""
+        planned: set[StateKey] = set()
+        releases = sorted(self.tree.releases, key=lambda release: self.order.index(release.version))
+        for release in releases:
+            for key, _ in release.parts:
+                yield from self._walks_to(key, planned)
+
+    def _walks_to(self, key: StateKey, planned: set[StateKey]) -> Iterator[Walk]:
+        if key in planned or self.study.has_state(key):
+            return
+        path = self.tree.path(key.path_id)
+        if path.parent is not None:
+            yield from self._walks_to(path.parent, planned)
+        folder = self.study.find(path.id)
+        made = {earlier.position for earlier in planned if earlier.path_id == path.id}
+        made |= set(folder.positions()) if folder else set()
+        begin = max((position for position in made if position < key.position), default=path.start)
+        pinned = {position for position in self.tree.needed(path.id) if begin < position <= key.position}
+        planned |= {StateKey(path.id, position) for position in pinned}
+        yield Walk(
+            path=path,
+            begin=begin,
+            end=key.position,
+            pinned=frozenset(pinned),
+            rolling_every=self.cadence.save_every,
+            evaluate_every=self.cadence.evaluate_every,
+        )
+
+    def _folders(self) -> list[PathFolder]:
+        return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
+
+    def _run(self, walk: Walk, progress: PlanProgress) -> int:
+        folder = self.study.open(walk.path)
+        with folder.lock():
+            folder.clear_torn()
+            batches = self.workshop.batches(walk.path)
+            accumulate = self.machine.accumulate(walk.path.recipe)
+            module = LitCausalLM(
+                self.workshop.model(walk.path.recipe), settings=walk.path.recipe.optimizer, accumulate=accumulate
+            )
+            self._prepare_tables(walk, folder)
+            with RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk)) as count:
+                self._fit(walk, folder, module, batches, progress, count)
+        return walk.end - walk.begin
+
+    def _fit(
+        self,
+        walk: Walk,
+        folder: PathFolder,
+        module: LitCausalLM,
+        batches: TokenBatches,
+        progress: PlanProgress,
+        count: RunningCount,
+    ) -> None:
+        metrics = Metrics(
+            walk,
+            folder=folder,
+            loggers=self.workshop.loggers(folder, position=walk.begin),
+            held_out=self.held_out,
+            every=self.cadence.log_every,
+            count=count,
+        )
+        pinned = {key.position for key in pinned_states(self.study, self.tree) if key.path_id == walk.path.id}
+        fork = ForkCallback(
+            walk, folder=folder, facts=self._facts(walk.path, batches), is_pinned=pinned.__contains__
+        )
+        start = Start(walk, study=self.study, batches=batches)
+        data = PathDataModule(
+            batches,
+            start=walk.begin,
+            end=walk.end,
+            micro_batch=self.machine.micro_batch_of(walk.path.recipe),
+            accumulate=module.accumulate,
+        )
+        callbacks = [start, Rate(walk), metrics, Progress(walk, plan=progress, metrics=metrics), fork]
+        trainer = self.machine.trainer(
+            callbacks,
+            precision=walk.path.recipe.precision,
+            updates=walk.end - walk.begin,
+            accumulate=module.accumulate,
+        )
+        trainer.fit(module, datamodule=data)
+
+    def _prepare_tables(self, walk: Walk, folder: PathFolder) -> None:
+        """Cut rows after the start, so that none is there twice, and make sure that none is missing before it."""
+        for table in (folder.metrics, folder.evaluation, folder.speed):
+            table.cut(walk.begin)
+        found = [int(row["position"]) for row in folder.metrics.rows()]
+        if found != list(range(walk.path.start + 1, walk.begin + 1)):
+            raise StateError(
+                f"{folder.metrics.file} lacks rows before position {walk.begin}, whose state is on disk; restore the "
+                f"file from a copy, or remove {folder.folder} to run the path again"
+            )
+
+    def _facts(self, path: Path, batches: TokenBatches) -> Callable[[int], dict[str, Any]]:
+        def facts(position: int) -> dict[str, Any]:
+            return {
+                "name": path.name,
+                "identity": path.identity(),
+                "read": batches.reading(path.start, position),
+                "device": self.machine.device,
+                "ranks": self.machine.ranks,
+            }
+
+        return facts
+
+    def _as_run(self, walk: Walk) -> Run:
+        return Run(
+            id=uuid4().hex,
+            path_id=walk.path.id,
+            name=walk.path.name,
+            begin=walk.begin,
+            end=walk.end,
+            repeated=0,
+            tokens=walk.tokens,
+            flops=walk.tokens * self.flops_per_token,
+            seconds=None,
+            outcome="running",
+            device=self.machine.device,
+            ranks=self.machine.ranks,
+        )
+
+    def _sweep(self) -> None:
+        """Remove rolling states of paths whose needed states are all there."""
+        pinned = pinned_states(self.study, self.tree)
+        for path in self.tree.paths:
+            folder = self.study.find(path.id)
+            if folder is None:
+                continue
+            for position in folder.positions():
+                if StateKey(path.id, position) not in pinned and position < self.tree.end(path.id):
+                    folder.remove_state(position)
+
+
+class Start(lightning.Callback):
+    """Loads the state that a walk begins from, once the strategy has placed the module."""
+
+    def __init__(self, walk: Walk, *, study: Study, batches: TokenBatches) -> None:
+        """Take the walk, the study its state is in, and the data, whose reading is compared with the state's."""
+        self._walk = walk
+        self._study = study
+        self._batches = batches
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Load weights and moments; a root keeps its initial weights."""
+        key = self._walk.source()
+        if key is None:
+            return
+        folder = self._study.find(key.path_id)
+        if folder is None:
+            raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
+        place = folder.state(key.position)
+        if not self._walk.first:
+            check_reading(place, walk=self._walk, batches=self._batches)
+        assert isinstance(pl_module, LitCausalLM)
+        optimizer = trainer.optimizers[0]
+        assert isinstance(optimizer, torch.optim.AdamW)
+        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer)
+
+
+def check_reading(place: File, *, walk: Walk, batches: TokenBatches) -> None:
+    """Raise unless a state of the walk's own path has read what the plan says it has.
+
+    Raises:
+        MismatchError: With the fields that differ, an increment's digest for example.
+    """
+    read = read_manifest(place).get("read")
+    lines = compare_readings(read, batches.reading(walk.path.start, walk.begin)) if isinstance(read, dict) else []
+    if lines or not isinstance(read, dict):
+        raise MismatchError(
+            f"{place} has read other data than the plan says: {'; '.join(lines) or 'its manifest does not say what'}. "
+            "Restore the data or the configuration it was made with, or use another study"
+        )
+
+
+def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the states that this plan or any plan kept in the study needs; retention never removes them."""
+    pinned = set(tree.states())
+    for record in study.plans().values():
+        pinned |= {StateKey(path_id, position) for path_id, position in record["states"]}
+    return pinned
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's banners and its advice about loaders out of the progress; other warnings stay."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).* is deprecated.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

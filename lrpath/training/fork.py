@@ -1,0 +1,60 @@
+"""The fork callback: saves exactly the states a plan needs, and a rolling one for restarts.
+
+It knows the plan and not the loss. It is a `Checkpoint`, so Lightning runs it after every other callback, and it saves
+in `on_train_batch_end`, when the optimizer has stepped: the rows of the update are on disk before its state is.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+
+from lrpath.planning.paths import StateKey
+from lrpath.records import PathFolder
+from lrpath.training.callbacks import UpdateCallback
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.states import save_state
+from lrpath.training.walk import Walk
+
+
+class ForkCallback(UpdateCallback, Checkpoint):
+    """Saves the state at every position where the plan needs one or a rolling one is due.
+
+    Args:
+        walk: Which positions these are.
+        folder: The path's folder.
+        facts: Manifest fields for a position: identity and what was read.
+        is_pinned: Whether any plan of the study needs a position, whose state is then never removed.
+    """
+
+    def __init__(
+        self,
+        walk: Walk,
+        *,
+        folder: PathFolder,
+        facts: Callable[[int], dict[str, Any]],
+        is_pinned: Callable[[int], bool],
+    ) -> None:
+        super().__init__(walk)
+        self._folder = folder
+        self._facts = facts
+        self._is_pinned = is_pinned
+        self.saving_seconds = 0.0
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
+        """Save if it is time, then remove the rolling states before it."""
+        if not self.walk.saves(position):
+            return
+        begun = time.monotonic()
+        optimizer = trainer.optimizers[0]
+        assert isinstance(optimizer, torch.optim.AdamW)
+        key = StateKey(self.walk.path.id, position)
+        folder = self._folder.state(position)
+        save_state(folder, key=key, module=module.backbone, optimizer=optimizer, facts=self._facts(position))
+        for earlier in self._folder.positions():
+            if earlier < position and not self._is_pinned(earlier):
+                self._folder.remove_state(earlier)
+        self.saving_seconds += time.monotonic() - begun

@@ -1,0 +1,49 @@
+"""The LightningModule around the backbone: it knows the loss and the optimizer, and nothing of the plan."""
+
+import lightning
+import torch
+from torch import Tensor
+
+from lrpath.models import CausalLM
+from lrpath.planning.paths import Optimizer
+from lrpath.training.optim import build_optimizer
+
+
+class LitCausalLM(lightning.LightningModule):
+    """Next-token training of a causal language model.
+
+    Args:
+        backbone: Model that maps token ids [B, L + 1] to the mean loss [nats per token].
+        settings: AdamW's settings.
+        accumulate: Micro-batches per update.
+    """
+
+    def __init__(self, backbone: CausalLM, *, settings: Optimizer, accumulate: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.settings = settings
+        self.accumulate = accumulate
+        self.update_loss: Tensor = torch.zeros(())
+        self.grad_norm: Tensor = torch.zeros(())
+
+    def training_step(self, ids_BL: Tensor, batch_idx: int) -> Tensor:
+        """Return the mean loss of a micro-batch; the mean over an update's micro-batches is kept in `update_loss`."""
+        loss: Tensor = self.backbone(ids_BL)
+        share = loss.detach() / self.accumulate
+        self.update_loss = share if batch_idx % self.accumulate == 0 else self.update_loss + share
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW without a torch scheduler: rates are functions of position."""
+        return build_optimizer(self.parameters(), settings=self.settings)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,  # noqa: ARG002 (Lightning's signature)
+        gradient_clip_val: float | None = None,  # noqa: ARG002
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Clip the whole gradient's norm, here because Lightning's own clipping refuses fused AdamW under bf16."""
+        limit = self.settings.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), float("inf") if limit is None else limit)
+        self.grad_norm = norm.detach()

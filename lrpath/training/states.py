@@ -1,0 +1,141 @@
+"""Saves and loads states: weights, moments and position, as safetensors through torch's distributed checkpoint.
+
+A state is written beside its place, flushed, renamed into place, and last gets its manifest with digests: until the
+manifest is there, there is no state. Random numbers and data are functions of position, so a state holds neither.
+No pickle is written or read.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path as File
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+
+from lrpath import __version__
+from lrpath.errors import StateError, TrainingError
+from lrpath.planning.paths import StateKey
+from lrpath.records import MANIFEST, STATE_FORMAT, check_state, digest_file, flush_folder, write_json
+from lrpath.training.optim import moments
+
+
+def tensors_of(module: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[str, torch.Tensor]:
+    """Return everything a state holds, by name; the tensors are the live ones, so loading into them is loading.
+
+    Args:
+        module: Backbone; tied parameters are named once.
+        optimizer: Its AdamW; None for the weights alone.
+    """
+    found = {}
+    for name, parameter in module.named_parameters():
+        found[f"model.{name}"] = parameter.detach()
+        if optimizer is not None and parameter.requires_grad:
+            for moment, value in moments(optimizer, parameter).items():
+                found[f"{moment}.{name}"] = value
+    return found
+
+
+def save_state(
+    folder: File, *, key: StateKey, module: nn.Module, optimizer: torch.optim.AdamW, facts: dict[str, Any]
+) -> None:
+    """Write a state, whole or not at all.
+
+    Args:
+        folder: Place of the state.
+        key: Path and position, kept in the manifest.
+        module: Backbone.
+        optimizer: Its AdamW.
+        facts: Further fields of the manifest: identity, what was read, where it ran.
+
+    Raises:
+        TrainingError: If it could not be written, a full disk for example; earlier states are untouched.
+    """
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        _write_shards(beside, tensors_of(module, optimizer))
+        files = {file.name: {"bytes": file.stat().st_size, "sha256": _flush_digest(file)} for file in _files(beside)}
+        flush_folder(beside)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+        flush_folder(folder.parent)
+        manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position, "files": files}
+        made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        write_json(folder / MANIFEST, manifest | made | facts)
+    except (OSError, dcp.api.CheckpointException) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise TrainingError(_explain(error, folder)) from error
+
+
+def load_state(
+    folder: File, *, key: StateKey, module: nn.Module, optimizer: torch.optim.AdamW | None
+) -> dict[str, Any]:
+    """Load a state into a module and its optimizer after checking it, and return its manifest.
+
+    Raises:
+        StateError: If the state is missing, torn or altered, or was made for another model.
+    """
+    manifest = check_state(folder, key=key)
+    wanted = tensors_of(module, optimizer)
+    reader = HuggingFaceStorageReader(str(folder))
+    try:
+        stored = reader.read_metadata().state_dict_metadata
+    except Exception as error:  # a damaged header: whatever the parser raises
+        raise StateError(f"{folder} cannot be read ({error}); remove it and run the plan again") from error
+    missing = sorted(name for name in wanted if name not in stored)
+    shapes = {name: tuple(getattr(stored[name], "size", ())) for name in wanted if name in stored}
+    wrong = [f"{name}: {shapes[name]} → {tuple(wanted[name].shape)}" for name in shapes if shapes[name] != wanted[name].shape]
+    if missing or wrong:
+        raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
+    with _single_process_warnings_off():
+        dcp.load(wanted, storage_reader=reader, no_dist=not _is_distributed())
+    return manifest
+
+
+def _write_shards(folder: File, tensors: dict[str, torch.Tensor]) -> None:
+    with _single_process_warnings_off():
+        writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        dcp.save(tensors, storage_writer=writer, no_dist=not _is_distributed())
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+@contextlib.contextmanager
+def _single_process_warnings_off() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _files(folder: File) -> list[File]:
+    return sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def _flush_digest(file: File) -> str:
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+    return digest_file(file)
+
+
+def _explain(error: BaseException, folder: File) -> str:
+    cause: BaseException | None = error
+    if isinstance(error, dcp.api.CheckpointException):
+        cause = next(iter(error.failures.values()))[0]
+    free = shutil.disk_usage(folder.parent if folder.parent.exists() else File("/")).free
+    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free); earlier states are whole: "
+            "free some space and run the same command again"
+        )
+    return f"{folder} was not written ({cause}); earlier states are whole: mend the cause and run the same command again"

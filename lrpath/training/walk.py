@@ -1,0 +1,54 @@
+"""One stretch of a path that one process group runs: from a state on disk, or initial weights, to a needed position."""
+
+import hashlib
+from dataclasses import dataclass
+
+from lrpath.planning.paths import Path, StateKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What the callbacks of one fit need to know; all of it functions of position.
+
+    Args:
+        path: The path that is walked.
+        begin: Position the walk starts from.
+        end: Position it goes to, which the plan needs.
+        pinned: Positions at which the plan needs a state.
+        rolling_every: Distance of the states that are kept only until the next one [updates].
+        evaluate_every: Distance of the evaluations on held-out sets [updates]; the end is always evaluated.
+    """
+
+    path: Path
+    begin: int
+    end: int
+    pinned: frozenset[int]
+    rolling_every: int
+    evaluate_every: int
+
+    @property
+    def first(self) -> bool:
+        """Whether the walk begins where its path begins."""
+        return self.begin == self.path.start
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the walk processes."""
+        return (self.end - self.begin) * self.path.recipe.tokens_per_update
+
+    def source(self) -> StateKey | None:
+        """Return the state the walk starts from: the path's own, its parent's at the fork, or None for a root."""
+        return self.path.parent if self.first else StateKey(self.path.id, self.begin)
+
+    def saves(self, position: int) -> bool:
+        """Say whether a state is saved at a position."""
+        return position == self.end or position in self.pinned or position % self.rolling_every == 0
+
+    def evaluates(self, position: int) -> bool:
+        """Say whether the held-out sets are evaluated at a position."""
+        return position in self.pinned or position % self.evaluate_every == 0
+
+    def random_seed(self, update: int) -> int:
+        """Return the seed of an update's random numbers: a function of recipe and update, so none has to be saved."""
+        text = f"update {update} of seed {self.path.recipe.seed}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -1,0 +1,218 @@
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lrpath.data.manifest import token_dtype
+from lrpath.data.store import TokenStore
+from lrpath.errors import DataError
+
+MakeStore = Callable[..., TokenStore]
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_windows_overlap_by_one_token_and_predict_every_other_token_once(make_store: MakeStore) -> None:
+    store = make_store(33)
+    tokens = store.tokens("v1")
+
+    assert store.windows("v1", 8) == 4
+    targets = np.concatenate([store.window("v1", n, 8)[1:] for n in range(4)])
+    assert targets.tolist() == tokens[1:].tolist()
+    assert store.window("v1", 3, 8).tolist() == tokens[24:33].tolist()
+
+
+@pytest.mark.parametrize(("tokens", "windows"), [(8, 0), (9, 1), (16, 1), (17, 2)])
+def test_a_window_needs_one_token_more_than_its_length(make_store: MakeStore, tokens: int, windows: int) -> None:
+    assert make_store(tokens).windows("v1", 8) == windows
+
+
+def test_gathering_equals_reading_one_by_one(make_store: MakeStore) -> None:
+    store = make_store(100)
+    wanted = [5, 0, 11, 5]
+
+    gathered = store.gather("v1", wanted, 8)
+
+    assert gathered.tolist() == [store.window("v1", n, 8).tolist() for n in wanted]
+    assert store.gather("v1", [], 8).shape == (0, 9)
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_a_window_that_is_not_there_is_refused(make_store: MakeStore, index: int) -> None:
+    with pytest.raises(DataError, match=r"must lie in \[0, 4\)"):
+        make_store(33).window("v1", index, 8)
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(65_535, "<u2"), (65_536, "<u4")])
+def test_ids_are_as_narrow_as_the_vocabulary_allows(vocab_size: int, dtype: str) -> None:
+    assert token_dtype(vocab_size) == dtype
+
+
+def test_a_store_that_was_sent_to_another_process_reads_the_same(make_store: MakeStore) -> None:
+    store = make_store(100)
+    data = pickle.dumps(store)
+
+    assert len(data) < 3000
+    assert pickle.loads(data).window("v1", 3, 8).tolist() == store.window("v1", 3, 8).tolist()
+
+
+def test_versions_stand_in_the_order_of_arrival(make_store: MakeStore) -> None:
+    assert make_store(*[10] * 11).versions == tuple(f"v{n}" for n in range(1, 12))
+
+
+def test_the_digest_is_that_of_the_tokens(make_store: MakeStore) -> None:
+    store = make_store(50, 50)
+
+    assert store.digest("v1") != store.digest("v2")
+    assert store.digest("v1") == TokenStore.open(store.folder).digest("v1")
+
+
+def test_reading_cannot_change_the_store(make_store: MakeStore) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        make_store(50).tokens("v1")[0] = 1
+
+
+@pytest.mark.parametrize("name", ["store.json", "v1/increment.json", "v1/train.bin", "v1/heldout/web.bin"])
+def test_a_missing_file_is_named(make_store: MakeStore, name: str) -> None:
+    store = make_store(50, heldout=20)
+    (store.folder / name).unlink()
+
+    with pytest.raises(DataError, match=f"{name} is missing"):
+        TokenStore.open(store.folder)
+
+
+def test_a_missing_store_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing/store.json is missing"):
+        TokenStore.open(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", ["v1/train.bin", "v1/heldout/web.bin"])
+@pytest.mark.parametrize("cut", [-2, 2])
+def test_a_file_of_another_size_is_refused_when_the_store_is_opened(make_store: MakeStore, name: str, cut: int) -> None:
+    path = make_store(50, heldout=20).folder / name
+    data = path.read_bytes()
+    path.write_bytes(data[:cut] if cut < 0 else data + b"\0" * cut)
+
+    with pytest.raises(DataError, match=rf"{name} has {len(data) + cut} bytes where the manifest says {len(data)}"):
+        TokenStore.open(path.parents[name.count("/")])
+
+
+def test_an_altered_file_is_found_when_contents_are_checked(make_store: MakeStore) -> None:
+    store = make_store(50)
+    path = store.folder / "v1/train.bin"
+    path.write_bytes(b"\1" + path.read_bytes()[1:] if path.read_bytes()[:1] != b"\1" else b"\2" + path.read_bytes()[1:])
+
+    store.check("v1")
+    with pytest.raises(DataError, match=r"train.bin was altered: SHA-256 .* manifest says"):
+        store.check("v1", contents=True)
+
+
+HOSTILE_NAMES = ["../secret.bin", "/etc/passwd", "heldout/../../x.bin", "heldout/a/b.bin", "heldout/.bin", "x.pkl", ""]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_a_file_name_that_climbs_out_is_refused(make_store: MakeStore, name: str) -> None:
+    folder = make_store(50).folder
+    change_json(folder / "v1/increment.json", lambda r: r["files"].update({name: {"bytes": 1, "sha256": "0" * 64}}))
+
+    with pytest.raises(DataError, match=r"names the file .*; only train.bin"):
+        TokenStore.open(folder)
+
+
+def test_a_link_that_leaves_the_store_is_refused(make_store: MakeStore, tmp_path: Path) -> None:
+    folder = make_store(50).folder
+    (folder / "v1/train.bin").rename(tmp_path / "elsewhere.bin")
+    (folder / "v1/train.bin").symlink_to(tmp_path / "elsewhere.bin")
+
+    with pytest.raises(DataError, match="link that leaves the store"):
+        TokenStore.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "v2"),
+        ("number", -1),
+        ("number", True),
+        ("tokens", "50"),
+        ("tokens", None),
+        ("dtype", "object"),
+        ("dtype", ["<u2"]),
+        ("documents", 1.5),
+        ("source", []),
+        ("files", []),
+        ("files", {"train.bin": 3}),
+        ("files", {"train.bin": {"bytes": 100, "sha256": "zz"}}),
+        ("files", {"train.bin": {"bytes": -1, "sha256": "0" * 64}}),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_refused(make_store: MakeStore, field: str, value: object) -> None:
+    folder = make_store(50).folder
+    change_json(folder / "v1/increment.json", lambda record: record.update({field: value}))
+
+    with pytest.raises(DataError, match=r"increment.json: .* has a value that is refused"):
+        TokenStore.open(folder)
+
+
+def test_an_absurd_size_is_refused_before_anything_is_mapped(make_store: MakeStore) -> None:
+    folder = make_store(50).folder
+    change_json(folder / "v1/increment.json", lambda record: record.update(tokens=10**15))
+
+    with pytest.raises(DataError, match=r"says 1_000_000_000_000_000 tokens .* does not agree"):
+        TokenStore.open(folder)
+
+
+def test_a_manifest_without_training_tokens_is_refused(make_store: MakeStore) -> None:
+    folder = make_store(50).folder
+    change_json(folder / "v1/increment.json", lambda record: record["files"].pop("train.bin"))
+
+    with pytest.raises(DataError, match="does not agree"):
+        TokenStore.open(folder)
+
+
+def test_ids_that_are_wider_than_the_vocabulary_needs_are_refused(make_store: MakeStore) -> None:
+    folder = make_store(50).folder
+    change_json(folder / "v1/increment.json", lambda record: record.update(dtype="<u4", tokens=25))
+
+    with pytest.raises(DataError, match="vocabulary of 1_000 needs <u2"):
+        TokenStore.open(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "3", '{"format": 99}', "\xff"])
+def test_json_that_is_torn_or_strange_is_refused(make_store: MakeStore, text: str) -> None:
+    folder = make_store(50).folder
+    (folder / "store.json").write_bytes(text.encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"store.json .*prepare the store again"):
+        TokenStore.open(folder)
+
+
+def test_json_that_is_absurdly_large_is_not_read(make_store: MakeStore) -> None:
+    folder = make_store(50).folder
+    with (folder / "store.json").open("r+b") as file:
+        file.truncate(1 << 32)
+
+    with pytest.raises(DataError, match=r"4_294_967_296 bytes, and at most 16_777_216 are read"):
+        TokenStore.open(folder)
+
+
+@pytest.mark.parametrize(("field", "value"), [("vocab_size", 0), ("vocab_size", 2**40), ("end_id", 1000), ("spec", 1)])
+def test_a_strange_store_record_is_refused(make_store: MakeStore, field: str, value: object) -> None:
+    folder = make_store(50).folder
+    change_json(folder / "store.json", lambda record: record.update({field: value}))
+
+    with pytest.raises(DataError, match=rf"store.json: {field} has a value that is refused"):
+        TokenStore.open(folder)
+
+
+def test_a_version_that_is_not_there_is_refused(make_store: MakeStore) -> None:
+    with pytest.raises(DataError, match=r"does not hold version v7 \(there: v1\)"):
+        make_store(50).tokens("v7")

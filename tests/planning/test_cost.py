@@ -1,0 +1,186 @@
+"""Costs: hand-worked FLOPs, sums, sizes on disk, hours and memory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrpath.errors import ConfigError
+from lrpath.planning.cost import (
+    DEVICES,
+    Cost,
+    device_hours,
+    flops_per_token,
+    memory_per_rank,
+    release_bytes,
+    state_bytes,
+    training_cost,
+    wall_hours,
+)
+from lrpath.planning.shape import ModelShape
+
+SMALL = ModelShape(family="llama", vocab_size=10, hidden_size=8, layers=3, heads=2, ffn_size=5, context=16)
+BIG = ModelShape(family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048)
+COUNTS = st.integers(min_value=0, max_value=10**15)
+COSTS = st.builds(
+    Cost,
+    updates=COUNTS,
+    tokens=COUNTS,
+    tokens_first=COUNTS,
+    flops=st.none() | COUNTS,
+    states=COUNTS,
+    state_bytes=COUNTS,
+)
+
+
+@pytest.fixture
+def unknown(tmp_path: Path) -> ModelShape:
+    content = {"vocab_size": 9, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 32}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    return ModelShape.from_file(path)
+
+
+def test_flops_of_a_token_are_those_worked_by_hand() -> None:
+    # Matrices: 3 · 376 + 80 = 1,208; attention: 4 · 16 · 8 · 3 = 1,536.
+    assert flops_per_token(SMALL, sequence_length=16) == 3 * (2 * 1_208 + 1_536)
+
+
+def test_flops_are_nearly_six_times_the_parameters_of_a_big_model_on_short_windows() -> None:
+    # Norms and the embedding are not multiplied with, attention over 1 token is nearly nothing.
+    ratio = flops_per_token(BIG, sequence_length=1) / (6 * BIG.non_embedding_parameters + 6 * 32_000 * 2048)
+
+    assert ratio == pytest.approx(1, abs=2e-4)
+
+
+def test_a_training_cost_multiplies_out() -> None:
+    cost = training_cost(SMALL, updates=5, tokens=320, tokens_first=300, sequence_length=16, states=2)
+
+    assert cost == Cost(
+        updates=5,
+        tokens=320,
+        tokens_first=300,
+        flops=320 * flops_per_token(SMALL, sequence_length=16),
+        states=2,
+        state_bytes=2 * state_bytes(SMALL),
+    )
+
+
+@given(COSTS, COSTS, COSTS)
+def test_costs_add_up_in_any_order(first: Cost, second: Cost, third: Cost) -> None:
+    assert first + second == second + first
+    assert (first + second) + third == first + (second + third)
+    assert Cost() + first == first
+
+
+def test_an_unknown_part_makes_the_sum_unknown(unknown: ModelShape) -> None:
+    cost = training_cost(unknown, updates=1, tokens=32, tokens_first=32, sequence_length=32)
+
+    assert (cost.flops, cost.state_bytes) == (None, None)
+    assert (cost + Cost(flops=5)).flops is None
+    assert (cost + Cost(tokens=5)).tokens == 37
+
+
+def test_flops_and_sizes_of_an_unknown_model_are_refused_with_advice(unknown: ModelShape) -> None:
+    for refused in (lambda: flops_per_token(unknown, sequence_length=8), lambda: state_bytes(unknown)):
+        with pytest.raises(ConfigError, match="give model.stated_parameters"):
+            refused()
+    with pytest.raises(ConfigError, match="give model.stated_parameters"):
+        memory_per_rank(unknown, strategy="single", ranks=1, micro_batch=1, sequence_length=8)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"updates": -1}, {"tokens": -1}, {"tokens_first": 33}, {"tokens_first": -1}, {"states": -1}],
+)
+def test_counts_that_cannot_be_are_refused(counts: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="tokens_first ≤ tokens"):
+        training_cost(SMALL, **({"updates": 1, "tokens": 32, "tokens_first": 32, "sequence_length": 16} | counts))
+
+
+def test_an_empty_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sequence_length must be at least 1 token, not 0"):
+        flops_per_token(SMALL, sequence_length=0)
+
+
+def test_a_state_is_three_numbers_a_parameter_and_a_release_one() -> None:
+    assert state_bytes(BIG) == pytest.approx(12 * 1_345_423_360, rel=2e-5)
+    assert release_bytes(BIG) == 4 * 1_345_423_360
+    assert release_bytes(BIG, dtype="bf16") == 2 * 1_345_423_360
+
+
+def test_one_device_hour_at_full_peak_is_its_peak_times_3600_seconds() -> None:
+    for name, device in DEVICES.items():
+        assert device_hours(int(device.peak_flops) * 3600, device=name, mfu=1.0) == pytest.approx(1.0)
+
+
+def test_wall_hours_shrink_with_the_devices_and_device_hours_do_not() -> None:
+    flops = 10**21
+
+    assert device_hours(flops, device="H200", mfu=0.4) == pytest.approx(10**21 / (0.4 * 989e12 * 3600))
+    assert wall_hours(flops, device="H200", mfu=0.4, count=8) == device_hours(flops, device="H200", mfu=0.4) / 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "H900"}, "device must be one of"),
+        ({"mfu": 0.0}, "mfu must lie in"),
+        ({"mfu": 1.5}, "mfu must lie in"),
+        ({"count": 0}, "count of devices must be at least 1"),
+    ],
+)
+def test_hours_of_impossible_hardware_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        wall_hours(1, **({"device": "A100", "mfu": 0.5, "count": 1} | changes))
+
+
+def test_fsdp_cuts_the_states_of_the_model_into_ranks() -> None:
+    settings: dict[str, Any] = {"micro_batch": 8, "sequence_length": 2048}
+    whole = memory_per_rank(BIG, strategy="ddp", ranks=8, **settings)
+    cut = memory_per_rank(BIG, strategy="fsdp", ranks=8, **settings)
+
+    assert (whole.parameters, whole.gradients, whole.optimizer) == (
+        4 * BIG.parameters,
+        4 * BIG.parameters,
+        8 * BIG.parameters,
+    )
+    assert cut.parameters + cut.gradients + cut.optimizer == 16 * BIG.parameters // 8
+    assert cut.activations == whole.activations
+    assert cut.total < whole.total
+
+
+def test_memory_adds_up_and_checkpointing_keeps_less() -> None:
+    settings: dict[str, Any] = {"strategy": "single", "ranks": 1, "micro_batch": 4, "sequence_length": 2048}
+    kept = memory_per_rank(BIG, **settings)
+    recomputed = memory_per_rank(BIG, activation_checkpointing=True, **settings)
+
+    assert kept.total == kept.parameters + kept.gradients + kept.optimizer + kept.buffers + kept.activations
+    assert recomputed.activations < kept.activations / 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strategy": "zero"}, "strategy must be single, ddp or fsdp"),
+        ({"compute": "fp8"}, "compute must be fp32 or bf16"),
+        ({"ranks": 0}, "ranks must be at least 1"),
+        ({"micro_batch": 0}, "micro_batch must be at least 1"),
+        ({"ranks": 2}, "strategy single has one rank, not 2"),
+    ],
+)
+def test_memory_of_an_impossible_run_is_refused(changes: dict[str, Any], message: str) -> None:
+    settings: dict[str, Any] = {"strategy": "single", "ranks": 1, "micro_batch": 1, "sequence_length": 16}
+    with pytest.raises(ConfigError, match=message):
+        memory_per_rank(SMALL, **(settings | changes))
+
+
+def test_a_plan_reaches_the_cost_without_torch() -> None:
+    code = "import sys, lrpath.planning.cost; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -161,12 +161,49 @@ class Config:
             raise ConfigError(f"versions={self.versions} must be at least 1")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportConfig:
+    """What `report` is told.
+
+    Args:
+        study: Folder name under `outputs`.
+        outputs: Folder of studies.
+    """
+
+    study: str
+    outputs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """What `export` is told.
+
+    Args:
+        study: Folder name under `outputs`.
+        outputs: Folder of studies.
+        release: Version, for example `v4`.
+        paradigm: Label of the paradigm whose release it is.
+        folder: Folder to make; null for the study's own place.
+    """
+
+    study: str
+    outputs: str
+    release: str
+    paradigm: str
+    folder: str | None
+
+
 SHARED = ("alpha", "peak", "floor", "warmup", "schedule", "branch", "description")
 """Root keys that other fields interpolate; they have no field of their own in `Config`."""
 
 
 def load(cfg: DictConfig) -> Config:
-    """Return the typed configuration.
+    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` have done their work by then."""
+    return typed_root(Config, cfg, shared=SHARED)
+
+
+def typed_root(kind: type[T], cfg: DictConfig, *, shared: tuple[str, ...] = ()) -> T:
+    """Return a composed configuration as a dataclass.
 
     Raises:
         ConfigError: If a field is unknown, missing, of the wrong type, or an interpolation leads nowhere.
@@ -174,14 +211,14 @@ def load(cfg: DictConfig) -> Config:
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        place = f" at {error.full_key}" if getattr(error, "full_key", None) else ""
-        raise ConfigError(f"the configuration cannot be resolved{place}: {str(error).splitlines()[0]}") from None
+        place = getattr(error, "full_key", None) or "a field"
+        raise ConfigError(f"{place} cannot be resolved: {str(error).splitlines()[0]}; give it a value") from None
     assert isinstance(plain, dict)
-    known = {field.name for field in dataclasses.fields(Config)} | set(SHARED)
-    unknown = [str(key) for key in plain if key not in known]
-    if unknown:
-        raise ConfigError(_unknown(unknown[0], known, place=""))
-    return typed(Config, {key: value for key, value in plain.items() if key not in SHARED}, place="")
+    known = [field.name for field in dataclasses.fields(kind)] + list(shared)  # type: ignore[arg-type]
+    for key in plain:
+        if key not in known:
+            raise ConfigError(_unknown(str(key), known, place=""))
+    return typed(kind, {key: value for key, value in plain.items() if key not in shared}, place="")
 
 
 def source_of(config: DataConfig) -> Source:

@@ -25,6 +25,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ MANIFEST = "state.json"
 METRIC_COLUMNS = ("position", "loss", "lr", "grad_norm", "tokens")
 EVALUATION_COLUMNS = ("position", "version", "domain", "nll", "tokens")
 SPEED_COLUMNS = ("position", "seconds", "tokens_per_second")
+_STATE_NAME = re.compile("[0-9]{9,}")
 _BLOCK = 1 << 22
 
 
@@ -96,10 +98,22 @@ def digest_file(file: File) -> str:
     return digest.hexdigest()
 
 
+def _whole_lines(file: File) -> list[str]:
+    """Return the lines of a text file, none if it is not there; a last line torn by a kill is left out."""
+    if not file.exists():
+        return []
+    whole = file.read_bytes()
+    try:
+        return whole[: whole.rfind(b"\n") + 1].decode().split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise StateError(f"{file} is not UTF-8 text ({error}); restore it from a copy") from None
+
+
 class Table:
     """A CSV file of rows by position, appended to while a path is walked.
 
-    Numbers are written with `repr`, so equal floats give equal text.
+    Numbers are written with all their digits, so equal floats give equal text. A run cuts its tables before it appends:
+    a line torn by a kill is left out by `rows` and removed by `cut`.
     """
 
     def __init__(self, file: File, *, columns: tuple[str, ...]) -> None:
@@ -109,7 +123,7 @@ class Table:
 
     def append(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Append rows and flush them to the disk."""
-        text = "".join(",".join(value if isinstance(value, str) else repr(value) for value in row) + "\n" for row in rows)
+        text = "".join(",".join(map(str, row)) + "\n" for row in rows)
         if not text:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -122,15 +136,12 @@ class Table:
 
     def rows(self) -> list[dict[str, str]]:
         """Return the whole rows, as text by column; a last line torn by a kill is left out."""
-        if not self.file.exists():
-            return []
-        text = self.file.read_text(encoding="utf-8")
-        lines = text[: text.rfind("\n") + 1].splitlines()
+        lines = _whole_lines(self.file)
         found = list(csv.DictReader(lines))
         if lines and tuple(lines[0].split(",")) != self.columns:
             raise StateError(f"{self.file} has columns {lines[0]}, not {','.join(self.columns)}; restore or remove it")
-        if any(None in row or None in row.values() for row in found):
-            raise StateError(f"{self.file} has a row with a wrong number of fields; restore it from a copy")
+        if any(None in row or None in row.values() or not row["position"].isdecimal() for row in found):
+            raise StateError(f"{self.file} has a row with a wrong number of fields or no position; restore it from a copy")
         return found
 
     def cut(self, position: int) -> None:
@@ -163,7 +174,8 @@ class PathFolder:
 
     def positions(self) -> list[int]:
         """Return the positions of the whole states, ascending; a folder without manifest is no state."""
-        return sorted(int(file.parent.name) for file in (self.folder / "states").glob(f"[0-9]*/{MANIFEST}"))
+        names = (file.parent.name for file in (self.folder / "states").glob(f"*/{MANIFEST}"))
+        return sorted(int(name) for name in names if _STATE_NAME.fullmatch(name))
 
     def remove_state(self, position: int) -> None:
         """Remove a state, its manifest first, so that a kill in between leaves no half state."""
@@ -173,7 +185,8 @@ class PathFolder:
     def clear_torn(self) -> None:
         """Remove what a killed save left: folders beside and folders without manifest. Call it with the lock held."""
         for folder in (self.folder / "states").glob("*"):
-            if not (folder.name.isdigit() and (folder / MANIFEST).exists()):
+            torn = _STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists()
+            if torn or folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -213,8 +226,8 @@ class Run:
         repeated: Updates among them that an earlier run had made and lost.
         tokens: Tokens processed.
         flops: Floating-point operations of the model, by the formula of `planning.cost`.
-        seconds: Wall time; None for a run that was killed.
-        outcome: `done`, or `killed` when the run never said how it ended.
+        seconds: Wall time; None for a run that was not done.
+        outcome: `done`, `stopped` by an error or interrupt, or `killed` when the run never said how it ended.
         device: What it ran on.
         ranks: Number of processes.
     """
@@ -251,28 +264,23 @@ class Ledger:
         Raises:
             StateError: If a line other than a torn last one cannot be read.
         """
-        if not self.file.exists():
-            return []
-        text = self.file.read_text(encoding="utf-8")
         found = []
-        for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+        for number, line in enumerate(_whole_lines(self.file), start=1):
             try:
                 found.append(Run(**json.loads(line)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 raise StateError(f"{self.file}:{number} is no ledger line ({error}); restore it from a copy") from None
         return found
 
     def append(self, run: Run) -> None:
-        """Append a run, once; flushed to the disk."""
-        if any(known.id == run.id for known in self.runs()):
-            return
+        """Append a run, once, in place of a last line torn by a kill; flushed to the disk."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a+b") as handle:
-            handle.seek(0, os.SEEK_END)
-            if handle.tell():
-                handle.seek(-1, os.SEEK_END)
-                if handle.read(1) != b"\n":
-                    handle.write(b"\n")
+            fcntl.flock(handle, fcntl.LOCK_EX)  # processes on other paths of the study write here too
+            if any(known.id == run.id for known in self.runs()):
+                return
+            handle.seek(0)
+            handle.truncate(handle.read().rfind(b"\n") + 1)
             handle.write((json.dumps(asdict(run), allow_nan=False) + "\n").encode())
             handle.flush()
             os.fsync(handle.fileno())
@@ -294,6 +302,7 @@ class RunningCount:
         self._begun = 0.0
 
     def __enter__(self) -> "RunningCount":
+        settle(self._file.parent, ledger=self._ledger)  # a run that was killed since; its count would be overwritten
         self._begun = time.monotonic()
         self._handle = os.open(self._counter, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         self.reach(self._run.begin)
@@ -342,6 +351,18 @@ class Study:
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.report = folder / "report"
 
+    @classmethod
+    def existing(cls, outputs: File, name: str) -> "Study":
+        """Return a study that has been run.
+
+        Raises:
+            StateError: If there is none of that name; says which there are.
+        """
+        if not (outputs / name / "plans").is_dir():
+            there = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
+            raise StateError(f"{outputs} has no study {name!r}; it has {', '.join(there) or 'none'}")
+        return cls(outputs / name)
+
     @property
     def name(self) -> str:
         """Name of the study."""
@@ -374,7 +395,8 @@ class Study:
             found = PathFolder(self.folder / "paths" / f"{name}-{path.id}")
         file = found.folder / "path.json"
         if file.exists():
-            lines = differences(read_json(file)["identity"], path.identity())
+            record = read_json(file)
+            lines = differences(record.get("identity") if isinstance(record, dict) else record, path.identity())
             if lines:
                 raise MismatchError(f"{file} was made for another path ({'; '.join(lines)}); restore it from a copy")
         else:
@@ -396,11 +418,18 @@ def read_manifest(folder: File) -> dict[str, Any]:
     if not (folder / MANIFEST).exists():
         raise StateError(f"{folder} holds no whole state ({MANIFEST} is missing); run the plan again to make it")
     manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+    if isinstance(manifest, dict) and manifest.get("format", STATE_FORMAT) != STATE_FORMAT:
+        raise StateError(f"{folder} has state format {manifest['format']}; this lrpath reads {STATE_FORMAT}")
+    if not isinstance(manifest, dict) or "format" not in manifest or not _are_files(manifest.get("files")):
         raise StateError(f"{folder / MANIFEST} is no state manifest; remove the folder and run the plan again")
-    if manifest.get("format") != STATE_FORMAT:
-        raise StateError(f"{folder} has state format {manifest.get('format')}; this lrpath reads {STATE_FORMAT}")
     return manifest
+
+
+def _are_files(files: Any) -> bool:
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+        for entry in files.values()
+    )
 
 
 def check_state(folder: File, *, key: StateKey) -> dict[str, Any]:
@@ -419,7 +448,10 @@ def check_state(folder: File, *, key: StateKey) -> dict[str, Any]:
         odd = sorted(present ^ set(manifest["files"]))
         raise StateError(f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}; {remedy}")
     for name, entry in manifest["files"].items():
-        size = (folder / name).stat().st_size
+        status = (folder / name).lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StateError(f"{folder / name} is a link, folder or device, not a file; {remedy}")
+        size = status.st_size
         if size != entry["bytes"]:
             raise StateError(f"{folder / name} has {size:,} bytes, {MANIFEST} says {entry['bytes']:,}; {remedy}")
         if digest_file(folder / name) != entry["sha256"]:

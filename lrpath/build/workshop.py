@@ -15,6 +15,7 @@ from lrpath.models import CausalLM, build_model
 from lrpath.planning.paths import Path, Recipe
 from lrpath.records import PathFolder
 from lrpath.training.executor import Cadence, Executor
+from lrpath.training.releases import keep_backbone
 from lrpath.training.strategies import Machine
 
 
@@ -57,6 +58,10 @@ class ProjectWorkshop:
             purge_step=position + 1,
         )
         return [tensorboard]
+
+    def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
+        """Write the model's configuration and tokenizer beside the path's states."""
+        keep_backbone(folder, model=model, store=self.store)
 
     def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
         """Return the held-out windows of every version and domain.

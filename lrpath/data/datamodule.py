@@ -64,7 +64,6 @@ class MicroBatches(Dataset[Tensor]):
     def __init__(
         self, batches: TokenBatches, *, start: int, end: int, micro_batch: int, accumulate: int, rank: int, ranks: int
     ) -> None:
-        """Check the sizes and the range."""
         check_division(sequences=batches.order.sequences, ranks=ranks, micro_batch=micro_batch, accumulate=accumulate)
         batches.order.stream.spans(start, end)
         self._batches = batches
@@ -104,7 +103,6 @@ class PathDataModule(LightningDataModule):
     def __init__(
         self, batches: TokenBatches, *, start: int, end: int, micro_batch: int, accumulate: int, workers: int = 0
     ) -> None:
-        """Keep the range and the sizes; they are checked when the ranks are known."""
         super().__init__()
         self._batches = batches
         self._start = start

@@ -73,6 +73,7 @@ def prepare(
         MismatchError: If the folder was prepared under other settings; the message lists the fields that differ.
     """
     _check_versions(versions)
+    _check_tokenizer(source, tokenizer)
     work = _Preparation(source=source, tokenizer=tokenizer, folder=folder, progress=progress)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,13 @@ def _check_versions(versions: Sequence[str]) -> None:
             "versions must be distinct short names of letters, digits, `.`, `_`, `-`, and one at least: "
             f"{list(versions)}"
         )
+
+
+def _check_tokenizer(source: Source, tokenizer: TokenizerSettings | None) -> None:
+    if tokenizer is None and not isinstance(source, TokensSource):
+        raise ConfigError("text needs a tokenizer; give data.tokenizer")
+    if tokenizer is not None and tokenizer.file is None and isinstance(source, TokensSource):
+        raise ConfigError("ids cannot train a tokenizer; give data.tokenizer.file, or no tokenizer")
 
 
 @contextmanager
@@ -149,7 +157,7 @@ class _Preparation:
         """Settle the tokenizer; `store.json` comes last, so that a store without it has not begun."""
         record: dict[str, Any] = {"format": FORMAT, "spec": self._spec(), "end_id": None, "tokenizer": None}
         if self.tokenizer is not None:
-            tokenizer = self._make_tokenizer(first, self.tokenizer)
+            tokenizer = self._make_tokenizer(first, settings=self.tokenizer)
             path = self.folder / TOKENIZER_FILE
             write_whole(path, tokenizer.to_str(pretty=True))
             record["tokenizer"] = {"bytes": path.stat().st_size, "sha256": digest_file(path)}
@@ -160,11 +168,10 @@ class _Preparation:
             record["vocab_size"] = self.source.vocab_size
         write_json(self.folder / STORE_FILE, record)
 
-    def _make_tokenizer(self, first: str, settings: TokenizerSettings) -> Tokenizer:
+    def _make_tokenizer(self, first: str, *, settings: TokenizerSettings) -> Tokenizer:
         if settings.file is not None:
             return load_tokenizer(Path(settings.file), settings=settings)
-        if isinstance(self.source, TokensSource):
-            raise ConfigError("ids cannot train a tokenizer; give data.tokenizer.file, or no tokenizer")
+        assert not isinstance(self.source, TokensSource)
         documents = self.source.documents(Arrival(version=first, number=0))
         expected = self.source.expected_bytes(0)
         return train_tokenizer(self._training_texts(documents, expected), settings=settings)
@@ -201,11 +208,9 @@ class _Preparation:
         writer.finish(number=arrival.number, source=own, documents=0, text_bytes=0)
 
     def _encode(self, source: TextOrigin, arrival: Arrival, writer: IncrementWriter) -> None:
-        settings = self.tokenizer
-        if settings is None:
-            raise ConfigError("text needs a tokenizer; give data.tokenizer")
+        assert self.tokenizer is not None
         tokenizer = read_tokenizer(self.folder / TOKENIZER_FILE)
-        end_id = tokenizer.token_to_id(settings.end_mark)
+        end_id = tokenizer.token_to_id(self.tokenizer.end_mark)
         expected, documents, text_bytes = source.expected_bytes(arrival.number), 0, 0
         for chunk in _chunks(source.documents(arrival)):
             encodings = tokenizer.encode_batch_fast([document.text for document in chunk], add_special_tokens=False)

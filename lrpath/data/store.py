@@ -107,6 +107,11 @@ class TokenStore:
         for name, expected in manifest.files.items():
             path = self.folder / version / name
             check_file(path, expected, inside=self.folder, contents=contents)
+            unit = MARK_BYTES if name == MARKS_FILE else np.dtype(manifest.dtype).itemsize
+            if expected.bytes == 0 or expected.bytes % unit:
+                raise DataError(
+                    f"{path} has {expected.bytes:_} bytes, which must be so many times {unit}; {PREPARE_AGAIN}"
+                )
         width = np.dtype(manifest.dtype).itemsize
         there = manifest.files[TRAIN_FILE].bytes if TRAIN_FILE in manifest.files else 0
         if manifest.tokens < 2 or there != manifest.tokens * width:

@@ -44,7 +44,6 @@ class IncrementWriter:
     """
 
     def __init__(self, folder: Path, *, version: str, vocab_size: int) -> None:
-        """Name the increment; nothing is written yet."""
         self._place = folder / version
         self._beside = folder / f".{version}{_SUFFIX}"
         self._vocab_size = vocab_size

@@ -1,4 +1,4 @@
-"""Build a causal language model from its shape and a seed: random weights in fp32, nothing downloaded, no code from data.
+"""Build a causal language model from its shape and a seed: random weights in fp32, no download, no code from data.
 
 Every family is a class of Hugging Face transformers: InternLM 1 and 2 are its Llama, with biases on q, k, v, o and with
 grouped heads; InternLM 3 is a configuration over its Llama that came with version 5.23.
@@ -37,9 +37,9 @@ def build_model(
 ) -> PreTrainedModel:
     """Build a model whose weights are a function of `(shape, seed)`.
 
-    The weights do not depend on the state of the global generators and leave it as it was. They are drawn on the CPU, in
-    the order of transformers' own initialization, so another version of torch or transformers may draw others. A model
-    too large for the memory of every rank is drawn on one and broadcast to models built on `meta`.
+    The weights do not depend on the state of the global generators and leave it as it was. They are drawn on the CPU,
+    in the order of transformers' own initialization, so another version of torch or transformers may draw others. A
+    model too large for the memory of every rank is drawn on one and broadcast to models built on `meta`.
 
     Args:
         shape: Sizes and constants.
@@ -74,7 +74,7 @@ def build_model(
 def _seeded(seed: int) -> Iterator[None]:
     """Seed the CPU generator alone, and put it back afterwards; generators of accelerators are not touched."""
     with torch.random.fork_rng(devices=()):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 

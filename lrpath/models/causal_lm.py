@@ -17,8 +17,9 @@ NAME_PREFIX = "lm."
 class CausalLM(nn.Module):
     """A transformers model with next-token loss.
 
-    The wrapped model is the attribute `lm`, so every parameter is named `NAME_PREFIX` + its transformers name. Every use of a
-    weight lies inside `forward`: under FSDP2, shard the layers and then this module, and its hooks gather the output head.
+    The wrapped model is the attribute `lm`, so every parameter is named `NAME_PREFIX` + its transformers name. Every
+    use of a weight lies inside `forward`: under FSDP2, shard the layers and then this module, and its hooks gather the
+    output head.
 
     Args:
         lm: A causal language model; its head is linear and without bias.
@@ -67,8 +68,9 @@ def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, Tensor]:
         ConfigError: If the model has no output head of its own, or one that is not a linear map without bias.
     """
     backbone, head = model.base_model, model.get_output_embeddings()
-    if backbone is model or not isinstance(head, nn.Linear) or head.bias is not None:
-        kind = "none" if head is None else f"{type(head).__name__} with bias {getattr(head, 'bias', None) is not None}"
+    has_bias = getattr(head, "bias", None) is not None
+    if backbone is model or not isinstance(head, nn.Linear) or has_bias:
+        kind = f"{type(head).__name__} with a bias" if has_bias else type(head).__name__
         raise ConfigError(
             f"{type(model).__name__} must have a backbone and a linear output head without bias, its head is {kind}; "
             "choose another model"

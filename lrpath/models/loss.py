@@ -1,16 +1,17 @@
 """Cross-entropy of a linear head without the logits of all tokens: chunk after chunk, gradients made on the way.
 
 For a chunk of tokens with logits z = h·Wᵀ and targets y the loss is Σ (logsumexp(z) − z_y). Its gradient by z is
-softmax(z) − onehot(y), known as soon as z is, so the forward pass makes the gradients of h and W and drops z; the backward
-pass scales them. The matrix products are the three of the plain loss, no more.
+softmax(z) − onehot(y), known as soon as z is, so the forward pass makes the gradients of h and W and drops z; the
+backward pass scales them. The matrix products are the three of the plain loss, no more.
 
 Rejected: `torch.nn.functional.linear_cross_entropy` (torch ≥ 2.13 only; chunked by `LinearCrossEntropyOptions`) and
-`torch.utils.checkpoint` of chunks (a fourth product). Medians on 2 CPU cores with torch 2.13, forward and backward, in ms:
+`torch.utils.checkpoint` of chunks (a fourth product). Forward and backward on 2 CPU cores with torch 2.13, the four in
+turn, median (fastest) in ms:
 
-    hidden, vocabulary, tokens     plain    this    linear_cross_entropy    checkpoint
-    64, 512, 4,096                   7.9     6.3                     7.9          11.9
-    256, 8,192, 4,096                627     359                     415           596
-    512, 32,000, 2,048              1935    1534                    2036          2046
+    hidden, vocabulary, tokens           plain           this  linear_cross_entropy     checkpoint
+    64, 512, 4,096                   19 (11.5)       13 (6.5)              17 (7.7)      23 (10.4)
+    256, 8,192, 4,096              1465  (919)     967  (901)           4689 (2682)    1757 (1343)
+    512, 32,000, 2,048             1948 (1266)    1194 (1163)           1788 (1676)    1923 (1886)
 
 Shapes: B sequences, T positions, N = B·T tokens, D hidden features, V vocabulary.
 """
@@ -30,8 +31,8 @@ Reduction = Literal["sum", "mean"]
 def causal_loss(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, *, reduction: Reduction = "mean") -> Tensor:
     """Return the cross-entropy of `softmax(hidden · weightᵀ)` against the targets [nats], a scalar in fp32.
 
-    The products run in the dtype of autocast where it is on, else in that of `hidden_BTD`; softmax and sums run in fp32,
-    and the gradient of the weight is summed over chunks in fp32.
+    The products run in the dtype of autocast where it is on, else in that of `hidden_BTD`; softmax and sums run in
+    fp32, and the gradient of the weight is summed over chunks in fp32.
 
     Args:
         hidden_BTD: Final hidden states, `[B, T, D]`.
@@ -64,10 +65,10 @@ def token_nll(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tens
         ValueError: If the shapes do not fit.
     """
     _check(hidden_BTD, weight_VD, targets_BT, "sum")
-    hidden_ND, weight_VD = _in_compute_dtype(hidden_BTD.flatten(0, -2), weight_VD)
-    chunks = zip(hidden_ND.split(LOSS_CHUNK_TOKENS), targets_BT.flatten().split(LOSS_CHUNK_TOKENS), strict=True)
-    with _no_autocast(hidden_ND):
-        nll_N = torch.cat([-_log_probs(hidden, weight_VD).gather(1, targets[:, None]) for hidden, targets in chunks])
+    hidden, weight = _in_compute_dtype(hidden_BTD.flatten(0, -2), weight_VD)
+    chunks = zip(hidden.split(LOSS_CHUNK_TOKENS), targets_BT.flatten().split(LOSS_CHUNK_TOKENS), strict=True)
+    with _no_autocast(hidden):
+        nll_N = torch.cat([-_log_probs(part, weight).gather(1, targets[:, None]) for part, targets in chunks])
     return nll_N.view_as(targets_BT)
 
 
@@ -86,21 +87,19 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
-        hidden_ND, weight = _in_compute_dtype(hidden_BTD.flatten(0, -2), weight_VD)
+        hidden, weight = _in_compute_dtype(hidden_BTD.flatten(0, -2), weight_VD)
         targets_N = targets_BT.flatten()
-        grad_hidden_ND = torch.empty_like(hidden_ND)
+        grad_hidden = torch.empty_like(hidden)
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
-        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
-        with _no_autocast(hidden_ND):
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        with _no_autocast(hidden):
             for start in range(0, len(targets_N), LOSS_CHUNK_TOKENS):
                 rows = slice(start, start + LOSS_CHUNK_TOKENS)
-                nll, grad_logits = _nll_and_gradient(hidden_ND[rows], weight, targets_N[rows, None])
+                nll, grad_logits = _nll_and_gradient(hidden[rows], weight, targets_N[rows, None])
                 total += nll
-                torch.mm(grad_logits, weight, out=grad_hidden_ND[rows])
-                _add_product(grad_weight_VD, grad_logits.t(), hidden_ND[rows])
-        ctx.save_for_backward(
-            grad_hidden_ND.view_as(hidden_BTD).to(hidden_BTD.dtype), grad_weight_VD.to(weight_VD.dtype)
-        )
+                torch.mm(grad_logits, weight, out=grad_hidden[rows])
+                _add_product(grad_weight_VD, grad_logits.t(), hidden[rows])
+        ctx.save_for_backward(grad_hidden.view_as(hidden_BTD).to(hidden_BTD.dtype), grad_weight_VD.to(weight_VD.dtype))
         return total
 
     @staticmethod

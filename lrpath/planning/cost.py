@@ -6,8 +6,8 @@ Training FLOPs per token are three forward passes of the matrix products (one fo
 
 with T the sequence length. This is the count of PaLM (Chowdhery et al. 2022, arXiv 2204.02311, appendix B), with the
 output head among the matrices and the embedding look-up not, and attention counted in full as PaLM does. Left out:
-the halving by the causal mask, the score product that a flash backward pass computes again (2 · T · query_size · layers per
-token), recomputation under activation checkpointing, and everything that is not a matrix product (norms, rotary
+the halving by the causal mask, the score product that a flash backward pass computes again (2 · T · query_size · layers
+per token), recomputation under activation checkpointing, and everything that is not a matrix product (norms, rotary
 positions, softmax, the optimizer). Measured with `torch.utils.flop_counter` in `tests/models/test_flops.py`.
 """
 
@@ -163,15 +163,20 @@ class Device:
     source: str
 
 
+_SHEETS = {  # peak [TFLOP/s], memory [GB]
+    "H200": (989, 141, "NVIDIA H200 SXM: 1,979 with sparsity"),
+    "H100": (989, 80, "NVIDIA H100 SXM: 1,979 with sparsity"),
+    "H100-PCIe": (756, 80, "NVIDIA H100 PCIe: 1,513 with sparsity"),
+    "A100": (312, 80, "NVIDIA A100 80GB: 312 dense"),
+    "L40S": (362, 48, "NVIDIA L40S: 733 with sparsity"),
+    "B200": (2250, 180, "NVIDIA HGX B200: 4,500 with sparsity"),
+    "MI300X": (1307, 192, "AMD Instinct MI300X: 1,307 dense"),
+}
+
 DEVICES: Mapping[str, Device] = MappingProxyType(
     {
-        "H200": Device(
-            peak_flops=989e12, memory_bytes=141e9, source="NVIDIA H200 SXM data sheet, 1,979 TFLOPS with sparsity"
-        ),
-        "H100": Device(
-            peak_flops=989e12, memory_bytes=80e9, source="NVIDIA H100 SXM data sheet, 1,979 TFLOPS with sparsity"
-        ),
-        "A100": Device(peak_flops=312e12, memory_bytes=80e9, source="NVIDIA A100 80GB data sheet, 312 TFLOPS dense"),
+        name: Device(peak_flops=peak * 1e12, memory_bytes=memory * 1e9, source=f"data sheet of {source}")
+        for name, (peak, memory, source) in _SHEETS.items()
     }
 )
 """Accelerators by name, from their makers' data sheets; further ones are entered with their source."""
@@ -288,9 +293,9 @@ def _check_memory_arguments(strategy: str, ranks: int, micro_batch: int, sequenc
 def _buffer_bytes(shape: ModelShape, strategy: Strategy, compute: Compute) -> int:
     """Copies of weights and gradients beside the fp32 originals.
 
-    Autocast keeps a bf16 copy of every matrix from its first use to the end of the forward pass. DDP holds the gradients
-    a second time in its buckets (`gradient_as_bucket_view=False`, the default). FSDP2 gathers two layers ahead, holds one
-    layer's whole gradient, and keeps the root group (embedding, head) gathered between forward and backward.
+    Autocast keeps a bf16 copy of every matrix from its first use to the end of the forward pass. DDP holds the
+    gradients a second time in its buckets (`gradient_as_bucket_view=False`, the default). FSDP2 gathers two layers,
+    holds one layer's whole gradient, and keeps the root group (embedding, head) gathered, with its gradient.
     """
     assert shape.parameters is not None
     assert shape.matrix_parameters is not None
@@ -311,8 +316,8 @@ def _activation_bytes(shape: ModelShape, tokens: int, compute: Compute, *, check
         q, k, v and the output of attention                             2 · query + 2 · kv
         gate, up, silu(gate) and their product                          4 · ffn
 
-    Scores are not kept: attention is fused and its backward pass computes them again. The loss keeps the gradient of its
-    input and of the head, and works on the fp32 logits of one chunk, twice.
+    Scores are not kept: attention is fused and its backward pass computes them again. The loss keeps the gradient of
+    its input and of the head, and works on the fp32 logits of one chunk, twice.
     """
     element = _ELEMENT_BYTES[compute]
     wide = 2 * shape.hidden_size + 2 * shape.query_size + 2 * shape.kv_size + 4 * shape.ffn_size

@@ -7,6 +7,8 @@ from typing import Any
 ID_DIGITS = 12
 """Hexadecimal digits of a path id: 48 bits, ample for the paths of a study."""
 
+_ABSENT = object()
+
 
 def canonical(record: Any) -> str:
     """Return JSON text that is equal for equal data: keys sorted, no spaces, NaN refused."""
@@ -28,14 +30,14 @@ def differences(before: Any, after: Any, *, at: str = "") -> list[str]:
         lines = []
         for key in sorted({*before, *after}, key=str):
             field = f"{at}.{key}" if at else str(key)
-            lines += differences(before.get(key, "absent"), after.get(key, "absent"), at=field)
+            lines += differences(before.get(key, _ABSENT), after.get(key, _ABSENT), at=field)
         return lines
-    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple) and len(before) == len(after):
         pairs = zip(before, after, strict=True)
         return [line for n, (old, new) in enumerate(pairs) for line in differences(old, new, at=f"{at}[{n}]")]
     return [] if before == after else [f"{at}: {_brief(before)} → {_brief(after)}"]
 
 
 def _brief(value: Any) -> str:
-    text = value if isinstance(value, str) else canonical(value)
+    text = "absent" if value is _ABSENT else value if isinstance(value, str) else canonical(value)
     return text if len(text) <= 60 else text[:57] + "…"

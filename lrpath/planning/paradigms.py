@@ -13,6 +13,7 @@ References: arXiv 2410.04103 (path switching and its two baselines), 2308.04014 
 2403.08763 (infinite), 2507.17634 (merging, weights c_j = w_j − w_{j+1}).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -161,7 +162,7 @@ class Continual:
             return _warm_then(self, setting, self.decay, updates=updates)
         if self.restart is Restart.CONSTANT:
             return (constant(self.peak * self.decay.floor, updates=updates),)
-        peak = self.rewarm_peak or self.peak
+        peak = self.peak if self.rewarm_peak is None else self.rewarm_peak
         length = 0 if self.rewarm is None else setting.parse(self.rewarm, "rewarm")
         _check_room(setting, "rewarm", length, updates)
         return (*warmup(peak, updates=length), *self.decay.pieces(updates=updates - length, peak=peak))
@@ -354,10 +355,12 @@ def _branch_lengths(setting: Setting, alpha: float | tuple[float, ...]) -> list[
     alphas = alpha if isinstance(alpha, tuple) else (alpha,) * count
     if len(alphas) != count:
         raise PlanError(f"{setting.label}: alpha has {len(alphas)} values for {count} versions; give one or {count}")
-    lengths = [round(value * part.updates) for value, part in zip(alphas, setting.increments, strict=True)]
-    for value, length, increment in zip(alphas, lengths, setting.increments, strict=True):
-        if value <= 0 or length < 1:
+    lengths = []
+    for value, increment in zip(alphas, setting.increments, strict=True):
+        length = round(value * increment.updates) if math.isfinite(value) else 0
+        if length < 1:
             raise PlanError(f"{setting.label}: alpha={value} gives {increment.version} no branch; it must be positive")
+        lengths.append(length)
     return lengths
 
 

@@ -6,6 +6,7 @@ for version 5 is the same path, and the values of an α sweep share one main pat
 is needed of it: the forks and releases that lie on it.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -40,9 +41,9 @@ class Optimizer:
         rules = {
             "beta1": (0 <= self.beta1 < 1, "in [0, 1)"),
             "beta2": (0 <= self.beta2 < 1, "in [0, 1)"),
-            "eps": (self.eps > 0, "positive"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "positive, or null for no clipping"),
+            "eps": (0 < self.eps < math.inf, "positive"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
+            "clip_norm": (self.clip_norm is None or 0 < self.clip_norm < math.inf, "positive, or null for no clipping"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
@@ -169,7 +170,7 @@ class Release:
 
     def __post_init__(self) -> None:
         total = sum(weight for _, weight in self.parts)
-        if not self.parts or abs(total - 1.0) > 1e-9:
+        if not abs(total - 1.0) <= 1e-9:  # nor NaN
             raise PlanError(f"weights of release {self.paradigm}/{self.version} add up to {total}, not 1")
 
     @property
@@ -274,12 +275,12 @@ def unite(trees: Iterable[Tree]) -> Tree:
         PlanError: If two streams that begin alike go on differently, so that one path would have two meanings.
     """
     paths: dict[str, Path] = {}
-    releases: dict[tuple[str, str], Release] = {}
+    releases: dict[Release, None] = {}
     for tree in trees:
         for path in tree.paths:
             paths[path.id] = _longer(paths.get(path.id, path), path)
-        releases |= {(release.paradigm, release.version): release for release in tree.releases}
-    return Tree(paths=tuple(paths.values()), releases=tuple(releases.values()))
+        releases |= dict.fromkeys(tree.releases)
+    return Tree(paths=tuple(paths.values()), releases=tuple(releases))
 
 
 def _longer(one: Path, other: Path) -> Path:

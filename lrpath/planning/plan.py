@@ -69,11 +69,17 @@ class Plan:
         raise PlanError(f"the plan has no release {paradigm}/{version}; it has {known}")
 
     def part(self, paradigm: str, *, versions: int | None = None) -> Tree:
-        """Return the tree of one paradigm, for the first `versions` versions (all by default)."""
+        """Return the tree of one paradigm, for the first `versions` versions (all by default).
+
+        Raises:
+            PlanError: If the plan has no such paradigm.
+        """
         wanted = set(self.versions[:versions])
         releases = tuple(
             release for release in self.tree.releases if release.paradigm == paradigm and release.version in wanted
         )
+        if not releases:
+            raise PlanError(f"the plan has no paradigm {paradigm}; it has {', '.join(self.paradigms)}")
         return self.tree.only(releases)
 
     def cost(self, tree: Tree) -> Cost:
@@ -133,18 +139,21 @@ def from_record(record: dict[str, Any]) -> Plan:
     Raises:
         PlanError: If the record has another format or was altered.
     """
-    if record.get("format") != PLAN_FORMAT:
-        raise PlanError(f"the plan has format {record.get('format')}; this lrpath reads {PLAN_FORMAT}")
-    model = record["model"]
-    plan = Plan(
-        increments=tuple(Increment(version=name, updates=count) for name, count in record["increments"].items()),
-        paradigms=record["paradigms"],
-        tree=paths.from_record(record["tree"]),
-        model_name=model["name"],
-        parameters=model["parameters"],
-        flops_per_token=model["flops_per_token"],
-        state_bytes=model["state_bytes"],
-    )
-    if {tuple(key) for key in record["states"]} != {(key.path_id, key.position) for key in plan.tree.states()}:
-        raise PlanError("the plan's list of states does not fit its tree; restore the file from a copy")
+    try:
+        if record.get("format") != PLAN_FORMAT:
+            raise PlanError(f"the plan has format {record.get('format')}; this lrpath reads {PLAN_FORMAT}")
+        model = record["model"]
+        plan = Plan(
+            increments=tuple(Increment(version=name, updates=count) for name, count in record["increments"].items()),
+            paradigms=record["paradigms"],
+            tree=paths.from_record(record["tree"]),
+            model_name=model["name"],
+            parameters=model["parameters"],
+            flops_per_token=model["flops_per_token"],
+            state_bytes=model["state_bytes"],
+        )
+        if {tuple(key) for key in record["states"]} != {(key.path_id, key.position) for key in plan.tree.states()}:
+            raise PlanError("the plan's list of states does not fit its tree; restore the file from a copy")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"the plan cannot be read ({error!r}); restore the file from a copy") from error
     return plan

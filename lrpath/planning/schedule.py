@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 from lrpath.errors import ConfigError, PlanError
@@ -83,7 +83,7 @@ class Piece:
             raise PlanError(f"a constant piece cannot go from {self.first} to {self.last}")
         if self.shape in _POSITIVE and not (self.first > 0 and self.last > 0):
             raise PlanError(f"{self.shape} never reaches 0 (from {self.first} to {self.last}); use a floor above 0")
-        if self.exponent <= 0:
+        if not 0 < self.exponent < math.inf:
             raise PlanError(f"exponent must be positive, not {self.exponent}")
 
     def rate(self, update: int) -> float:
@@ -167,8 +167,8 @@ class Decay:
         hold: For `knee`: share of the decay's updates that stay at the peak, in `(0, 1)`.
         exponent: For `power`: positive exponent.
         shares: For `stair`: shares of the updates, adding up to 1.
-        levels: For `stair`: rates as shares of the peak, as many as `shares`. By default three levels
-            1, √floor, floor, which for a tenth are 1, .316, .1.
+        levels: For `stair`: rates as shares of the peak, as many as `shares`, at most 1 and never rising. By default
+            three levels 1, √floor, floor, which for a tenth are 1, .316, .1.
     """
 
     shape: DecayShape
@@ -187,7 +187,7 @@ class Decay:
         self._check_option("levels", DecayShape.STAIR, needed=False)
         if self.hold is not None and not 0 < self.hold < 1:
             raise ConfigError(f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates")
-        if self.exponent is not None and self.exponent <= 0:
+        if self.exponent is not None and not 0 < self.exponent < math.inf:
             raise ConfigError(f"exponent={self.exponent} must be positive")
         if self.shape in (DecayShape.EXPONENTIAL, DecayShape.HARMONIC) and self.floor == 0:
             raise ConfigError(f"floor=0 is out of reach for shape={self.shape}; use a floor above 0 or another shape")
@@ -209,6 +209,8 @@ class Decay:
             raise ConfigError("a stair needs levels unless it has three shares and a floor above 0")
         if levels is not None and (len(levels) != len(shares) or levels[-1] != self.floor):
             raise ConfigError(f"levels={list(levels)} must be as many as shares and end at floor={self.floor}")
+        if not all(0 <= after <= before for before, after in pairwise((1.0, *(levels or ())))):
+            raise ConfigError(f"levels={levels} must not rise, and lie in [0, 1]: they are shares of the peak rate")
 
     def pieces(self, *, updates: int, peak: float) -> tuple[Piece, ...]:
         """Return the pieces of this decay over `updates` updates from `peak`; the last runs at `floor × peak`.
@@ -247,7 +249,13 @@ def ramp(first: float, last: float, *, updates: int) -> Piece:
 
 
 def warmup(peak: float, *, updates: int) -> tuple[Piece, ...]:
-    """Return the warm-up's pieces: none for 0 updates, else a ramp from 0 whose last update runs at the peak."""
+    """Return the warm-up's pieces: none for 0 updates, else a ramp from 0 whose last update runs at the peak.
+
+    Raises:
+        PlanError: If the peak is not a positive rate.
+    """
+    if not 0 < peak < math.inf:
+        raise PlanError(f"peak={peak} must be a positive rate")
     return (ramp(0.0, peak, updates=updates),) if updates else ()
 
 

@@ -5,8 +5,8 @@ One layer of the families `llama`, `qwen2`, `qwen3` and `internlm`, `internlm2`,
     x + W_o · attention(W_q n, W_k n, W_v n)     with n = norm(x)
     x + W_down (silu(W_gate n) ⊙ W_up n)         with n = norm(x)
 
-and differs only in biases (`qwen2`: on q, k, v; `internlm`: on q, k, v, o) and in norms of q and k (`qwen3`). The family
-`file` is any causal language model with a Hugging Face `config.json`; its count of parameters has to be stated.
+and differs only in biases (`qwen2`: on q, k, v; `internlm`: on q, k, v, o) and in norms of q and k (`qwen3`). The
+family `file` is any causal language model with a Hugging Face `config.json`; its count of parameters has to be stated.
 """
 
 import hashlib
@@ -231,10 +231,8 @@ class ModelShape:
         For family `file` the count takes every parameter besides the embeddings for a matrix, which is some
         thousandths too much.
         """
-        if self.family == "file":
-            inner = self.non_embedding_parameters
-        else:
-            inner = self.layers * self.layer_matrix_parameters
+        is_file = self.family == "file"
+        inner = self.non_embedding_parameters if is_file else self.layers * self.layer_matrix_parameters
         return None if inner is None else inner + self.vocab_size * self.hidden_size
 
     def as_record(self) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Component:
     parts: int = WEIGHT_PARTS
     first_pass: int = 0
 
+    def __post_init__(self) -> None:
+        names = [increment.version for increment in self.increments]
+        if not names or len(set(names)) != len(names):
+            raise PlanError(f"a data component needs increments with different names, not {names}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
@@ -64,6 +69,8 @@ class Segment:
     components: tuple[Component, ...]
 
     def __post_init__(self) -> None:
+        if self.updates < 1:
+            raise PlanError(f"a data segment has {self.updates} updates; it needs at least 1")
         parts = sum(component.parts for component in self.components)
         if parts != WEIGHT_PARTS or any(component.parts < 1 for component in self.components):
             raise PlanError(f"weights of a data segment must be positive and add up to {WEIGHT_PARTS}, not {parts}")

@@ -5,11 +5,12 @@ A bare fraction is refused: it would be a share of a horizon that grows with eve
 """
 
 import re
+from fractions import Fraction
 
 from lrpath.errors import ConfigError
 
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-_LENGTH = re.compile(r"(?P<number>[0-9][0-9_,]*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|tokens?)?")
+_LENGTH = re.compile(r"(?P<number>[0-9]+([_,][0-9]{3})*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|tokens?)?")
 
 
 def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int:
@@ -21,21 +22,21 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
         field: Name of the configuration field, for the message.
 
     Raises:
-        ConfigError: If the text is no length, is negative, or a number of updates is not whole.
+        ConfigError: If the text is no length, is negative, rounds to no update, or a number of updates is not whole.
 
     >>> parse_updates("2_097_152 tokens", tokens_per_update=1_048_576, field="warmup")
     2
     """
-    match = None if isinstance(text, bool) else _LENGTH.fullmatch(str(text).strip())
+    match = None if isinstance(text, bool | float) else _LENGTH.fullmatch(str(text).strip())
     if match is None:
         raise ConfigError(f'{field}={text!r} is not a length; write whole updates ("300 updates") or "10.5B tokens"')
-    amount = float(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
+    amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
     if (match["unit"] or "update").startswith("token"):
         updates = round(amount / tokens_per_update)
         if amount and not updates:
-            raise ConfigError(f"{field}={text!r} is less than half of one update of {tokens_per_update:,} tokens")
+            raise ConfigError(f"{field}={text!r} rounds to no update of {tokens_per_update:,} tokens; lengthen it")
         return updates
-    if amount != int(amount):
+    if amount.denominator != 1:
         raise ConfigError(f"{field}={text!r} is not a whole number of updates; shares of a horizon are not lengths")
     return int(amount)
 

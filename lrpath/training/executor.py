@@ -29,6 +29,7 @@ from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.releases import evaluate_merged
 from lrpath.training.states import load_state
 from lrpath.training.strategies import Machine
 from lrpath.training.walk import Walk
@@ -39,6 +40,9 @@ class Workshop(Protocol):
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights."""
+
+    def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
+        """Write what an export needs besides the weights into a path's folder."""
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
@@ -102,6 +106,11 @@ class Executor:
             for walk in walks:
                 progress.begin(walk)
                 updates += self._run(walk, progress)
+            for release in self.tree.releases:
+                recipe = self.tree.path(release.last.path_id).recipe
+                evaluate_merged(
+                    self.study, release, self.held_out, device=self.machine.torch_device, precision=recipe.precision
+                )
             self._sweep()
         return updates
 
@@ -143,9 +152,9 @@ class Executor:
             folder.clear_torn()
             batches = self.workshop.batches(walk.path)
             accumulate = self.machine.accumulate(walk.path.recipe)
-            module = LitCausalLM(
-                self.workshop.model(walk.path.recipe), settings=walk.path.recipe.optimizer, accumulate=accumulate
-            )
+            backbone = self.workshop.model(walk.path.recipe)
+            self.workshop.keep_backbone(folder, model=backbone)
+            module = LitCausalLM(backbone, settings=walk.path.recipe.optimizer, accumulate=accumulate)
             self._prepare_tables(walk, folder)
             with RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk)) as count:
                 self._fit(walk, folder, module, batches, progress, count)

@@ -16,9 +16,11 @@ from pathlib import Path as File
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
@@ -71,7 +73,7 @@ def save_state(
         manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position, "files": files}
         made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         write_json(folder / MANIFEST, manifest | made | facts)
-    except (OSError, dcp.api.CheckpointException) as error:
+    except (OSError, CheckpointException) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise TrainingError(_explain(error, folder)) from error
 
@@ -97,14 +99,14 @@ def load_state(
     if missing or wrong:
         raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
     with _single_process_warnings_off():
-        dcp.load(wanted, storage_reader=reader, no_dist=not _is_distributed())
+        load(wanted, storage_reader=reader, no_dist=not _is_distributed())
     return manifest
 
 
 def _write_shards(folder: File, tensors: dict[str, torch.Tensor]) -> None:
     with _single_process_warnings_off():
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        dcp.save(tensors, storage_writer=writer, no_dist=not _is_distributed())
+        save(tensors, storage_writer=writer, no_dist=not _is_distributed())
 
 
 def _is_distributed() -> bool:
@@ -130,7 +132,7 @@ def _flush_digest(file: File) -> str:
 
 def _explain(error: BaseException, folder: File) -> str:
     cause: BaseException | None = error
-    if isinstance(error, dcp.api.CheckpointException):
+    if isinstance(error, CheckpointException):
         cause = next(iter(error.failures.values()))[0]
     free = shutil.disk_usage(folder.parent if folder.parent.exists() else File("/")).free
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):

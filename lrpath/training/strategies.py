@@ -51,6 +51,11 @@ class Machine:
             return torch.cuda.get_device_name()
         return "cpu"
 
+    @property
+    def torch_device(self) -> torch.device:
+        """The device of this process."""
+        return torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
     def micro_batch_of(self, recipe: Recipe) -> int:
         """Return the sequences of one forward pass.
 

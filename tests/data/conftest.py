@@ -12,7 +12,7 @@ from lrpath.data.prepare import prepare
 from lrpath.data.sources import TokensSource
 from lrpath.data.store import TokenStore
 
-WORDS = "path rate main branch fork state token window update version plan study curve model loss data".split()
+WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
 
 
 @pytest.fixture

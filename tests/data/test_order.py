@@ -58,10 +58,7 @@ def test_a_place_does_not_depend_on_what_is_asked_with_it() -> None:
 
 
 def test_the_permutation_is_pinned_so_that_no_release_can_change_it_unseen() -> None:
-    assert permuted(range(10), size=10, key=derive_key(0, "pinned")).tolist() == PINNED
-
-
-PINNED = [5, 7, 1, 3, 9, 0, 2, 4, 6, 8]
+    assert permuted(range(10), size=10, key=derive_key(0, "pinned")).tolist() == [2, 4, 5, 8, 7, 1, 0, 9, 3, 6]
 
 
 def test_all_orders_of_four_places_are_about_equally_frequent() -> None:
@@ -183,7 +180,9 @@ def test_a_digest_tells_updates_apart_and_does_not_change() -> None:
 
 
 def test_too_small_an_increment_is_refused_with_what_to_do() -> None:
-    with pytest.raises(DataError, match=r"v2 is too small: 5 updates × 8 .* need 641 tokens.* 39 windows.* at most 4 upd"):
+    with pytest.raises(
+        DataError, match=r"v2 is too small: 5 updates × 8 .* need 641 tokens.* 39 windows.* at most 4 upd"
+    ):
         order_of(sequential(increments(4, 5)), windows={"v1": 32, "v2": 39})
 
 

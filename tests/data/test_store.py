@@ -105,6 +105,16 @@ def test_a_file_of_another_size_is_refused_when_the_store_is_opened(make_store: 
         TokenStore.open(path.parents[name.count("/")])
 
 
+@pytest.mark.parametrize("size", [0, 3])
+def test_a_file_that_is_no_whole_number_of_ids_is_refused(make_store: MakeStore, size: int) -> None:
+    folder = make_store(50, heldout=20).folder
+    (folder / "v1/heldout/web.bin").write_bytes(b"\0" * size)
+    change_json(folder / "v1/increment.json", lambda r: r["files"]["heldout/web.bin"].update(bytes=size))
+
+    with pytest.raises(DataError, match=rf"web.bin has {size} bytes, which must be so many times 2"):
+        TokenStore.open(folder)
+
+
 def test_an_altered_file_is_found_when_contents_are_checked(make_store: MakeStore) -> None:
     store = make_store(50)
     path = store.folder / "v1/train.bin"

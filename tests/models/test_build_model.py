@@ -129,7 +129,7 @@ def test_a_field_that_transformers_would_ignore_is_refused(monkeypatch: pytest.M
     fields = build_module._config_fields
     monkeypatch.setattr(build_module, "_config_fields", lambda shape: fields(shape) | {"rope_thetta": 1.0})
 
-    with pytest.raises(ConfigError, match="LlamaConfig of transformers .* has no field rope_thetta"):
+    with pytest.raises(ConfigError, match=r"LlamaConfig of transformers .* has no field rope_thetta"):
         hf_config(tiny())
 
 
@@ -169,7 +169,7 @@ def test_a_wrong_stated_count_is_refused(tmp_path: Path) -> None:
                  hidden_size=32, vocab_size=96, max_position_embeddings=16)  # fmt: skip
     shape = build_shape({"family": "file", "file": path, "stated_parameters": 7})
 
-    with pytest.raises(ConfigError, match="model.stated_parameters says 7 parameters, the model has"):
+    with pytest.raises(ConfigError, match=r"model\.stated_parameters says 7 parameters, the model has"):
         build_model(shape, seed=0, device="meta")
 
 
@@ -191,16 +191,18 @@ def test_a_model_type_unknown_to_transformers_is_refused(tmp_path: Path) -> None
 
 
 def test_a_head_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, model_type="granite", vocab_size=96, hidden_size=32, num_hidden_layers=2, intermediate_size=64,
-                 num_attention_heads=4, max_position_embeddings=16, logits_scaling=4.0)  # fmt: skip
+    path = write(tmp_path, model_type="granite", vocab_size=96, hidden_size=32, intermediate_size=64,
+                 num_attention_heads=4, num_hidden_layers=2, max_position_embeddings=16,
+                 logits_scaling=4.0)  # fmt: skip
 
     with pytest.raises(ConfigError, match="does more than a linear map after its backbone"):
         build_model(build_shape({"family": "file", "file": path}), seed=0)
 
 
 def test_a_kernel_that_a_model_lacks_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, model_type="gemma2", vocab_size=96, hidden_size=32, num_hidden_layers=2, intermediate_size=64,
-                 num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=16)  # fmt: skip
+    path = write(tmp_path, model_type="gemma2", vocab_size=96, hidden_size=32, num_hidden_layers=2,
+                 intermediate_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+                 max_position_embeddings=16)  # fmt: skip
 
     with pytest.raises(ConfigError, match="cannot build model file: Gemma2ForCausalLM does not support"):
         build_model(build_shape({"family": "file", "file": path}), seed=0)

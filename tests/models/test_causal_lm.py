@@ -87,11 +87,12 @@ def test_a_head_with_a_bias_is_refused() -> None:
     model = build_model(tiny(), seed=0, device="meta")
     model.lm_head = torch.nn.Linear(32, 96, bias=True, device="meta")
 
-    with pytest.raises(ConfigError, match="linear output head without bias, its head is Linear with bias True"):
+    with pytest.raises(ConfigError, match="linear output head without bias, its head is Linear with a bias"):
         backbone_and_head(model)
 
 
 SHARDED = """
+import os
 import sys
 import torch
 import torch.distributed as dist
@@ -101,7 +102,8 @@ from lrpath.planning.shape import ModelShape
 
 dist.init_process_group("gloo")
 tied = sys.argv[1] == "tied"
-shape = ModelShape(family="llama", vocab_size=96, hidden_size=32, layers=2, heads=4, ffn_size=56, context=16, tie_embeddings=tied)
+shape = ModelShape(family="llama", vocab_size=96, hidden_size=32, layers=2, heads=4, ffn_size=56, context=16,
+                   tie_embeddings=tied)
 ids = torch.randint(96, (4, 17), generator=torch.Generator().manual_seed(0))
 whole, sharded = (CausalLM(build_model(shape, seed=0)) for _ in range(2))
 mesh = dist.device_mesh.init_device_mesh("cpu", (2,))
@@ -116,6 +118,7 @@ expected = dict(whole.named_parameters())
 for name, parameter in sharded.named_parameters():
     torch.testing.assert_close(parameter.grad.full_tensor(), expected[name].grad, rtol=1e-4, atol=1e-6)
 dist.destroy_process_group()
+os._exit(0)  # torch 2.13: after FSDP2 on gloo, 4 of 18 interpreters aborted on their normal way out, all work done
 """
 
 
@@ -125,7 +128,8 @@ def test_sharded_by_fsdp2_the_loss_and_gradients_are_the_same(tmp_path: Path, he
     script = tmp_path / "sharded.py"
     script.write_text(SHARDED)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launch, str(script), head], capture_output=True, text=True, check=False,
-                          cwd=Path(__file__).parents[2], env={"PYTHONPATH": ".", "PATH": "", "OMP_NUM_THREADS": "1"})  # fmt: skip
+    root = Path(__file__).parents[2]
+    environment = {"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, str(script), head], capture_output=True, text=True, check=False, env=environment)
 
     assert done.returncode == 0, done.stderr

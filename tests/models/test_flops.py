@@ -38,7 +38,7 @@ def _backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -
 
 
 def counted_per_token(shape: ModelShape, attention: Any) -> float:
-    """Count one forward and backward pass; torch's table lacks the fused kernel of CPUs, which is counted like the others."""
+    """Count a forward and a backward pass, the fused kernel of CPUs like the others; torch's table lacks it."""
     model = CausalLM(build_model(shape, seed=0, attention=attention))
     ids = torch.randint(shape.vocab_size, (2, WINDOW + 1))
     fused = {
@@ -47,7 +47,7 @@ def counted_per_token(shape: ModelShape, attention: Any) -> float:
     }
     with FlopCounterMode(display=False, custom_mapping=fused) as counter:
         model(ids).backward()
-    return counter.get_total_flops() / (2 * WINDOW)
+    return int(counter.get_total_flops()) / (2 * WINDOW)
 
 
 @pytest.mark.parametrize(("family", "changes"), VARIANTS)
@@ -67,8 +67,8 @@ def test_fused_attention_adds_one_score_product_that_the_plan_leaves_out(family:
 
 @pytest.mark.parametrize("kv_heads", [4, 2])
 def test_the_activations_that_are_kept_are_near_the_estimate(kv_heads: int) -> None:
-    shape = ModelShape(family="llama", vocab_size=64, hidden_size=64, layers=4, heads=4, kv_heads=kv_heads, ffn_size=172,
-                       context=64)  # fmt: skip
+    shape = ModelShape(family="llama", vocab_size=64, hidden_size=64, layers=4, heads=4, kv_heads=kv_heads,
+                       ffn_size=172, context=64)  # fmt: skip
     model = CausalLM(build_model(shape, seed=0))
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.Tensor] = {}

@@ -106,7 +106,6 @@ class Divider:
     """Gives each document of an increment its split, keeping count of the held-out bytes of each domain."""
 
     def __init__(self, rule: HeldOut) -> None:
-        """Begin with nothing held out."""
         self._rule = rule
         self._bytes: Counter[str] = Counter()
 

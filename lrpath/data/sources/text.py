@@ -63,14 +63,14 @@ class TextSource:
         }
 
     def increment_spec(self, number: int) -> dict[str, Any]:
-        """Return the names of the files, dates or shares that make an increment.
+        """Return the files with their sizes [bytes], the dates, or the share that make an increment.
 
         Raises:
             DataError: If there is no file for it.
         """
         if self.versions.by != "file":
             return self.versions.increment_spec(number)
-        return {"files": [self._entry(paths, number).name for _, paths in self._roots()]}
+        return {"files": [_sized(self._entry(paths, number)) for _, paths in self._roots()]}
 
     def expected_bytes(self, number: int) -> int | None:
         """Return the size of the files of an increment [bytes]; None unless it has files of its own."""
@@ -115,6 +115,11 @@ class TextSource:
                 "asked for; add a file, or prepare fewer versions"
             )
         return entries[number]
+
+
+def _sized(path: Path) -> dict[str, Any]:
+    """Return name and size of a file or folder: a text that was changed after its preparation is noticed by it."""
+    return {"name": path.name, "bytes": sum(file.stat().st_size for file in _files_below(path))}
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -54,17 +54,19 @@ class TokensSource:
         return {"kind": "tokens", "bits": self.bits, "vocab_size": self.vocab_size}
 
     def increment_spec(self, number: int) -> dict[str, Any]:
-        """Return the names of the files of an increment.
+        """Return name and size [bytes] of the file of an increment; a file that was changed is noticed by it.
 
         Raises:
-            ConfigError: If there is no file for it.
+            ConfigError: If no file is named for it.
+            DataError: If the file is missing.
         """
         if number >= len(self.files):
             raise ConfigError(
                 f"data.source.files names {len(self.files)} files, but version number {number + 1} was asked for; "
                 "add a file"
             )
-        return {"files": [Path(self.files[number]).name]}
+        path = _existing(self.files[number])
+        return {"file": path.name, "bytes": path.stat().st_size}
 
     def train_ids(self, arrival: Arrival) -> NDArray[Any]:
         """Return the training ids of an increment: a read-only memory map.
@@ -87,9 +89,7 @@ class TokensSource:
         }
 
     def _map(self, name: str) -> NDArray[Any]:
-        path, width = Path(name), self.bits // 8
-        if not path.is_file():
-            raise DataError(f"{path} does not exist; correct data.source.files")
+        path, width = _existing(name), self.bits // 8
         size = path.stat().st_size
         if size == 0 or size % width:
             raise DataError(
@@ -97,3 +97,9 @@ class TokensSource:
                 "restore the file, or correct data.source.bits"
             )
         return np.asarray(np.memmap(path, dtype=f"<u{width}", mode="r"))
+
+
+def _existing(name: str) -> Path:
+    if not (path := Path(name)).is_file():
+        raise DataError(f"{path} does not exist; correct data.source.files or data.source.heldout")
+    return path

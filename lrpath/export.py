@@ -1,0 +1,28 @@
+"""`python -m lrpath.export study=… release=v4`: write a release as a Hugging Face folder."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lrpath import entry
+from lrpath.analysis.compare import release_folder
+from lrpath.config import ExportConfig, typed_root
+from lrpath.records import Study
+from lrpath.reporting.card import card_text, choose_release
+
+
+def export(cfg: DictConfig) -> None:
+    """Export one release of a study."""
+    config = typed_root(ExportConfig, cfg)
+    study = Study.existing(Path(config.outputs), config.study)
+    series, release = choose_release(study, version=config.release, paradigm=config.paradigm)
+    folder = Path(config.folder) if config.folder else release_folder(study, release=release) / "model"
+    from lrpath.training.releases import export_release
+
+    export_release(study, release, folder=folder, card=card_text(study, series=series, release=release))
+    sys.stdout.write(f"{release.paradigm}/{release.version} is in {folder}\n")
+
+
+if __name__ == "__main__":
+    entry.run(export, config_name="export")

@@ -1,0 +1,92 @@
+"""Finds a release by name, and writes the card that goes with it when it is exported: where it comes from, by content."""
+
+from lrpath import __version__
+from lrpath.analysis.compare import Series, read_outcomes, read_series
+from lrpath.errors import PlanError
+from lrpath.planning.paths import Path, Release
+from lrpath.planning.units import write_count
+from lrpath.records import Study
+
+
+def choose_release(study: Study, *, version: str, paradigm: str) -> tuple[Series, Release]:
+    """Return the release of a version, and the series it belongs to.
+
+    Args:
+        study: The study.
+        version: Name of the version.
+        paradigm: Label of the paradigm, as the report writes it when a sweep has several.
+
+    Raises:
+        PlanError: If there is none, or the label names several; says which there are.
+    """
+    everything = read_series(study)
+    found = [series for series in everything if paradigm in (series.label, series.paradigm)]
+    if any(series.label == paradigm for series in found):
+        found = [series for series in found if series.label == paradigm]
+    if len(found) != 1:
+        labels = ", ".join(series.label for series in (found or everything))
+        what = "several" if found else "no"
+        raise PlanError(f"study {study.name} has {what} releases of paradigm={paradigm!r}; choose one of: {labels}")
+    return found[0], found[0].plan.release(found[0].paradigm, version)
+
+
+def card_text(study: Study, *, series: Series, release: Release) -> str:
+    """Return the model card of a release in Markdown: lineage, schedule, data read, quality and cost."""
+    plan = series.plan
+    line = plan.tree.line(release.last.path_id)
+    recipe = line[0].recipe
+    outcome = next(
+        outcome
+        for outcome in read_outcomes(study)
+        if outcome.series.label == series.label and outcome.version == release.version
+    )
+    loss = "not evaluated" if outcome.headline is None else f"{outcome.headline.loss:.4f} nats per token"
+    states = [f"- state {key.position:,} of path `{key.path_id}`, weight {weight:g}" for key, weight in release.parts]
+    ends = [*(path.start for path in line[1:]), release.last.position]
+    lineage = [_line_of(path, end) for path, end in zip(line, ends, strict=True)]
+    model = recipe.model
+    size = "unknown" if plan.parameters is None else f"{plan.parameters:,}"
+    return "\n".join(
+        [
+            "---",
+            "library_name: transformers",
+            "pipeline_tag: text-generation",
+            "---",
+            "",
+            f"# {study.name}: {series.label}, {release.version}",
+            "",
+            f"A `{model['family']}` model of {size} parameters, made by lrpath {__version__}.",
+            "",
+            "## Lineage",
+            "",
+            *lineage,
+            "",
+            "Weights: " + ("the mean of" if len(states) > 1 else "one state:"),
+            "",
+            *states,
+            "",
+            "## Training",
+            "",
+            f"- {recipe.sequences_per_update} sequences of {recipe.tokens_per_sequence} tokens an update; "
+            f"{release.last.position:,} updates, {write_count(release.last.position * recipe.tokens_per_update)} tokens",
+            f"- AdamW {recipe.optimizer.beta1}/{recipe.optimizer.beta2}, weight decay {recipe.optimizer.weight_decay}, "
+            f"clipped at {recipe.optimizer.clip_norm}; {recipe.precision}; seed {recipe.seed}",
+            f"- data: {recipe.data['source'].get('kind')}, increments {', '.join(plan.versions)} up to "
+            f"{release.version}",
+            "",
+            "## Held-out loss",
+            "",
+            f"On the sets of this and all earlier versions together: {loss}.",
+            "",
+        ]
+    )
+
+
+def _line_of(path: Path, end: int) -> str:
+    begin = path.schedule.rate(path.start)
+    last = path.schedule.rate(end - 1)
+    parent = "initial weights" if path.parent is None else f"`{path.parent.path_id}` at {path.parent.position:,}"
+    return (
+        f"- `{path.name}` (`{path.id}`): from {parent}, updates [{path.start:,}, {end:,}), "
+        f"rate {begin:.3g} at the first and {last:.3g} at the last"
+    )

@@ -1,0 +1,129 @@
+"""Holds the ledger of a study against its plans: updates, tokens and FLOPs as planned and as run."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lrpath.analysis.compare import read_plans
+from lrpath.planning.plan import Plan
+from lrpath.records import Study
+
+MOST_NAMED = 4
+"""The sentence names this many paths that differ from the plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathCount:
+    """Updates of one path: as planned and as run.
+
+    Args:
+        path_id: The path.
+        name: Its name.
+        planned: Updates that the kept plans ask for, taken together.
+        ran: Updates in the ledger, repeated ones included.
+        repeated: Of these, updates that an earlier run had made and lost.
+    """
+
+    path_id: str
+    name: str
+    planned: int
+    ran: int
+    repeated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """The ledger against all plans of a study, each path counted once.
+
+    Args:
+        paths: Updates by path, planned paths first.
+        tokens_planned: Tokens of the planned updates.
+        tokens: Tokens processed.
+        flops_planned: Floating-point operations planned; None where a plan does not know its model's.
+        flops: Floating-point operations in the ledger.
+    """
+
+    paths: tuple[PathCount, ...]
+    tokens_planned: int
+    tokens: int
+    flops_planned: int | None
+    flops: float
+
+    @property
+    def planned(self) -> int:
+        """Planned updates."""
+        return sum(path.planned for path in self.paths)
+
+    @property
+    def ran(self) -> int:
+        """Updates run, repeated ones included."""
+        return sum(path.ran for path in self.paths)
+
+    @property
+    def repeated(self) -> int:
+        """Updates run again after a kill."""
+        return sum(path.repeated for path in self.paths)
+
+    @property
+    def is_as_planned(self) -> bool:
+        """Whether every path ran exactly its planned updates, none twice, with the planned tokens and FLOPs."""
+        counts = all(path.ran == path.planned and not path.repeated for path in self.paths)
+        # The ledger keeps FLOPs as floats, each run rounded to 16 digits.
+        flops = self.flops_planned is None or math.isclose(self.flops, self.flops_planned, rel_tol=1e-9)
+        return counts and self.tokens == self.tokens_planned and flops
+
+    def sentence(self) -> str:
+        """Return the ledger as one line: planned, ran, repeated, and what is missing or too much."""
+        line = f"ledger: {self.planned:,} updates planned, {self.ran:,} run, {self.repeated:,} of them a second time"
+        if self.is_as_planned:
+            return f"{line}; exactly as planned"
+        missing = [(path.name, path.planned - (path.ran - path.repeated)) for path in self.paths]
+        lacking = [f"{name} lacks {count:,}" for name, count in missing if count > 0]
+        beyond = [f"{name} ran {-count:,} that no plan asks for" for name, count in missing if count < 0]
+        differing = lacking + beyond
+        more = [f"and {len(differing) - MOST_NAMED} more paths differ"] if len(differing) > MOST_NAMED else []
+        return "; ".join([line, *differing[:MOST_NAMED], *more])
+
+
+def executed(study: Study) -> Execution:
+    """Return what ran against what the kept plans ask for.
+
+    Raises:
+        PlanError: If a plan was altered.
+        StateError: If the ledger was.
+    """
+    asked, runs = _furthest(read_plans(study)), study.ledger.runs()
+    planned = {path_id: plan.tree.updates(path_id) for path_id, plan in asked.items()}
+    names = {path_id: plan.tree.path(path_id).name for path_id, plan in asked.items()}
+    counts = [
+        PathCount(
+            path_id=path_id,
+            name=name,
+            planned=planned.get(path_id, 0),
+            ran=sum(run.updates for run in runs if run.path_id == path_id),
+            repeated=sum(run.repeated for run in runs if run.path_id == path_id),
+        )
+        for path_id, name in ({run.path_id: run.name for run in runs} | names).items()
+    ]
+    tokens = {path_id: planned[path_id] * plan.tokens_per_update for path_id, plan in asked.items()}
+    flops = [
+        None if plan.flops_per_token is None else tokens[path_id] * plan.flops_per_token
+        for path_id, plan in asked.items()
+    ]
+    return Execution(
+        paths=tuple(sorted(counts, key=lambda count: count.planned == 0)),
+        tokens_planned=sum(tokens.values()),
+        tokens=sum(run.tokens for run in runs),
+        flops_planned=None if None in flops else sum(part for part in flops if part is not None),
+        flops=math.fsum(run.flops for run in runs),
+    )
+
+
+def _furthest(kept: Iterable[Plan]) -> dict[str, Plan]:
+    """Return, for every path, the plan that walks it furthest."""
+    asked: dict[str, Plan] = {}
+    for plan in kept:
+        for path in plan.tree.paths:
+            if path.id not in asked or asked[path.id].tree.end(path.id) < plan.tree.end(path.id):
+                asked[path.id] = plan
+    return asked

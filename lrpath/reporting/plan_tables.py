@@ -1,0 +1,194 @@
+"""A plan in numbers, as tables: rates at key positions, costs, costs version by version, memory."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+from lrpath.planning.cost import DEVICES, Compute, Cost, Strategy, device_hours, memory_per_rank, wall_hours
+from lrpath.planning.paths import Path, Tree
+from lrpath.planning.plan import Plan
+from lrpath.planning.shape import ModelShape
+from lrpath.planning.units import write_count
+from lrpath.reporting.tables import Align, Column, Table, write_bytes, write_fixed, write_flops, write_whole_number
+from lrpath.reporting.tree_text import peak_rate, readings, walked_pieces, write_rate
+
+
+class Cluster(Protocol):
+    """What device-hours and memory are reckoned for."""
+
+    @property
+    def device(self) -> str:
+        """Name in `lrpath.planning.cost.DEVICES`."""
+
+    @property
+    def count(self) -> int:
+        """Number of devices."""
+
+    @property
+    def mfu(self) -> float:
+        """Share of the peak FLOP/s that is reached, in `(0, 1]`."""
+
+
+def _text(key: str, title: str) -> Column:
+    return Column(key=key, title=title, align=Align.LEFT)
+
+
+def _rate(key: str, title: str) -> Column:
+    return Column(key=key, title=title, write=write_rate)
+
+
+def path_table(plan: Plan) -> Table:
+    """Return every path of the plan once: where it runs, its rates, and what it reads of the increments [updates]."""
+    sizes = {increment.version: increment.updates for increment in plan.increments}
+    rows = []
+    for path in plan.tree.paths:
+        end, found = plan.tree.end(path.id), readings(plan.tree, path)
+        first = {version: float(reading.first * sizes[version]) for version, reading in found.items()}
+        again = {version: float(reading.again * sizes[version]) for version, reading in found.items() if reading.again}
+        parent = None if path.parent is None else plan.tree.path(path.parent.path_id).name
+        released = [f"{one.paradigm}/{one.version}" for one in plan.tree.releases if one.last.path_id == path.id]
+        rates = (peak_rate(path, end=end), path.schedule.rate(end - 1))
+        rows.append((path.name, path.id, parent, path.start, end, *rates, first, again, released))
+    keys = ("path", "id", "parent", "start", "end", "peak", "last", "updates_first", "updates_again", "releases")
+    return Table(title="Paths", columns=tuple(_text(key, key) for key in keys), rows=tuple(rows))
+
+
+def rate_table(plan: Plan) -> Table:
+    """Return the rates of every path at its key positions; None where a path has no such position.
+
+    The decay is what follows the last update at the path's peak; its quarters are counted in updates.
+    """
+    rows = tuple((path.name, *_key_rates(plan.tree, path)) for path in plan.tree.paths)
+    return Table(
+        title="Learning rate of the update that …",
+        columns=(
+            _text("path", "path"),
+            _rate("before_fork", "precedes the fork"),
+            _rate("first", "comes first"),
+            _rate("warmup_end", "ends warm-up"),
+            _rate("decay_quarter", "¼ of decay"),
+            _rate("decay_half", "½"),
+            _rate("decay_three_quarters", "¾"),
+            _rate("last", "comes last"),
+        ),
+        rows=rows,
+    )
+
+
+def _key_rates(tree: Tree, path: Path) -> Iterator[float | None]:
+    end, rate = tree.end(path.id), path.schedule.rate
+    yield None if path.parent is None else tree.rate(path.parent.path_id, path.start - 1)
+    yield rate(path.start)
+    peak = peak_rate(path, end=end)
+    ends = [(piece, begin + (piece.updates or end - begin)) for piece, begin in walked_pieces(path, end=end)]
+    rises = [stop for piece, stop in ends if piece.first < piece.last and stop <= end]
+    yield rate(rises[0] - 1) if rises else None
+    decay = max([stop for piece, stop in ends if piece.last == peak], default=path.start)
+    for quarter in (1, 2, 3):
+        position = decay + quarter * (end - decay) // 4
+        yield rate(position - 1) if decay < position < end else None
+    yield rate(end - 1)
+
+
+def cost_table(plan: Plan, *, cluster: Cluster) -> Table:
+    """Return what each paradigm costs alone, and all of them together, shared paths counted once.
+
+    Raises:
+        ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
+    """
+    rows = [
+        (paradigm, *_cost_cells(plan.cost(plan.part(paradigm)), cluster), plan.relative_cost(paradigm))
+        for paradigm in plan.paradigms
+    ]
+    notes = [f"Hours at {cluster.mfu:.0%} of the peak FLOP/s. Read again: by a path of the paradigm, not by the first."]
+    if len(rows) > 1:
+        notes.append("Together: paths that paradigms share are trained once.")
+        together = plan.cost(plan.tree)
+        rows.append(("together", *_cost_cells(together, cluster), together.updates / plan.updates_from_scratch()))
+    hours = f"{cluster.count} × {cluster.device}"
+    return Table(
+        title="Cost",
+        columns=(
+            _text("paradigm", "paradigm"),
+            Column(key="updates", title="updates", write=write_whole_number),
+            Column(key="tokens", title="tokens", write=write_count),
+            Column(key="tokens_first", title="read first", unit="tokens", write=write_count),
+            Column(key="tokens_again", title="read again", unit="tokens", write=write_count),
+            Column(key="flops", title="compute", unit="FLOP", write=write_flops),
+            Column(key="states", title="states", write=write_whole_number),
+            Column(key="state_bytes", title="on disk", write=write_bytes),
+            Column(key="device_hours", title=cluster.device, unit="hours", write=write_fixed(1)),
+            Column(key="wall_hours", title=hours, unit="hours", write=write_fixed(1)),
+            Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+    )
+
+
+def _cost_cells(cost: Cost, cluster: Cluster) -> tuple[Any, ...]:
+    hours: tuple[float | None, float | None] = (None, None)
+    if cost.flops is not None:
+        one = device_hours(cost.flops, device=cluster.device, mfu=cluster.mfu)
+        hours = (one, wall_hours(cost.flops, device=cluster.device, mfu=cluster.mfu, count=cluster.count))
+    again = cost.tokens - cost.tokens_first
+    return (cost.updates, cost.tokens, cost.tokens_first, again, cost.flops, cost.states, cost.state_bytes, *hours)
+
+
+def version_table(plan: Plan) -> Table:
+    """Return the cost of versions 1…i, relative to training each of them from scratch, for every i and paradigm."""
+    rows = [
+        (
+            version,
+            plan.updates_from_scratch(versions=number),
+            *(plan.relative_cost(paradigm, versions=number) for paradigm in plan.paradigms),
+        )
+        for number, version in enumerate(plan.versions, start=1)
+    ]
+    return Table(
+        title="Cost of all versions up to this one",
+        columns=(
+            _text("version", "up to"),
+            Column(key="updates_from_scratch", title="1.00 means", unit="updates", write=write_whole_number),
+            *(Column(key=name, title=name, unit="× scratch", write=write_fixed(2)) for name in plan.paradigms),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def memory_table(plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch: int = 1) -> Table:
+    """Return the estimated peak memory of one rank, by strategy and use.
+
+    Args:
+        plan: Gives window length and precision.
+        shape: The model; its count of parameters must be known.
+        cluster: Gives the device and the number of ranks.
+        micro_batch: Sequences of one rank in one forward pass; activations grow with it.
+
+    Raises:
+        ConfigError: If the count of parameters is not known or the device is not in the table.
+    """
+    recipe, ranks = plan.tree.paths[0].recipe, cluster.count
+    strategies: tuple[Strategy, ...] = ("ddp", "fsdp") if ranks > 1 else ("single",)
+    rows = []
+    for strategy in strategies:
+        memory = memory_per_rank(
+            shape,
+            strategy=strategy,
+            ranks=ranks,
+            micro_batch=micro_batch,
+            sequence_length=recipe.tokens_per_sequence,
+            compute=cast(Compute, recipe.precision),
+        )
+        uses = (memory.parameters, memory.gradients, memory.optimizer, memory.buffers, memory.activations)
+        rows.append((strategy, ranks, *uses, memory.total, memory.total / DEVICES[cluster.device].memory_bytes))
+    uses_names = ("parameters", "gradients", "optimizer", "buffers", "activations", "total")
+    return Table(
+        title=f"Estimated memory of one rank, micro-batches of {micro_batch} × {recipe.tokens_per_sequence:,} tokens",
+        columns=(
+            _text("strategy", "strategy"),
+            Column(key="ranks", title="ranks"),
+            *(Column(key=f"{name}_bytes", title=name, write=write_bytes) for name in uses_names),
+            Column(key="share_of_device", title=f"of {cluster.device}", write="{:.0%}".format),
+        ),
+        rows=tuple(rows),
+    )

@@ -1,0 +1,109 @@
+"""A plan for people and for programs: what will be trained, at which rates, and what it costs, before anything runs."""
+
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from lrpath.planning.plan import Plan
+from lrpath.planning.shape import ModelShape
+from lrpath.planning.units import write_count
+from lrpath.reporting.plan_tables import (
+    Cluster,
+    cost_table,
+    memory_table,
+    path_table,
+    rate_table,
+    version_table,
+)
+from lrpath.reporting.tables import Column, Table, write_flops, write_whole_number
+from lrpath.reporting.tree_text import span, tree_text
+
+
+def plan_text(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None) -> str:
+    """Return the plan as text: header, tree, rates, costs, and memory if the model's shape is given.
+
+    Args:
+        plan: The plan.
+        cluster: Devices that hours and memory are reckoned for.
+        shape: The model, for the memory; left out where only torch could count its parameters.
+
+    Raises:
+        ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
+    """
+    tables = [_grouped(rate_table(plan)), cost_table(plan, cluster=cluster), version_table(plan)]
+    if shape is not None and shape.parameters is not None:
+        tables.append(memory_table(plan, shape=shape, cluster=cluster))
+    return "\n\n".join([_header(plan), tree_text(plan), *(table.text() for table in tables)])
+
+
+def plan_json(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None) -> dict[str, Any]:
+    """Return the figures of `plan_text` as plain data, one record a row.
+
+    Raises:
+        ConfigError: As `plan_text`.
+    """
+    recipe = plan.tree.paths[0].recipe
+    figures: dict[str, Any] = {
+        "plan": plan.id,
+        "model": {
+            "name": plan.model_name,
+            "parameters": plan.parameters,
+            "flops_per_token": plan.flops_per_token,
+            "state_bytes": plan.state_bytes,
+        },
+        "seed": recipe.seed,
+        "precision": recipe.precision,
+        "tokens_per_update": plan.tokens_per_update,
+        "increments": _increment_table(plan).records(),
+        "paths": path_table(plan).records(),
+        "rates": rate_table(plan).records(),
+        "cost": cost_table(plan, cluster=cluster).records(),
+        "cost_by_version": version_table(plan).records(),
+        "cluster": {"device": cluster.device, "count": cluster.count, "mfu": cluster.mfu},
+    }
+    if shape is not None and shape.parameters is not None:
+        figures["memory_per_rank"] = memory_table(plan, shape=shape, cluster=cluster).records()
+    return figures
+
+
+def _header(plan: Plan) -> str:
+    recipe = plan.tree.paths[0].recipe
+    parameters = "an unknown count of" if plan.parameters is None else f"{plan.parameters:,}"
+    flops = "" if plan.flops_per_token is None else f", {write_flops(plan.flops_per_token)} FLOP a token"
+    lines = [
+        f"plan {plan.id}",
+        f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, seed {recipe.seed}",
+        f"batch       {recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens "
+        f"= {plan.tokens_per_update:,} tokens an update",
+        f"increments  {_increments(plan)}",
+    ]
+    return "\n".join(lines)
+
+
+def _increments(plan: Plan) -> str:
+    """Write the increments in order; neighbours of one size become one entry."""
+    texts = []
+    for updates, group in groupby(plan.increments, key=lambda increment: increment.updates):
+        names = [increment.version for increment in group]
+        each = " each" if len(names) > 1 else ""
+        texts.append(
+            f"{span(names)} {updates:,} updates ({write_count(updates * plan.tokens_per_update)} tokens){each}"
+        )
+    return ", ".join(texts)
+
+
+def _increment_table(plan: Plan) -> Table:
+    rows = [(part.version, part.updates, part.updates * plan.tokens_per_update) for part in plan.increments]
+    keys = ("version", "updates", "tokens")
+    columns = tuple(Column(key=key, title=key, write=write_whole_number) for key in keys)
+    return Table(title="Increments", columns=columns, rows=tuple(rows))
+
+
+def _grouped(table: Table) -> Table:
+    """Return the table with neighbouring rows that read the same in all but their name made one row."""
+    rows = []
+    for _, group in groupby(zip(table.rows, table.cells(), strict=True), key=lambda pair: pair[1][1:]):
+        same = [row for row, _ in group]
+        name = str(same[0][0]) if len(same) == 1 else f"{same[0][0]} … {str(same[-1][0]).rpartition('.')[2]}"
+        rows.append((name, *same[0][1:]))
+    return replace(table, rows=tuple(rows))

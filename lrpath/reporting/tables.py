@@ -1,0 +1,210 @@
+"""One small table of values, written as aligned text, Markdown or CSV; and the table of a study.
+
+Text and Markdown are for reading: a missing value is `–`. CSV is for programs: full digits, a missing value is empty.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lrpath.analysis.compare import Outcome
+from lrpath.planning.units import write_count
+
+MISSING = "–"
+
+
+class Align(StrEnum):
+    """Side on which the cells of a column end evenly."""
+
+    LEFT = "left"
+    RIGHT = "right"
+
+
+def write_whole_number(value: int) -> str:
+    """Write with thousands separators, `58,000`."""
+    return f"{value:,}"
+
+
+def write_fixed(digits: int) -> Callable[[float], str]:
+    """Return a writer with a fixed number of decimals."""
+    return lambda value: f"{value:,.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """How one column is named and written.
+
+    Args:
+        key: Name for programs: quantity first, unit last.
+        title: Name for people.
+        unit: Unit for people; empty for counts and names.
+        write: Turns a value that is not None into text for people.
+        align: Side on which cells end evenly.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    write: Callable[[Any], str] = str
+    align: Align = Align.RIGHT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of values under columns.
+
+    Args:
+        title: What the table shows.
+        columns: At least one.
+        rows: As many values in each row as there are columns; None where there is none.
+        notes: Sentences that stand below.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows as plain data by column key."""
+        keys = [column.key for column in self.columns]
+        return [dict(zip(keys, row, strict=True)) for row in self.rows]
+
+    def cells(self) -> list[list[str]]:
+        """Return the rows as text for people."""
+        return [
+            [MISSING if value is None else column.write(value) for column, value in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
+
+    def text(self) -> str:
+        """Return the table aligned for a terminal, without spaces at the ends of lines."""
+        heads = [[column.title for column in self.columns]]
+        if any(column.unit for column in self.columns):
+            heads.append([column.unit and f"[{column.unit}]" for column in self.columns])
+        cells = self.cells()
+        widths = [max(map(len, column)) for column in zip(*heads, *cells, strict=True)]
+        rule = ["─" * width for width in widths]
+        lines = [self._line(row, widths) for row in (*heads, rule, *cells)]
+        return "\n".join([self.title, *lines, *self.notes])
+
+    def _line(self, row: Sequence[str], widths: Sequence[int]) -> str:
+        padded = [
+            cell.rjust(width) if column.align is Align.RIGHT else cell.ljust(width)
+            for column, cell, width in zip(self.columns, row, widths, strict=True)
+        ]
+        return "  ".join(padded).rstrip()
+
+    def markdown(self) -> str:
+        """Return the table in GitHub's Markdown, with its title above and its notes below."""
+        heads = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in self.columns]
+        rule = ["---:" if column.align is Align.RIGHT else ":---" for column in self.columns]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in (heads, rule, *self.cells())]
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        notes = [line for note in self.notes for line in ("", note)]
+        return "\n".join([f"**{self.title}**", "", *lines, *notes]) + "\n"
+
+    def csv(self) -> str:
+        """Return the values with all their digits, under the columns' keys."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([column.key for column in self.columns])
+        writer.writerows([["" if value is None else value for value in row] for row in self.rows])
+        return out.getvalue()
+
+
+def held_out_versions(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """Return the versions whose held-out sets some release was evaluated on, in order of arrival."""
+    found = {version for outcome in outcomes for version, _ in outcome.scores or {}}
+    order = {version: None for outcome in outcomes for version in outcome.series.plan.versions}
+    return tuple(version for version in order if version in found)
+
+
+def study_table(outcomes: Sequence[Outcome], *, sets: bool = True, domains: bool = False) -> Table:
+    """Return a study's results: one row a version and paradigm, so that rows on the same sets stand together.
+
+    Args:
+        outcomes: All releases, made or not.
+        sets: Whether the perplexity on each version's held-out set has a column.
+        domains: Whether the perplexity on each (version, domain) has one too.
+    """
+    versions = held_out_versions(outcomes) if sets or domains else ()
+    columns = [*_OUTCOME_COLUMNS, *(_perplexity(version) for version in versions)]
+    pairs = _domains(outcomes) if domains else []
+    columns += [_perplexity(version, domain) for version, domain in pairs]
+    rows = [
+        (*_outcome_row(outcome), *_perplexities(outcome, [(version, None) for version in versions] + pairs))
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.number)
+    ]
+    return Table(
+        title="Releases, on held-out text and by cost",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        notes=(
+            "Loss and perplexity of a version: on the held-out sets of this and all earlier versions together.",
+            "Updates, tokens and cost: of this and all earlier versions; cost 1 is training each of them from scratch.",
+        ),
+    )
+
+
+def _domains(outcomes: Sequence[Outcome]) -> list[tuple[str, str | None]]:
+    """Return the (version, domain) pairs; none where there is but one domain, which is the whole set."""
+    pairs = {key for outcome in outcomes for key in outcome.scores or {}}
+    return list(sorted(pairs)) if len({domain for _, domain in pairs}) > 1 else []
+
+
+_OUTCOME_COLUMNS = (
+    Column(key="version", title="version", align=Align.LEFT),
+    Column(key="paradigm", title="paradigm", align=Align.LEFT),
+    Column(key="loss_nats_per_token", title="loss", unit="nats/token", write=write_fixed(4)),
+    Column(key="perplexity", title="perplexity", write=write_fixed(3)),
+    Column(key="updates", title="updates", write=write_whole_number),
+    Column(key="tokens", title="tokens", write=write_count),
+    Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
+)
+
+
+def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
+    head = outcome.headline
+    quality = (None, None) if head is None else (head.loss, head.perplexity)
+    cost = outcome.cost
+    return (outcome.version, outcome.series.label, *quality, cost.updates, cost.tokens, outcome.relative_cost)
+
+
+def _perplexity(version: str, domain: str | None = None) -> Column:
+    names = [version] if domain is None else [version, domain]
+    return Column(key="_".join(["perplexity", *names]), title=f"on {'/'.join(names)}", write=write_fixed(3))
+
+
+def _perplexities(outcome: Outcome, sets: Sequence[tuple[str, str | None]]) -> tuple[float | None, ...]:
+    scores = [outcome.score(versions=(version,), domain=domain) for version, domain in sets]
+    return tuple(None if score is None else score.perplexity for score in scores)
+
+
+def write_flops(flops: float) -> str:
+    """Write floating-point operations with three digits, `4.91e20`.
+
+    >>> write_flops(491_000_000_000_000_000_000), write_flops(0)
+    ('4.91e20', '0')
+    """
+    if not flops:
+        return "0"
+    power = math.floor(math.log10(flops))
+    digits = f"{flops / 10**power:.2f}"
+    return f"{digits}e{power}" if digits != "10.00" else f"1.00e{power + 1}"
+
+
+def write_bytes(size: float) -> str:
+    """Write a size in decimal units, `14.6 GB`.
+
+    >>> write_bytes(14_568_123_456), write_bytes(512)
+    ('14.6 GB', '512 B')
+    """
+    for unit, multiple in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if size >= multiple * 0.9995:
+            return f"{size / multiple:.3g} {unit}"
+    return f"{size:.3g} B"

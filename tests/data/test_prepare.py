@@ -1,0 +1,264 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from lrpath.data.prepare import prepare
+from lrpath.data.sources import HeldOut, PythonSource, TextSource, TokensSource
+from lrpath.data.sources.division import Division
+from lrpath.data.store import TokenStore
+from lrpath.data.tokenizer import END_MARK, TokenizerSettings, read_tokenizer
+from lrpath.errors import ConfigError, DataError, MismatchError
+
+WriteJsonl = Callable[..., Path]
+SMALL = TokenizerSettings(vocab_size=300)
+FOUR = ["v1", "v2", "v3", "v4"]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def source_of(texts: Path, **fields: object) -> TextSource:
+    return TextSource(paths=(str(texts),), **{"heldout": HeldOut(share=0.1), **fields})
+
+
+def test_a_store_holds_the_text_of_its_source(texts: Path, tmp_path: Path) -> None:
+    store = prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
+    tokenizer = read_tokenizer(tmp_path / "store/tokenizer.json")
+
+    for number, version in enumerate(store.versions, start=1):
+        ids = [*store.tokens(version).tolist(), *store.heldout(version)["text"].tolist()]
+        decoded = tokenizer.decode(ids, skip_special_tokens=False).split(END_MARK)
+        lines = (texts / f"V{number}.jsonl").read_text().splitlines()
+        assert decoded.pop() == ""
+        assert sorted(decoded) == sorted(json.loads(line)["text"] for line in lines)
+        assert store.manifest(version).documents == 60
+        store.check(version, contents=True)
+
+
+def test_two_preparations_give_the_same_bytes(python_tree: Path, tmp_path: Path) -> None:
+    source = PythonSource(
+        bytes_per_version=8_000, stdlib=str(python_tree / "stdlib"), packages=str(python_tree / "packages")
+    )
+    for name in ("one", "two"):
+        prepare(source, tokenizer=SMALL, versions=FOUR, folder=tmp_path / name)
+
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_four_increments_are_the_same_whether_four_or_five_are_asked_for(python_tree: Path, tmp_path: Path) -> None:
+    source = PythonSource(
+        bytes_per_version=8_000, stdlib=str(python_tree / "stdlib"), packages=str(python_tree / "packages")
+    )
+    prepare(source, tokenizer=SMALL, versions=FOUR, folder=tmp_path / "grown")
+    four = contents(tmp_path / "grown")
+    prepare(source, tokenizer=SMALL, versions=[*FOUR, "v5"], folder=tmp_path / "grown")
+    prepare(source, tokenizer=SMALL, versions=[*FOUR, "v5"], folder=tmp_path / "at_once")
+
+    assert contents(tmp_path / "grown") == contents(tmp_path / "at_once")
+    assert four.items() <= contents(tmp_path / "grown").items()
+
+
+def test_a_finished_store_is_not_touched(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")}
+    told: list[str] = []
+
+    prepare(
+        source_of(texts), tokenizer=SMALL, versions=["v1", "v2"], folder=tmp_path / "store",
+        progress=lambda label, done, total: told.append(f"{label} {done} {total}"),
+    )  # fmt: skip
+
+    assert told == []
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")} == before
+
+
+def test_only_the_new_increment_is_encoded(texts: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    for versions in (FOUR[:3], FOUR):
+        prepare(
+            source_of(texts), tokenizer=SMALL, versions=versions, folder=tmp_path / "store",
+            progress=lambda label, done, total: told.append(label) if done and total else None,
+        )  # fmt: skip
+
+    encoded = [label for label in told if label.endswith("encode")]
+    assert encoded == ["v1: encode", "v2: encode", "v3: encode", "v4: encode"]
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+from lrpath.data.prepare import prepare
+from lrpath.data.sources import TextSource, HeldOut
+from lrpath.data.tokenizer import TokenizerSettings
+
+texts, folder, moment = sys.argv[1:]
+def progress(label, done, total):
+    print(label, flush=True)
+    if label == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+source = TextSource(paths=(texts,), heldout=HeldOut(share=0.1))
+prepare(source, tokenizer=TokenizerSettings(vocab_size=300), versions=["v1", "v2"], folder=Path(folder),
+        progress=progress)
+"""
+
+
+def start(texts: Path, folder: Path, moment: str) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", SCRIPT, str(texts), str(folder), moment]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["train the tokenizer", "v1: encode", "v2: encode"])
+def test_a_preparation_that_was_killed_ends_with_the_same_bytes(texts: Path, tmp_path: Path, moment: str) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "whole")
+    with start(texts, tmp_path / "killed", moment) as process:
+        process.communicate()
+
+    assert process.returncode == -signal.SIGKILL
+    torn = list((tmp_path / "killed").glob(".*.partial"))
+    assert bool(torn) == (moment != "train the tokenizer")
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_processes_prepare_each_increment_once(texts: Path, tmp_path: Path) -> None:
+    processes = [start(texts, tmp_path / "store", "never") for _ in range(2)]
+    labels = [line for process in processes for line in process.communicate()[0].splitlines()]
+
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(label for label in labels if label.endswith("encode")) == ["v1: encode", "v2: encode"]
+    assert TokenStore.open(tmp_path / "store").versions == ("v1", "v2")
+
+
+def test_other_settings_are_refused_with_the_fields_that_differ(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
+
+    with pytest.raises(
+        MismatchError, match=r"store.json was .*: source.heldout.share: 0.1 → 0.2; tokenizer.vocab_size"
+    ):
+        prepare(
+            source_of(texts, heldout=HeldOut(share=0.2)), tokenizer=TokenizerSettings(vocab_size=310), versions=FOUR,
+            folder=tmp_path / "store",
+        )  # fmt: skip
+
+
+def test_files_that_shifted_under_a_store_are_refused(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "store")
+    (texts / "V1.jsonl").rename(texts / "V1a.jsonl")
+
+    with pytest.raises(MismatchError, match=r"v1/increment.json was .*source.files\[0\].name: V1.jsonl → V1a.jsonl"):
+        prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "store")
+
+
+def test_a_text_that_changed_after_its_preparation_is_refused(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
+    with (texts / "V3.jsonl").open("a") as file:
+        file.write('{"text": "one more"}\n')
+
+    with pytest.raises(MismatchError, match=r"v3/increment.json was .*source.files\[0\].bytes: \d+ → \d+"):
+        prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
+
+
+def test_versions_in_another_order_are_refused(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=["v1", "v2"], folder=tmp_path / "store")
+
+    with pytest.raises(MismatchError, match=r"number: 1 → 0"):
+        prepare(source_of(texts), tokenizer=SMALL, versions=["v2", "v1"], folder=tmp_path / "store")
+
+
+def test_a_boundary_may_be_added_for_a_new_version(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    path = write_jsonl(
+        "all.jsonl", [{"text": f"text of {year}, " * 30, "date": str(year)} for year in range(2000, 2030)]
+    )
+    for boundaries in (("2010", "2020"), ("2010", "2020", "2030")):
+        store = prepare(
+            TextSource(paths=(str(path),), versions=Division(by="date", boundaries=boundaries)),
+            tokenizer=TokenizerSettings(vocab_size=260), versions=FOUR[: len(boundaries)], folder=tmp_path / "store",
+        )  # fmt: skip
+
+    assert store.versions == ("v1", "v2", "v3")
+
+
+def test_an_increment_without_text_is_refused_and_leaves_nothing(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    path = write_jsonl("in/V1.jsonl", [{"text": "some words " * 50}])
+    write_jsonl("in/V2.jsonl", [])
+
+    with pytest.raises(DataError, match="increment v2 has 0 training tokens; it needs 2 at least"):
+        prepare(
+            source_of(path.parent, heldout=HeldOut(share=0.0)), tokenizer=TokenizerSettings(vocab_size=260),
+            versions=["v1", "v2"], folder=tmp_path / "store",
+        )  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [
+        ".lock",
+        "store.json",
+        "tokenizer.json",
+        "v1",
+    ]
+
+
+def test_an_increment_that_lost_its_manifest_is_named(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
+    (tmp_path / "store/v1/increment.json").unlink()
+
+    with pytest.raises(DataError, match=r"v1/increment.json is missing.*must be removed first"):
+        prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
+
+
+def test_a_tokenizer_that_was_changed_in_the_store_is_refused(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
+    path = tmp_path / "store/tokenizer.json"
+    path.write_text(path.read_text().replace('"id": 0', '"id": 1'))
+
+    with pytest.raises(DataError, match=r"tokenizer.json was altered"):
+        prepare(source_of(texts), tokenizer=SMALL, versions=["v1", "v2"], folder=tmp_path / "store")
+
+
+@pytest.mark.parametrize("versions", [[], ["v1", "v1"], ["../v1"], [".hidden"], ["a/b"]])
+def test_versions_that_cannot_be_folders_are_refused(texts: Path, tmp_path: Path, versions: list[str]) -> None:
+    with pytest.raises(ConfigError, match="versions must be distinct short names"):
+        prepare(source_of(texts), tokenizer=SMALL, versions=versions, folder=tmp_path / "store")
+
+
+@pytest.mark.slow
+def test_preparing_needs_no_torch() -> None:
+    code = "import sys, lrpath.data.prepare, lrpath.data.stream; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
+def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="text needs a tokenizer"):
+        prepare(source_of(texts), tokenizer=None, versions=["v1"], folder=tmp_path / "a")
+    (tmp_path / "ids.bin").write_bytes(b"\0" * 20)
+    with pytest.raises(ConfigError, match="ids cannot train a tokenizer"):
+        prepare(
+            TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
+            folder=tmp_path / "b",
+        )  # fmt: skip
+
+
+def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
+    prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "first")
+    given = TokenizerSettings(vocab_size=None, file=str(tmp_path / "first/tokenizer.json"))
+    files = (str(tmp_path / "first/v1/train.bin"),)
+
+    store = prepare(
+        TokensSource(files=files, vocab_size=304), tokenizer=given, versions=["v1"], folder=tmp_path / "second"
+    )
+
+    assert store.digest("v1") == TokenStore.open(tmp_path / "first").digest("v1")
+    assert (store.vocab_size, store.end_id) == (304, 0)
+    with pytest.raises(ConfigError, match="vocab_size is 200, and the tokenizer has 300"):
+        prepare(TokensSource(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")

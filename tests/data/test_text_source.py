@@ -1,0 +1,235 @@
+import sys
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from lrpath.data.sources import Arrival, HeldOut, TextSource
+from lrpath.data.sources.division import Division
+from lrpath.errors import ConfigError, DataError
+
+WriteJsonl = Callable[..., Path]
+
+
+def texts_of(source: TextSource, number: int, version: str = "") -> list[str]:
+    arrival = Arrival(version=version or f"v{number + 1}", number=number)
+    return [document.text for document in source.documents(arrival) if document.split == "train"]
+
+
+def source_of(*paths: Path, **fields: object) -> TextSource:
+    return TextSource(**{"paths": tuple(map(str, paths)), "heldout": HeldOut(share=0.0), **fields})
+
+
+def test_the_entries_of_a_folder_are_the_versions_in_natural_order(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        write_jsonl(f"in/V{number}.jsonl", [{"text": f"text {number}"}])
+    (tmp_path / "in/README.md").write_text("not text to train on")
+
+    source = source_of(tmp_path / "in")
+
+    assert [texts_of(source, n) for n in range(3)] == [["text 1"], ["text 2"], ["text 10"]]
+
+
+def test_listed_paths_are_the_versions_as_listed(tmp_path: Path) -> None:
+    for name in ("b/one.txt", "b/two.txt", "a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"all of {name}")
+
+    source = source_of(tmp_path / "b", tmp_path / "a.txt")
+
+    assert [texts_of(source, n) for n in range(2)] == [["all of b/one.txt", "all of b/two.txt"], ["all of a.txt"]]
+
+
+def test_a_version_without_a_file_is_refused(texts: Path) -> None:
+    with pytest.raises(DataError, match="has 4 files or folders to be versions, but version number 5"):
+        texts_of(source_of(texts), 4)
+
+
+def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    for domain in ("law", "math"):
+        for number in (1, 2):
+            write_jsonl(f"{domain}/{number}.jsonl", [{"text": f"{domain} {number}", "domain": "ignored"}])
+    source = TextSource(domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=HeldOut(share=0.0))
+
+    documents = list(source.documents(Arrival(version="v2", number=1)))
+
+    assert [(document.domain, document.text) for document in documents] == [("law", "law 2"), ("math", "math 2")]
+    assert source.increment_spec(1) == {"files": [{"name": "2.jsonl", "bytes": 39}, {"name": "2.jsonl", "bytes": 40}]}
+
+
+def test_dates_divide_records_and_the_last_wait_for_another_boundary(write_jsonl: WriteJsonl) -> None:
+    days = ["1999", "2016-12-31", "2017-01-01", "2017-06-30T23:59:59Z", "2018", "2018-02"]
+    path = write_jsonl("all.jsonl", [{"text": day, "date": day} for day in days])
+    source = source_of(path, versions=Division(by="date", boundaries=("2017", "2018-01-01")))
+
+    assert texts_of(source, 0) == ["1999", "2016-12-31"]
+    assert texts_of(source, 1) == ["2017-01-01", "2017-06-30T23:59:59Z"]
+
+
+@pytest.mark.parametrize("value", [None, 2017, "soon", "2017-13-01", "20170101"])
+def test_a_record_without_a_proper_date_is_refused_with_its_line(write_jsonl: WriteJsonl, value: object) -> None:
+    path = write_jsonl("all.jsonl", [{"text": "a", "date": "2016"}, {"text": "b", "date": value}])
+
+    with pytest.raises(DataError, match=r"all.jsonl:2: date must be an ISO date"):
+        texts_of(source_of(path, versions=Division(by="date", boundaries=("2017",))), 0)
+
+
+def test_shares_divide_all_records_and_stay_when_a_version_is_added(write_jsonl: WriteJsonl) -> None:
+    path = write_jsonl("all.jsonl", [{"text": f"text {n}"} for n in range(400)])
+    short, long = (
+        source_of(path, versions=Division(by="share", shares=shares)) for shares in ((0.5, 0.25), (0.5, 0.25, 0.25))
+    )
+
+    increments = [texts_of(long, n) for n in range(3)]
+
+    assert [texts_of(short, n) for n in range(2)] == increments[:2]
+    assert sorted(text for texts in increments for text in texts) == sorted(f"text {n}" for n in range(400))
+    assert 170 < len(increments[0]) < 230  # 200 ± 3 standard deviations of 10
+
+
+def test_a_field_names_the_version(write_jsonl: WriteJsonl) -> None:
+    path = write_jsonl("all.jsonl", [{"text": "a", "version": "may"}, {"text": "b", "version": "june"}])
+
+    assert texts_of(source_of(path, versions=Division(by="field")), 0, "june") == ["b"]
+
+
+def test_a_record_that_lacks_the_dividing_field_is_refused(write_jsonl: WriteJsonl) -> None:
+    path = write_jsonl("all.jsonl", [{"text": "a"}])
+
+    with pytest.raises(DataError, match=r"all.jsonl:1: .*`version` must be a string"):
+        texts_of(source_of(path, versions=Division(by="field")), 0)
+
+
+def test_a_record_may_say_that_it_is_held_out(write_jsonl: WriteJsonl) -> None:
+    splits = ["train", "valid", "validation", "test", "dev", "heldout"]
+    path = write_jsonl("V1.jsonl", [{"text": split, "split": split} for split in splits])
+
+    assert texts_of(source_of(path, heldout=HeldOut(share=0.99)), 0) == ["train"]
+
+
+def test_an_unknown_split_is_refused(write_jsonl: WriteJsonl) -> None:
+    path = write_jsonl("V1.jsonl", [{"text": "a", "split": "tset"}])
+
+    with pytest.raises(DataError, match=r"V1.jsonl:1: split must be one of train, valid.* not 'tset'"):
+        texts_of(source_of(path), 0)
+
+
+def test_a_record_may_name_its_domain(write_jsonl: WriteJsonl) -> None:
+    path = write_jsonl("V1.jsonl", [{"text": "a", "domain": "law"}, {"text": "b"}])
+
+    documents = list(source_of(path).documents(Arrival(version="v1", number=0)))
+
+    assert [document.domain for document in documents] == ["law", "text"]
+
+
+@pytest.mark.parametrize("domain", ["../up", "", 3, None])
+def test_a_domain_that_cannot_be_a_file_name_is_refused(write_jsonl: WriteJsonl, domain: object) -> None:
+    path = write_jsonl("V1.jsonl", [{"text": "a", "domain": domain}])
+
+    with pytest.raises(DataError, match=r"V1.jsonl:1: domain must be a short name"):
+        texts_of(source_of(path), 0)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"text": "b"', "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'["text"]', "must be a JSON object with a field `text`"),
+        (b'{"txt": "b"}', "must be a JSON object with a field `text`"),
+        (b'{"text": 3}', "text must be a string of at least one character, not int"),
+        (b'{"text": ""}', "text must be a string of at least one character, not an empty string"),
+        (b'{"text": "\\ud800"}', "text is not valid Unicode"),
+        (b'{"text": "caf\xe9"}', "is not UTF-8"),
+    ],
+)
+def test_a_malformed_line_is_refused_with_its_place(tmp_path: Path, line: bytes, message: str) -> None:
+    path = tmp_path / "V1.jsonl"
+    path.write_bytes(b'{"text": "a"}\n\n' + line + b"\n")
+
+    with pytest.raises(DataError, match=rf"V1.jsonl:3:? {message}"):
+        texts_of(source_of(path), 0)
+
+
+def test_a_text_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"first\nsecond\ncaf\xe9\n")
+
+    with pytest.raises(DataError, match=r"a.txt:3 is not UTF-8 .* convert"):
+        texts_of(source_of(tmp_path / "a.txt"), 0)
+
+
+def test_parquet_gives_the_same_documents_as_lines(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b"], "date": [date(2016, 1, 1), date(2017, 1, 1)], "other": [1, 2]})
+    parquet.write_table(table, tmp_path / "all.parquet")
+
+    source = source_of(tmp_path / "all.parquet", versions=Division(by="date", boundaries=("2017", "2018")))
+
+    assert [texts_of(source, n) for n in range(2)] == [["a"], ["b"]]
+
+
+def test_parquet_that_is_torn_or_lacks_text_is_refused(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"body": ["a"]}), tmp_path / "no_text.parquet")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and nothing more")
+
+    with pytest.raises(DataError, match=r"no_text.parquet has no column `text`"):
+        texts_of(source_of(tmp_path / "no_text.parquet"), 0)
+    with pytest.raises(DataError, match=r"torn.parquet cannot be read as Parquet after row 0"):
+        texts_of(source_of(tmp_path / "torn.parquet"), 0)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    with pytest.raises(DataError, match=r"pip install 'lrpath\[parquet\]'"):
+        texts_of(source_of(tmp_path / "a.parquet"), 0)
+
+
+def test_paths_that_are_missing_empty_or_of_another_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.md").touch()
+
+    for name, message in (("none", "does not exist"), ("a.md", r"must end in .txt, .jsonl, .parquet")):
+        with pytest.raises(DataError, match=message):
+            texts_of(source_of(tmp_path / name), 0)
+    with pytest.raises(DataError, match=r"holds no .txt, .jsonl, .parquet file"):
+        texts_of(source_of(tmp_path / "empty", versions=Division(by="field")), 0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"paths": ("a",), "domains": {"b": "b"}}])
+def test_either_paths_or_domains_are_given(fields: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="paths or domains, and not both"):
+        TextSource(**fields)
+
+
+def test_other_refusals_of_the_text_source() -> None:
+    with pytest.raises(ConfigError, match="'a/b' must be letters"):
+        TextSource(domains={"a/b": "x"})
+    with pytest.raises(ConfigError, match="by=split is for datasets"):
+        TextSource(paths=("a",), versions=Division(by="split"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"by": "date"}, "boundaries is given when, and only when, by=date; by is date"),
+        ({"by": "file", "shares": (1.0,)}, "shares is given when, and only when, by=share; by is file"),
+        ({"by": "date", "boundaries": ("2018", "2017")}, "boundaries must ascend: 2018, 2017"),
+        ({"by": "date", "boundaries": ("May",)}, "must be an ISO date"),
+        ({"by": "share", "shares": (0.7, 0.7)}, "positive and add up to 1 at most"),
+        ({"by": "share", "shares": (0.7, -0.1)}, "positive and add up to 1 at most"),
+    ],
+)
+def test_a_division_that_does_not_divide_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Division(**fields)
+
+
+def test_a_version_beyond_the_boundaries_is_refused(write_jsonl: WriteJsonl) -> None:
+    source = source_of(write_jsonl("a.jsonl", []), versions=Division(by="date", boundaries=("2017",)))
+
+    with pytest.raises(ConfigError, match="boundaries has 1 entries, but version number 2"):
+        texts_of(source, 1)

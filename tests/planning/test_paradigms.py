@@ -1,0 +1,532 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.paradigms import (
+    Anchor,
+    Continual,
+    FromScratch,
+    Infinite,
+    Merged,
+    Paradigm,
+    PathSwitching,
+    Restart,
+    WsdS,
+    merge_weights,
+)
+from lrpath.planning.paths import Path, StateKey, Tree, unite
+from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.streams import coverage
+from tests.planning.strategies import COSINE, LINEAR, decays, setting_of, sizes
+
+SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
+CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
+SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
+INFINITE = Infinite(peak=1.0, warmup=2, cooldown=2, constant=0.5, decay=LINEAR, alpha=0.4)
+WSD_S = WsdS(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
+MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
+EVERY_PARADIGM: list[Paradigm] = [SCRATCH, CONTINUAL, SWITCHING, INFINITE, WSD_S, MERGED]
+
+
+def updates_of(tree: Tree) -> int:
+    return sum(tree.updates(path.id) for path in tree.paths)
+
+
+def forks_of(tree: Tree) -> list[int]:
+    return [path.parent.position for path in tree.paths if path.parent is not None]
+
+
+def rates_of(tree: Tree, path: Path) -> list[float]:
+    """Return the rates of a path's own updates."""
+    return [tree.rate(path.id, update) for update in range(path.start, tree.end(path.id))]
+
+
+@given(size=st.integers(3, 2000), count=st.integers(1, 8))
+def test_training_from_scratch_costs_half_n_times_n_plus_1_increments(size: int, count: int) -> None:
+    tree = SCRATCH.plan(setting_of(*[size] * count))
+
+    assert updates_of(tree) == size * count * (count + 1) // 2
+
+
+@given(size=st.integers(3, 2000), count=st.integers(1, 8))
+def test_continuing_costs_n_increments(size: int, count: int) -> None:
+    for paradigm in (CONTINUAL, replace(WSD_S, warmup=1)):
+        assert updates_of(paradigm.plan(setting_of(*[size] * count))) == size * count
+
+
+@given(parts=st.integers(1, 9), tenths=st.integers(1, 200), count=st.integers(1, 8))
+def test_path_switching_costs_n_increments_and_n_less_1_branches(parts: int, tenths: int, count: int) -> None:
+    size, alpha = 10 * tenths, parts / 10
+    tree = replace(SWITCHING, warmup=1, alpha=alpha).plan(setting_of(*[size] * count))
+
+    assert updates_of(tree) == size * count + (count - 1) * parts * tenths
+
+
+@given(parts=st.integers(1, 30), tenths=st.integers(1, 200), count=st.integers(1, 8))
+def test_branches_from_the_ends_of_increments_cost_n_increments_and_n_branches(
+    parts: int, tenths: int, count: int
+) -> None:
+    size = 10 * tenths
+    paradigm = replace(SWITCHING, warmup=1, alpha=parts / 10, anchor=Anchor.START)
+
+    assert updates_of(paradigm.plan(setting_of(*[size] * count))) == size * count + count * parts * tenths
+
+
+@given(sizes=st.lists(st.integers(10, 500), min_size=1, max_size=6), alpha=st.floats(0.1, 0.8))
+def test_uneven_increments_cost_their_sum_and_all_branches_but_the_last(sizes: list[int], alpha: float) -> None:
+    lengths = [round(alpha * size) for size in sizes]
+
+    tree = replace(SWITCHING, alpha=alpha).plan(setting_of(*sizes))
+
+    assert updates_of(tree) == sum(sizes) + sum(lengths[:-1])
+    assert updates_of(SCRATCH.plan(setting_of(*sizes))) == sum(sum(sizes[: n + 1]) for n in range(len(sizes)))
+    assert updates_of(CONTINUAL.plan(setting_of(*sizes))) == sum(sizes)
+
+
+@given(sizes=st.lists(st.integers(10, 500), min_size=1, max_size=6))
+def test_merging_costs_the_main_path(sizes: list[int]) -> None:
+    assert updates_of(MERGED.plan(setting_of(*sizes))) == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "count", "share"),
+    [(0.2, 4, 0.46), (0.4, 4, 0.52), (0.6, 4, 0.58), (0.8, 4, 0.64), (0.6, 10, 0.28)],  # the paper's figures
+)
+def test_the_paper_s_relative_costs_come_out(alpha: float, count: int, share: float) -> None:
+    setting = setting_of(*[10_000] * count)
+    scratch = updates_of(replace(SCRATCH, warmup=2000).plan(setting))
+
+    switching = updates_of(replace(SWITCHING, warmup=2000, alpha=alpha).plan(setting))
+
+    assert round(switching / scratch, 2) == share
+
+
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+def test_every_version_is_released_once_and_in_order(paradigm: Paradigm) -> None:
+    tree = paradigm.plan(setting_of(10, 20, 30, label="ours"))
+
+    assert [(release.paradigm, release.version) for release in tree.releases] == [
+        ("ours", "v1"),
+        ("ours", "v2"),
+        ("ours", "v3"),
+    ]
+    assert [release.last.position for release in tree.releases] == [10, 30, 60]
+
+
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+def test_an_appended_version_changes_no_path_that_was_there(paradigm: Paradigm) -> None:
+    before = paradigm.plan(setting_of(10, 20))
+    after = paradigm.plan(setting_of(10, 20, 30))
+
+    assert {path.id for path in before.paths} <= {path.id for path in after.paths}
+    assert after.releases[:2] == before.releases
+    assert unite([before, after]) == after
+    assert unite([after, before]).paths == after.paths
+
+
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+@pytest.mark.parametrize("change", [{"peak": 0.9}, {"warmup": 1}])
+def test_another_peak_or_warm_up_is_another_path(paradigm: Paradigm, change: dict[str, Any]) -> None:
+    setting = setting_of(10, 20)
+
+    before, after = paradigm.plan(setting), replace(paradigm, **change).plan(setting)
+
+    assert not {path.id for path in before.paths} & {path.id for path in after.paths}
+
+
+@pytest.mark.parametrize("peak", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+def test_a_peak_that_is_no_positive_rate_is_refused(paradigm: Paradigm, peak: float) -> None:
+    with pytest.raises(PlanError, match=r"peak=.* must be a positive rate|first rate must be finite"):
+        replace(paradigm, peak=peak).plan(setting_of(10, 20))
+
+
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+def test_lengths_may_be_written_in_tokens(paradigm: Paradigm) -> None:
+    setting = setting_of(10, 20)
+
+    assert replace(paradigm, warmup="128 tokens").plan(setting) == paradigm.plan(setting)  # 64 tokens per update
+
+
+@given(decay=decays(), peak=st.floats(1e-5, 1.0))
+def test_every_release_ends_exactly_at_the_floor(decay: Decay, peak: float) -> None:
+    setting = setting_of(100, 60)
+    trees = [
+        FromScratch(peak=peak, warmup=5, decay=decay).plan(setting),
+        Continual(peak=peak, warmup=5, decay=decay).plan(setting),
+        PathSwitching(peak=peak, warmup=5, decay=decay, alpha=0.5).plan(setting),
+        WsdS(peak=peak, warmup=5, decay=decay, alpha=0.5).plan(setting),
+    ]
+
+    for tree in trees:
+        for release in tree.releases:
+            assert tree.rate(release.last.path_id, release.last.position - 1) == decay.floor * peak
+
+
+def test_from_scratch_is_the_hand_worked_tree() -> None:
+    tree = SCRATCH.plan(setting_of(4, 2))
+
+    first, second = tree.paths
+    assert [path.name for path in tree.paths] == ["path.v1", "path.v2"]
+    assert [path.parent for path in tree.paths] == [None, None]
+    assert rates_of(tree, first) == [0.5, 1.0, 0.5, 0.0]
+    assert rates_of(tree, second) == [0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+    assert [[part.version for part in path.stream.segments[0].components[0].increments] for path in tree.paths] == [
+        ["v1"],
+        ["v1", "v2"],
+    ]
+
+
+def test_continual_is_the_hand_worked_chain() -> None:
+    tree = CONTINUAL.plan(setting_of(4, 2, 4))
+
+    first, second, third = tree.paths
+    assert second.parent == StateKey(first.id, 4)
+    assert third.parent == StateKey(second.id, 6)
+    assert rates_of(tree, first) == [0.5, 1.0, 0.5, 0.0]
+    assert rates_of(tree, second) == [0.5, 0.0]  # reset: back at the peak at once
+    assert rates_of(tree, third) == [0.75, 0.5, 0.25, 0.0]
+    assert [tree.rate(third.id, update) for update in (0, 3, 4, 5)] == [0.5, 0.0, 0.5, 0.0]  # before the fork
+
+
+def test_a_continual_version_may_warm_up_again_to_a_peak_of_its_own() -> None:
+    paradigm = replace(CONTINUAL, restart=Restart.REWARM, rewarm=2, rewarm_peak=0.5)
+
+    tree = paradigm.plan(setting_of(4, 4))
+
+    assert rates_of(tree, tree.paths[0]) == [0.5, 1.0, 0.5, 0.0]
+    assert rates_of(tree, tree.paths[1]) == [0.25, 0.5, 0.25, 0.0]
+
+
+def test_a_reset_may_have_a_peak_of_its_own() -> None:
+    tree = replace(CONTINUAL, rewarm_peak=0.5).plan(setting_of(4, 4))
+
+    assert rates_of(tree, tree.paths[1]) == [0.375, 0.25, 0.125, 0.0]
+
+
+def test_a_rewarm_peak_of_0_is_refused_and_not_taken_for_none() -> None:
+    with pytest.raises(PlanError, match="peak=0.0 must be a positive rate"):
+        replace(CONTINUAL, rewarm_peak=0.0).plan(setting_of(4, 4))
+
+
+def test_a_continual_version_may_stay_at_the_floor() -> None:
+    paradigm = Continual(peak=1.0, warmup=2, decay=COSINE, restart=Restart.CONSTANT)
+
+    tree = paradigm.plan(setting_of(4, 3))
+
+    assert rates_of(tree, tree.paths[1]) == [0.1, 0.1, 0.1]
+
+
+def test_continual_replays_earlier_increments() -> None:
+    tree = replace(CONTINUAL, replay=0.25).plan(setting_of(4, 4))
+
+    parts = [(part.parts, part.increments[0].version) for part in tree.paths[1].stream.segments[1].components]
+    assert parts == [(750, "v2"), (250, "v1")]
+
+
+def test_version_1_from_scratch_and_version_1_continual_are_one_path() -> None:
+    setting = setting_of(10, 20)
+    scratch = SCRATCH.plan(replace(setting, label="ptfs"))
+    continual = CONTINUAL.plan(replace(setting, label="cpt"))
+
+    tree = unite([scratch, continual])
+
+    assert scratch.paths[0].id == continual.paths[0].id
+    assert len(tree.paths) == 3
+    assert len(tree.releases) == 4
+    assert updates_of(tree) == 10 + 30 + 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rewarm": 5}, "rewarm=5 goes with restart=rewarm, and only with it, not reset"),
+        ({"restart": Restart.REWARM}, "rewarm=None goes with restart=rewarm"),
+        ({"restart": Restart.CONSTANT, "rewarm_peak": 0.1}, "rewarm_peak has no use with restart=constant"),
+        ({"restart": Restart.CONSTANT}, "restart=constant stays at the floor, which is 0 here"),
+    ],
+)
+def test_a_restart_that_means_nothing_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(CONTINUAL, **fields)
+
+
+@pytest.mark.parametrize("replay", [1.0, -0.5])
+def test_a_replay_that_is_no_share_is_refused(replay: float) -> None:
+    with pytest.raises(PlanError, match="replay must lie in"):
+        replace(CONTINUAL, replay=replay).plan(setting_of(10, 10))
+
+
+def test_a_warm_up_without_room_for_the_decay_is_refused() -> None:
+    for paradigm in (SCRATCH, CONTINUAL):
+        with pytest.raises(PlanError, match="path: warmup of 2 updates leaves no update of 2 for the decay"):
+            paradigm.plan(setting_of(2, 10))
+    with pytest.raises(PlanError, match="path: rewarm of 5 updates leaves no update of 3 for the decay"):
+        replace(CONTINUAL, restart=Restart.REWARM, rewarm=5).plan(setting_of(10, 3))
+
+
+def test_path_switching_is_the_hand_worked_tree() -> None:
+    tree = SWITCHING.plan(setting_of(5, 10))  # α = 0.4: branches of 2 and 4 updates
+
+    main, first, second = tree.paths
+    assert [path.name for path in tree.paths] == ["path.main", "path.v1", "path.v2"]
+    assert first.parent == StateKey(main.id, 3)
+    assert second.parent == StateKey(main.id, 11)
+    assert tree.needed(main.id) == (3, 11)
+    assert tree.needed(first.id) == (5,)
+    assert tree.needed(second.id) == (15,)
+    assert rates_of(tree, main) == [0.5] + [1.0] * 10
+    assert rates_of(tree, first) == [0.5, 0.0]
+    assert rates_of(tree, second) == [0.75, 0.5, 0.25, 0.0]
+    assert [tree.rate(second.id, update) for update in (0, 1, 10, 11, 14)] == [0.5, 1.0, 1.0, 0.75, 0.0]
+
+
+def test_a_branch_has_no_rate_past_its_end_and_the_main_path_goes_on() -> None:
+    tree = SWITCHING.plan(setting_of(5, 10))
+
+    main, first, _ = tree.paths
+    with pytest.raises(PlanError, match=r"update 5 lies outside the schedule \[3, 5\)"):
+        tree.rate(first.id, 5)
+    assert tree.rate(main.id, 10**6) == 1.0
+
+
+@given(sizes=st.lists(st.integers(50, 200), min_size=1, max_size=5), alpha=st.floats(0.4, 0.9), decay=decays())
+def test_a_branch_never_rises(sizes: list[int], alpha: float, decay: Decay) -> None:
+    tree = PathSwitching(peak=1.0, warmup=2, decay=decay, alpha=alpha).plan(setting_of(*sizes))
+
+    for branch in tree.paths[1:]:
+        rates = [tree.rate(branch.id, branch.start - 1), *rates_of(tree, branch)]
+        # 4 roundings of a rate near 1, 2^-53 each
+        assert all(after <= before + 2**-51 for before, after in zip(rates, rates[1:], strict=False))
+
+
+def test_another_alpha_has_the_same_main_path_and_other_branches() -> None:
+    setting = setting_of(10, 10)
+
+    less, more = SWITCHING.plan(setting), replace(SWITCHING, alpha=0.6).plan(setting)
+
+    assert less.paths[0].id == more.paths[0].id
+    assert not {path.id for path in less.paths[1:]} & {path.id for path in more.paths[1:]}
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c", "d"], ["same"] * 4])
+def test_a_sweep_of_alpha_walks_one_main_path_with_all_forks(labels: list[str]) -> None:
+    alphas = (0.2, 0.4, 0.6, 0.8)
+
+    tree = unite(
+        replace(SWITCHING, alpha=alpha).plan(setting_of(10, 10, label=label))
+        for alpha, label in zip(alphas, labels, strict=True)
+    )
+
+    main = tree.paths[0]
+    assert tree.needed(main.id) == (2, 4, 6, 8, 12, 14, 16, 18)
+    assert len(tree.paths) == 1 + 4 * 2
+    assert len(tree.releases) == 4 * 2
+    assert updates_of(tree) == 18 + 2 * (2 + 4 + 6 + 8)
+
+
+def test_alpha_may_be_a_list_with_one_value_a_version() -> None:
+    tree = replace(SWITCHING, alpha=(0.2, 0.4, 0.6)).plan(setting_of(10, 10, 10))
+
+    assert forks_of(tree) == [8, 16, 24]
+
+
+def test_a_branch_with_alpha_above_1_begins_in_an_earlier_increment() -> None:
+    tree = replace(SWITCHING, alpha=(0.5, 1.5, 2.5)).plan(setting_of(10, 10, 10))
+
+    assert forks_of(tree) == [5, 5, 5]
+    assert [tree.end(path.id) for path in tree.paths] == [5, 10, 20, 30]
+    spans = tree.paths[3].stream.spans(5, 30)
+    assert [(part.components[0].increments[0].version, first, last) for part, first, last in spans] == [
+        ("v1", 5, 10),
+        ("v2", 0, 10),
+        ("v3", 0, 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "message"),
+    [
+        ((0.5, 0.5), "path: alpha has 2 values for 3 versions; give one or 3"),
+        ((), "path: alpha has 0 values for 3 versions"),
+        (0.0, "path: alpha=0.0 gives v1 no branch; it must be positive"),
+        (-0.5, "alpha=-0.5 gives v1 no branch"),
+        (0.01, "alpha=0.01 gives v1 no branch"),
+        (math.nan, "alpha=nan gives v1 no branch"),
+        (math.inf, "alpha=inf gives v1 no branch"),
+        ((0.5, 0.5, 0.0), "alpha=0.0 gives v3 no branch"),
+    ],
+)
+@pytest.mark.parametrize("paradigm", [SWITCHING, INFINITE, WSD_S], ids=lambda paradigm: paradigm.kind)
+def test_an_alpha_without_a_branch_is_refused(paradigm: Any, alpha: Any, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        replace(paradigm, alpha=alpha).plan(setting_of(10, 10, 10))
+
+
+def test_a_branch_may_leave_where_the_peak_is_reached_and_not_before() -> None:
+    at_the_peak = replace(SWITCHING, alpha=0.8).plan(setting_of(10))
+
+    assert forks_of(at_the_peak) == [2]
+    assert at_the_peak.rate(at_the_peak.paths[0].id, 1) == 1.0  # the update that reaches the fork
+    with pytest.raises(PlanError, match=r"path: v1's branch of 9 updates would leave .* at 1, before .* reached at 2"):
+        replace(SWITCHING, alpha=0.9).plan(setting_of(10))
+
+
+def test_a_branch_cannot_leave_at_the_initial_weights() -> None:
+    with pytest.raises(PlanError, match=r"branch of 10 updates would leave the main path at 0, before .* at 1;"):
+        replace(SWITCHING, warmup=0, alpha=1.0).plan(setting_of(10))
+    with pytest.raises(PlanError, match=r"v2's branch of 20 updates would leave the main path at 0"):
+        replace(SWITCHING, warmup=0, alpha=(0.5, 2.0)).plan(setting_of(10, 10))
+
+
+def test_branches_that_start_at_the_end_of_an_increment_read_it_a_second_time() -> None:
+    tree = replace(SWITCHING, anchor=Anchor.START).plan(setting_of(5, 10))
+
+    main, first, second = tree.paths
+    assert [path.parent for path in (first, second)] == [StateKey(main.id, 5), StateKey(main.id, 15)]
+    assert [release.last.position for release in tree.releases] == [7, 19]
+    assert [(path.stream.start, path.stream.end) for path in (first, second)] == [(5, 7), (15, 19)]
+    assert [path.stream.segments[0].components[0].first_pass for path in tree.paths] == [0, 1, 1]
+    assert rates_of(tree, first) == [0.5, 0.0]
+
+
+def test_infinite_is_the_hand_worked_tree() -> None:
+    tree = INFINITE.plan(setting_of(10))  # a cosine from 1 to 0.5 over 2 updates, then a branch of 4 from 6
+
+    main, branch = tree.paths
+    assert rates_of(tree, main) == [0.5, 1.0, 0.75, 0.5, 0.5, 0.5]
+    assert rates_of(tree, branch) == [0.375, 0.25, 0.125, 0.0]
+
+
+def test_the_floor_of_infinite_is_a_share_of_its_constant_rate() -> None:
+    tree = replace(INFINITE, decay=Decay(shape=DecayShape.EXPONENTIAL, floor=0.1)).plan(setting_of(10))
+
+    assert rates_of(tree, tree.paths[1])[-1] == 0.1 * 0.5
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 1.5, -0.5, math.nan])
+def test_a_constant_rate_that_is_no_share_of_the_peak_is_refused(constant: float) -> None:
+    with pytest.raises(ConfigError, match=rf"constant={constant} must lie in \(0, 1\)"):
+        replace(INFINITE, constant=constant)
+
+
+def test_a_cool_down_needs_an_update() -> None:
+    with pytest.raises(PlanError, match="cosine piece has 0 updates"):
+        replace(INFINITE, cooldown=0).plan(setting_of(10))
+
+
+def test_a_branch_of_infinite_leaves_after_the_cool_down() -> None:
+    with pytest.raises(PlanError, match="would leave the main path at 6, before its rate is reached at 8"):
+        replace(INFINITE, cooldown=6).plan(setting_of(10))
+
+
+def test_wsd_s_is_the_hand_worked_chain() -> None:
+    tree = WSD_S.plan(setting_of(5, 10))  # decays over 2 and 4 updates
+
+    first, second = tree.paths
+    assert second.parent == StateKey(first.id, 5)
+    assert rates_of(tree, first) == [0.5, 1.0, 1.0, 0.5, 0.0]
+    assert rates_of(tree, second) == [1.0] * 6 + [0.75, 0.5, 0.25, 0.0]
+
+
+def test_wsd_s_may_decay_over_a_whole_increment() -> None:
+    tree = replace(WSD_S, warmup=0, alpha=1.0).plan(setting_of(4, 2))
+
+    assert [rates_of(tree, path) for path in tree.paths] == [[0.75, 0.5, 0.25, 0.0], [0.5, 0.0]]
+
+
+def test_wsd_s_refuses_a_decay_longer_than_its_increment() -> None:
+    with pytest.raises(PlanError, match="path: warm-up of 2 and decay of 4 updates do not fit into v1's 5"):
+        replace(WSD_S, alpha=0.8).plan(setting_of(5, 10))
+    with pytest.raises(PlanError, match="path: warm-up of 0 and decay of 12 updates do not fit into v2's 10"):
+        replace(WSD_S, alpha=(0.2, 1.2)).plan(setting_of(10, 10))
+
+
+def test_merged_releases_the_last_states_of_the_main_path() -> None:
+    tree = MERGED.plan(setting_of(6, 10))  # three states, 2 updates apart
+
+    (main,) = tree.paths
+    assert tree.needed(main.id) == (2, 4, 6, 12, 14, 16)
+    assert [[key.position for key, _ in release.parts] for release in tree.releases] == [[2, 4, 6], [12, 14, 16]]
+    for release in tree.releases:
+        assert [weight for _, weight in release.parts] == pytest.approx([1 / 3] * 3, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("fields", "first"), [({"states": 4}, 0), ({"spacing": 3}, 0), ({"warmup": 3}, 2), ({"spacing": 0}, 6)]
+)
+def test_states_from_before_the_peak_cannot_be_merged(fields: dict[str, Any], first: int) -> None:
+    with pytest.raises(PlanError, match=f"path: .* before 6 would begin at {first}, but the main path is at its peak"):
+        replace(MERGED, **fields).plan(setting_of(6, 10))
+
+
+def test_one_state_alone_is_no_merge() -> None:
+    with pytest.raises(ConfigError, match="states=1 must be at least 2"):
+        replace(MERGED, states=1)
+
+
+@pytest.mark.parametrize("shape", ["power", "exponential", "harmonic", "stair", "knee"])
+def test_a_shape_without_weights_cannot_be_merged(shape: str) -> None:
+    with pytest.raises(ConfigError, match=f"shape={shape} cannot be merged"):
+        replace(MERGED, shape=DecayShape(shape))
+
+
+MERGEABLE = [DecayShape.LINEAR, DecayShape.COSINE, DecayShape.ONE_MINUS_SQRT, DecayShape.SQUARE]
+
+
+@pytest.mark.parametrize("shape", MERGEABLE)
+@given(states=st.integers(2, 500))
+def test_merge_weights_are_shares_that_add_up_to_1(shape: DecayShape, states: int) -> None:
+    weights = merge_weights(shape, states=states)
+
+    assert len(weights) == states
+    assert min(weights) > 0
+    assert math.fsum(weights) == pytest.approx(1.0, abs=states * 2**-53)  # a rounding for each difference
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights"),
+    [
+        (DecayShape.LINEAR, [1 / 4, 1 / 4, 1 / 4, 1 / 4]),
+        (DecayShape.ONE_MINUS_SQRT, [1 / 2, (2**0.5 - 1) / 2, (3**0.5 - 2**0.5) / 2, 1 - 3**0.5 / 2]),
+        (DecayShape.SQUARE, [1 / 16, 3 / 16, 5 / 16, 7 / 16]),
+        (DecayShape.COSINE, [(1 - 2**-0.5) / 2, 2**-0.5 / 2, 2**-0.5 / 2, (1 - 2**-0.5) / 2]),
+    ],
+)
+def test_weights_of_four_states_are_the_hand_worked_ones(shape: DecayShape, weights: list[float]) -> None:
+    assert merge_weights(shape, states=4) == pytest.approx(weights, abs=1e-15)  # roundings of numbers near 1
+
+
+@pytest.mark.parametrize("shape", MERGEABLE)
+def test_merging_repeats_a_decay_of_equal_updates(shape: DecayShape) -> None:
+    """Update j of equal size counts in all later states, so its weight in the mean is the decay's `w_j`."""
+    states = 8
+
+    weights = merge_weights(shape, states=states)
+
+    curve = Decay(shape=shape).pieces(updates=states, peak=1.0)[0]
+    later = [math.fsum(weights[j:]) for j in range(1, states)]
+    assert later == pytest.approx([curve.rate(j - 1) for j in range(1, states)], abs=1e-15)
+
+
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+@given(sizes=sizes)
+def test_a_state_has_read_as_many_updates_as_it_has_made(paradigm: Paradigm, sizes: list[int]) -> None:
+    tree = paradigm.plan(setting_of(*[size + 10 for size in sizes]))
+
+    for key in tree.states():
+        assert sum(updates for _, updates in tree.reads(key)) == key.position
+
+
+@pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+def test_a_release_has_read_all_of_its_own_and_of_earlier_increments(paradigm: Paradigm) -> None:
+    tree = paradigm.plan(setting_of(10, 20, 30))
+
+    seen = [coverage(tree.reads(release.last)) for release in tree.releases]
+
+    assert seen == [{"v1": 1}, {"v1": 1, "v2": 1}, {"v1": 1, "v2": 1, "v3": 1}]

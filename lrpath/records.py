@@ -27,7 +27,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path as File
 from typing import Any
@@ -135,20 +135,22 @@ class Table:
             os.fsync(handle.fileno())
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the whole rows, as text by column; a last line torn by a kill is left out."""
+        """Return the whole rows by position, as text by column; a last line torn by a kill is left out."""
         lines = _whole_lines(self.file)
         found = list(csv.DictReader(lines))
         if lines and tuple(lines[0].split(",")) != self.columns:
             raise StateError(f"{self.file} has columns {lines[0]}, not {','.join(self.columns)}; restore or remove it")
         if any(None in row or None in row.values() or not row["position"].isdecimal() for row in found):
-            raise StateError(f"{self.file} has a row with a wrong number of fields or no position; restore it from a copy")
-        return found
+            raise StateError(
+                f"{self.file} has a row with a wrong number of fields or no position; restore it from a copy"
+            )
+        return sorted(found, key=lambda row: int(row["position"]))
 
-    def cut(self, position: int) -> None:
-        """Keep only the rows up to a position, for a run that resumes from it."""
+    def cut(self, position: int, *, later: Container[int] = ()) -> None:
+        """Keep only the rows up to a position, for a run that resumes from it, and those at `later` positions."""
         if not self.file.exists():
             return
-        kept = [row for row in self.rows() if int(row["position"]) <= position]
+        kept = [row for row in self.rows() if int(row["position"]) <= position or int(row["position"]) in later]
         lines = [",".join(self.columns), *(",".join(row[column] for column in self.columns) for row in kept)]
         write_whole(self.file, "\n".join(lines) + "\n")
 
@@ -162,6 +164,11 @@ class PathFolder:
         self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
         self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
         self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that grow while the path is walked."""
+        return self.metrics, self.evaluation, self.speed
 
     @property
     def tensorboard(self) -> File:
@@ -376,8 +383,9 @@ class Study:
 
     def plans(self) -> dict[str, dict[str, Any]]:
         """Return the records of all plans run here by id, oldest first."""
-        files = sorted((self.folder / "plans").glob("[!.]*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
-        return {file.stem: read_json(file) for file in files}
+        files = (self.folder / "plans").glob("[!.]*.json")
+        oldest_first = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
+        return {file.stem: read_json(file) for file in oldest_first}
 
     def find(self, path_id: str) -> PathFolder | None:
         """Return the folder of a path, if it has one."""

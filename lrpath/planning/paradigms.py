@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
@@ -333,7 +333,7 @@ def merge_weights(shape: DecayShape, *, states: int) -> tuple[float, ...]:
     (0.25, 0.25, 0.25, 0.25)
     """
     curve = [progress_weight(Shape(shape.value), j / states) for j in range(states + 1)]
-    return tuple(before - after for before, after in zip(curve, curve[1:], strict=False))
+    return tuple(before - after for before, after in pairwise(curve))
 
 
 def _warm_then(paradigm: FromScratch | Continual, setting: Setting, decay: Decay, *, updates: int) -> tuple[Piece, ...]:

@@ -191,6 +191,7 @@ class Tree:
     paths: tuple[Path, ...]
     releases: tuple[Release, ...]
     _by_id: dict[str, Path] = field(init=False, repr=False, compare=False)
+    _needed: dict[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         known: dict[str, Path] = {}
@@ -201,17 +202,23 @@ class Tree:
                 raise PlanError(f"{path.name} and {known[path.id].name} are the same path, listed twice")
             known[path.id] = path
         object.__setattr__(self, "_by_id", known)
-        for path in self.paths:
-            if path.parent is not None:
-                known[path.parent.path_id].check_position(path.parent.position)
+        object.__setattr__(self, "_needed", self._collect_needs())
+
+    def _collect_needs(self) -> dict[str, tuple[int, ...]]:
+        needs: dict[str, set[int]] = {path.id: set() for path in self.paths}
+        keys = [path.parent for path in self.paths if path.parent is not None]
         for release in self.releases:
             for key, _ in release.parts:
-                if key.path_id not in known:
+                if key.path_id not in needs:
                     raise PlanError(f"release {release.paradigm}/{release.version} lies on no path of the tree")
-                known[key.path_id].check_position(key.position)
+                keys.append(key)
+        for key in keys:
+            self.path(key.path_id).check_position(key.position)
+            needs[key.path_id].add(key.position)
         for path in self.paths:
-            if not self.needed(path.id):
+            if not needs[path.id]:
                 raise PlanError(f"nothing is needed of {path.name}; remove it from the plan")
+        return {path_id: tuple(sorted(positions)) for path_id, positions in needs.items()}
 
     def path(self, path_id: str) -> Path:
         """Return the path with this id."""
@@ -219,9 +226,7 @@ class Tree:
 
     def needed(self, path_id: str) -> tuple[int, ...]:
         """Return the positions at which a state of the path is needed, ascending: its forks and releases."""
-        forks = {path.parent.position for path in self.paths if path.parent and path.parent.path_id == path_id}
-        parts = {key.position for release in self.releases for key, _ in release.parts if key.path_id == path_id}
-        return tuple(sorted(forks | parts))
+        return self._needed[path_id]
 
     def end(self, path_id: str) -> int:
         """Return the position up to which the path is walked."""
@@ -238,14 +243,16 @@ class Tree:
 
     def line(self, path_id: str) -> tuple[Path, ...]:
         """Return the path and its ancestors, root first."""
-        path = self.path(path_id)
-        return ((*self.line(path.parent.path_id), path)) if path.parent else (path,)
+        line = [self.path(path_id)]
+        while (parent := line[-1].parent) is not None:
+            line.append(self.path(parent.path_id))
+        return tuple(reversed(line))
 
     def rate(self, path_id: str, update: int) -> float:
         """Return the rate of an update on the path or, before its fork, on the ancestor it came from."""
         path = self.path(path_id)
-        if path.parent is not None and update < path.start:
-            return self.rate(path.parent.path_id, update)
+        while path.parent is not None and update < path.start:
+            path = self.path(path.parent.path_id)
         return path.schedule.rate(update)
 
     def reads(self, key: StateKey) -> list[tuple[Segment, int]]:

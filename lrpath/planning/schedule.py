@@ -1,13 +1,14 @@
 """Learning rate as a function of position, composed of pieces.
 
-Convention: the rate of update k → k+1 is the curve at the position the update reaches. Inside a piece over `[s, e)` that
-runs from rate a to rate b, update k has progress `p = (k + 1 − s) / (e − s)` and rate `b + (a − b)·w(p)`, with
+Convention: the rate of update k → k+1 is the curve at the position the update reaches. Inside a piece over `[s, e)`
+that runs from rate a to rate b, update k has progress `p = (k + 1 − s) / (e − s)` and rate `b + (a − b)·w(p)`, with
 
     constant        w = 1           cosine   w = (1 + cos πp) / 2      power        w = (1 − p)^exponent
     linear          w = 1 − p       square   w = 1 − p²                one_minus_sqrt   w = 1 − √p
     exponential     rate = a·(b/a)^p                                   harmonic     1/rate linear in p, from 1/a to 1/b
 
-so the last update of a piece runs exactly at b: a decay is complete, and a warm-up (linear from 0) wastes no update at 0.
+so the last update of a piece runs exactly at b: a decay is complete, and a warm-up (linear from 0) wastes no update
+at 0.
 
 References: 1−sqrt and square, arXiv 2405.18392; stair (multi-step 80/10/10 at 1, .316, .1), arXiv 2401.02954;
 knee, arXiv 2003.03977; harmonic is the curve whose inverse is linear (derived).

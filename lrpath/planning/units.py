@@ -10,7 +10,9 @@ from fractions import Fraction
 from lrpath.errors import ConfigError
 
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-_LENGTH = re.compile(r"(?P<number>[0-9]+([_,][0-9]{3})*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|tokens?)?")
+_LENGTH = re.compile(
+    r"(?P<number>[0-9]+([_,][0-9]{3})*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|tokens?)?"
+)
 
 
 def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int:

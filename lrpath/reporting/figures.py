@@ -1,79 +1,40 @@
-"""Figures of a plan and of a study, drawn with matplotlib's object interface: no window, no global state.
+"""Figures of a plan and of a study: learning rates, training losses, quality against cost.
 
-One kind of paradigm has one colour in all figures (Okabe and Ito's palette, which colour-blind readers can tell apart);
-several settings of one kind differ in marker and line. Sizes suit a column in print and the width of a phone.
+Several settings of one kind of paradigm have its colour and differ in marker.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path as File
-from typing import Any, TypeVar
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from numpy.typing import NDArray
 
 from lrpath.analysis.compare import Outcome
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
-from lrpath.planning.units import write_count
 from lrpath.records import Study
+from lrpath.reporting.canvas import (
+    MARKERS,
+    WIDTH,
+    Curve,
+    Panel,
+    colour_of,
+    draw_tree,
+    name_point,
+    named,
+    save,
+    stack,
+    style,
+    whole_numbers,
+)
 
-COLOURS = {
-    "from_scratch": "#000000",
-    "path_switching": "#0072B2",
-    "continual": "#D55E00",
-    "wsd_s": "#CC79A7",
-    "infinite": "#009E73",
-    "merged": "#E69F00",
-}
-OTHER_COLOUR = "#777777"
-MARKERS = "osD^vP*Xph"
-WIDTH = 6.0
-"""Width of every figure [inch]."""
-
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "savefig.dpi": 200,
-    "svg.hashsalt": "lrpath",
-    "svg.fonttype": "none",
-}
-_SAMPLES = 400
-_HALO = [withStroke(linewidth=2.5, foreground="white")]
-T = TypeVar("T")
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Positions [updates], ascending, and what is drawn at them."""
-
-MOST_NAMES = 8
-"""Of more versions than this in one panel, only some are named, so that names do not run into each other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """A tree to be drawn, with its name and colour."""
-
-    label: str
-    kind: str
-    tree: Tree
-
-    @property
-    def colour(self) -> str:
-        """Colour of its kind of paradigm."""
-        return COLOURS.get(self.kind, OTHER_COLOUR)
+SAMPLES = 400
+"""Points a curve is drawn with, besides the ends of its pieces."""
+MOST_LETTERS = 48
+"""Longer names than this together do not fit into one line of the legend."""
 
 
 def panels_of(plan: Plan) -> tuple[Panel, ...]:
@@ -85,7 +46,12 @@ def panels_of(plan: Plan) -> tuple[Panel, ...]:
 
 
 def plot_rates(plan: Plan, file: File) -> None:
-    """Draw the learning-rate paths of a plan, after figure 1 of arXiv 2410.04103; the suffix chooses SVG, PNG or PDF."""
+    """Draw the learning-rate paths of a plan, after figure 1 of arXiv 2410.04103.
+
+    Args:
+        plan: The plan; each of its paradigms has a panel.
+        file: Where to; the suffix chooses PNG, SVG or PDF.
+    """
     draw_rates(panels_of(plan), file)
 
 
@@ -95,41 +61,17 @@ def draw_rates(panels: Sequence[Panel], file: File) -> None:
     The rate axis is linear: a linear axis shows that a decay is complete and how warm-up begins at 0, which a
     logarithmic one cannot. A path is bold where other paths leave it; a dot is a fork, a ring a release.
     """
-    with rc_context(_STYLE):
-        figure, all_axes = _stack(panels)
+    with style():
+        figure, all_axes = stack(panels)
         top = max(_highest(panel.tree) for panel in panels)
         power = math.floor(math.log10(top)) if top > 0 else 0
         for axes, panel in zip(all_axes, panels, strict=True):
-            _draw_tree(axes, panel, {path.id: rate_curve(panel.tree, path) for path in panel.tree.paths})
+            draw_tree(axes, panel, {path.id: rate_curve(panel.tree, path) for path in panel.tree.paths})
             axes.set_ylim(0, 1.35 * top)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10**power:g}"))
-            axes.yaxis.set_major_locator(MaxNLocator(4))
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         figure.supylabel(f"learning rate [$10^{{{power}}}$]", fontsize=10)
-        _save(figure, file)
-
-
-def _stack(panels: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one panel above the other, all over one axis of positions, with tokens along the top."""
-    figure = Figure(figsize=(WIDTH, 1.1 + 1.3 * len(panels)), layout="constrained")
-    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)
-    all_axes = [grid[row, 0] for row in range(len(panels))]
-    for axes, panel in zip(all_axes, panels, strict=True):
-        axes.text(0.995, 0.95, panel.label, transform=axes.transAxes, ha="right", va="top", **_bold(panel.colour))
-    end = max(panel.tree.end(path.id) for panel in panels for path in panel.tree.paths)
-    all_axes[0].set_xlim(0, 1.06 * end)
-    all_axes[-1].set_xlabel("position [updates]")
-    all_axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    per_update = panels[0].tree.paths[0].recipe.tokens_per_update
-    tokens = all_axes[0].secondary_xaxis("top", functions=(lambda x: x * per_update, lambda x: x / per_update))
-    tokens.set_xlabel("position [tokens]")
-    tokens.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write_count(value)))
-    tokens.spines["top"].set_visible(True)
-    return figure, all_axes
-
-
-def _bold(colour: str) -> dict[str, Any]:
-    """Return settings of a name that stays legible on top of lines."""
-    return {"color": colour, "fontweight": "bold", "path_effects": _HALO, "zorder": 6}
+        save(figure, file)
 
 
 def _highest(tree: Tree) -> float:
@@ -146,45 +88,13 @@ def rate_curve(tree: Tree, path: Path) -> Curve:
     for piece in path.schedule.pieces[:-1]:
         begins.append(begins[-1] + (piece.updates or 0))
     edges = {update for begin in begins for update in (begin - 1, begin) if path.start <= update < end}
-    between = np.linspace(path.start, end - 1, min(_SAMPLES, end - path.start)).astype(int)
+    between = np.linspace(path.start, end - 1, min(SAMPLES, end - path.start)).astype(int)
     updates = sorted({*map(int, between), *edges, end - 1})
     positions, rates = [update + 1.0 for update in updates], [path.schedule.rate(update) for update in updates]
     if path.parent is not None:
         positions.insert(0, float(path.start))
         rates.insert(0, tree.rate(path.parent.path_id, path.start - 1))
     return np.array(positions), np.array(rates)
-
-
-def _draw_tree(axes: Axes, panel: Panel, curves: Mapping[str, Curve]) -> None:
-    """Draw the curves of a tree's paths by path id; a fork is a dot, a release a ring with the version's name."""
-    tree = panel.tree
-    for path in tree.paths:
-        positions, heights = curves[path.id]
-        if not positions.size:
-            continue
-        children = [child for child in tree.paths if child.parent and child.parent.path_id == path.id]
-        is_main = any(child.start < tree.end(path.id) for child in children)
-        width, order = (2.8, 3) if is_main else (1.3, 2)
-        axes.plot(positions, heights, color=panel.colour, linewidth=width, zorder=order, solid_joinstyle="round")
-        if path.parent is not None:
-            axes.plot(positions[0], heights[0], "o", color=panel.colour, markersize=6, zorder=4)
-    made = [release for release in tree.releases if curves[release.last.path_id][0].size]
-    points = [(one.last.position, float(np.interp(one.last.position, *curves[one.last.path_id]))) for one in made]
-    for point in points:
-        axes.plot(*point, "o", color=panel.colour, markerfacecolor="white", markersize=5, zorder=5, clip_on=False)
-    for release, point in named(list(zip(made, points, strict=True))):
-        _name_point(axes, point, release.version, panel.colour)
-
-
-def named(marks: Sequence[T]) -> Sequence[T]:
-    """Return the marks that get a name: all if they are few, else evenly spaced ones back from the last."""
-    every = -(-len(marks) // MOST_NAMES)
-    return marks[::-1][::every]
-
-
-def _name_point(axes: Axes, point: tuple[float, float], name: str, colour: str) -> None:
-    at = {"xytext": (4, 4), "textcoords": "offset points"}
-    axes.annotate(name, point, color=colour, fontsize=9, zorder=6, path_effects=_HALO, annotation_clip=False, **at)
 
 
 def plot_losses(study: Study, panels: Sequence[Panel], file: File) -> bool:
@@ -200,15 +110,15 @@ def plot_losses(study: Study, panels: Sequence[Panel], file: File) -> bool:
     values = np.concatenate([means for drawn in curves for _, means in drawn.values()])
     if not values.size:
         return False
-    with rc_context(_STYLE):
-        figure, all_axes = _stack(panels)
+    with style():
+        figure, all_axes = stack(panels)
         for axes, panel, drawn in zip(all_axes, panels, curves, strict=True):
-            _draw_tree(axes, panel, drawn)
+            draw_tree(axes, panel, drawn, offset=(3, -12))
         low, high = float(values.min()), float(np.quantile(values, 0.9))
         margin = max(high - low, 1e-3)
-        all_axes[0].set_ylim(low - 0.1 * margin, high + 0.25 * margin)
-        figure.supylabel(f"training loss [nats per token]\nmean of {window:,} updates", fontsize=10, ha="center")
-        _save(figure, file)
+        all_axes[0].set_ylim(low - 0.25 * margin, high + 0.25 * margin)
+        figure.supylabel(f"training loss [nats per token]\nmean of {window:,} updates", fontsize=10)
+        save(figure, file)
     return True
 
 
@@ -232,7 +142,7 @@ def _smooth(tree: Tree, path: Path, losses: dict[str, dict[int, float]], window:
     first = np.maximum(np.arange(1, len(positions) + 1) - window, 0)
     means = (sums[1:] - sums[first]) / (np.arange(1, len(positions) + 1) - first)
     own = (positions >= max(path.start, 1)) & bool(losses[path.id])
-    thinned = np.unique(np.linspace(0, own.sum() - 1, min(2 * _SAMPLES, int(own.sum()))).astype(int))
+    thinned = np.unique(np.linspace(0, own.sum() - 1, min(2 * SAMPLES, int(own.sum()))).astype(int))
     return positions[own][thinned], means[own][thinned]
 
 
@@ -240,33 +150,25 @@ def plot_quality_against_cost(outcomes: Sequence[Outcome], file: File) -> bool:
     """Draw held-out loss against cost, two panels; False if no release was evaluated.
 
     Headlines of different versions stand on different sets and may not share an axis. So the upper panel shows v1 … vN,
-    joined by paradigm, on the same sets throughout: those that every release was evaluated on. The lower panel shows the
-    headlines of the last version alone, which are on the same sets, over cost relative to training each version from
-    scratch; there, paradigms that lie close together come apart. Every seed has its own point.
+    joined by paradigm, on the same sets throughout: those that every release was evaluated on. The lower panel shows
+    the headlines of the last version alone, which are on the same sets, over cost relative to training each version
+    from scratch; there, paradigms that lie close together come apart. Every seed has its own point.
     """
     judged = [outcome for outcome in outcomes if outcome.headline is not None]
-    common = set.intersection(*({version for version, _ in outcome.scores or {}} for outcome in judged or outcomes))
-    if not judged or not common:
+    if not judged:
         return False
-    number = max(outcome.number for outcome in judged)
+    common = set.intersection(*({version for version, _ in outcome.scores or {}} for outcome in judged))
     sets = [version for version in judged[0].series.plan.versions if version in common]
     markers = {group: MARKERS[n % len(MARKERS)] for n, group in enumerate(_by_group(judged))}
-    with rc_context(_STYLE):
+    with style():
         figure = Figure(figsize=(WIDTH, 7), layout="constrained")
         above, below = figure.subplots(2, 1)
-        kinds: set[str] = set()
-        for group, found in _by_group(judged).items():
-            _draw_series(above, group, found, sets, marker=markers[group], is_named=found[0].series.kind not in kinds)
-            kinds.add(found[0].series.kind)
-        _draw_last(below, [outcome for outcome in judged if outcome.number == number], markers)
-        above.set_ylabel(f"held-out loss on {_span(sets)}\n[nats per token]")
-        above.set_xlabel("updates spent on this and all earlier versions")
-        above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        above.set_xlim(left=0)
-        figure.legend(
-            *above.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=9
-        )
-        _save(figure, file)
+        _draw_all_versions(above, judged, sets, markers)
+        _draw_last_version(below, judged, markers)
+        columns = 2 if sum(map(len, markers)) > MOST_LETTERS else len(markers)
+        names = above.get_legend_handles_labels()
+        figure.legend(*names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+        save(figure, file)
     return True
 
 
@@ -281,38 +183,51 @@ def _by_group(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return groups
 
 
-def _draw_series(axes: Axes, group: str, found: list[Outcome], sets: list[str], *, marker: str, is_named: bool) -> None:
-    """Draw one line a seed; the first is in the legend and, of each kind of paradigm, has its versions named."""
-    lines: dict[str, list[tuple[float, float, str]]] = {}
+def _draw_all_versions(axes: Axes, judged: list[Outcome], sets: list[str], markers: dict[str, str]) -> None:
+    """Draw a line for each seed of each group; the first line of each kind has its versions named."""
+    cheapest = min(judged, key=lambda outcome: outcome.relative_cost).series.kind
+    named_kinds: set[str] = set()
+    for group, found in _by_group(judged).items():
+        kind = found[0].series.kind
+        lines = _lines(found, sets)
+        for number, (updates, losses) in enumerate(lines.values()):
+            name = "_nolegend_" if number else group  # matplotlib leaves out what begins with an underscore
+            axes.plot(updates, losses, color=colour_of(kind), marker=markers[group], markersize=5, label=name)
+        first = found[0].series.label
+        points = zip(
+            *lines[first], [outcome.version for outcome in found if outcome.series.label == first], strict=True
+        )
+        for x, y, version in named(list(points)) if kind not in named_kinds else ():
+            name_point(axes, (x, y), version, colour_of(kind), offset=(-4, -11) if kind == cheapest else (4, 4))
+        named_kinds.add(kind)
+    axes.set_ylabel(f"held-out loss on {_span(sets)}\n[nats per token]")
+    axes.set_xlabel("updates spent on this and all earlier versions")
+    axes.xaxis.set_major_formatter(whole_numbers())
+    axes.set_xlim(left=0)
+
+
+def _lines(found: list[Outcome], sets: list[str]) -> dict[str, tuple[list[int], list[float]]]:
+    """Return updates spent and losses on the sets, version by version, for each series."""
+    lines: dict[str, tuple[list[int], list[float]]] = {}
     for outcome in found:
         score = outcome.score(versions=sets)
         assert score is not None
-        lines.setdefault(outcome.series.label, []).append((outcome.cost.updates, score.loss, outcome.version))
-    colour = COLOURS.get(found[0].series.kind, OTHER_COLOUR)
-    for number, points in enumerate(lines.values()):
-        x, y, _ = zip(*points, strict=True)
-        name = "_nolegend_" if number else group
-        axes.plot(x, y, color=colour, marker=marker, markersize=5, linewidth=1.2, label=name)
-    for x_one, y_one, version in named(next(iter(lines.values()))) if is_named else ():
-        _name_point(axes, (x_one, y_one), version, colour)
+        updates, losses = lines.setdefault(outcome.series.label, ([], []))
+        updates.append(outcome.cost.updates)
+        losses.append(score.loss)
+    return lines
 
 
-def _draw_last(axes: Axes, found: list[Outcome], markers: dict[str, str]) -> None:
-    """Draw the headlines of one version over relative cost."""
-    version, versions = found[0].version, found[0].series.plan.versions[: found[0].number]
+def _draw_last_version(axes: Axes, judged: list[Outcome], markers: dict[str, str]) -> None:
+    """Draw the headlines of the last version over relative cost."""
+    number = max(outcome.number for outcome in judged)
+    found = [outcome for outcome in judged if outcome.number == number]
     for outcome in found:
         assert outcome.headline is not None
-        colour, marker = COLOURS.get(outcome.series.kind, OTHER_COLOUR), markers[outcome.series.group]
+        colour, marker = colour_of(outcome.series.kind), markers[outcome.series.group]
         axes.plot(outcome.relative_cost, outcome.headline.loss, color=colour, marker=marker, markersize=7)
+    versions = found[0].series.plan.versions[:number]
     axes.set_xlim(0, 1.08 * max(1.0, *(outcome.relative_cost for outcome in found)))
     axes.margins(y=0.15)
-    axes.set_ylabel(f"held-out loss of {version} on {_span(versions)}\n[nats per token]")
+    axes.set_ylabel(f"held-out loss of {versions[-1]} on {_span(versions)}\n[nats per token]")
     axes.set_xlabel(f"cost of {_span(versions)} [× training each from scratch]")
-
-
-def _save(figure: Figure, file: File) -> None:
-    """Save beside the place and rename, so that a figure is whole or absent; without a date, equal data give equal files."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}{file.suffix}")
-    figure.savefig(beside, metadata={"Date": None} if file.suffix == ".svg" else None)
-    beside.replace(file)

@@ -6,8 +6,9 @@ from pathlib import Path as File
 from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
 from lrpath.errors import StateError
 from lrpath.records import Study, write_whole
+from lrpath.reporting.canvas import Panel
 from lrpath.reporting.execution import executed
-from lrpath.reporting.figures import Panel, draw_rates, plot_losses, plot_quality_against_cost
+from lrpath.reporting.figures import draw_rates, plot_losses, plot_quality_against_cost
 from lrpath.reporting.tables import held_out_versions, study_table
 from lrpath.reporting.verdict import verdict
 
@@ -39,7 +40,9 @@ def write_report(study: Study) -> Report:
         StateError: If the study is not there or holds no plan, or a file in it was altered.
         PlanError: If a plan was altered.
     """
-    check_study(study)
+    Study.existing(study.folder.parent, study.name)
+    if not study.plans():
+        raise StateError(f"{study.folder} holds no plan; train first, or choose another study")
     outcomes = read_outcomes(study)
     full = study_table(outcomes)
     write_whole(study.report / "table.md", full.markdown())
@@ -49,21 +52,6 @@ def write_report(study: Study) -> Report:
     names = ", ".join(file.name for file in files)
     lines = ["", *verdict(outcomes), "", executed(study).sentence(), f"written to {study.report}: {names}"]
     return Report(text="\n".join([shown.text(), *lines]), files=files)
-
-
-def check_study(study: Study) -> None:
-    """Raise unless the study's folder is there and holds a plan.
-
-    Raises:
-        StateError: Naming the studies that are there.
-    """
-    if study.plans():
-        return
-    parent = study.folder.parent
-    there = sorted(file.parent.name for file in parent.glob("*/plans")) if parent.is_dir() else []
-    known = f"studies in {parent}: {', '.join(there)}" if there else f"{parent} holds no study yet"
-    problem = "holds no plan" if study.folder.is_dir() else "does not exist"
-    raise StateError(f"{study.folder} {problem}; train first, or choose another study ({known})")
 
 
 def _draw(study: Study, outcomes: tuple[Outcome, ...]) -> list[File]:

@@ -153,8 +153,8 @@ def study_table(outcomes: Sequence[Outcome], *, sets: bool = True, domains: bool
 
 def _domains(outcomes: Sequence[Outcome]) -> list[tuple[str, str | None]]:
     """Return the (version, domain) pairs; none where there is but one domain, which is the whole set."""
-    pairs = {key for outcome in outcomes for key in outcome.scores or {}}
-    return list(sorted(pairs)) if len({domain for _, domain in pairs}) > 1 else []
+    pairs: set[tuple[str, str | None]] = {key for outcome in outcomes for key in outcome.scores or {}}
+    return sorted(pairs) if len({domain for _, domain in pairs}) > 1 else []
 
 
 _OUTCOME_COLUMNS = (

@@ -14,8 +14,8 @@ MOST_LINES = 16
 """A paradigm with more paths than this shows the first and last ones."""
 _FIRST, _LAST = 8, 4
 LEGEND = (
-    "├─ leaves by a fork; ↓ goes on where the path above ends; a path under another paradigm's name is shared with it;\n"
-    "again: the same model has read it before"
+    "├─ leaves by a fork; ↓ goes on where the path above ends; again: the same model has read it before;\n"
+    "a path under another paradigm's name is shared with it"
 )
 
 

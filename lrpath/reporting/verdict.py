@@ -1,7 +1,7 @@
 """Says whether a study shows the order of arXiv 2410.04103, as data and in plain sentences, also when it does not.
 
-The order: held-out loss of from_scratch ≤ path_switching ≤ continual at the last version, and a gap between from_scratch
-and continual that widens with every version. Losses are headlines of one version, so on the same sets.
+The order: held-out loss of from_scratch ≤ path_switching ≤ continual at the last version, and a gap between
+from_scratch and continual that widens with every version. Losses are headlines of one version, so on the same sets.
 """
 
 import math

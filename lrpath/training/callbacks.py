@@ -78,15 +78,14 @@ class Rate(UpdateCallback):
         set_rate(optimizer, rate=rate, settings=pl_module.settings)
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
-        """Raise if the first update after a start or a fork did not run at the plan's rate."""
-        if position == self.walk.begin + 1:
-            expected = self.walk.path.schedule.rate(self.walk.begin)
-            used = rate_of(trainer)
-            if used != expected:
-                raise TrainingError(
-                    f"{self.walk.path.name}: update {self.walk.begin} ran at rate {used}, the plan says {expected}; "
-                    "another callback changes the optimizer: remove it"
-                )
+        """Raise if the update, the first after a fork above all, did not run at the plan's rate."""
+        expected = self.walk.path.schedule.rate(position - 1)
+        used = rate_of(trainer)
+        if used != expected:
+            raise TrainingError(
+                f"{self.walk.path.name}: update {position - 1} ran at rate {used}, the plan says {expected}; "
+                "another callback changes the optimizer: remove it"
+            )
 
 
 def rate_of(trainer: lightning.Trainer) -> float:
@@ -146,17 +145,18 @@ class Metrics(UpdateCallback):
         if self.walk.evaluates(position):
             self._evaluate(module, position)
             self._since = time.monotonic()
+        if self.walk.saves(position):
+            for logger in self._loggers:
+                logger.save()  # a run that goes on from this state does not log these points again
 
     def _write(self) -> None:
         figures = torch.stack([torch.stack((loss, norm.to(loss))) for _, loss, _, norm in self._pending]).tolist()
         per_update = self.walk.path.recipe.tokens_per_update
-        rows = []
+        rows: list[tuple[int, float, float, float, int]] = []
         for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise TrainingError(
-                    f"{self.walk.path.name}: loss {loss}, gradient norm {norm} at position {position} is not finite; "
-                    f"no state after it was saved. Lower the peak rate (the rate was {rate:g}) or lengthen the warm-up"
-                )
+                self._folder.metrics.append(rows)
+                raise self._not_finite(f"loss {loss}, gradient norm {norm}", position)
             rows.append((position, loss, rate, norm, position * per_update))
         self._folder.metrics.append(rows)
         now = time.monotonic()
@@ -173,11 +173,20 @@ class Metrics(UpdateCallback):
         precision = self.walk.path.recipe.precision
         found = evaluate(module.backbone, self._held_out, device=module.device, precision=precision)
         rows = [(position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items()]
+        if not all(math.isfinite(nll) for nll, _ in found.values()):
+            raise self._not_finite("a held-out loss", position)
         self._folder.evaluation.append(rows)
         for (version, domain), (nll, tokens) in found.items():
             loss = nll / tokens
             name = f"{version}.{domain}"
             self._log({f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}, position)
+
+    def _not_finite(self, what: str, position: int) -> TrainingError:
+        rate = self.walk.path.schedule.rate(position - 1)
+        return TrainingError(
+            f"{self.walk.path.name}: {what} at position {position} is not finite; no state from there on was saved, "
+            f"earlier ones are whole. Lower the peak rate (the rate was {rate:g}) or lengthen the warm-up"
+        )
 
     def _log(self, figures: Mapping[str, float], position: int) -> None:
         for logger in self._loggers:
@@ -186,8 +195,17 @@ class Metrics(UpdateCallback):
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Close the loggers' files."""
         for logger in self._loggers:
-            logger.save()
             logger.finalize("success")
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,  # noqa: ARG002 (Lightning's signature)
+        pl_module: lightning.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Close the loggers' files, so that the curve up to an error can be seen."""
+        for logger in self._loggers:
+            logger.finalize("failed")
 
 
 class PlanProgress:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches, compare_readings
-from lrpath.errors import MismatchError, StateError
+from lrpath.errors import BusyError, MismatchError, StateError, TrainingError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey, Tree
 from lrpath.records import PathFolder, Run, RunningCount, Study, read_manifest, settle
@@ -30,7 +30,7 @@ from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.releases import evaluate_merged
-from lrpath.training.states import load_state
+from lrpath.training.states import explain_disk_error, load_state
 from lrpath.training.strategies import Machine
 from lrpath.training.walk import Walk
 
@@ -94,7 +94,8 @@ class Executor:
 
     def run(self) -> int:
         """Make every state that is missing and return how many updates that took."""
-        with _quiet_lightning():
+        self.machine.set_threads()
+        with _quiet_lightning(), _disk_errors_explained(self.study.folder):
             for folder in self._folders():
                 with folder.lock():
                     settle(folder.folder, ledger=self.study.ledger)
@@ -138,7 +139,7 @@ class Executor:
             path=path,
             begin=begin,
             end=key.position,
-            pinned=frozenset(pinned),
+            pinned=frozenset(self.tree.needed(path.id)),
             rolling_every=self.cadence.save_every,
             evaluate_every=self.cadence.evaluate_every,
         )
@@ -146,18 +147,24 @@ class Executor:
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
 
-    def _run(self, walk: Walk, progress: PlanProgress) -> int:
-        folder = self.study.open(walk.path)
+    def _run(self, planned: Walk, progress: PlanProgress) -> int:
+        folder = self.study.open(planned.path)
         with folder.lock():
             folder.clear_torn()
+            walk = planned.rest(folder.positions())  # another process may have been here since the plan was compared
+            if walk is None:
+                return 0
             batches = self.workshop.batches(walk.path)
             accumulate = self.machine.accumulate(walk.path.recipe)
             backbone = self.workshop.model(walk.path.recipe)
             self.workshop.keep_backbone(folder, model=backbone)
             module = LitCausalLM(backbone, settings=walk.path.recipe.optimizer, accumulate=accumulate)
-            self._prepare_tables(walk, folder)
+            later = _prepare_tables(walk, folder)
             with RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk)) as count:
                 self._fit(walk, folder, module, batches, progress, count)
+            if later:
+                for table in folder.tables:
+                    table.cut(later[-1])  # puts the rows in order again
         return walk.end - walk.begin
 
     def _fit(
@@ -177,11 +184,13 @@ class Executor:
             every=self.cadence.log_every,
             count=count,
         )
-        pinned = {key.position for key in pinned_states(self.study, self.tree) if key.path_id == walk.path.id}
         fork = ForkCallback(
-            walk, folder=folder, facts=self._facts(walk.path, batches), is_pinned=pinned.__contains__
+            walk,
+            folder=folder,
+            facts=self._facts(walk.path, batches),
+            pinned=lambda: pinned_states(self.study, self.tree),
         )
-        start = Start(walk, study=self.study, batches=batches)
+        start = Start(walk, study=self.study, reading=self._reading(walk))
         data = PathDataModule(
             batches,
             start=walk.begin,
@@ -196,18 +205,20 @@ class Executor:
             updates=walk.end - walk.begin,
             accumulate=module.accumulate,
         )
-        trainer.fit(module, datamodule=data)
+        try:
+            trainer.fit(module, datamodule=data)
+        except SystemExit as stop:  # what Lightning makes of an interrupt or a SIGTERM, with exit code 1 or even 0
+            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step)) from stop
+        if walk.begin + trainer.global_step != walk.end:
+            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step))
 
-    def _prepare_tables(self, walk: Walk, folder: PathFolder) -> None:
-        """Cut rows after the start, so that none is there twice, and make sure that none is missing before it."""
-        for table in (folder.metrics, folder.evaluation, folder.speed):
-            table.cut(walk.begin)
-        found = [int(row["position"]) for row in folder.metrics.rows()]
-        if found != list(range(walk.path.start + 1, walk.begin + 1)):
-            raise StateError(
-                f"{folder.metrics.file} lacks rows before position {walk.begin}, whose state is on disk; restore the "
-                f"file from a copy, or remove {folder.folder} to run the path again"
-            )
+    def _reading(self, walk: Walk) -> dict[str, Any] | None:
+        """Return what the state that a walk begins from has read by the plan; None for a root."""
+        key = walk.source()
+        if key is None:
+            return None
+        path = self.tree.path(key.path_id)
+        return self.workshop.batches(path).reading(path.start, key.position)
 
     def _facts(self, path: Path, batches: TokenBatches) -> Callable[[int], dict[str, Any]]:
         def facts(position: int) -> dict[str, Any]:
@@ -238,51 +249,84 @@ class Executor:
         )
 
     def _sweep(self) -> None:
-        """Remove rolling states of paths whose needed states are all there."""
+        """Remove rolling states of paths whose needed states are all there, unless another process is running them."""
         pinned = pinned_states(self.study, self.tree)
         for path in self.tree.paths:
             folder = self.study.find(path.id)
             if folder is None:
                 continue
-            for position in folder.positions():
-                if StateKey(path.id, position) not in pinned and position < self.tree.end(path.id):
-                    folder.remove_state(position)
+            with contextlib.suppress(BusyError), folder.lock():
+                for position in folder.positions():
+                    if StateKey(path.id, position) not in pinned and position < self.tree.end(path.id):
+                        folder.remove_state(position)
+
+
+def _prepare_tables(walk: Walk, folder: PathFolder) -> range:
+    """Cut the rows that a walk makes anew, so that none is there twice, and make sure that no other is missing.
+
+    Returns:
+        Positions after the walk's end whose rows are kept, because the state at the last of them is on disk.
+    """
+    later = range(walk.end + 1, max(folder.positions(), default=0) + 1)
+    for table in folder.tables:
+        table.cut(walk.begin, later=later)
+    found = [int(row["position"]) for row in folder.metrics.rows()]
+    if found != [*range(walk.path.start + 1, walk.begin + 1), *later]:
+        raise StateError(
+            f"{folder.metrics.file} lacks rows before position {max([walk.begin, *later])}, whose state is on disk; "
+            f"restore the file from a copy, or remove {folder.folder} to run the path again"
+        )
+    return later
+
+
+def _stopped(walk: Walk, position: int) -> str:
+    return (
+        f"{walk.path.name} was stopped at position {position:,} of {walk.end:,}; all saved states are whole: run the "
+        "same command again to go on from the last of them"
+    )
+
+
+@contextlib.contextmanager
+def _disk_errors_explained(folder: File) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(explain_disk_error(error, folder)) from error
 
 
 class Start(lightning.Callback):
     """Loads the state that a walk begins from, once the strategy has placed the module."""
 
-    def __init__(self, walk: Walk, *, study: Study, batches: TokenBatches) -> None:
-        """Take the walk, the study its state is in, and the data, whose reading is compared with the state's."""
+    def __init__(self, walk: Walk, *, study: Study, reading: dict[str, Any] | None) -> None:
+        """Take the walk, the study its state is in, and what that state has read by the plan."""
         self._walk = walk
         self._study = study
-        self._batches = batches
+        self._reading = reading
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Load weights and moments; a root keeps its initial weights."""
         key = self._walk.source()
-        if key is None:
+        if key is None or self._reading is None:
             return
         folder = self._study.find(key.path_id)
         if folder is None:
             raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
         place = folder.state(key.position)
-        if not self._walk.first:
-            check_reading(place, walk=self._walk, batches=self._batches)
+        check_reading(place, expected=self._reading)
         assert isinstance(pl_module, LitCausalLM)
         optimizer = trainer.optimizers[0]
         assert isinstance(optimizer, torch.optim.AdamW)
         load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer)
 
 
-def check_reading(place: File, *, walk: Walk, batches: TokenBatches) -> None:
-    """Raise unless a state of the walk's own path has read what the plan says it has.
+def check_reading(place: File, *, expected: dict[str, Any]) -> None:
+    """Raise unless a state has read, since its path began, what the plan says it has.
 
     Raises:
         MismatchError: With the fields that differ, an increment's digest for example.
     """
     read = read_manifest(place).get("read")
-    lines = compare_readings(read, batches.reading(walk.path.start, walk.begin)) if isinstance(read, dict) else []
+    lines = compare_readings(expected, read) if isinstance(read, dict) else []
     if lines or not isinstance(read, dict):
         raise MismatchError(
             f"{place} has read other data than the plan says: {'; '.join(lines) or 'its manifest does not say what'}. "

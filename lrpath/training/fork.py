@@ -5,7 +5,7 @@ in `on_train_batch_end`, when the optimizer has stepped: the rows of the update 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import lightning
@@ -27,7 +27,7 @@ class ForkCallback(UpdateCallback, Checkpoint):
         walk: Which positions these are.
         folder: The path's folder.
         facts: Manifest fields for a position: identity and what was read.
-        is_pinned: Whether any plan of the study needs a position, whose state is then never removed.
+        pinned: Returns the states that the plans of the study need at this moment, which are never removed.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class ForkCallback(UpdateCallback, Checkpoint):
         *,
         folder: PathFolder,
         facts: Callable[[int], dict[str, Any]],
-        is_pinned: Callable[[int], bool],
+        pinned: Callable[[], Set[StateKey]],
     ) -> None:
         super().__init__(walk)
         self._folder = folder
         self._facts = facts
-        self._is_pinned = is_pinned
+        self._pinned = pinned
         self.saving_seconds = 0.0
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
@@ -54,7 +54,8 @@ class ForkCallback(UpdateCallback, Checkpoint):
         key = StateKey(self.walk.path.id, position)
         folder = self._folder.state(position)
         save_state(folder, key=key, module=module.backbone, optimizer=optimizer, facts=self._facts(position))
+        pinned = self._pinned()
         for earlier in self._folder.positions():
-            if earlier < position and not self._is_pinned(earlier):
+            if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)
         self.saving_seconds += time.monotonic() - begun

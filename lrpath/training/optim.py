@@ -20,9 +20,8 @@ def build_optimizer(parameters: Iterable[nn.Parameter], *, settings: Optimizer) 
     vectors = [parameter for parameter in trainable if parameter.ndim < 2]
     groups = [{"params": matrices, "decayed": True}, {"params": vectors, "decayed": False}]
     betas = (settings.beta1, settings.beta2)
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=0.0, betas=betas, eps=settings.eps, weight_decay=0.0, fused=True
-    )
+    filled = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(filled, lr=0.0, betas=betas, eps=settings.eps, weight_decay=0.0, fused=True)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, *, rate: float, settings: Optimizer) -> None:

@@ -75,7 +75,7 @@ def save_state(
         write_json(folder / MANIFEST, manifest | made | facts)
     except (OSError, CheckpointException) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise TrainingError(_explain(error, folder)) from error
+        raise TrainingError(explain_disk_error(error, folder)) from error
 
 
 def load_state(
@@ -95,7 +95,8 @@ def load_state(
         raise StateError(f"{folder} cannot be read ({error}); remove it and run the plan again") from error
     missing = sorted(name for name in wanted if name not in stored)
     shapes = {name: tuple(getattr(stored[name], "size", ())) for name in wanted if name in stored}
-    wrong = [f"{name}: {shapes[name]} → {tuple(wanted[name].shape)}" for name in shapes if shapes[name] != wanted[name].shape]
+    asked = {name: tuple(wanted[name].shape) for name in shapes}
+    wrong = [f"{name}: {shape} → {asked[name]}" for name, shape in shapes.items() if shape != asked[name]]
     if missing or wrong:
         raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
     with _single_process_warnings_off():
@@ -130,7 +131,8 @@ def _flush_digest(file: File) -> str:
     return digest_file(file)
 
 
-def _explain(error: BaseException, folder: File) -> str:
+def explain_disk_error(error: BaseException, folder: File) -> str:
+    """Return what to do about a file or state that could not be written."""
     cause: BaseException | None = error
     if isinstance(error, CheckpointException):
         cause = next(iter(error.failures.values()))[0]
@@ -140,4 +142,4 @@ def _explain(error: BaseException, folder: File) -> str:
             f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free); earlier states are whole: "
             "free some space and run the same command again"
         )
-    return f"{folder} was not written ({cause}); earlier states are whole: mend the cause and run the same command again"
+    return f"{folder} was not written ({cause}); earlier states are whole: mend this and run the same command again"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from lrpath.errors import ConfigError
 from lrpath.planning.paths import Recipe
@@ -37,7 +38,9 @@ class Machine:
             raise ConfigError(f"strategy.threads={self.threads} must lie in [1, {os.cpu_count()}], the cores here")
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         if ranks > 1:
-            raise ConfigError(f"strategy=single runs on one rank, but this was started on {ranks}; start it without torchrun")
+            raise ConfigError(
+                f"strategy=single runs on one rank, but this was started on {ranks}; start it without torchrun"
+            )
 
     @property
     def ranks(self) -> int:
@@ -75,12 +78,15 @@ class Machine:
         """Return the micro-batches of one update."""
         return recipe.sequences_per_update // (self.micro_batch_of(recipe) * self.ranks)
 
+    def set_threads(self) -> None:
+        """Give every operation of this process, evaluations included, the stated number of threads."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
     def trainer(
         self, callbacks: list[lightning.Callback], *, precision: str, updates: int, accumulate: int
     ) -> lightning.Trainer:
         """Return a Trainer for one fit of `updates` updates, with everything off that lrpath does itself."""
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         return lightning.Trainer(
             accelerator=self.accelerator,
             devices=1,
@@ -89,6 +95,7 @@ class Machine:
             max_epochs=-1,
             accumulate_grad_batches=accumulate,
             callbacks=callbacks,
+            plugins=[LightningEnvironment()],  # on SLURM, Lightning would load any hpc_ckpt_*.ckpt of this folder
             logger=False,
             enable_checkpointing=True,  # the fork callback is the only Checkpoint; Lightning adds none beside it
             enable_progress_bar=False,

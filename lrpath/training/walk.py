@@ -1,7 +1,8 @@
 """One stretch of a path that one process group runs: from a state on disk, or initial weights, to a needed position."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from lrpath.planning.paths import Path, StateKey
 
@@ -39,6 +40,12 @@ class Walk:
     def source(self) -> StateKey | None:
         """Return the state the walk starts from: the path's own, its parent's at the fork, or None for a root."""
         return self.path.parent if self.first else StateKey(self.path.id, self.begin)
+
+    def rest(self, made: Collection[int]) -> "Walk | None":
+        """Return what is left of the walk when the path has states at some positions; None if its end is there."""
+        if self.end in made:
+            return None
+        return replace(self, begin=max((position for position in made if position < self.end), default=self.path.start))
 
     def saves(self, position: int) -> bool:
         """Say whether a state is saved at a position."""

@@ -1,6 +1,7 @@
 """Hypothesis strategies and small builders for the tests of planning: decays, increments, recipes, settings."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -39,7 +40,7 @@ def setting_of(*updates: int, label: str = "path", recipe: Recipe = RECIPE) -> S
     return Setting(label=label, recipe=recipe, increments=increments_of(*updates), parse=parse)
 
 
-def recipe_with(**changes: object) -> Recipe:
+def recipe_with(**changes: Any) -> Recipe:
     """Return the usual recipe with some fields, or fields of its optimizer, changed."""
     ours = {name: value for name, value in changes.items() if name in ADAMW.__slots__}
     others = {name: value for name, value in changes.items() if name not in ours}

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -210,7 +211,7 @@ def test_a_reset_may_have_a_peak_of_its_own() -> None:
 
 
 def test_a_rewarm_peak_of_0_is_refused_and_not_taken_for_none() -> None:
-    with pytest.raises(PlanError, match="peak=0.0 must be a positive rate"):
+    with pytest.raises(PlanError, match=r"peak=0\.0 must be a positive rate"):
         replace(CONTINUAL, rewarm_peak=0.0).plan(setting_of(4, 4))
 
 
@@ -302,7 +303,7 @@ def test_a_branch_never_rises(sizes: list[int], alpha: float, decay: Decay) -> N
     for branch in tree.paths[1:]:
         rates = [tree.rate(branch.id, branch.start - 1), *rates_of(tree, branch)]
         # 4 roundings of a rate near 1, 2^-53 each
-        assert all(after <= before + 2**-51 for before, after in zip(rates, rates[1:], strict=False))
+        assert all(after <= before + 2**-51 for before, after in pairwise(rates))
 
 
 def test_another_alpha_has_the_same_main_path_and_other_branches() -> None:

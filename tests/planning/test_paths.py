@@ -414,7 +414,7 @@ def test_an_altered_path_is_refused(alter: Callable[[Any], None]) -> None:
     record = round_trip(TREE)
     alter(record)
 
-    with pytest.raises(PlanError, match="was written with id .{12} but its content gives .{12}"):
+    with pytest.raises(PlanError, match=r"was written with id .{12} but its content gives .{12}"):
         from_record(record)
 
 

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -128,7 +129,7 @@ def test_a_decay_never_rises_and_stays_between_floor_and_peak(decay: Decay, upda
 
     # 4 roundings of a rate, 2^-53 each: where a curve is flat, neighbours may differ by them in either direction
     slack = 4 * 2**-53 * peak
-    assert all(after <= before + slack for before, after in zip(rates, rates[1:], strict=False))
+    assert all(after <= before + slack for before, after in pairwise(rates))
     assert max(rates) <= peak + slack
     assert min(rates) >= decay.floor * peak - slack
 

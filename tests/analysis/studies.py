@@ -1,0 +1,97 @@
+"""Small plans and study folders, written through lrpath.records as training would."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from uuid import uuid4
+
+from lrpath.planning.paradigms import Continual, FromScratch, Merged, Paradigm, PathSwitching, Setting
+from lrpath.planning.paths import Optimizer, Recipe, Release, unite
+from lrpath.planning.plan import Plan
+from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.streams import Increment
+from lrpath.records import EVALUATION_COLUMNS, METRIC_COLUMNS, Run, Study, Table
+
+LINEAR = Decay(shape=DecayShape.LINEAR, floor=0.1)
+SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
+CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
+SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
+MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
+THREE: dict[str, Paradigm] = {"from_scratch": SCRATCH, "continual": CONTINUAL, "path_switching": SWITCHING}
+TOKENS_PER_UPDATE = 8
+
+
+def plan_of(
+    *updates: int, paradigms: Mapping[str, Paradigm] = THREE, seed: int = 0, flops_per_token: int | None = 10
+) -> Plan:
+    recipe = Recipe(
+        model={"family": "llama", "layers": 1},
+        data={"source": "toy"},
+        optimizer=Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0),
+        precision="fp32",
+        seed=seed,
+        sequences_per_update=2,
+        tokens_per_sequence=4,
+    )
+    increments = tuple(Increment(version=f"v{n}", updates=count) for n, count in enumerate(updates, start=1))
+    settings = [
+        Setting(label=label, recipe=recipe, increments=increments, parse=lambda length, _: int(length))
+        for label in paradigms
+    ]
+    return Plan(
+        increments=increments,
+        paradigms={label: {"kind": one.kind} | asdict(one) for label, one in paradigms.items()},
+        tree=unite(one.plan(setting) for one, setting in zip(paradigms.values(), settings, strict=True)),
+        model_name="toy",
+        parameters=100,
+        flops_per_token=flops_per_token,
+        state_bytes=1200,
+    )
+
+
+def keep(study: Study, plan: Plan) -> None:
+    study.save_plan(plan.id, plan.as_record())
+
+
+def evaluate(study: Study, plan: Plan, release: Release, scores: Mapping[tuple[str, str], tuple[float, int]]) -> None:
+    """Write rows `(version, domain): (nll [nats], tokens)` for a release of one state, once."""
+    table = study.open(plan.tree.path(release.last.path_id)).evaluation
+    rows = [(release.last.position, *key, nll, tokens) for key, (nll, tokens) in scores.items()]
+    if not any(int(row["position"]) == release.last.position for row in table.rows()):
+        Table(table.file, columns=EVALUATION_COLUMNS).append(rows)
+
+
+def evaluate_evenly(study: Study, plan: Plan, losses: Mapping[str, Sequence[float | None]]) -> None:
+    """Give releases, by paradigm and version, one loss on 100 tokens of every version's set; None leaves one out."""
+    for release in plan.tree.releases:
+        loss = losses[release.paradigm][plan.versions.index(release.version)]
+        if loss is not None:
+            evaluate(study, plan, release, {(version, "all"): (100 * loss, 100) for version in plan.versions})
+
+
+def run_all(study: Study, plan: Plan) -> None:
+    """Write the ledger and the metrics of an undisturbed run."""
+    for path in plan.tree.paths:
+        begin, end = path.start, plan.tree.end(path.id)
+        add_run(study, plan, path.id, begin=begin, end=end)
+        rows = [(n, 5.0 - n / 100, path.schedule.rate(n - 1), 1.0, 8 * n) for n in range(begin + 1, end + 1)]
+        Table(study.open(path).metrics.file, columns=METRIC_COLUMNS).append(rows)
+
+
+def add_run(study: Study, plan: Plan, path_id: str, *, begin: int, end: int, repeated: int = 0) -> None:
+    tokens = (end - begin) * TOKENS_PER_UPDATE
+    study.ledger.append(
+        Run(
+            id=uuid4().hex,
+            path_id=path_id,
+            name=plan.tree.path(path_id).name,
+            begin=begin,
+            end=end,
+            repeated=repeated,
+            tokens=tokens,
+            flops=float(tokens * (plan.flops_per_token or 0)),
+            seconds=1.0,
+            outcome="done",
+            device="cpu",
+            ranks=1,
+        )
+    )

@@ -1,0 +1,184 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from lrpath.analysis.compare import Score, read_outcomes, read_series, release_folder
+from lrpath.errors import StateError
+from lrpath.planning.paradigms import PathSwitching
+from lrpath.records import EVALUATION_COLUMNS, Study, Table
+from tests.analysis.studies import (
+    CONTINUAL,
+    LINEAR,
+    MERGED,
+    SCRATCH,
+    THREE,
+    evaluate,
+    evaluate_evenly,
+    keep,
+    plan_of,
+)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(tmp_path / "toy")
+
+
+def switching(alpha: float) -> PathSwitching:
+    return PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
+
+
+def test_scores_add_up_over_tokens_not_over_sets() -> None:
+    score = Score(nll=30.0, tokens=10) + Score(nll=10.0, tokens=30)
+
+    assert score.loss == 1.0
+    assert score.perplexity == math.e
+
+
+def test_a_perplexity_that_no_float_holds_is_infinite() -> None:
+    assert Score(nll=1e6, tokens=1).perplexity == math.inf
+
+
+def test_a_headline_pools_the_sets_of_this_and_all_earlier_versions(study: Study) -> None:
+    plan = plan_of(10, 10, paradigms={"continual": CONTINUAL})
+    keep(study, plan)
+    sets = {("v1", "web"): (30.0, 10), ("v1", "code"): (10.0, 10), ("v2", "web"): (20.0, 20)}
+    for release in plan.tree.releases:
+        evaluate(study, plan, release, sets)
+
+    first, second = read_outcomes(study)
+
+    assert first.headline == Score(nll=40.0, tokens=20)
+    assert second.headline == Score(nll=60.0, tokens=40)
+    assert second.score(versions=("v2",)) == Score(nll=20.0, tokens=20)
+    assert second.score(versions=("v1", "v2"), domain="web") == Score(nll=50.0, tokens=30)
+
+
+def test_a_score_on_sets_that_were_not_all_evaluated_is_none(study: Study) -> None:
+    plan = plan_of(10, 10, paradigms={"continual": CONTINUAL})
+    keep(study, plan)
+    evaluate(study, plan, plan.release("continual", "v2"), {("v1", "web"): (30.0, 10)})
+
+    _, second = read_outcomes(study)
+
+    assert second.headline is None
+    assert second.score(versions=("v1",)) == Score(nll=30.0, tokens=10)
+    assert second.score(versions=("v1", "v2"), domain="web") is None
+
+
+def test_a_release_that_was_not_made_has_a_cost_and_no_score(study: Study) -> None:
+    keep(study, plan_of(10, 10, 10, 10))
+
+    outcomes = {(outcome.series.paradigm, outcome.version): outcome for outcome in read_outcomes(study)}
+
+    assert all(outcome.scores is None and outcome.headline is None for outcome in outcomes.values())
+    # 10 + 20 + 30 + 40 from scratch; 40 continual; 40 + 3 × 6 by path switching
+    assert outcomes["from_scratch", "v4"].cost.updates == 100
+    assert outcomes["continual", "v4"].cost.updates == 40
+    assert outcomes["path_switching", "v4"].cost.updates == 58
+    assert outcomes["path_switching", "v4"].relative_cost == 0.58
+    assert outcomes["path_switching", "v1"].relative_cost == 1.0
+    assert outcomes["path_switching", "v2"].cost.tokens == (20 + 6) * 8
+    assert outcomes["path_switching", "v2"].cost.tokens_first == 20 * 8
+    assert outcomes["path_switching", "v2"].cost.flops == (20 + 6) * 8 * 10
+
+
+def test_a_later_position_on_the_path_is_not_the_release(study: Study) -> None:
+    plan = plan_of(10, 10, paradigms={"path_switching": switching(0.6)})
+    keep(study, plan)
+    release = plan.release("path_switching", "v1")
+    folder = study.open(plan.tree.path(release.last.path_id))
+    folder.evaluation.append([(release.last.position - 1, "v1", "web", 99.0, 1)])
+
+    assert read_outcomes(study)[0].scores is None
+
+
+def test_a_merged_release_is_read_from_its_own_folder(study: Study) -> None:
+    plan = plan_of(10, paradigms={"merged": MERGED})
+    keep(study, plan)
+    release = plan.release("merged", "v1")
+    place = release_folder(study, release=release)
+    table = Table(place / "evaluation.csv", columns=EVALUATION_COLUMNS)
+    table.append([(release.last.position, "v1", "web", 20.0, 10)])
+    evaluate(study, plan, release, {("v1", "web"): (99.0, 1)})  # the last state alone, which is not the release
+
+    (outcome,) = read_outcomes(study)
+
+    assert place.parent == study.folder / "releases"
+    assert place.name.startswith("merged-v1-")
+    assert outcome.headline == Score(nll=20.0, tokens=10)
+
+
+def test_folders_of_merges_with_other_weights_differ(study: Study) -> None:
+    longer = plan_of(10, paradigms={"merged": MERGED}).release("merged", "v1")
+    other = plan_of(12, paradigms={"merged": MERGED}).release("merged", "v1")
+
+    assert release_folder(study, release=longer) != release_folder(study, release=other)
+
+
+def test_an_alpha_sweep_shares_its_baselines_and_names_alpha(study: Study) -> None:
+    for alpha in (0.8, 0.2):
+        keep(study, plan_of(10, 10, paradigms={"continual": CONTINUAL, "path_switching": switching(alpha)}))
+
+    labels = [series.label for series in read_series(study)]
+
+    assert labels == ["continual", "path_switching (alpha=0.2)", "path_switching (alpha=0.8)"]
+
+
+def test_a_version_added_later_goes_on_with_the_same_series(study: Study) -> None:
+    keep(study, plan_of(10, 10))
+    keep(study, plan_of(10, 10, 10))
+
+    outcomes = read_outcomes(study)
+
+    assert [series.label for series in read_series(study)] == list(THREE)
+    assert [outcome.version for outcome in outcomes] == ["v1", "v2", "v3"] * 3
+
+
+def test_the_order_of_plans_does_not_matter(study: Study) -> None:
+    keep(study, plan_of(10, 10, 10))
+    keep(study, plan_of(10, 10))
+
+    assert [outcome.version for outcome in read_outcomes(study)] == ["v1", "v2", "v3"] * 3
+
+
+def test_seeds_are_named_in_labels_but_not_in_groups(study: Study) -> None:
+    for seed in (1, 0):
+        keep(study, plan_of(10, paradigms={"from_scratch": SCRATCH}, seed=seed))
+
+    found = read_series(study)
+
+    assert [series.label for series in found] == ["from_scratch (seed=0)", "from_scratch (seed=1)"]
+    assert {series.group for series in found} == {"from_scratch"}
+
+
+def test_increments_of_other_sizes_are_another_series(study: Study) -> None:
+    keep(study, plan_of(10, 10, paradigms={"continual": CONTINUAL}))
+    keep(study, plan_of(20, 20, paradigms={"continual": CONTINUAL}))
+
+    labels = [series.label for series in read_series(study)]
+
+    assert labels == ["continual (increment_updates=10)", "continual (increment_updates=20)"]
+
+
+@pytest.mark.parametrize(
+    "row", [(10, "v1", "web", "many", 10), (10, "v1", "web", 20.0, 0), (10, "v1", "web", "nan", 1)]
+)
+def test_an_altered_evaluation_is_refused(study: Study, row: tuple[object, ...]) -> None:
+    plan = plan_of(10, paradigms={"continual": CONTINUAL})
+    keep(study, plan)
+    study.open(plan.tree.paths[0]).evaluation.append([row])
+
+    with pytest.raises(StateError, match=r"evaluation\.csv has a row"):
+        read_outcomes(study)
+
+
+def test_equal_paths_of_two_paradigms_have_one_evaluation(study: Study) -> None:
+    plan = plan_of(10, 10)
+    keep(study, plan)
+    evaluate_evenly(study, plan, {"from_scratch": [3.0, 2.0], "continual": [9.9, 2.5], "path_switching": [3.1, 2.2]})
+
+    v1 = {outcome.series.paradigm: outcome.headline for outcome in read_outcomes(study) if outcome.version == "v1"}
+
+    assert v1["continual"] == v1["from_scratch"] == Score(nll=300.0, tokens=100)

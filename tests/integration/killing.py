@@ -1,0 +1,112 @@
+"""Runs `lrpath.train` in processes of its own, one after another, and ends each at a stated moment.
+
+    python killing.py reach:6 shards:2 end -- study=a versions=2 …
+
+A moment is `name:n`, the n-th time that something has happened in that process; `end` lets it run to its end. The
+processes are forks, so that torch is imported once. The exit codes are printed as JSON, −9 for a killed one.
+"""
+
+import itertools
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lrpath.build.workshop  # noqa: F401 (imported before the forks)
+import lrpath.reporting.report  # noqa: F401
+from lrpath import entry, train
+from lrpath.records import Ledger, RunningCount, Table
+from lrpath.training import states
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait() -> None:
+    """Say so on standard output, and wait until standard input is closed."""
+    os.write(1, b"waiting\n")
+    sys.stdin.read()
+
+
+def tear_a_row(table: Table, *_: object) -> None:
+    with table.file.open("a") as file:
+        file.write("7,4.3")
+    kill_self()
+
+
+def is_states(folder: Path) -> bool:
+    return folder.name == "states"
+
+
+# moment: whose function, which calls of it count, what is done after the call
+MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = {
+    "reach": (RunningCount, "reach", lambda *_: True, lambda *_: kill_self()),
+    "row": (Table, "append", lambda *_: True, lambda *_: kill_self()),
+    "torn": (Table, "append", lambda *_: True, tear_a_row),
+    "shards": (states, "_write_shards", lambda *_: True, lambda *_: kill_self()),
+    "rename": (states, "flush_folder", is_states, lambda *_: kill_self()),
+    "manifest": (states, "write_json", lambda *_: True, lambda *_: kill_self()),
+    "ledger": (Ledger, "append", lambda *_: True, lambda *_: kill_self()),
+    "interrupt": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGINT)),
+    "terminate": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
+    "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
+}
+
+
+def arm(moment: str) -> None:
+    """Let the n-th call of a moment's function end the process."""
+    name, _, number = moment.partition(":")
+    owner, function, counts, act = MOMENTS[name]
+    original, calls = getattr(owner, function), itertools.count(1)
+
+    def armed(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if counts(*args) and next(calls) == int(number):
+            act(*args)
+        return result
+
+    setattr(owner, function, armed)
+
+
+def run_in_fork(moment: str, overrides: list[str]) -> int:
+    """Return how a process that trains has ended."""
+    process = os.fork()
+    if not process:
+        sys.argv = ["lrpath.train", *overrides]
+        if moment.partition(":")[0] in MOMENTS:
+            arm(moment)
+        code: Any = 1
+        try:
+            entry.run(train.train, config_name="config")
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else 1)
+    if moment.startswith("poll:"):
+        kill_when_reached(process, int(moment.removeprefix("poll:")), overrides)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def kill_when_reached(process: int, position: int, overrides: list[str]) -> None:
+    """Kill a process from outside as soon as one of its paths has counted to a position."""
+    given = dict(override.split("=", 1) for override in overrides)
+    study = Path(given["outputs"]) / given["study"]
+    while True:
+        for running in study.glob("paths/*/running.json"):
+            text = running.with_name("reached").read_text().strip()
+            if text and int(text) >= position:
+                os.kill(process, signal.SIGKILL)
+                return
+
+
+if __name__ == "__main__":
+    split = sys.argv.index("--")
+    codes = [run_in_fork(moment, sys.argv[split + 1 :]) for moment in sys.argv[1:split]]
+    print(json.dumps(codes), flush=True)

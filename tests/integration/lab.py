@@ -1,0 +1,151 @@
+"""A laboratory: studies on the real conf/ tree with small numbers, run in this process or in another one."""
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from safetensors.torch import load_file
+
+from lrpath import config
+from lrpath.build.project import Project
+from lrpath.build.workshop import ProjectWorkshop
+from lrpath.records import Study
+from lrpath.training.executor import Executor
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+SMALL = {
+    "model": "tiny",
+    "model.hidden_size": "16",
+    "model.layers": "1",
+    "model.ffn_size": "32",
+    "data": "text",
+    "data.tokenizer.vocab_size": "300",
+    "paradigm": "[path_switching]",
+    "study": "study",
+    "versions": "2",
+    "increment": "10 updates",
+    "warmup": "2 updates",
+    "batch.sequences_per_update": "4",
+    "batch.tokens_per_sequence": "16",
+    "cadence.log_every": "4",
+    "cadence.evaluate_every": "7",
+    "cadence.save_every": "3",
+    "cadence.held_out_windows": "8",
+    "strategy.accelerator": "cpu",
+    "strategy.threads": "1",
+    "logger": "none",
+}
+"""With α = 0.6: a main path that forks at 4 and 14, and branches from there to 10 and 20; 26 updates in all."""
+
+KILLING = Path(__file__).with_name("killing.py")
+
+Bits = dict[tuple[str, int], dict[str, bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a process ended: its exit code, −9 for a killed one, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def codes(self) -> list[int]:
+        """Exit codes of the processes that `killing.py` ran."""
+        assert self.code == 0, self.err
+        return json.loads(self.out.splitlines()[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """Small studies in one folder.
+
+    Args:
+        folder: Where the studies are.
+        texts: Folder of the increments' texts.
+        stores: Where the prepared tokens are.
+    """
+
+    folder: Path
+    texts: Path
+    stores: Path
+
+    def overrides(self, *changes: str) -> list[str]:
+        """Return Hydra's overrides of a small study with some changes; another group drops the small group's fields."""
+        changed = dict(change.split("=", 1) for change in changes)
+        places = {"outputs": self.folder, "data.folder": self.stores, "data.source.paths": f"[{self.texts}]"}
+        small = {
+            name: value
+            for name, value in (SMALL | places).items()
+            if "." not in name or name.split(".")[0] not in changed
+        }
+        return [f"{name}={value}" for name, value in (small | changed).items()]
+
+    def project(self, *changes: str) -> Project:
+        """Return a project composed from conf/."""
+        with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_folder())):
+            return Project(config.load(compose("config", overrides=self.overrides(*changes))))
+
+    def executor(self, *changes: str) -> Executor:
+        """Return the executor of a small study, its plan kept and its text prepared."""
+        project = self.project(*changes)
+        project.study.save_plan(project.plan.id, project.plan.as_record())
+        return ProjectWorkshop(project=project, store=project.prepare()).executor(Console(file=io.StringIO()))
+
+    def run(self, *changes: str) -> int:
+        """Run a small study in this process and return how many updates that took."""
+        return self.executor(*changes).run()
+
+    def study(self, name: str = "study") -> Study:
+        """Return the records of a study."""
+        return Study(self.folder / name)
+
+    def start(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
+        """Start `python -m lrpath.train` on a small study; with moments, `killing.py` in its place."""
+        begin = [str(KILLING), *moments, "--"] if moments else ["-m", "lrpath.train"]
+        command = [sys.executable, *begin, *self.overrides(*changes)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | options.pop("env", {})
+        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes, **options)
+
+    def train(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> Ended:
+        """Run a small study in another process and return how it ended."""
+        process = self.start(*changes, moments=moments, **options)
+        out, err = process.communicate()
+        return Ended(code=process.returncode, out=out, err=err)
+
+
+def states_of(study: Study) -> Bits:
+    """Return the bits of all tensors of all states of a study, by path id and position."""
+    found = {}
+    for folder in sorted((study.folder / "paths").glob("*/states/*")):
+        (shard,) = folder.glob("*.safetensors")
+        tensors = {name: tensor.numpy().tobytes() for name, tensor in load_file(shard).items()}
+        found[folder.parents[1].name.split("-")[-1], int(folder.name)] = tensors
+    return found
+
+
+def tables_of(study: Study) -> dict[str, bytes]:
+    """Return the bytes of all tables of a study that a rerun repeats, by path folder and name."""
+    folders = sorted((study.folder / "paths").iterdir())
+    files = [folder / name for folder in folders for name in ("metrics.csv", "evaluation.csv")]
+    return {f"{file.parent.name}/{file.name}": file.read_bytes() for file in files}
+
+
+def disturb(seed: int) -> None:
+    """Put the global generators somewhere else."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (the global generator is the point)
+    torch.manual_seed(seed)

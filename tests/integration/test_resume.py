@@ -1,0 +1,96 @@
+"""Promise 3: killed anywhere and run again = never killed, bit for bit, no row twice and none missing."""
+
+import csv
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+from lrpath.planning.paths import StateKey
+from lrpath.records import Run, check_state
+from tests.integration.lab import Lab, states_of, tables_of
+
+pytestmark = pytest.mark.slow
+
+MOMENTS = {
+    "inside the first walk and at half-written states": ("reach:4", "shards:1", "rename:2", "manifest:1", "end"),
+    "at rows and at the ledger": ("row:3", "torn:4", "ledger:1", "reach:9", "ledger:2", "end"),
+    "from outside": ("poll:3", "poll:6", "poll:9", "poll:13", "end"),
+}
+
+
+@pytest.mark.parametrize("micro_batch", ["4", "2"])
+@pytest.mark.parametrize("moments", MOMENTS.values(), ids=MOMENTS)
+def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(
+    lab: Lab, moments: tuple[str, ...], micro_batch: str
+) -> None:
+    machine = f"strategy.micro_batch={micro_batch}"
+    lab.run("study=undisturbed", machine)
+
+    ended = lab.train("study=killed", machine, moments=moments)
+
+    assert ended.codes == [-9] * (len(moments) - 1) + [0], ended.err
+    assert states_of(lab.study("killed")) == states_of(lab.study("undisturbed"))
+    assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
+
+
+def test_a_kill_is_counted_to_the_last_update(lab: Lab) -> None:
+    # main 0 → 4 counts 0…4, v1 4 → 10 counts 4…10, main 4 → 14 counts 4, 5, 6, 7, 8: the 17th call, saved last at 6
+    ended = lab.train(moments=("reach:17", "end"))
+
+    assert ended.codes == [-9, 0]
+    ledger = lab.study().ledger.runs()
+    plan = lab.project().plan
+    cost, per_update = plan.cost(plan.tree), plan.tokens_per_update
+    killed, again = [run for run in ledger if run.name.endswith("main") and run.end > 4]
+    assert (killed.begin, killed.end, killed.repeated, killed.outcome) == (4, 8, 0, "killed")
+    assert (again.begin, again.end, again.repeated, again.outcome) == (6, 14, 2, "done")
+    assert [run.repeated for run in ledger if run not in (killed, again)] == [0, 0, 0]
+    assert totals(ledger) == (cost.updates + 2, cost.tokens + 2 * per_update, cost.flops * 28 / 26)
+
+
+def totals(runs: list[Run]) -> tuple[int, int, float]:
+    return sum(run.updates for run in runs), sum(run.tokens for run in runs), sum(run.flops for run in runs)
+
+
+def test_tensorboard_shows_every_position_once_after_kills(lab: Lab) -> None:
+    ended = lab.train("logger=tensorboard", moments=("reach:9", "rename:3", "poll:12", "end"))
+
+    assert ended.codes == [-9, -9, -9, 0]
+    folders = list((lab.study().folder / "paths").iterdir())
+    assert len(folders) == 3
+    for folder in folders:
+        with (folder / "metrics.csv").open() as file:
+            rows = {int(row["position"]): float(row["loss"]) for row in csv.DictReader(file)}
+        points = points_of(folder / "tb", "train/loss")
+        assert [position for position, _ in points] == list(rows)
+        assert dict(points) == pytest.approx(rows, rel=1e-6)  # TensorBoard keeps float32
+
+
+def points_of(folder: Path, tag: str) -> list[tuple[int, float]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def test_a_state_that_was_removed_from_the_middle_is_made_again_without_a_gap(lab: Lab) -> None:
+    lab.run("study=undisturbed")
+    lab.run("study=removed")
+    main = lab.project().plan.tree.paths[0]
+    study = lab.study("removed")
+    folder = study.find(main.id)
+    assert folder is not None
+    shutil.rmtree(folder.state(4))
+    shutil.rmtree(next((study.folder / "paths").glob("*.v1-*")))
+
+    updates = lab.run("study=removed")
+
+    assert updates == 4 + 6
+    assert states_of(study) == states_of(lab.study("undisturbed"))
+    assert tables_of(study) == tables_of(lab.study("undisturbed"))
+    assert lab.run("study=removed", "versions=3") == 10 + 6  # the main path goes on behind the gap
+    check_state(folder.state(24), key=StateKey(main.id, 24))

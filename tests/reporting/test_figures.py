@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrpath.errors import ConfigError
+from lrpath.planning.paradigms import PathSwitching
+from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.records import Study
+from lrpath.reporting.canvas import colour_of
+from lrpath.reporting.figures import panels_of, plot_losses, plot_quality_against_cost, plot_rates, rate_curve
+from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all
+
+MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_the_suffix_chooses_the_format(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"rates{suffix}"
+
+    plot_rates(plan_of(10, 10, paradigms=THREE | {"merged": MERGED}), file)
+
+    assert file.read_bytes().startswith(MAGIC[suffix])
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_equal_plans_give_equal_files(tmp_path: Path, suffix: str) -> None:
+    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+
+    for file in files:
+        plot_rates(plan_of(10), file)
+
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"must end in one of \.png, \.svg, \.pdf"):
+        plot_rates(plan_of(10), tmp_path / "rates.txt")
+
+
+def test_a_branch_is_drawn_from_its_fork_to_its_last_update() -> None:
+    tree = plan_of(10).part("path_switching")
+
+    positions, rates = rate_curve(tree, tree.paths[1])
+
+    assert positions.tolist() == [4, 5, 6, 7, 8, 9, 10]
+    assert rates.tolist() == pytest.approx([1.0, 0.85, 0.7, 0.55, 0.4, 0.25, 0.1])
+
+
+def test_a_long_stair_is_drawn_with_both_sides_of_each_step() -> None:
+    stair = Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1))
+    switching = PathSwitching(peak=1.0, warmup=2, decay=stair, alpha=0.5)
+    tree = plan_of(20_000, paradigms={"path_switching": switching}).part("path_switching")
+
+    positions, rates = rate_curve(tree, tree.paths[1])
+
+    steps = positions[1:][np.diff(rates) < 0]
+    assert steps.tolist() == [18_001, 19_001]
+    assert np.diff(positions)[np.diff(rates) < 0].tolist() == [1, 1]
+
+
+def test_every_paradigm_of_a_plan_has_its_own_colour() -> None:
+    panels = panels_of(plan_of(10, paradigms=THREE | {"merged": MERGED}))
+
+    assert len({panel.colour for panel in panels}) == 4
+    assert colour_of("unheard of") not in {panel.colour for panel in panels}
+
+
+def test_losses_are_drawn_once_something_ran(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, 10)
+    keep(study, plan)
+
+    assert not plot_losses(study, panels_of(plan), tmp_path / "losses.png")
+    run_all(study, plan)
+    assert plot_losses(study, panels_of(plan), tmp_path / "losses.png")
+
+
+def test_quality_without_results_is_not_drawn(tmp_path: Path) -> None:
+    assert not plot_quality_against_cost((), tmp_path / "quality.png")

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from lrpath.errors import StateError
+from lrpath.records import Study
+from lrpath.reporting.report import write_report
+from tests.analysis.studies import evaluate_evenly, keep, plan_of, run_all
+
+LOSSES = {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [3.1, 2.25]}
+
+
+def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, 10)
+    keep(study, plan)
+    run_all(study, plan)
+    evaluate_evenly(study, plan, LOSSES)
+
+    report = write_report(study)
+
+    names = ["table.md", "table.csv", "rates.png", "quality_cost.png", "losses.png"]
+    assert [file.name for file in report.files] == names
+    assert sorted(file.name for file in study.report.iterdir()) == sorted(names)
+    assert "The paper's order (from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
+    assert "exactly as planned" in str(report)
+
+
+def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    keep(study, plan_of(10, 10))
+
+    report = write_report(study)
+
+    assert [file.name for file in report.files] == ["table.md", "table.csv", "rates.png"]
+    assert "cannot be judged here" in report.text
+    assert "path_switching.main lacks 14" in report.text
+
+
+def test_a_half_run_study_reports_what_there_is(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, 10)
+    keep(study, plan)
+    evaluate_evenly(study, plan, LOSSES | {"path_switching": [3.1, None], "continual": [3.0, None]})
+    main = next(path for path in plan.tree.paths if path.name == "path_switching.main")
+    study.open(main).metrics.append([(n, 5.0, 1.0, 1.0, 8 * n) for n in range(1, 9)])
+
+    report = write_report(study)
+
+    assert report.files[-1].name == "losses.png"
+    assert "judged here" not in report.text  # v1 is there, in all three
+
+
+def test_many_held_out_sets_are_left_to_the_files(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, 10, 10, 10, 10)
+    keep(study, plan)
+    evaluate_evenly(study, plan, {label: [2.0] * 5 for label in LOSSES})
+
+    report = write_report(study)
+
+    assert "on v1" not in report.text
+    assert "on v1" in (study.report / "table.md").read_text()
+
+
+def test_a_study_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    keep(Study(tmp_path / "real"), plan_of(10))
+
+    with pytest.raises(StateError, match=r"no study 'unreal'; it has real"):
+        write_report(Study(tmp_path / "unreal"))
+
+
+def test_a_study_without_a_plan_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "plans").mkdir(parents=True)
+
+    with pytest.raises(StateError, match="holds no plan"):
+        write_report(Study(tmp_path / "empty"))

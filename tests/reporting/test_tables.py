@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from lrpath.analysis.compare import read_outcomes
+from lrpath.records import Study
+from lrpath.reporting.tables import Align, Column, Table, study_table, write_fixed, write_flops, write_whole_number
+from tests.analysis.studies import CONTINUAL, evaluate, keep, plan_of
+
+TABLE = Table(
+    title="Costs",
+    columns=(
+        Column(key="name", title="name", align=Align.LEFT),
+        Column(key="updates", title="updates", write=write_whole_number),
+        Column(key="loss_nats", title="loss", unit="nats", write=write_fixed(2)),
+    ),
+    rows=(("a|b", 58_000, 2.675), ("c", 1, None)),
+    notes=("A note.",),
+)
+
+
+def test_text_is_aligned_and_has_no_trailing_spaces() -> None:
+    assert TABLE.text().splitlines() == [
+        "Costs",
+        "name  updates    loss",
+        "               [nats]",
+        "────  ───────  ──────",
+        "a|b    58,000    2.67",
+        "c           1       –",
+        "A note.",
+    ]
+
+
+def test_markdown_escapes_what_would_end_a_cell() -> None:
+    assert TABLE.markdown() == (
+        "**Costs**\n\n| name | updates | loss [nats] |\n| :--- | ---: | ---: |\n"
+        "| a\\|b | 58,000 | 2.67 |\n| c | 1 | – |\n\nA note.\n"
+    )
+
+
+def test_csv_keeps_all_digits_and_leaves_missing_values_empty() -> None:
+    assert TABLE.csv() == "name,updates,loss_nats\na|b,58000,2.675\nc,1,\n"
+
+
+def test_records_are_the_values_by_key() -> None:
+    assert TABLE.records()[1] == {"name": "c", "updates": 1, "loss_nats": None}
+
+
+@pytest.mark.parametrize(("flops", "text"), [(0, "0"), (9.994e20, "9.99e20"), (9.999e20, "1.00e21"), (1, "1.00e0")])
+def test_flops_have_three_digits(flops: float, text: str) -> None:
+    assert write_flops(flops) == text
+
+
+def test_the_study_table_shows_missing_results_as_missing(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, 10, paradigms={"continual": CONTINUAL})
+    keep(study, plan)
+    evaluate(study, plan, plan.release("continual", "v1"), {("v1", "web"): (0.0, 10), ("v2", "web"): (0.0, 10)})
+
+    lines = study_table(read_outcomes(study)).text().splitlines()
+
+    assert lines[1].split() == [
+        "version",
+        "paradigm",
+        "loss",
+        "perplexity",
+        "updates",
+        "tokens",
+        "cost",
+        *["on", "v1", "on", "v2"],
+    ]
+    assert lines[4].split() == ["v1", "continual", "0.0000", "1.000", "10", "80", "1.00", "1.000", "1.000"]
+    assert lines[5].split() == ["v2", "continual", "–", "–", "20", "160", "0.67", "–", "–"]
+
+
+def test_domains_have_columns_only_if_there_are_several(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, paradigms={"continual": CONTINUAL})
+    keep(study, plan)
+    evaluate(study, plan, plan.release("continual", "v1"), {("v1", "web"): (0.0, 10), ("v1", "code"): (5.0, 10)})
+
+    plain, full = (study_table(read_outcomes(study), domains=domains) for domains in (False, True))
+
+    assert [column.key for column in full.columns[len(plain.columns) :]] == ["perplexity_v1_code", "perplexity_v1_web"]

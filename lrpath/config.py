@@ -6,10 +6,12 @@ unknown field or a missing one is refused with its place and the nearest name th
 
 import dataclasses
 import difflib
+import json
+import math
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,9 +19,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lrpath.data.manifest import is_name
 from lrpath.data.sources import HfSource, PythonSource, Source, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, LrpathError
+from lrpath.planning.cost import wall_hours
 from lrpath.planning.paradigms import Continual, FromScratch, Infinite, Merged, Paradigm, PathSwitching, WsdS
 from lrpath.planning.paths import Optimizer
 
@@ -48,6 +52,9 @@ class BatchConfig:
     sequences_per_update: int
     tokens_per_sequence: int
 
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "batch")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
@@ -65,6 +72,10 @@ class DataConfig:
     folder: str
     repeat: bool
 
+    def __post_init__(self) -> None:
+        if not self.folder:
+            raise ConfigError("data.folder is empty; name a folder for token stores, for example outputs/data")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyConfig:
@@ -78,9 +89,12 @@ class StrategyConfig:
     """
 
     name: Literal["single"]
-    accelerator: str
+    accelerator: Literal["auto", "cpu", "gpu"]
     micro_batch: int | None
     threads: int | None
+
+    def __post_init__(self) -> None:
+        _check_at_least_one(self, "strategy", only=("micro_batch", "threads"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +125,7 @@ class CadenceConfig:
     held_out_windows: int | None
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None and value < 1:
-                raise ConfigError(f"cadence.{field.name}={value} must be at least 1")
+        _check_at_least_one(self, "cadence")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +142,13 @@ class ClusterConfig:
     count: int
     mfu: float
 
+    def __post_init__(self) -> None:
+        wall_hours(0, device=self.device, mfu=self.mfu, count=self.count)  # holds the rules
+
+
+MAX_VERSIONS = 1_000
+"""Most versions of a plan; a larger number is a slip of the finger, and its tree would not fit into memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -145,7 +163,7 @@ class Config:
     batch: BatchConfig
     model: dict[str, Any]
     data: DataConfig
-    paradigms: dict[str, dict[str, Any]]
+    paradigms: dict[str, dict[str, Any]] = field(default_factory=dict)
     optimizer: Optimizer
     strategy: StrategyConfig
     logger: LoggerConfig
@@ -155,10 +173,20 @@ class Config:
     format: Literal["text", "json"]
 
     def __post_init__(self) -> None:
-        if self.study in ("", ".", "..") or "/" in self.study or self.study.startswith((".", "-")):
-            raise ConfigError(f"study={self.study!r} must be a plain folder name")
-        if self.versions < 1:
-            raise ConfigError(f"versions={self.versions} must be at least 1")
+        _check_place(self.outputs, self.study)
+        if Path(self.outputs) / self.study == Path(self.data.folder):
+            raise ConfigError(f"study={self.study} is where data.folder keeps token stores; choose another name")
+        if not 1 <= self.versions <= MAX_VERSIONS:
+            raise ConfigError(f"versions={self.versions} must lie in [1, {MAX_VERSIONS:_}]")
+        if not self.paradigms:
+            raise ConfigError("paradigm is empty; choose some, paradigm=[path_switching,continual,from_scratch]")
+        whole, micro_batch = self.batch.sequences_per_update, self.strategy.micro_batch
+        if micro_batch is not None and whole % micro_batch:
+            fitting = ", ".join(str(n) for n in range(1, min(whole, 1024) + 1) if whole % n == 0)
+            raise ConfigError(
+                f"strategy.micro_batch={micro_batch} must divide batch.sequences_per_update={whole}; "
+                f"use one of {fitting}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +201,9 @@ class ReportConfig:
     study: str
     outputs: str
 
+    def __post_init__(self) -> None:
+        _check_place(self.outputs, self.study)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
@@ -181,16 +212,33 @@ class ExportConfig:
     Args:
         study: Folder name under `outputs`.
         outputs: Folder of studies.
-        release: Version, for example `v4`.
-        paradigm: Label of the paradigm whose release it is.
+        release: `v4`, or with the label of its paradigm `from_scratch/v4`.
         folder: Folder to make; null for the study's own place.
     """
 
     study: str
     outputs: str
     release: str
-    paradigm: str
     folder: str | None
+
+    def __post_init__(self) -> None:
+        _check_place(self.outputs, self.study)
+
+
+def _check_place(outputs: str, study: str) -> None:
+    if not outputs:
+        raise ConfigError("outputs is empty; name the folder of studies, for example outputs=outputs")
+    if not is_name(study):
+        raise ConfigError(
+            f"study={study!r} must be a plain folder name of at most 64 letters, digits, `.`, `_` and `-`; choose one"
+        )
+
+
+def _check_at_least_one(part: Any, place: str, *, only: tuple[str, ...] = ()) -> None:
+    for name in only or [entry.name for entry in dataclasses.fields(part)]:
+        value = getattr(part, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"{place}.{name}={value} must be at least 1")
 
 
 SHARED = ("alpha", "peak", "floor", "warmup", "schedule", "branch", "description")
@@ -208,17 +256,33 @@ def typed_root(kind: type[T], cfg: DictConfig, *, shared: tuple[str, ...] = ()) 
     Raises:
         ConfigError: If a field is unknown, missing, of the wrong type, or an interpolation leads nowhere.
     """
+    if missing := _missing(OmegaConf.to_container(cfg, resolve=False)):
+        raise ConfigError(f"{', '.join(missing)} must be given: {' '.join(f'{key}=…' for key in missing)}")
     try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        place = getattr(error, "full_key", None) or "a field"
-        raise ConfigError(f"{place} cannot be resolved: {str(error).splitlines()[0]}; give it a value") from None
+        raise ConfigError(_unresolved(cfg, error)) from None
     assert isinstance(plain, dict)
-    known = [field.name for field in dataclasses.fields(kind)] + list(shared)  # type: ignore[arg-type]
+    known = [entry.name for entry in dataclasses.fields(kind)] + list(shared)  # type: ignore[arg-type]
     for key in plain:
         if key not in known:
-            raise ConfigError(_unknown(str(key), known, place=""))
+            raise ConfigError(unknown_field(str(key), known, place=""))
     return typed(kind, {key: value for key, value in plain.items() if key not in shared}, place="")
+
+
+def _missing(raw: Any, place: str = "") -> list[str]:
+    if isinstance(raw, dict):
+        return [name for key, value in raw.items() for name in _missing(value, _dotted(place, str(key)))]
+    return [place] if raw == "???" else []
+
+
+def _unresolved(cfg: DictConfig, error: OmegaConfBaseException) -> str:
+    place = str(getattr(error, "full_key", None) or "a field")
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    for name in place.split("."):
+        raw = raw.get(name) if isinstance(raw, dict) else None
+    reason = str(error).splitlines()[0].split("raised while resolving interpolation: ")[-1]
+    return f"{place}={raw} cannot be resolved ({reason.strip(chr(34))}); give {place} a value"
 
 
 def source_of(config: DataConfig) -> Source:
@@ -230,10 +294,8 @@ def paradigms_of(config: Config) -> dict[str, Paradigm]:
     """Return the paradigms by label.
 
     Raises:
-        ConfigError: If there is none, or a label is no plain name.
+        ConfigError: If a label is no plain name, or a field is refused.
     """
-    if not config.paradigms:
-        raise ConfigError("paradigms is empty; choose some, paradigm=[path_switching,continual,from_scratch]")
     for label in config.paradigms:
         if not label.replace("_", "").replace("-", "").isalnum():
             raise ConfigError(f"paradigms.{label} must be named with letters, digits, `_` and `-` only")
@@ -244,8 +306,8 @@ def paradigms_of(config: Config) -> dict[str, Paradigm]:
 
 def _by_kind(kinds: Mapping[str, type[T]], fields: Mapping[str, Any], *, place: str) -> T:
     kind = fields.get("kind")
-    if kind not in kinds:
-        raise ConfigError(f"{place}.kind={kind!r} must be one of {', '.join(kinds)}{_suggest(str(kind), kinds)}")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ConfigError(_expected(f"{place}.kind", kind, _one_of(kinds, kind)))
     return typed(kinds[kind], {name: value for name, value in fields.items() if name != "kind"}, place=place)
 
 
@@ -260,27 +322,39 @@ def typed(kind: type[T], value: Any, *, place: str) -> T:
     Raises:
         ConfigError: If a field is unknown, missing or of the wrong type, or the dataclass refuses it.
     """
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{place}={value!r} must be a mapping with the fields of {kind.__name__}")
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
-    for name in value:
-        if name not in fields:
-            raise ConfigError(_unknown(str(name), fields, place=place))
+    given = converted(kind, value, place=place)
     required = {
-        name
-        for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        entry.name
+        for entry in dataclasses.fields(kind)  # type: ignore[arg-type]
+        if entry.init and entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
     }
-    if missing := sorted(required - set(value)):
+    if missing := sorted(required - set(given)):
         raise ConfigError(f"{_dotted(place, missing[0])} is missing; give it a value")
-    hints = get_type_hints(kind)
-    given = {name: _convert(hints[name], entry, place=_dotted(place, str(name))) for name, entry in value.items()}
     try:
         return kind(**given)
     except LrpathError as error:
-        if place and place not in str(error) and not place.startswith(("data", "optimizer", "cadence")):
-            raise type(error)(f"{place}: {error}") from None
-        raise
+        raise placed(error, place) from None
+
+
+def converted(kind: type[Any], value: Any, *, place: str) -> dict[str, Any]:
+    """Return a mapping's values, converted by the type hints of a dataclass, of which it may leave out any field.
+
+    Raises:
+        ConfigError: If a field is unknown or of the wrong type.
+    """
+    if not isinstance(value, Mapping):
+        raise ConfigError(_expected(place, value, f"a mapping with the fields of {kind.__name__}"))
+    names = [entry.name for entry in dataclasses.fields(kind) if entry.init]
+    for name in value:
+        if name not in names:
+            raise ConfigError(unknown_field(str(name), names, place=place))
+    hints = get_type_hints(kind)
+    return {str(name): _convert(hints[name], entry, place=_dotted(place, str(name))) for name, entry in value.items()}
+
+
+def placed(error: LrpathError, place: str) -> LrpathError:
+    """Return an error whose message begins with the place, unless it names it already."""
+    return type(error)(f"{place}: {error}") if place and place not in str(error) else error
 
 
 def _convert(hint: Any, value: Any, *, place: str) -> Any:
@@ -290,12 +364,12 @@ def _convert(hint: Any, value: Any, *, place: str) -> Any:
     if origin in (Union, types.UnionType):
         return _convert_union(arguments, value, place=place)
     if origin is Literal:
-        if value not in arguments:
-            raise ConfigError(_expected(place, value, f"one of {', '.join(map(str, arguments))}"))
+        if value not in arguments or isinstance(value, bool):
+            raise ConfigError(_expected(place, value, _one_of(map(str, arguments), value)))
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(_expected(place, value, "a list"))
+            raise ConfigError(_expected(place, value, f"a list; write [{_shown(value).strip(chr(39))}]"))
         return tuple(_convert(arguments[0], entry, place=f"{place}[{n}]") for n, entry in enumerate(value))
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
@@ -310,13 +384,15 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     if value is None and types.NoneType in arguments:
         return None
     wanted = [hint for hint in arguments if hint is not types.NoneType]
+    single = [hint for hint in wanted if get_origin(hint) is not tuple]
     if isinstance(value, list | tuple):
         wanted = [hint for hint in wanted if get_origin(hint) is tuple] or wanted
-    elif len(wanted) > 1:
-        wanted = [hint for hint in wanted if get_origin(hint) is not tuple]
-    exact = [hint for hint in wanted if type(value) is hint]
+    elif set(single) == {int, str}:
+        if type(value) not in single:
+            raise ConfigError(_expected(place, value, _LENGTH))
+        return value
     errors = []
-    for hint in exact or wanted:
+    for hint in single if len(single) == 1 and not isinstance(value, list | tuple) else wanted:
         try:
             return _convert(hint, value, place=place)
         except ConfigError as error:
@@ -324,34 +400,58 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     raise errors[-1]
 
 
+_LENGTH = 'a length: whole updates ("300 updates") or tokens ("10.5B tokens")'
+_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
 def _convert_scalar(hint: Any, value: Any, *, place: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, Enum):
         choices = [str(member.value) for member in hint]
         if value not in choices:
-            text = f"one of {', '.join(choices)}{_suggest(str(value), choices)}"
-            raise ConfigError(_expected(place, value, text))
+            raise ConfigError(_expected(place, value, _one_of(choices, value)))
         return hint(value)
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 3e-4 as text
-        except ValueError:
-            raise ConfigError(_expected(place, value, "a number")) from None
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        return _number(value, place=place)
     if type(value) is not hint:
-        raise ConfigError(_expected(place, value, names.get(hint, str(hint))))
+        whole = hint is int and isinstance(value, float) and value.is_integer()
+        what = f"a whole number; write {int(value)}" if whole else _NAMES.get(hint, str(hint))
+        raise ConfigError(_expected(place, value, what))
     return value
 
 
+def _number(value: float | str, *, place: str) -> float:
+    try:
+        number = float(value)  # YAML reads 3e-4 as text
+    except (ValueError, OverflowError):
+        raise ConfigError(_expected(place, value, "a number")) from None
+    if not math.isfinite(number):
+        raise ConfigError(_expected(place, value, "a finite number"))
+    return number
+
+
 def _expected(place: str, value: Any, what: str) -> str:
-    return f"{place}={value!r} must be {what}"
+    return f"{place}={_shown(value)} must be {what}"
 
 
-def _unknown(name: str, known: typing.Iterable[str], *, place: str) -> str:
+def _shown(value: Any) -> str:
+    """Write a value as YAML has it: null, true, 'text'."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _one_of(choices: Iterable[str], value: Any) -> str:
+    names = list(choices)
+    return f"one of {', '.join(names)}{suggestion(str(value), names)}" if len(names) > 1 else names[0]
+
+
+def unknown_field(name: str, known: Iterable[str], *, place: str) -> str:
+    """Return the message about a field that does not exist, with the nearest that does."""
     names = sorted(known)
-    return f"{_dotted(place, name)} is no field{_suggest(name, names)}; known here: {', '.join(names)}"
+    return f"{_dotted(place, name)} is no field{suggestion(name, names)}; known here: {', '.join(names)}"
 
 
-def _suggest(name: str, known: typing.Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a question about the nearest of the known names, or nothing if none is near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

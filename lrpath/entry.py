@@ -1,32 +1,115 @@
-"""How every entry begins: Hydra composes the configuration, and an error of ours is one message and an exit code."""
+"""How every entry begins: Hydra composes the configuration, and an error is one message and an exit code.
 
+What is refused on purpose, by lrpath, by Hydra or by the file system, is one line on standard error and an exit code of
+`lrpath.errors`. Anything else is a fault of ours and keeps its traceback. `HYDRA_FULL_ERROR=1` shows every traceback.
+"""
+
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
 
 import hydra
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from lrpath.config import conf_folder
+from lrpath.config import conf_folder, suggestion
 from lrpath.errors import ConfigError, LrpathError
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     """Compose `config_name` with the command line's overrides and run the task with it.
 
-    An `LrpathError` is printed to standard error without a traceback; the process then exits with its code.
+    An error that was foreseen is printed to standard error without a traceback; the process then exits with its code.
     """
+    wants_traceback = os.environ.get(_FULL_ERROR) == "1"
+    composing = True
 
     def guarded(cfg: DictConfig) -> None:
-        try:
-            task(cfg)
-        except LrpathError as error:
-            sys.stdout.flush()
-            print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
-            sys.exit(error.exit_code)
+        nonlocal composing
+        composing = False
+        with _full_error("1" if wants_traceback else None):
+            try:
+                task(cfg)
+            except (LrpathError, OSError) as error:
+                if wants_traceback or (isinstance(error, OSError) and error.filename is None):
+                    raise
+                sys.stdout.flush()
+                _refuse(error)
+        composing = True  # the next job of a sweep
 
+    guarded.__module__ = task.__module__
     try:
         folder = str(conf_folder())
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
-    guarded.__module__ = task.__module__
-    hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
+        with _full_error("1"):  # so that Hydra raises what it would print, over several lines
+            hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
+    except Exception as error:
+        if wants_traceback or not composing:
+            raise
+        _refuse(error)
+
+
+@contextmanager
+def _full_error(value: str | None) -> Iterator[None]:
+    """Set or unset Hydra's variable while the block runs; what the task starts must not inherit our own setting."""
+    before = os.environ.pop(_FULL_ERROR, None)
+    if value is not None:
+        os.environ[_FULL_ERROR] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(_FULL_ERROR, None)
+        if before is not None:
+            os.environ[_FULL_ERROR] = before
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(f"error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, LrpathError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _no_option(error.missing_cfg_file, error.options or ())
+    if isinstance(error, OverrideParseException):
+        reason = error.message.removeprefix(f"Error parsing override '{error.override}'\n").splitlines()[0]
+        return f"{error.override} on the command line cannot be read ({reason}); write 'field=value', quoted as here"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; choose another place or correct it"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig) and cause.full_key:
+        return _no_field(cause.full_key, cause.parent_node)
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line) + f"; correct the command line: {' '.join(sys.argv[1:])}"
+
+
+def _no_option(file: str, found: Sequence[str]) -> str:
+    """Return the message about a group's option that does not exist; Hydra's own leaves out those in subfolders."""
+    group, _, rest = file.partition("/")
+    ours = conf_folder() / group
+    nested = [path.relative_to(ours).with_suffix("").as_posix() for path in ours.rglob("*.yaml")]
+    options = sorted({*nested, *(found if "/" not in rest else ())})
+    if not options:
+        return f"{file} is no file of {conf_folder()}; correct its name, or give its folder with --config-dir"
+    return f"{group}={rest} is no option{suggestion(rest, options)}; choose one of {', '.join(options)}"
+
+
+def _no_field(name: str, parent: DictConfig) -> str:
+    known = sorted(str(key) for key in parent if key != "hydra")
+    if not known:
+        place = name.rpartition(".")[0]
+        return (
+            f"{name} is no field here: {place} is empty or filled from another field; set that one, or add to an empty "
+            f"one with a plus: +{name}=…"
+        )
+    last = name.rsplit(".", 1)[-1]
+    return (
+        f"{name} is no field here{suggestion(last, known)}; there are {', '.join(known)}. "
+        f"A field that has a default and is not listed is added with a plus: +{name}=…"
+    )

@@ -16,7 +16,7 @@ def export(cfg: DictConfig) -> None:
     """Export one release of a study."""
     config = typed_root(ExportConfig, cfg)
     study = Study.existing(Path(config.outputs), config.study)
-    series, release = choose_release(study, version=config.release, paradigm=config.paradigm)
+    series, release = choose_release(study, name=config.release)
     folder = Path(config.folder) if config.folder else release_folder(study, release=release) / "model"
     from lrpath.training.releases import export_release
 

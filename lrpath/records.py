@@ -33,7 +33,7 @@ from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import BusyError, MismatchError, StateError
-from lrpath.planning.lineage import differences
+from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
 
 STATE_FORMAT = 1
@@ -375,17 +375,26 @@ class Study:
         """Name of the study."""
         return self.folder.name
 
-    def save_plan(self, plan_id: str, record: dict[str, Any]) -> None:
-        """Keep a plan; from now on the states it needs are never removed."""
-        file = self.folder / "plans" / f"{plan_id}.json"
+    def save_plan(self, record: dict[str, Any]) -> None:
+        """Keep a plan under its content id; from now on the states it needs are never removed."""
+        file = self.folder / "plans" / f"{content_id(record)}.json"
         if not file.exists():
             write_json(file, record)
 
     def plans(self) -> dict[str, dict[str, Any]]:
-        """Return the records of all plans run here by id, oldest first."""
+        """Return the records of all plans run here by id, oldest first.
+
+        Raises:
+            StateError: If a plan was altered: states that it needs could then be removed.
+        """
         files = (self.folder / "plans").glob("[!.]*.json")
         oldest_first = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
-        return {file.stem: read_json(file) for file in oldest_first}
+        found = {}
+        for file in oldest_first:
+            found[file.stem] = read_json(file)
+            if content_id(found[file.stem]) != file.stem:
+                raise StateError(f"{file} was altered: its content is not that of plan {file.stem}; restore it from a copy")
+        return found
 
     def find(self, path_id: str) -> PathFolder | None:
         """Return the folder of a path, if it has one."""

@@ -17,7 +17,7 @@ def train(cfg: DictConfig) -> None:
     from lrpath.build.workshop import ProjectWorkshop
 
     console = Console()
-    project.study.save_plan(plan.id, plan.as_record())
+    project.study.save_plan(plan.as_record())
     store = project.prepare(_preparation_line(console))
     updates = ProjectWorkshop(project=project, store=store).executor(console).run()
     from lrpath.reporting.report import write_report

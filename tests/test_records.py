@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 from lrpath import records
 from lrpath.errors import BusyError, MismatchError, StateError
+from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.schedule import Schedule, constant
 from lrpath.planning.streams import sequential
@@ -371,6 +373,7 @@ def test_positions_are_those_of_whole_states(tmp_path: File) -> None:
     folder.state(7).mkdir()  # killed before its manifest was written
     save(folder, 9).rename(folder.folder / "states" / ".000000009.123")  # killed before its rename
     save(folder, 8).rename(folder.folder / "states" / "000000008 (copy)")
+    save(folder, 6).rename(folder.folder / "states" / "6")
 
     assert folder.positions() == [3, 20, 1_000_000_000]
 
@@ -464,31 +467,20 @@ def test_a_garbage_line_in_the_ledger_is_refused(tmp_path: File, line: str) -> N
     assert ledger.file.read_bytes() == before
 
 
-def test_processes_that_append_at_once_lose_no_run(tmp_path: File) -> None:
-    code = """
-import json, sys
-from pathlib import Path
-from lrpath.records import Ledger, Run
-ledger, fields = Ledger(Path(sys.argv[1])), json.loads(sys.argv[3])
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(20):
-    ledger.append(Run(**fields | {"id": f"{sys.argv[2]}-{number}"}))
-"""
-    fields = json.dumps(asdict(RUN))
+def test_a_ledger_is_locked_from_its_reading_to_its_writing(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
+    tried = []
 
-    with started(code, ledger.file, "a", fields) as one, started(code, ledger.file, "b", fields) as two:
-        for process in (one, two):
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in (one, two):
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-    assert (one.returncode, two.returncode) == (0, 0)
+    def runs_while_another_appends(_: Ledger) -> list[Run]:
+        with ledger.file.open("ab") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        tried.append(ledger)
+        return []
 
-    assert sorted(run.id for run in ledger.runs()) == sorted(f"{who}-{n}" for who in "ab" for n in range(20))
+    monkeypatch.setattr(Ledger, "runs", runs_while_another_appends)
+    ledger.append(RUN)
+
+    assert tried == [ledger]
 
 
 def counted(folder: PathFolder, ledger: Ledger, run: Run, *, to: int, error: type[BaseException] | None = None) -> None:
@@ -640,24 +632,35 @@ def test_a_study_keeps_plans_in_the_order_in_which_they_came(tmp_path: File) -> 
     study = Study(tmp_path / "july")
     assert study.plans() == {}
 
-    study.save_plan("b", {"number": 1})
-    study.save_plan("a", {"number": 2})
-    for age, name in enumerate("ba"):
-        os.utime(study.folder / "plans" / f"{name}.json", ns=(age, age))
-    study.save_plan("b", {"number": 3})  # is there already
+    first, second = ({"number": 1}, {"number": 2})
+    for age, record in enumerate((first, second)):
+        study.save_plan(record)
+        os.utime(study.folder / "plans" / f"{content_id(record)}.json", ns=(age, age))
+    study.save_plan(first)  # is there already, and keeps its age
     (study.folder / "plans" / ".c.json.12").write_text("{")  # left by a kill
 
-    assert list(study.plans().items()) == [("b", {"number": 1}), ("a", {"number": 2})]
+    assert list(study.plans().items()) == [(content_id(first), first), (content_id(second), second)]
     assert study.name == "july"
     assert study.report == study.folder / "report"
 
 
 def test_a_torn_plan_is_refused(tmp_path: File) -> None:
     study = Study(tmp_path)
-    study.save_plan("a", {"number": 1})
-    (tmp_path / "plans" / "a.json").write_text('{"num')
+    study.save_plan({"number": 1})
+    file = next((tmp_path / "plans").iterdir())
+    file.write_text('{"num')
 
-    with pytest.raises(StateError, match=r"a\.json is not JSON"):
+    with pytest.raises(StateError, match=rf"{file.name} is not JSON"):
+        study.plans()
+
+
+def test_a_plan_whose_needs_were_altered_is_refused(tmp_path: File) -> None:
+    study = Study(tmp_path)
+    study.save_plan({"states": [["abc", 1]]})
+    file = next((tmp_path / "plans").iterdir())
+    file.write_text('{"states": []}')
+
+    with pytest.raises(StateError, match=rf"{file.name} was altered: its content is not that of plan"):
         study.plans()
 
 

@@ -1,16 +1,17 @@
 """What a configuration describes, built without torch: model shape, data source, plan and study."""
 
+import os
 from functools import cached_property
 from pathlib import Path as File
 from typing import TYPE_CHECKING
 
-from lrpath.config import Config, paradigms_of, source_of, typed
-from lrpath.data.sources import Source
-from lrpath.errors import PlanError
+from lrpath.config import Config, converted, paradigms_of, placed, source_of
+from lrpath.data.sources import Source, TokensSource
+from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.paths import Recipe, unite
+from lrpath.planning.paths import Path, Recipe, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape, build_shape
 from lrpath.planning.streams import Increment
@@ -20,6 +21,7 @@ from lrpath.records import Study
 if TYPE_CHECKING:
     from lrpath.data.prepare import Progress
     from lrpath.data.store import TokenStore
+    from lrpath.data.stream import TokenBatches
 
 
 class Project:
@@ -31,9 +33,28 @@ class Project:
 
     @cached_property
     def shape(self) -> ModelShape:
-        """The model's sizes."""
+        """The model's sizes.
+
+        Raises:
+            ConfigError: If a size is refused, or the model is too small for the window or the token ids.
+        """
         given = {name: value for name, value in self.config.model.items() if value is not None}
-        return build_shape(given) if given.get("family") == "file" else typed(ModelShape, given, place="model")
+        shape = build_shape(converted(ModelShape, given, place="model"))
+        window = self.config.batch.tokens_per_sequence
+        if shape.context < window:
+            raise ConfigError(
+                f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it"
+            )
+        source, tokenizer = self.source, self.config.data.tokenizer
+        ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
+        self._check_vocabulary(shape, ids or 0)
+        return shape
+
+    def _check_vocabulary(self, shape: ModelShape, ids: int) -> None:
+        if shape.vocab_size < ids:
+            raise ConfigError(
+                f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it"
+            )
 
     @cached_property
     def source(self) -> Source:
@@ -79,11 +100,18 @@ class Project:
 
     @cached_property
     def plan(self) -> Plan:
-        """The tree of all paradigms."""
-        trees = []
+        """The tree of all paradigms.
+
+        Raises:
+            LrpathError: If a paradigm cannot be planned; the message names it.
+        """
+        trees, recipe, increments = [], self.recipe, self.increments
         for label, paradigm in paradigms_of(self.config).items():
-            setting = Setting(label=label, recipe=self.recipe, increments=self.increments, parse=self.parse)
-            trees.append(paradigm.plan(setting))
+            setting = Setting(label=label, recipe=recipe, increments=increments, parse=self.parse)
+            try:
+                trees.append(paradigm.plan(setting))
+            except LrpathError as error:
+                raise placed(error, label) from None
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
@@ -98,23 +126,67 @@ class Project:
 
     @cached_property
     def study(self) -> Study:
-        """The study's folder."""
-        return Study(File(self.config.outputs) / self.config.study)
+        """The study's folder.
+
+        Raises:
+            ConfigError: If it cannot be a folder, or cannot be written to.
+        """
+        return Study(_writable(File(self.config.outputs) / self.config.study, "outputs"))
 
     @property
     def store_folder(self) -> File:
-        """The token store of this source and tokenizer."""
+        """The token store of this source and tokenizer.
+
+        Raises:
+            ConfigError: If it cannot be a folder, or cannot be written to.
+        """
         name = content_id(self.recipe.data)
-        return File(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}"
+        return _writable(File(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder")
 
     def prepare(self, progress: "Progress | None" = None) -> "TokenStore":
-        """Return the token store, prepared if it is not there."""
+        """Return the token store, prepared if it is not there.
+
+        Raises:
+            ConfigError: If its vocabulary is larger than the model's.
+            DataError: As `lrpath.data.prepare`, or if an increment is too small for the plan.
+        """
         from lrpath.data.prepare import prepare
 
-        return prepare(
+        store = prepare(
             self.source,
             tokenizer=self.config.data.tokenizer,
             versions=[increment.version for increment in self.increments],
             folder=self.store_folder,
             progress=progress,
         )
+        self._check_vocabulary(self.shape, store.vocab_size)
+        for path in self.plan.tree.paths:  # a last version that is too small is refused before the first is trained
+            self.batches(path, store=store)
+        return store
+
+    def batches(self, path: Path, *, store: "TokenStore") -> "TokenBatches":
+        """Return a path's data as a function of position.
+
+        Raises:
+            DataError: If the store holds too little of an increment.
+        """
+        from lrpath.data.stream import TokenBatches
+
+        return TokenBatches.of(
+            store,
+            stream=path.stream,
+            sequences=path.recipe.sequences_per_update,
+            length=path.recipe.tokens_per_sequence,
+            seed=path.recipe.seed,
+            repeat=self.config.data.repeat,
+        )
+
+
+def _writable(folder: File, field: str) -> File:
+    """Return a folder that exists or can be made: the nearest of it and its parents that exists is one to write to."""
+    there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), File())
+    if not there.is_dir():
+        raise ConfigError(f"{field}: {there} is no folder, so {folder} cannot be made; choose another {field}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{field}: {there} cannot be written to; allow it, or choose another {field}")
+    return folder

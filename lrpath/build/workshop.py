@@ -37,14 +37,7 @@ class ProjectWorkshop:
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
-        return TokenBatches.of(
-            self.store,
-            stream=path.stream,
-            sequences=path.recipe.sequences_per_update,
-            length=path.recipe.tokens_per_sequence,
-            seed=path.recipe.seed,
-            repeat=self.project.config.data.repeat,
-        )
+        return self.project.batches(path, store=self.store)
 
     def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
         """Return loggers for a path whose next point is at `position + 1`; later points of a killed run are purged."""
@@ -79,7 +72,7 @@ class ProjectWorkshop:
             for domain in self.store.manifest(version).domains
         }
         if not found:
-            raise DataError("no version has held-out text; set data.source.heldout.share above 0")
+            raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
 
     def executor(self, console: Console) -> Executor:

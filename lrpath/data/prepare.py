@@ -75,6 +75,8 @@ def prepare(
     _check_versions(versions)
     _check_tokenizer(source, tokenizer)
     work = _Preparation(source=source, tokenizer=tokenizer, folder=folder, progress=progress)
+    for number in range(len(versions)):  # what is missing is said before hours are spent on what is there
+        source.increment_spec(number)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):

@@ -87,7 +87,7 @@ class TokenBatches:
         segments = []
         for segment, first, last in self.order.stream.spans(start, end):
             record = as_record(segment)
-            versions = sorted({name for component in record["components"] for name in component["increments"]})
+            versions = sorted({name for component in record["components"] for name, _ in component["increments"]})
             segments.append(
                 {"segment": record, "first": first, "updates": last - first, "increments": self._increments(versions)}
             )

@@ -133,7 +133,9 @@ class Continual:
 
     def __post_init__(self) -> None:
         if (self.rewarm is not None) != (self.restart is Restart.REWARM):
-            raise ConfigError(f"rewarm={self.rewarm} goes with restart=rewarm, and only with it, not {self.restart}")
+            if self.rewarm is None:
+                raise ConfigError("restart=rewarm needs rewarm, the length of its warm-up; give it, or restart=reset")
+            raise ConfigError(f"rewarm={self.rewarm} belongs to restart=rewarm, not to {self.restart}; remove it")
         if self.rewarm_peak is not None and self.restart is Restart.CONSTANT:
             raise ConfigError("rewarm_peak has no use with restart=constant; remove it")
         if self.restart is Restart.CONSTANT and self.decay.floor == 0:

@@ -265,7 +265,7 @@ class Tree:
         ends = [*(path.start for path in line[1:]), key.position]
         for path, end in zip(line, ends, strict=True):
             for segment, begin, stop in path.stream.spans(path.start, end):
-                goes_on = begin > 0 and found and found[-1] == (segment, begin)
+                goes_on = found and found[-1] == (segment, begin)
                 found[-1:] = [(segment, stop)] if goes_on else [*found[-1:], (segment, stop - begin)]
         return found
 

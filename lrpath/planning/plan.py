@@ -104,8 +104,8 @@ class Plan:
 
     def relative_cost(self, paradigm: str, *, versions: int | None = None) -> float:
         """Return a paradigm's updates ÷ those of training the same versions from scratch."""
-        updates = self.cost(self.part(paradigm, versions=versions)).updates
-        return updates / self.updates_from_scratch(versions=versions)
+        part = self.part(paradigm, versions=versions)
+        return sum(part.updates(path.id) for path in part.paths) / self.updates_from_scratch(versions=versions)
 
     def _tokens_first(self, tree: Tree) -> int:
         """Tokens that some path of the tree reads for the first time: each increment by the share most of it read."""

@@ -264,8 +264,9 @@ def as_record(schedule: Schedule) -> dict[str, Any]:
     """Return a schedule as plain data; `from_record` reads it back."""
     pieces = []
     for piece in schedule.pieces:
-        row = {"shape": piece.shape.value, "updates": piece.updates, "first": piece.first, "last": piece.last}
-        pieces.append(row | ({"exponent": piece.exponent} if piece.shape is Shape.POWER else {}))
+        rates = {"first": float(piece.first), "last": float(piece.last)}  # 1 and 1.0 are one rate, and one text
+        row = {"shape": piece.shape.value, "updates": piece.updates} | rates
+        pieces.append(row | ({"exponent": float(piece.exponent)} if piece.shape is Shape.POWER else {}))
     return {"start": schedule.start, "pieces": pieces}
 
 

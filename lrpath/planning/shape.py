@@ -11,6 +11,7 @@ family `file` is any causal language model with a Hugging Face `config.json`; it
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class ModelShape:
     def _check_positive(self) -> None:
         names = ("vocab_size", "hidden_size", "layers", "heads", "ffn_size", "context", "rope_theta", "norm_eps")
         for name in names:
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"model.{name} must be positive, not {getattr(self, name)}")
         for name in ("kv_heads", "head_dim", "stated_parameters"):
             value = getattr(self, name)
@@ -152,8 +153,13 @@ class ModelShape:
         """
         content = load_config_file(file)
         sizes = {name: _first(content, keys) for name, keys in _FILE_NAMES.items()}
-        if sizes["ffn_size"] is None and sizes["hidden_size"] is not None:
+        if sizes["ffn_size"] is None and type(sizes["hidden_size"]) is int:
             sizes["ffn_size"] = 4 * sizes["hidden_size"]  # GPT-2's rule for `n_inner: null`
+        odd = {name: value for name, value in sizes.items() if value is not None and type(value) is not int}
+        if odd:
+            name, value = next(iter(odd.items()))
+            keys = " or ".join(_FILE_NAMES[name])
+            raise ConfigError(f"model.file {file} has {keys} = {value!r}, which must be a whole number; correct it")
         if vocab_size is not None:
             sizes["vocab_size"] = vocab_size
         missing = [name for name, value in sizes.items() if value is None and name not in ("kv_heads", "head_dim")]
@@ -291,7 +297,7 @@ def load_config_file(file: str | Path) -> dict[str, Any]:
         raise ConfigError(
             f"model.file {file} cannot be read: {error.strerror}; give the path of a config.json"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"model.file {file} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"model.file {file} must hold a JSON object, not a {type(content).__name__}")

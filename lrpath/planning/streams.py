@@ -190,7 +190,7 @@ def as_record(segment: Segment) -> dict[str, Any]:
             {
                 "parts": component.parts,
                 "first_pass": component.first_pass,
-                "increments": {increment.version: increment.updates for increment in component.increments},
+                "increments": [[increment.version, increment.updates] for increment in component.increments],
             }
             for component in segment.components
         ],
@@ -203,7 +203,7 @@ def from_record(record: dict[str, Any]) -> Segment:
         Component(
             parts=row["parts"],
             first_pass=row["first_pass"],
-            increments=tuple(Increment(version=name, updates=count) for name, count in row["increments"].items()),
+            increments=tuple(Increment(version=name, updates=count) for name, count in row["increments"]),
         )
         for row in record["components"]
     )

@@ -3,30 +3,35 @@
 from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes, read_series
 from lrpath.errors import PlanError
+from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release
 from lrpath.planning.units import write_count
 from lrpath.records import Study
 
 
-def choose_release(study: Study, *, version: str, paradigm: str) -> tuple[Series, Release]:
-    """Return the release of a version, and the series it belongs to.
+def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
+    """Return a release, and the series it belongs to.
 
     Args:
         study: The study.
-        version: Name of the version.
-        paradigm: Label of the paradigm, as the report writes it when a sweep has several.
+        name: `label/version`, with the label as the report writes it; or a version alone, which means the study's
+            only series, or its only one of path switching.
 
     Raises:
-        PlanError: If there is none, or the label names several; says which there are.
+        PlanError: If there is no such release, or several; says which there are.
     """
+    label, _, version = name.rpartition("/")
     everything = read_series(study)
-    found = [series for series in everything if paradigm in (series.label, series.paradigm)]
-    if any(series.label == paradigm for series in found):
-        found = [series for series in found if series.label == paradigm]
+    if label:
+        found = [series for series in everything if series.label == label]
+        found = found or [series for series in everything if series.paradigm == label]
+    else:
+        switching = [series for series in everything if series.kind == PathSwitching.kind]
+        found = switching or list(everything)
     if len(found) != 1:
-        labels = ", ".join(series.label for series in (found or everything))
-        what = "several" if found else "no"
-        raise PlanError(f"study {study.name} has {what} releases of paradigm={paradigm!r}; choose one of: {labels}")
+        what = "several releases" if found else "no release"
+        names = ", ".join(f"'{series.label}/{version}'" for series in everything)
+        raise PlanError(f"study {study.name} has {what} {name!r}; choose one with release= {names}")
     return found[0], found[0].plan.release(found[0].paradigm, version)
 
 

@@ -40,11 +40,13 @@ class Ordering:
 
     Args:
         versions: Versions up to the last that all three have.
+        missing: Planned versions after it.
         seeds: Seeds that all three have at the last version; at least one.
         standings: By kind, in the paper's order.
     """
 
     versions: tuple[str, ...]
+    missing: tuple[str, ...]
     seeds: tuple[int, ...]
     standings: dict[str, Standing]
 
@@ -114,10 +116,17 @@ def _is_earlier(place: Place, other: Place) -> bool:
 
 def _side_by_side(outcomes: list[Outcome]) -> Ordering | None:
     latest = max(outcomes, key=lambda outcome: outcome.number)
-    versions = latest.series.plan.versions[: latest.number]
-    standings = {kind: _standing([o for o in outcomes if o.series.kind == kind], len(versions)) for kind in ORDER}
+    versions = latest.series.plan.versions
+    standings = {kind: _standing([o for o in outcomes if o.series.kind == kind], latest.number) for kind in ORDER}
     seeds = set.intersection(*(set(standing.losses[-1]) for standing in standings.values()))
-    return Ordering(versions=versions, seeds=tuple(sorted(seeds)), standings=standings) if seeds else None
+    if not seeds:
+        return None
+    return Ordering(
+        versions=versions[: latest.number],
+        missing=versions[latest.number :],
+        seeds=tuple(sorted(seeds)),
+        standings=standings,
+    )
 
 
 def _standing(outcomes: list[Outcome], count: int) -> Standing:
@@ -155,6 +164,8 @@ def _sentences(found: Ordering) -> list[str]:
     else:
         wrong = [f"{high} is below {low} by {means[low] - means[high]:.4f}" for low, high in _inversions(means)]
         lines.append(f"The paper's order ({' ≤ '.join(ORDER)}) is NOT seen at {last}: {'; '.join(wrong)}.")
+    if found.missing:
+        lines.append(f"Not judged: {_span(found.missing)}, planned but not evaluated in all three.")
     lines += _gap_sentence(found)
     chosen = [f"{one.group} (of {one.tried})" for one in found.standings.values() if one.tried > 1]
     if chosen:

@@ -95,7 +95,9 @@ class Machine:
             max_epochs=-1,
             accumulate_grad_batches=accumulate,
             callbacks=callbacks,
-            plugins=[LightningEnvironment()],  # on SLURM, Lightning would load any hpc_ckpt_*.ckpt of this folder
+            # On SLURM, Lightning requeues jobs itself and loads any hpc_ckpt_*.ckpt of its root folder: it gets none.
+            plugins=[LightningEnvironment()],
+            default_root_dir=os.devnull,
             logger=False,
             enable_checkpointing=True,  # the fork callback is the only Checkpoint; Lightning adds none beside it
             enable_progress_bar=False,

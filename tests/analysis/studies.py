@@ -49,7 +49,7 @@ def plan_of(
 
 
 def keep(study: Study, plan: Plan) -> None:
-    study.save_plan(plan.id, plan.as_record())
+    study.save_plan(plan.as_record())
 
 
 def evaluate(study: Study, plan: Plan, release: Release, scores: Mapping[tuple[str, str], tuple[float, int]]) -> None:

@@ -215,8 +215,8 @@ def test_other_refusals_of_the_text_source() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"by": "date"}, "boundaries is given when, and only when, by=date; by is date"),
-        ({"by": "file", "shares": (1.0,)}, "shares is given when, and only when, by=share; by is file"),
+        ({"by": "date"}, "by=date needs boundaries, one for each version"),
+        ({"by": "file", "shares": (1.0,)}, "shares belongs to by=share, not to by=file"),
         ({"by": "date", "boundaries": ("2018", "2017")}, "boundaries must ascend: 2018, 2017"),
         ({"by": "date", "boundaries": ("May",)}, "must be an ISO date"),
         ({"by": "share", "shares": (0.7, 0.7)}, "positive and add up to 1 at most"),

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lrpath.build.workshop  # noqa: F401 (imported before the forks)
-import lrpath.reporting.report  # noqa: F401
+import lrpath.build.workshop
+import lrpath.reporting.report  # noqa: F401 (both are imported before the forks)
 from lrpath import entry, train
 from lrpath.records import Ledger, RunningCount, Table
 from lrpath.training import states
@@ -109,4 +109,4 @@ def kill_when_reached(process: int, position: int, overrides: list[str]) -> None
 if __name__ == "__main__":
     split = sys.argv.index("--")
     codes = [run_in_fork(moment, sys.argv[split + 1 :]) for moment in sys.argv[1:split]]
-    print(json.dumps(codes), flush=True)
+    sys.stdout.write(json.dumps(codes) + "\n")

@@ -101,7 +101,7 @@ class Lab:
     def executor(self, *changes: str) -> Executor:
         """Return the executor of a small study, its plan kept and its text prepared."""
         project = self.project(*changes)
-        project.study.save_plan(project.plan.id, project.plan.as_record())
+        project.study.save_plan(project.plan.as_record())
         return ProjectWorkshop(project=project, store=project.prepare()).executor(Console(file=io.StringIO()))
 
     def run(self, *changes: str) -> int:

@@ -246,8 +246,8 @@ def test_version_1_from_scratch_and_version_1_continual_are_one_path() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"rewarm": 5}, "rewarm=5 goes with restart=rewarm, and only with it, not reset"),
-        ({"restart": Restart.REWARM}, "rewarm=None goes with restart=rewarm"),
+        ({"rewarm": 5}, "rewarm=5 belongs to restart=rewarm, not to reset"),
+        ({"restart": Restart.REWARM}, "restart=rewarm needs rewarm"),
         ({"restart": Restart.CONSTANT, "rewarm_peak": 0.1}, "rewarm_peak has no use with restart=constant"),
         ({"restart": Restart.CONSTANT}, "restart=constant stays at the floor, which is 0 here"),
     ],

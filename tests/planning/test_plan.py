@@ -20,7 +20,7 @@ SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
 CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
 SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
 MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
-ALL = {"scratch": SCRATCH, "continual": CONTINUAL, "switching": SWITCHING, "merged": MERGED}
+ALL: dict[str, Paradigm] = {"scratch": SCRATCH, "continual": CONTINUAL, "switching": SWITCHING, "merged": MERGED}
 
 
 def plan_of(*updates: int, paradigms: dict[str, Paradigm] = ALL) -> Plan:
@@ -143,6 +143,15 @@ def test_replay_leaves_a_share_of_new_tokens_unread() -> None:
     cost = plan.cost(plan.tree)
 
     assert (cost.tokens, cost.tokens_first) == (20 * 64, round((10 + Fraction(3, 4) * 10) * 64))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_token_that_one_path_leaves_unread_may_be_read_by_another(order: int) -> None:
+    paradigms: dict[str, Paradigm] = {"scratch": SCRATCH, "replayed": replace(CONTINUAL, replay=0.25)}
+
+    plan = plan_of(10, 10, paradigms=dict(list(paradigms.items())[::order]))
+
+    assert plan.cost(plan.tree).tokens_first == 20 * 64
 
 
 def test_a_plan_reads_back_equal_from_json() -> None:

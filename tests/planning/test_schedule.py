@@ -194,7 +194,7 @@ def test_a_schedule_refuses_updates_outside_it() -> None:
 )
 def test_an_impossible_piece_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        Piece(**({"shape": Shape.LINEAR, "updates": 4, "first": 1.0, "last": 0.5} | fields))
+        replace(Piece(shape=Shape.LINEAR, updates=4, first=1.0, last=0.5), **fields)
 
 
 def test_a_schedule_without_pieces_is_refused() -> None:

@@ -18,18 +18,17 @@ MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 def test_the_suffix_chooses_the_format(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"rates{suffix}"
 
-    plot_rates(plan_of(10, 10, paradigms=THREE | {"merged": MERGED}), file)
+    plot_rates(plan_of(10, 10, paradigms={"merged": MERGED}), file)
 
     assert file.read_bytes().startswith(MAGIC[suffix])
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg"])
-def test_equal_plans_give_equal_files(tmp_path: Path, suffix: str) -> None:
-    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+def test_equal_plans_give_equal_files(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.svg" for name in "ab"]  # SVG has a date and random ids unless told not to
 
     for file in files:
-        plot_rates(plan_of(10), file)
+        plot_rates(plan_of(10, paradigms={"merged": MERGED}), file)
 
     assert files[0].read_bytes() == files[1].read_bytes()
 

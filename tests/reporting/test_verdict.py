@@ -64,6 +64,7 @@ def test_a_version_that_is_not_made_is_not_judged(study: Study) -> None:
     (found,) = ordering(read_outcomes(study))
 
     assert found.versions == ("v1", "v2")
+    assert "Not judged: v3, planned but not evaluated in all three." in verdict(read_outcomes(study))
     assert found.gaps == (0.0, 0.25)
 
 

@@ -48,10 +48,13 @@ class Division:
 
     def __post_init__(self) -> None:
         for name, owner in (("boundaries", "date"), ("shares", "share")):
-            if bool(getattr(self, name)) != (self.by == owner):
+            given = bool(getattr(self, name))
+            if given and self.by != owner:
                 raise ConfigError(
-                    f"data.source.versions: {name} is given when, and only when, by={owner}; by is {self.by}"
+                    f"data.source.versions.{name} belongs to by={owner}, not to by={self.by}; remove it or change by"
                 )
+            if self.by == owner and not given:
+                raise ConfigError(f"data.source.versions.by={owner} needs {name}, one for each version; add them")
         days = [_boundary(text) for text in self.boundaries]
         if any(earlier >= later for earlier, later in pairwise(days)):
             raise ConfigError(f"data.source.versions.boundaries must ascend: {', '.join(self.boundaries)}")

@@ -148,7 +148,7 @@ def encoded(text: object, *, place: str) -> bytes:
     """
     if not isinstance(text, str) or not text:
         found = "an empty string" if text == "" else type(text).__name__
-        raise DataError(f"{place}: text must be a string of at least one character, not {found}")
+        raise DataError(f"{place}: text must be a string of at least one character, not {found}; correct or remove it")
     try:
         return text.encode()
     except UnicodeEncodeError as error:

@@ -109,6 +109,8 @@ class TextSource:
         if len(paths) == 1 and paths[0].is_dir():
             visible = (entry for entry in paths[0].iterdir() if not entry.name.startswith("."))
             entries = sorted((entry for entry in visible if entry.is_dir() or entry.suffix in _READERS), key=_natural)
+        if not entries:
+            raise DataError(f"{paths[0]} holds no {', '.join(_READERS)} file or folder; give another folder")
         if number >= len(entries):
             raise DataError(
                 f"{paths[0]} has {len(entries)} files or folders to be versions, but version number {number + 1} was "

@@ -1,0 +1,340 @@
+"""Breaks the promises of the design on purpose, one at a time, and shows that a test notices each.
+
+A break replaces one piece of text of the product in a copy of the repository, in which the named tests are then run. A
+break that leaves them green means that the promise is not tested. Nothing outside the copies is changed.
+
+    python experiments/00_promises/break_promises.py            all breaks, and the table of README.md
+    python experiments/00_promises/break_promises.py 3 7        those of promises 3 and 7
+"""
+
+import itertools
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COPIED = ("lrpath", "conf", "tests", "pyproject.toml", "README.md")
+TESTS = "tests/integration/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Break:
+    """One way not to keep a promise.
+
+    Args:
+        promise: Number in the design.
+        what: What is broken, for the table.
+        file: File of the product.
+        old: Text that is there exactly once.
+        new: Text in its place.
+        tests: Names of the tests that must notice, each of them.
+    """
+
+    promise: int
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+BREAKS = (
+    Break(
+        promise=1,
+        what="random numbers are not seeded by position",
+        file="lrpath/training/callbacks.py",
+        old="torch.manual_seed(self.walk.random_seed(self.walk.begin + trainer.global_step))",
+        new="pass",
+        tests=("test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",),
+    ),
+    Break(
+        promise=1,
+        what="random numbers depend on the walk, not on the position",
+        file="lrpath/training/callbacks.py",
+        old="self.walk.random_seed(self.walk.begin + trainer.global_step)",
+        new="self.walk.random_seed(trainer.global_step)",
+        tests=("test_purity.py::test_a_straight_run_equals_a_run_in_pieces",),
+    ),
+    Break(
+        promise=1,
+        what="initial weights come from the global generator",
+        file="lrpath/models/build.py",
+        old="        torch.default_generator.manual_seed(seed)\n",
+        new="",
+        tests=("test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[False]",),
+    ),
+    Break(
+        promise=2,
+        what="the second moments are saved but not loaded",
+        file="lrpath/training/states.py",
+        old="                found[f\"{moment}.{name}\"] = value",
+        new="                found[f\"{moment}.{name}\"] = value if moment != \"exp_avg_sq\" else value.clone()",
+        tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
+    ),
+    Break(
+        promise=2,
+        what="a branch begins with fresh weights",
+        file="lrpath/training/executor.py",
+        old="        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer)",
+        new="        _ = load_state if self._walk.first else load_state(\n"
+        "            place, key=key, module=pl_module.backbone, optimizer=optimizer)",
+        tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
+    ),
+    Break(
+        promise=3,
+        what="rows after the resumed state are not cut",
+        file="lrpath/training/executor.py",
+        old="        table.cut(walk.begin, later=later)\n",
+        new="        table.cut(10**9)\n",
+        tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not",),
+    ),
+    Break(
+        promise=3,
+        what="rows are not written before a state is saved",
+        file="lrpath/training/callbacks.py",
+        old="if position % self._every == 0 or self.walk.saves(position) or self.walk.evaluates(position):",
+        new="if position % self._every == 0 or self.walk.evaluates(position):",
+        tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not",),
+    ),
+    Break(
+        promise=3,
+        what="TensorBoard is not flushed before a state",
+        file="lrpath/training/callbacks.py",
+        old="                logger.save()  # a run that goes on from this state does not log these points again\n",
+        new="                pass\n",
+        tests=("test_resume.py::test_tensorboard_shows_every_position_once_after_kills",),
+    ),
+    Break(
+        promise=3,
+        what="TensorBoard does not purge what is written again",
+        file="lrpath/build/workshop.py",
+        old="            purge_step=position + 1,\n",
+        new="",
+        tests=("test_resume.py::test_tensorboard_shows_every_position_once_after_kills",),
+    ),
+    Break(
+        promise=3,
+        what="rows behind a state that is made again are lost",
+        file="lrpath/training/executor.py",
+        old="        table.cut(walk.begin, later=later)\n",
+        new="        table.cut(walk.begin)\n",
+        tests=(
+            "test_resume.py::test_a_state_that_was_removed_from_the_middle_is_made_again_without_a_gap",
+            "test_idempotence.py::test_a_fork_that_is_asked_for_later_is_made_from_the_state_before_it",
+        ),
+    ),
+    Break(
+        promise=5,
+        what="the rate of another callback is accepted",
+        file="lrpath/training/callbacks.py",
+        old="        if used != expected:",
+        new="        if used != expected and position < 0:",
+        tests=("test_identity.py::test_an_update_at_another_rate_is_caught_before_any_state_is_saved",),
+    ),
+    Break(
+        promise=5,
+        what="an update runs at the rate of the position it leaves",
+        file="lrpath/training/callbacks.py",
+        old="self.walk.path.schedule.rate(self.walk.begin + trainer.global_step)\n        set_rate",
+        new="self.walk.path.schedule.rate(max(self.walk.begin + trainer.global_step - 1, self.walk.path.start))\n"
+        "        set_rate",
+        tests=("test_identity.py::test_every_update_runs_at_the_plans_rate",),
+    ),
+    Break(
+        promise=5,
+        what="the optimizer is not part of a path's id",
+        file="lrpath/planning/paths.py",
+        old='            "recipe": asdict(self.recipe),\n            "schedule"',
+        new='            "recipe": asdict(self.recipe) | {"optimizer": None},\n            "schedule"',
+        tests=("test_identity.py::test_what_changes_the_numbers_of_a_release_gives_it_another_path",),
+    ),
+    Break(
+        promise=5,
+        what="what a state has read is not compared",
+        file="lrpath/training/executor.py",
+        old="        check_reading(place, expected=self._reading)\n",
+        new="",
+        tests=(
+            "test_identity.py::test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id",
+            "test_identity.py::test_a_branch_does_not_leave_a_state_that_has_read_other_data",
+        ),
+    ),
+    Break(
+        promise=6,
+        what="retention knows the present plan only",
+        file="lrpath/training/executor.py",
+        old="    for record in study.plans().values():\n",
+        new="    for record in ():\n",
+        tests=("test_retention.py::test_states_of_a_plan_that_was_run_survive_another_plan",),
+    ),
+    Break(
+        promise=6,
+        what="retention knows the plans from before the walk only",
+        file="lrpath/training/executor.py",
+        old="            pinned=lambda: pinned_states(self.study, self.tree),\n",
+        new="            pinned=lambda known=pinned_states(self.study, self.tree): known,\n",
+        tests=("test_retention.py::test_a_plan_that_is_kept_while_another_runs_is_heard",),
+    ),
+    Break(
+        promise=7,
+        what="digests are not compared",
+        file="lrpath/records.py",
+        old='        if digest_file(folder / name) != entry["sha256"]:',
+        new='        if not entry["sha256"]:',
+        tests=("test_states_on_disk.py::test_a_damaged_state_is_named_and_never_loaded[flip_a_byte]",),
+    ),
+    Break(
+        promise=7,
+        what="a folder without manifest counts as a state",
+        file="lrpath/records.py",
+        old='(self.folder / "states").glob(f"*/{MANIFEST}"))',
+        new='(self.folder / "states").glob("*/shard*"))',
+        tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[rename:6]",),
+    ),
+    Break(
+        promise=7,
+        what="a state is written in its place, not beside it",
+        file="lrpath/training/states.py",
+        old='    beside = folder.with_name(f".{folder.name}.{os.getpid()}")\n    try:\n',
+        new='    beside = folder\n    shutil.rmtree(folder, ignore_errors=True)\n    try:\n',
+        tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[shards:6]",),
+    ),
+    Break(
+        promise=7,
+        what="a full disk is a traceback",
+        file="lrpath/training/executor.py",
+        old="    except OSError as error:\n        raise TrainingError(explain_disk_error(error, folder)) from error\n",
+        new="    except ZeroDivisionError:\n        raise\n",
+        tests=("test_stops.py::test_a_full_disk_is_explained_and_loses_no_state",),
+    ),
+    Break(
+        promise=8,
+        what="a path is run without its lock",
+        file="lrpath/records.py",
+        old="                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        new="                pass\n",
+        tests=("test_idempotence.py::test_a_second_process_is_told_who_runs_the_path_and_runs_nothing",),
+    ),
+    Break(
+        promise=8,
+        what="what is on disk is not looked at again under the lock",
+        file="lrpath/training/executor.py",
+        old="            walk = planned.rest(folder.positions())",
+        new="            walk: Walk | None = planned",
+        tests=("test_idempotence.py::test_what_another_process_made_since_the_plan_was_compared_is_not_made_again",),
+    ),
+    Break(
+        promise=8,
+        what="the number of versions is part of a path's id",
+        file="lrpath/planning/paths.py",
+        old='"stream": {"segment": streams.as_record(segment), "from": offset},',
+        new='"stream": {"segment": streams.as_record(segment), "from": offset, "end": self.stream.end},',
+        tests=("test_idempotence.py::test_a_later_version_runs_only_what_is_new_on_the_same_main_path",),
+    ),
+    Break(
+        promise=9,
+        what="repeated updates are not counted apart",
+        file="lrpath/records.py",
+        old='"repeated": max(0, min(end, before) - run.begin),',
+        new='"repeated": 0,',
+        tests=("test_resume.py::test_a_kill_is_counted_to_the_last_update",),
+    ),
+    Break(
+        promise=9,
+        what="a killed run is not counted",
+        file="lrpath/records.py",
+        old="    if end > run.begin:\n        ledger.append(Run(**row))\n",
+        new='    if end > run.begin and outcome == "done":\n        ledger.append(Run(**row))\n',
+        tests=("test_resume.py::test_a_kill_is_counted_to_the_last_update",),
+    ),
+    Break(
+        promise=10,
+        what="a state is loaded by torch.load when it is no safetensors file",
+        file="lrpath/training/states.py",
+        old="    manifest = check_state(folder, key=key)\n",
+        new="    manifest = check_state(folder, key=key)\n"
+        '    for file in folder.glob("*.safetensors"):\n        if file.read_bytes()[:1] == b"\\x80":\n'
+        "            torch.load(file, weights_only=False)\n",
+        tests=("test_no_code_from_data.py::test_a_pickle_in_place_of_a_shard_is_refused[rewritten to fit]",),
+    ),
+    Break(
+        promise=10,
+        what="loading a state unpickles its metadata",
+        file="lrpath/training/states.py",
+        old="    manifest = check_state(folder, key=key)\n",
+        new="    import pickle\n\n    manifest = check_state(folder, key=key)\n"
+        "    pickle.loads(pickle.dumps(torch.Size([1])))\n",
+        tests=("test_no_code_from_data.py::test_loading_everything_that_a_study_holds_unpickles_and_executes_nothing",),
+    ),
+    Break(
+        promise=10,
+        what="Lightning's own checkpoints are looked for",
+        file="lrpath/training/strategies.py",
+        old="            default_root_dir=os.devnull,\n",
+        new="",
+        tests=("test_no_code_from_data.py::test_a_lightning_checkpoint_in_the_folder_is_not_loaded_on_a_cluster",),
+    ),
+)
+
+
+def copy_repository(place: Path) -> None:
+    """Copy what the tests need."""
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, place / name)
+
+
+def run_tests(place: Path, tests: tuple[str, ...]) -> tuple[int, int]:
+    """Return how many tests passed and how many failed."""
+    names = [TESTS + test for test in tests]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--show-capture=no", "-p", "no:cacheprovider", *names]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    words = done.stdout.splitlines()[-1].replace(",", "").split()
+    counts = {word: int(number) for number, word in itertools.pairwise(words) if number.isdigit()}
+    if not counts.keys() & {"passed", "failed"}:
+        raise RuntimeError(f"no test was run:\n{done.stdout}\n{done.stderr}")
+    return counts.get("passed", 0), counts.get("failed", 0)
+
+
+def is_noticed(one: Break, place: Path) -> tuple[bool, int, int]:
+    """Apply a break, run its tests, take it back; every named test must fail, in one of its cases at least."""
+    file = place / one.file
+    whole = file.read_text()
+    if whole.count(one.old) != 1:
+        raise RuntimeError(f"{one.file} holds the text of {one.what!r} {whole.count(one.old)} times, not once")
+    file.write_text(whole.replace(one.old, one.new))
+    try:
+        results = [run_tests(place, (test,)) for test in one.tests]
+    finally:
+        file.write_text(whole)
+    passed, failed = (sum(column) for column in zip(*results, strict=True))
+    return all(failed for _, failed in results), passed, failed
+
+
+def main() -> int:
+    chosen = {int(number) for number in sys.argv[1:]}
+    breaks = [one for one in BREAKS if not chosen or one.promise in chosen]
+    unnoticed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        copy_repository(place)
+        print("| promise | break | test | cases red | noticed |\n|---|---|---|---|---|", flush=True)
+        for one in breaks:
+            noticed, passed, failed = is_noticed(one, place)
+            names = "<br>".join(f"`{test}`" for test in one.tests)
+            word = "red" if noticed else "**green**"
+            print(f"| {one.promise} | {one.what} | {names} | {failed} of {passed + failed} | {word} |", flush=True)
+            unnoticed += not noticed
+        passed, failed = run_tests(place, ("",))
+    print(f"\n{len(breaks) - unnoticed} of {len(breaks)} noticed; without a break {passed} passed, {failed} failed")
+    return 1 if unnoticed or failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

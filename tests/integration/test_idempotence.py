@@ -1,0 +1,133 @@
+"""Promises 8 and 9: what is done is not done again, no two processes run a path at once, and the ledger is true."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from lrpath.errors import BusyError
+from tests.integration.lab import Lab, states_of, tables_of
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_finished_plan_run_again_runs_nothing_and_writes_nothing(lab: Lab) -> None:
+    first = lab.run()
+    states, tables, runs = states_of(lab.study()), tables_of(lab.study()), lab.study().ledger.runs()
+
+    second = lab.run()
+
+    assert (first, second) == (26, 0)
+    assert (states_of(lab.study()), tables_of(lab.study()), lab.study().ledger.runs()) == (states, tables, runs)
+
+
+def test_the_ledger_of_an_undisturbed_run_is_the_plan(lab: Lab) -> None:
+    paradigms = "paradigm=[path_switching,continual,from_scratch]"
+    plan = lab.project(paradigms).plan
+
+    updates = lab.run(paradigms)
+
+    runs, cost = lab.study().ledger.runs(), plan.cost(plan.tree)
+    assert updates == cost.updates == sum(run.updates for run in runs)
+    assert cost.tokens == sum(run.tokens for run in runs)
+    assert cost.flops == sum(run.flops for run in runs)
+    assert {run.repeated for run in runs} == {0}
+    assert {run.outcome for run in runs} == {"done"}
+    by_path = {path.id: sum(run.updates for run in runs if run.path_id == path.id) for path in plan.tree.paths}
+    assert by_path == {path.id: plan.tree.updates(path.id) for path in plan.tree.paths}
+
+
+def test_a_later_version_runs_only_what_is_new_on_the_same_main_path(lab: Lab) -> None:
+    lab.run("versions=4")
+    before = lab.study().ledger.runs()
+
+    updates = lab.run("versions=5")
+
+    new = lab.study().ledger.runs()[len(before) :]
+    main = lab.project().plan.tree.paths[0]
+    assert updates == 10 + 6
+    assert [(run.name, run.begin, run.end) for run in new] == [
+        ("path_switching.main", 34, 44),
+        ("path_switching.v5", 44, 50),
+    ]
+    assert new[0].path_id == main.id == before[0].path_id
+    whole = lab.project("versions=5").plan
+    assert sum(run.updates for run in [*before, *new]) == whole.cost(whole.tree).updates
+
+
+def test_a_fork_that_is_asked_for_later_is_made_from_the_state_before_it(lab: Lab) -> None:
+    lab.run("alpha=0.6")
+
+    updates = lab.run("alpha=0.3")
+
+    # main 4 → 7 a second time, its branch, main 14 → 17 for the first time, its branch
+    assert updates == 3 + 3 + 3 + 3
+    runs = lab.study().ledger.runs()
+    assert [run.repeated for run in runs if run.repeated] == [3]
+    lab.run("study=alone", "alpha=0.3")
+    alone, both = states_of(lab.study("alone")), states_of(lab.study())
+    assert {key: both[key] for key in alone} == alone
+    main = lab.project().plan.tree.paths[0]
+    folder = lab.study().find(main.id)
+    assert folder is not None
+    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(1, 18))
+    assert folder.metrics.file.read_bytes() == lab.study("alone").find(main.id).metrics.file.read_bytes()
+
+
+def test_a_second_process_is_told_who_runs_the_path_and_runs_nothing(lab: Lab) -> None:
+    first = lab.start("study=shared", moments=("wait:3", "end"))
+    assert first.stdout is not None
+    while "waiting" not in (line := first.stdout.readline()):
+        assert line, first.communicate()[1]  # or the process has ended
+
+    second = lab.train("study=shared")
+    during = lab.study("shared").ledger.runs()
+    out, err = first.communicate()
+
+    assert second.code == 3
+    assert "error: path path_switching.main-" in second.err
+    assert "is being run by process" in second.err
+    assert "wait until it ends, then run this again" in second.err
+    assert during == []
+    assert out.endswith("[0, 0]\n"), err
+    lab.run("study=alone")
+    assert states_of(lab.study("shared")) == states_of(lab.study("alone"))
+    assert sum(run.updates for run in lab.study("shared").ledger.runs()) == 26
+
+
+class Interposing(io.StringIO):
+    """A console that lets something happen when the first line is written to it."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act = [act]
+
+    def write(self, text: str) -> int:
+        while self._act:
+            self._act.pop()()
+        return super().write(text)
+
+
+def test_what_another_process_made_since_the_plan_was_compared_is_not_made_again(lab: Lab) -> None:
+    other = lab.executor()
+    executor = replace(lab.executor(), console=Console(file=Interposing(other.run)))
+
+    updates = executor.run()
+
+    lab.run("study=alone")
+    assert updates == 0
+    assert sum(run.updates for run in lab.study().ledger.runs()) == 26
+    assert tables_of(lab.study()) == tables_of(lab.study("alone"))
+
+
+def test_a_path_is_refused_while_its_lock_is_held(lab: Lab) -> None:
+    executor = lab.executor()
+    folder = lab.study().open(executor.tree.paths[0])
+
+    with folder.lock(), pytest.raises(BusyError, match="is being run by process"):
+        executor.run()
+
+    assert states_of(lab.study()) == {}
+    assert executor.run() == 26

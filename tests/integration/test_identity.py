@@ -1,0 +1,183 @@
+"""Promise 5: schedule, decay and batch come from the plan; what would change the numbers is another path or refused."""
+
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+
+from lrpath.errors import MismatchError, TrainingError
+from lrpath.training.strategies import Machine
+from tests.integration.lab import Lab, states_of
+
+
+def release_ids(lab: Lab, *changes: str) -> list[str]:
+    """Return the ids of the paths of releases v1 and v2 of path switching."""
+    releases = lab.project(*changes).plan.tree.releases
+    return [release.last.path_id for release in releases[:2]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "peak=2e-2",
+        "floor=0.2",
+        "schedule@branch=linear",
+        "warmup=3 updates",
+        "optimizer.weight_decay=0.2",
+        "optimizer.beta1=0.8",
+        "optimizer.beta2=0.9",
+        "optimizer.eps=1e-7",
+        "optimizer.clip_norm=0.5",
+        "optimizer.clip_norm=null",
+        "batch.sequences_per_update=8",
+        "batch.tokens_per_sequence=8",
+        "seed=2",
+        "model.hidden_size=32",
+        "model.layers=2",
+        "model.tie_embeddings=true",
+        "model.init_std=0.03",
+        "model.rope_theta=5000",
+        "precision=bf16",
+        "data.source.heldout.share=0.1",
+        "data.source.heldout.seed=1",
+        "data.tokenizer.vocab_size=299",
+        "data.repeat=true",
+        "increment=11 updates",
+        "alpha=0.5",
+    ],
+)
+def test_what_changes_the_numbers_of_a_release_gives_it_another_path(lab: Lab, changes: str) -> None:
+    before, after = release_ids(lab), release_ids(lab, changes)
+
+    assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "study=another",
+        "strategy.threads=2",
+        "strategy.micro_batch=2",
+        "logger=tensorboard",
+        "cadence.log_every=1",
+        "cadence.evaluate_every=1",
+        "cadence.save_every=1",
+        "cadence.held_out_windows=null",
+        "description=words",
+        "versions=3",
+        "versions=5",
+        "paradigm=[path_switching,continual]",
+        "increment=[10 updates,10 updates]",
+    ],
+)
+def test_what_changes_no_number_leaves_the_path_as_it_is(lab: Lab, changes: str) -> None:
+    assert release_ids(lab, changes) == release_ids(lab)
+
+
+@pytest.fixture
+def own(lab: Lab, tmp_path: Path) -> Lab:
+    """Return a laboratory whose texts and stores belong to one test."""
+    texts = tmp_path / "texts"
+    shutil.copytree(lab.texts, texts)
+    return replace(lab, texts=texts, stores=tmp_path / "stores")
+
+
+def alter(lab: Lab, version: str) -> None:
+    """Change one increment's text without changing its size, and have it prepared again under the same id."""
+    file = lab.texts / f"{version}.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(reversed(lines)))
+    shutil.rmtree(lab.stores)
+
+
+@pytest.mark.slow
+def test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id(own: Lab) -> None:
+    own.run()
+    alter(own, "V1")
+    before = states_of(own.study())
+
+    with pytest.raises(MismatchError, match=r"increments\.v1\.digest: [0-9a-f]{57}… → [0-9a-f]{57}…"):
+        own.run("versions=3")
+
+    assert states_of(own.study()) == before
+
+
+@pytest.mark.slow
+def test_a_branch_does_not_leave_a_state_that_has_read_other_data(own: Lab) -> None:
+    own.run()
+    shutil.rmtree(next((own.study().folder / "paths").glob("*.v2-*")))
+    alter(own, "V1")
+
+    with pytest.raises(MismatchError, match=r"main.* has read other data than the plan says: .*v1\.digest"):
+        own.run()
+
+    assert not list((own.study().folder / "paths").glob("*.v2-*/states/*"))
+
+
+@pytest.mark.slow
+def test_an_increment_that_was_not_read_yet_may_change(own: Lab) -> None:
+    own.run()
+    alter(own, "V3")
+
+    assert own.run("versions=3") == 10 + 6
+
+
+@pytest.mark.slow
+def test_every_update_runs_at_the_plans_rate(lab: Lab) -> None:
+    lab.run("paradigm=[path_switching,continual,from_scratch,wsd_s]")
+    study = lab.study()
+    paths = lab.project("paradigm=[path_switching,continual,from_scratch,wsd_s]").plan.tree.paths
+
+    for path in paths:
+        folder = study.find(path.id)
+        assert folder is not None
+        rates = [float(row["lr"]) for row in folder.metrics.rows()]
+        assert rates == [path.schedule.rate(path.start + number) for number in range(len(rates))]
+        assert len(rates) >= 6
+
+
+class Rogue(lightning.Callback):
+    """Changes the rate of one update after lrpath has set it."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+
+    def on_before_optimizer_step(self, trainer: Any, _module: Any, optimizer: torch.optim.Optimizer) -> None:
+        if trainer.global_step == self.update:
+            for group in optimizer.param_groups:
+                group["lr"] *= 2
+
+
+class RogueMachine(Machine):
+    """A machine with such a callback."""
+
+    update = 0
+
+    def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
+        return super().trainer([*callbacks, Rogue(self.update)], **options)
+
+
+class LateRogueMachine(RogueMachine):
+    """The same, at the third update of each walk."""
+
+    update = 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [RogueMachine, LateRogueMachine])
+def test_an_update_at_another_rate_is_caught_before_any_state_is_saved(lab: Lab, kind: type[RogueMachine]) -> None:
+    executor = lab.executor("cadence.save_every=1000")
+    machine = kind(**{field.name: getattr(executor.machine, field.name) for field in fields(executor.machine)})
+    expected = executor.tree.paths[0].schedule.rate(kind.update)
+
+    with pytest.raises(
+        TrainingError,
+        match=f"main: update {kind.update} ran at rate {2 * expected}, the plan says {expected}; another callback",
+    ):
+        replace(executor, machine=machine).run()
+
+    assert states_of(lab.study()) == {}

@@ -1,0 +1,165 @@
+"""Promise 10: loading a state, token file or tokenizer executes nothing and unpickles nothing."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrpath.data.prepare import prepare
+from lrpath.data.sources import TokensSource
+from lrpath.data.store import TokenStore
+from lrpath.data.tokenizer import read_tokenizer
+from lrpath.errors import DataError, StateError
+from tests.integration.lab import REPOSITORY, Lab
+
+pytestmark = pytest.mark.slow
+
+
+class Payload:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    return tmp_path / "executed"
+
+
+@pytest.fixture
+def pickled(trace: Path) -> bytes:
+    """Return a pickle that makes `trace` when it is loaded."""
+    return pickle.dumps(Payload(trace))
+
+
+def test_the_payload_does_what_the_other_tests_look_for(pickled: bytes, trace: Path) -> None:
+    pickle.loads(pickled)
+
+    assert trace.exists()
+
+
+def test_loading_everything_that_a_study_holds_unpickles_and_executes_nothing(lab: Lab) -> None:
+    lab.run()
+    command = [sys.executable, str(Path(__file__).with_name("audited.py")), str(lab.study().folder)]
+    command.append(str(lab.project().store_folder))
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    )
+
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["while_loading"] == []
+    assert any("OrderedDict" in event for event in seen["control"])
+
+
+def test_a_study_holds_no_pickle_and_no_file_of_another_kind(lab: Lab) -> None:
+    lab.run("logger=tensorboard")
+
+    files = [file for file in lab.study().folder.rglob("*") if file.is_file()]
+
+    assert {file.suffix for file in files if "tfevents" not in file.name} == {
+        "", ".json", ".jsonl", ".csv", ".safetensors", ".yaml",
+    }
+    assert {file.name for file in files if not file.suffix} == {"lock", "reached"}
+
+
+@pytest.mark.parametrize("manifest", ["as it was", "rewritten to fit"])
+def test_a_pickle_in_place_of_a_shard_is_refused(lab: Lab, pickled: bytes, trace: Path, manifest: str) -> None:
+    lab.run()
+    (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
+    (shard,) = state.glob("*.safetensors")
+    shard.write_bytes(pickled)
+    if manifest != "as it was":
+        record = json.loads((state / "state.json").read_text())
+        record["files"] = {shard.name: {"bytes": len(pickled), "sha256": sha256(pickled).hexdigest()}}
+        (state / "state.json").write_text(json.dumps(record))
+
+    with pytest.raises(StateError, match="000000014"):
+        lab.run("versions=3")
+
+    assert not trace.exists()
+
+
+def test_the_metadata_file_that_torch_would_unpickle_is_never_opened(lab: Lab, pickled: bytes, trace: Path) -> None:
+    lab.run()
+    (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
+    (state / ".metadata").write_bytes(pickled)
+    record = json.loads((state / "state.json").read_text())
+    record["files"][".metadata"] = {"bytes": len(pickled), "sha256": sha256(pickled).hexdigest()}
+    (state / "state.json").write_text(json.dumps(record))
+
+    lab.run("versions=3")
+
+    assert not trace.exists()
+
+
+def test_a_pickle_in_place_of_a_manifest_is_refused(lab: Lab, pickled: bytes, trace: Path) -> None:
+    lab.run()
+    (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
+    (state / "state.json").write_bytes(pickled)
+
+    with pytest.raises(StateError, match=r"state\.json is not JSON"):
+        lab.run("versions=3")
+
+    assert not trace.exists()
+
+
+def test_a_pickle_in_place_of_tokens_is_refused(tmp_path: Path, pickled: bytes, trace: Path) -> None:
+    file = tmp_path / "V1.bin"
+    file.write_bytes(pickled + b"." * (len(pickled) % 2))
+    source = TokensSource(files=(str(file),), vocab_size=300)
+
+    with pytest.raises(DataError, match=r"V1|v1"):
+        prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
+
+    assert not trace.exists()
+
+
+def test_a_numpy_file_of_objects_in_place_of_prepared_tokens_is_refused(tmp_path: Path, trace: Path) -> None:
+    ids = tmp_path / "V1.bin"
+    np.arange(100, dtype="<u2").tofile(ids)
+    store = prepare(
+        TokensSource(files=(str(ids),), vocab_size=300), tokenizer=None, versions=["v1"], folder=tmp_path / "store"
+    )
+    np.save(tmp_path / "objects.npy", np.array([Payload(trace)], dtype=object), allow_pickle=True)
+    (store.folder / "v1" / "train.bin").write_bytes((tmp_path / "objects.npy").read_bytes())
+
+    with pytest.raises(DataError, match=r"train\.bin has"):
+        TokenStore.open(store.folder)
+
+    assert not trace.exists()
+
+
+def test_a_pickle_in_place_of_a_tokenizer_is_refused(tmp_path: Path, pickled: bytes, trace: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(pickled)
+
+    with pytest.raises(DataError, match=r"is not a tokenizer\.json"):
+        read_tokenizer(tmp_path / "tokenizer.json")
+
+    assert not trace.exists()
+
+
+def test_a_lightning_checkpoint_in_the_folder_is_not_loaded_on_a_cluster(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, pickled: bytes, trace: Path
+) -> None:
+    """On SLURM, Lightning looks for `hpc_ckpt_*.ckpt` where the command was started and loads the last of them."""
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(lab.folder)
+    (lab.folder / "hpc_ckpt_1.ckpt").write_bytes(pickled)
+
+    updates = lab.run()
+
+    assert updates == 26
+    assert not trace.exists()

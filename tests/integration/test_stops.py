@@ -1,0 +1,99 @@
+"""What stops a run without killing it: an interrupt, a full disk, a loss that is not finite. Nothing saved is lost."""
+
+import errno
+import itertools
+import os
+import re
+import signal
+
+import pytest
+
+from lrpath.errors import TrainingError
+from lrpath.planning.paths import StateKey
+from lrpath.records import RunningCount, Study, check_state
+from tests.integration.lab import Lab, states_of, tables_of
+
+pytestmark = pytest.mark.slow
+
+
+def check_all_states(study: Study) -> None:
+    """Check everything that counts as a state."""
+    for file in (study.folder / "paths").glob("*/states/*/state.json"):
+        key = StateKey(file.parents[2].name.split("-")[-1], int(file.parent.name))
+        check_state(file.parent, key=key)
+
+
+def test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on(lab: Lab) -> None:
+    lab.run("study=undisturbed")
+
+    # the 14th count is position 5 of the second walk of the main path, whose last state is at 4
+    ended = lab.train("study=stopped", moments=("interrupt:14", "terminate:4", "end"))
+
+    assert ended.codes == [4, 4, 0], ended.err
+    assert "error: path_switching.main was stopped at position 5 of 14; all saved states are whole" in ended.err
+    assert ended.err.count("run the same command again") == 2
+    assert "Traceback" not in ended.err
+    stopped = [run for run in lab.study("stopped").ledger.runs() if run.outcome != "done"]
+    assert {run.outcome for run in stopped} == {"stopped"}
+    assert [(run.begin, run.end, run.repeated) for run in stopped] == [(4, 5, 0), (4, 7, 1)]
+    assert states_of(lab.study("stopped")) == states_of(lab.study("undisturbed"))
+    assert tables_of(lab.study("stopped")) == tables_of(lab.study("undisturbed"))
+
+
+def test_an_interrupt_leaves_the_handlers_of_signals_as_they_were(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    reach, calls = RunningCount.reach, itertools.count()
+
+    def interrupt(count: RunningCount, position: int) -> None:
+        reach(count, position)
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunningCount, "reach", interrupt)
+    with pytest.raises(TrainingError, match="main was stopped at position 3 of 4"):
+        lab.run()
+
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+@pytest.mark.parametrize("writes", [1, 4, 9, 14, 23, 40, 61, 90])
+def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+    executor = lab.executor()
+    flush, calls = os.fsync, itertools.count()
+
+    def fsync(handle: int) -> None:
+        if next(calls) >= writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(handle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        with pytest.raises(TrainingError, match=r"the disk is full: .* free some space and run the same"):
+            executor.run()
+    check_all_states(lab.study())
+    lab.run("study=undisturbed")
+    lab.run()
+
+    assert states_of(lab.study()) == states_of(lab.study("undisturbed"))
+    assert tables_of(lab.study()) == tables_of(lab.study("undisturbed"))
+
+
+@pytest.mark.parametrize("log_every", [1, 4])
+def test_a_loss_that_is_not_finite_stops_the_run_and_no_state_from_there_on_is_saved(lab: Lab, log_every: int) -> None:
+    absurd = ("peak=1e30", f"cadence.log_every={log_every}")
+    message = r"main: .* at position (\d+) is not finite; no state from there on was saved, .* Lower the peak rate"
+
+    with pytest.raises(TrainingError, match=message) as first:
+        lab.run(*absurd)
+    states = states_of(lab.study())
+    with pytest.raises(TrainingError) as second:
+        lab.run(*absurd)
+
+    position = int(re.search(message, str(first.value))[1])
+    folder = lab.study().find(lab.project("peak=1e30").plan.tree.paths[0].id)
+    assert folder is not None
+    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(1, position))
+    check_all_states(lab.study())
+    assert all(saved < position for _, saved in states)
+    assert str(second.value) == str(first.value)
+    assert states_of(lab.study()) == states

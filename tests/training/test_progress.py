@@ -1,0 +1,53 @@
+import io
+import math
+
+from rich.console import Console
+
+from lrpath.training.callbacks import PlanProgress
+from tests.training.test_walk import BRANCH, walk
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_lines_come_at_most_every_interval_and_reckon_the_time_left_from_the_pace() -> None:
+    clock, text = Clock(), io.StringIO()
+    progress = PlanProgress(Console(file=text), walks=2, updates=90, clock=clock, interval=10)
+    one = walk(end=30)
+
+    progress.begin(one)
+    for position in range(1, 31):
+        clock.now += 1.0
+        progress.step(one, position=position, loss=2.5, tokens_per_second=1234.0)
+
+    assert text.getvalue().splitlines() == [
+        "[1/2] root: from initial weights to 30",
+        "[1/2] root  10/30  loss 2.500  1,234 tokens/s  left: path 0:20, plan 1:20",
+        "[1/2] root  20/30  loss 2.500  1,234 tokens/s  left: path 0:10, plan 1:10",
+        "[1/2] root  30/30  loss 2.500  1,234 tokens/s  left: path 0:00, plan 1:00",
+    ]
+
+
+def test_a_branch_says_where_it_begins() -> None:
+    text = io.StringIO()
+    progress = PlanProgress(Console(file=text), walks=1, updates=20)
+
+    progress.begin(walk(BRANCH, begin=40, end=60))
+
+    assert text.getvalue() == "[1/1] branch: from update 40 to 60\n"
+
+
+def test_a_loss_that_was_not_written_yet_is_shown_as_such() -> None:
+    clock, text = Clock(), io.StringIO()
+    progress = PlanProgress(Console(file=text), walks=1, updates=30, clock=clock, interval=0)
+
+    progress.step(walk(), position=1, loss=math.nan, tokens_per_second=0.0)
+
+    assert "1/30  loss not read yet  0 tokens/s" in text.getvalue()

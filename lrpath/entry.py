@@ -35,8 +35,10 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         with _full_error("1" if wants_traceback else None):
             try:
                 task(cfg)
+            except BrokenPipeError:
+                _end_quietly()
             except (LrpathError, OSError) as error:
-                if wants_traceback or (isinstance(error, OSError) and error.filename is None):
+                if wants_traceback:
                     raise
                 sys.stdout.flush()
                 _refuse(error)
@@ -47,6 +49,8 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         folder = str(conf_folder())
         with _full_error("1"):  # so that Hydra raises what it would print, over several lines
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
+    except BrokenPipeError:
+        _end_quietly()
     except Exception as error:
         if wants_traceback or not composing:
             raise
@@ -67,6 +71,12 @@ def _full_error(value: str | None) -> Iterator[None]:
             os.environ[_FULL_ERROR] = before
 
 
+def _end_quietly() -> NoReturn:
+    """Exit after the reader of our output has gone (`… | head`); what is still buffered has nowhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+
+
 def _refuse(error: Exception) -> NoReturn:
     print(f"error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
@@ -80,8 +90,9 @@ def _message(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         reason = error.message.removeprefix(f"Error parsing override '{error.override}'\n").splitlines()[0]
         return f"{error.override} on the command line cannot be read ({reason}); write 'field=value', quoted as here"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; choose another place or correct it"
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror}; choose another place or correct it"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig) and cause.full_key:
         return _no_field(cause.full_key, cause.parent_node)

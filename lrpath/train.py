@@ -13,13 +13,15 @@ from lrpath.build.project import Project
 def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
     project = Project(config.load(cfg))
-    plan = project.plan  # an impossible plan is refused before torch is imported
-    from lrpath.build.workshop import ProjectWorkshop
+    _ = project.plan  # an impossible plan is refused before torch is imported
+    from lrpath.build.workshop import ProjectWorkshop, build_machine
 
     console = Console()
-    project.study.save_plan(plan.as_record())
+    machine = build_machine(project)
     store = project.prepare(_preparation_line(console))
-    updates = ProjectWorkshop(project=project, store=store).executor(console).run()
+    executor = ProjectWorkshop(project=project, store=store).executor(machine, console)
+    project.keep_plan()
+    updates = executor.run()
     from lrpath.reporting.report import write_report
 
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")

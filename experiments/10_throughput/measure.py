@@ -22,7 +22,7 @@ from rich.console import Console
 
 from lrpath import records
 from lrpath.build.project import Project
-from lrpath.build.workshop import ProjectWorkshop
+from lrpath.build.workshop import ProjectWorkshop, build_machine
 from lrpath.config import conf_folder, load
 from lrpath.data.store import TokenStore
 from lrpath.models import CausalLM, build_model
@@ -64,7 +64,7 @@ def time_lrpath(project: Project, store: TokenStore) -> float:
     records.RunningCount.reach = noted  # type: ignore[method-assign]
     try:
         with Path("/dev/null").open("w") as nowhere:
-            ProjectWorkshop(project=project, store=store).executor(Console(file=nowhere)).run()
+            ProjectWorkshop(project=project, store=store).executor(build_machine(project), Console(file=nowhere)).run()
     finally:
         records.RunningCount.reach = reach  # type: ignore[method-assign]
     ends = ends[1:]  # the first call marks the start

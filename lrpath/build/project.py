@@ -12,7 +12,7 @@ from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, unite
-from lrpath.planning.plan import Plan
+from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.shape import ModelShape, build_shape
 from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates
@@ -132,6 +132,16 @@ class Project:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
         return Study(_writable(File(self.config.outputs) / self.config.study, "outputs"))
+
+    def keep_plan(self) -> None:
+        """Keep the plan in its study, which from then on never removes a state that it needs.
+
+        Raises:
+            PlanError: If a plan kept earlier reads other increments on a path of the same id.
+        """
+        kept = [from_record(record).tree for record in self.study.plans().values()]
+        unite([self.plan.tree, *kept])
+        self.study.save_plan(self.plan.as_record())
 
     @property
     def store_folder(self) -> File:

@@ -75,13 +75,9 @@ class ProjectWorkshop:
             raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
 
-    def executor(self, console: Console) -> Executor:
+    def executor(self, machine: Machine, console: Console) -> Executor:
         """Return the executor of the project's plan."""
         config, plan = self.project.config, self.project.plan
-        strategy = config.strategy
-        machine = Machine(
-            accelerator=strategy.accelerator, micro_batch=strategy.micro_batch, threads=strategy.threads
-        )
         cadence = Cadence(
             log_every=config.cadence.log_every,
             evaluate_every=config.cadence.evaluate_every,
@@ -98,3 +94,15 @@ class ProjectWorkshop:
             flops_per_token=plan.flops_per_token or 0,
             console=console,
         )
+
+
+def build_machine(project: Project) -> Machine:
+    """Return where the updates run, checked against this computer and the global batch before anything is prepared.
+
+    Raises:
+        ConfigError: If the device is not here, or the micro-batch does not divide the global batch.
+    """
+    strategy = project.config.strategy
+    machine = Machine(accelerator=strategy.accelerator, micro_batch=strategy.micro_batch, threads=strategy.threads)
+    machine.micro_batch_of(project.recipe)
+    return machine

@@ -99,6 +99,7 @@ class Executor:
             for folder in self._folders():
                 with folder.lock():
                     settle(folder.folder, ledger=self.study.ledger)
+            self._check_made()
             walks = list(self.missing())
             progress = PlanProgress(
                 self.console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks)
@@ -133,16 +134,24 @@ class Executor:
         made = {earlier.position for earlier in planned if earlier.path_id == path.id}
         made |= set(folder.positions()) if folder else set()
         begin = max((position for position in made if position < key.position), default=path.start)
-        pinned = {position for position in self.tree.needed(path.id) if begin < position <= key.position}
-        planned |= {StateKey(path.id, position) for position in pinned}
+        pinned = {needed.position for needed in pinned_states(self.study, self.tree) if needed.path_id == path.id}
+        planned |= {StateKey(path.id, position) for position in pinned if begin < position <= key.position}
         yield Walk(
             path=path,
             begin=begin,
             end=key.position,
-            pinned=frozenset(self.tree.needed(path.id)),
+            pinned=frozenset(pinned),
             rolling_every=self.cadence.save_every,
             evaluate_every=self.cadence.evaluate_every,
         )
+
+    def _check_made(self) -> None:
+        """Raise if a state that counts as made has read other data than the plan says: ids hold the first segment only."""
+        for key in self.tree.states():
+            if self.study.has_state(key):
+                folder = self.study.find(key.path_id)
+                assert folder is not None
+                check_reading(folder.state(key.position), expected=self._reading(key))
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
@@ -190,7 +199,8 @@ class Executor:
             facts=self._facts(walk.path, batches),
             pinned=lambda: pinned_states(self.study, self.tree),
         )
-        start = Start(walk, study=self.study, reading=self._reading(walk))
+        source = walk.source()
+        start = Start(walk, study=self.study, reading=None if source is None else self._reading(source))
         data = PathDataModule(
             batches,
             start=walk.begin,
@@ -212,11 +222,8 @@ class Executor:
         if walk.begin + trainer.global_step != walk.end:
             raise TrainingError(_stopped(walk, walk.begin + trainer.global_step))
 
-    def _reading(self, walk: Walk) -> dict[str, Any] | None:
-        """Return what the state that a walk begins from has read by the plan; None for a root."""
-        key = walk.source()
-        if key is None:
-            return None
+    def _reading(self, key: StateKey) -> dict[str, Any]:
+        """Return what a state has read by the plan, since its path began."""
         path = self.tree.path(key.path_id)
         return self.workshop.batches(path).reading(path.start, key.position)
 

@@ -95,10 +95,10 @@ def run_in_fork(moment: str, overrides: list[str]) -> int:
 
 
 def kill_when_reached(process: int, position: int, overrides: list[str]) -> None:
-    """Kill a process from outside as soon as one of its paths has counted to a position."""
+    """Kill a process from outside as soon as one of its paths has counted to a position, unless it ends before."""
     given = dict(override.split("=", 1) for override in overrides)
     study = Path(given["outputs"]) / given["study"]
-    while True:
+    while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         for running in study.glob("paths/*/running.json"):
             text = running.with_name("reached").read_text().strip()
             if text and int(text) >= position:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from lrpath import config
 from lrpath.build.project import Project
-from lrpath.build.workshop import ProjectWorkshop
+from lrpath.build.workshop import ProjectWorkshop, build_machine
 from lrpath.records import Study
 from lrpath.training.executor import Executor
 
@@ -101,8 +101,9 @@ class Lab:
     def executor(self, *changes: str) -> Executor:
         """Return the executor of a small study, its plan kept and its text prepared."""
         project = self.project(*changes)
-        project.study.save_plan(project.plan.as_record())
-        return ProjectWorkshop(project=project, store=project.prepare()).executor(Console(file=io.StringIO()))
+        project.keep_plan()
+        workshop = ProjectWorkshop(project=project, store=project.prepare())
+        return workshop.executor(build_machine(project), Console(file=io.StringIO()))
 
     def run(self, *changes: str) -> int:
         """Run a small study in this process and return how many updates that took."""

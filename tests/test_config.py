@@ -1,0 +1,318 @@
+"""The typed schema: every conversion, every refusal, and the nearest name for a slip of the finger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import pytest
+from omegaconf import OmegaConf
+
+from lrpath.config import (
+    BatchConfig,
+    CadenceConfig,
+    ClusterConfig,
+    ReportConfig,
+    StrategyConfig,
+    converted,
+    paradigms_of,
+    source_of,
+    typed,
+    typed_root,
+)
+from lrpath.config import Config as RootConfig
+from lrpath.data.sources import PythonSource, TextSource
+from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.paradigms import PathSwitching, Restart
+
+
+class Colour(StrEnum):
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise PlanError(f"size={self.size} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outer:
+    count: int = 1
+    share: float = 0.5
+    name: str = "x"
+    on: bool = False
+    colour: Colour = Colour.RED
+    mode: Literal["fast", "slow"] = "fast"
+    bits: Literal[16, 32] = 16
+    limit: int | None = None
+    ratio: float | None = None
+    length: int | str = 1
+    lengths: int | str | tuple[int | str, ...] = 1
+    alpha: float | tuple[float, ...] = 0.5
+    files: tuple[str, ...] = ()
+    table: Mapping[str, int] = field(default_factory=dict)
+    anything: dict[str, Any] = field(default_factory=dict)
+    inner: Inner = field(default_factory=lambda: Inner(size=1))
+    maybe: Inner | None = None
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("count", 3, 3),
+        ("share", 1, 1.0),
+        ("share", "3e-4", 3e-4),
+        ("name", "y", "y"),
+        ("on", True, True),
+        ("colour", "green", Colour.GREEN),
+        ("mode", "slow", "slow"),
+        ("bits", 32, 32),
+        ("limit", None, None),
+        ("limit", 4, 4),
+        ("ratio", None, None),
+        ("ratio", "1e-2", 0.01),
+        ("length", 5, 5),
+        ("length", "5 tokens", "5 tokens"),
+        ("lengths", "5 tokens", "5 tokens"),
+        ("lengths", [1, "5 tokens"], (1, "5 tokens")),
+        ("alpha", 1, 1.0),
+        ("alpha", "1e-1", 0.1),
+        ("alpha", [0.5, 1], (0.5, 1.0)),
+        ("files", ["a", "b"], ("a", "b")),
+        ("files", [], ()),
+        ("table", {"a": 1}, {"a": 1}),
+        ("anything", {"a": [1, None]}, {"a": [1, None]}),
+        ("inner", {"size": 2}, Inner(size=2)),
+        ("maybe", None, None),
+        ("maybe", {"size": 2}, Inner(size=2)),
+    ],
+)
+def test_a_plain_value_becomes_what_its_field_says(name: str, given: Any, expected: Any) -> None:
+    found = getattr(typed(Outer, {name: given}, place=""), name)
+
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("count", "3", "p.count='3' must be a whole number"),
+        ("count", 2.5, "p.count=2.5 must be a whole number"),
+        ("count", 2.0, "p.count=2.0 must be a whole number; write 2"),
+        ("count", True, "p.count=true must be a whole number"),
+        ("count", None, "p.count=null must be a whole number"),
+        ("share", "much", "p.share='much' must be a number"),
+        ("share", True, "p.share=true must be a number"),
+        ("share", None, "p.share=null must be a number"),
+        ("share", [1], r"p.share=\[1\] must be a number"),
+        ("share", float("nan"), "p.share=nan must be a finite number"),
+        ("share", "inf", "p.share='inf' must be a finite number"),
+        ("share", 10**400, "must be a number"),
+        ("name", 3, "p.name=3 must be text"),
+        ("on", "yes", "p.on='yes' must be true or false"),
+        ("on", 1, "p.on=1 must be true or false"),
+        ("colour", "rot", "p.colour='rot' must be one of red, green"),
+        ("colour", "gren", r"p.colour='gren' must be one of red, green \(did you mean green\?\)"),
+        ("mode", "fas", r"p.mode='fas' must be one of fast, slow \(did you mean fast\?\)"),
+        ("bits", 8, "p.bits=8 must be one of 16, 32"),
+        ("limit", "4", "p.limit='4' must be a whole number"),
+        ("length", 0.1, r"p.length=0.1 must be a length: whole updates \(\"300 updates\"\) or tokens"),
+        ("length", None, "p.length=null must be a length"),
+        ("length", True, "p.length=true must be a length"),
+        ("lengths", [0.1], r"p.lengths\[0\]=0.1 must be a length"),
+        ("alpha", "x", "p.alpha='x' must be a number"),
+        ("alpha", [0.5, None], r"p.alpha\[1\]=null must be a number"),
+        ("files", "a", r"p.files='a' must be a list; write \[a\]"),
+        ("files", None, "p.files=null must be a list"),
+        ("files", [1], r"p.files\[0\]=1 must be text"),
+        ("table", [1], r"p.table=\[1\] must be a mapping"),
+        ("table", {"a": "b"}, "p.table.a='b' must be a whole number"),
+        ("inner", 5, "p.inner=5 must be a mapping with the fields of Inner"),
+        ("inner", {}, "p.inner.size is missing; give it a value"),
+        ("inner", {"size": 1, "siez": 2}, r"p.inner.siez is no field \(did you mean size\?\); known here: size"),
+        ("inner", {"size": 0}, "^p.inner: size=0 must be at least 1$"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_place(name: str, given: Any, message: str) -> None:
+    with pytest.raises((ConfigError, PlanError), match=message):
+        typed(Outer, {name: given}, place="p")
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_name_and_all_that_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^cuont is no field \(did you mean count\?\); known here: alpha, anything, "
+    ):
+        typed(Outer, {"cuont": 3}, place="")
+
+
+def test_a_name_that_is_near_to_nothing_gets_no_suggestion() -> None:
+    with pytest.raises(ConfigError, match="^zzz is no field; known here: "):
+        typed(Outer, {"zzz": 3}, place="")
+
+
+def test_a_long_value_is_shortened_in_the_message() -> None:
+    with pytest.raises(ConfigError, match=r"p\.count='x{150,200}… must be a whole number"):
+        typed(Outer, {"count": "x" * 10_000}, place="p")
+
+
+def test_some_fields_of_a_dataclass_can_be_converted_alone() -> None:
+    assert converted(Outer, {"share": "1e-1", "limit": None}, place="p") == {"share": 0.1, "limit": None}
+
+
+def test_an_error_that_names_its_place_does_not_get_it_twice() -> None:
+    with pytest.raises(ConfigError, match=r"^batch\.tokens_per_sequence=0 must be at least 1$"):
+        typed(BatchConfig, {"sequences_per_update": 1, "tokens_per_sequence": 0}, place="batch")
+
+
+def test_the_rules_of_cost_hold_for_the_cluster() -> None:
+    with pytest.raises(ConfigError, match=r"^cluster: mfu must lie in \(0, 1\], not 2\.0$"):
+        typed(ClusterConfig, {"device": "H100", "count": 1, "mfu": 2}, place="cluster")
+
+
+@pytest.mark.parametrize("name", ["log_every", "evaluate_every", "save_every", "held_out_windows"])
+def test_every_cadence_is_at_least_one(name: str) -> None:
+    fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
+
+    with pytest.raises(ConfigError, match=rf"^cadence\.{name}=0 must be at least 1$"):
+        typed(CadenceConfig, fields, place="cadence")
+
+
+def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
+    strategy = StrategyConfig(name="single", accelerator="auto", micro_batch=None, threads=None)
+
+    assert strategy.micro_batch is strategy.threads is None
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "-a", ".a", "a b", "a\n", "x" * 65, "é"])
+def test_a_study_is_a_plain_folder_name(name: str) -> None:
+    with pytest.raises(ConfigError, match="must be a plain folder name"):
+        ReportConfig(study=name, outputs="outputs")
+
+
+def test_a_root_reports_every_value_that_is_not_given() -> None:
+    cfg = OmegaConf.create({"study": "???", "outputs": "???"})
+
+    with pytest.raises(ConfigError, match="^study, outputs must be given: study=… outputs=…$"):
+        typed_root(ReportConfig, cfg)
+
+
+def test_a_root_reports_an_interpolation_that_leads_nowhere_as_it_was_written() -> None:
+    cfg = OmegaConf.create({"study": "${nope}", "outputs": "o"})
+
+    with pytest.raises(
+        ConfigError, match=r"^study=\$\{nope\} cannot be resolved \(Interpolation key 'nope' not found\)"
+    ):
+        typed_root(ReportConfig, cfg)
+
+
+def test_a_root_leaves_out_shared_fields_and_refuses_other_unknown_ones() -> None:
+    cfg = OmegaConf.create({"study": "s", "outputs": "o", "peak": 1})
+
+    assert typed_root(ReportConfig, cfg, shared=("peak",)) == ReportConfig(study="s", outputs="o")
+    with pytest.raises(ConfigError, match="peak is no field"):
+        typed_root(ReportConfig, cfg)
+
+
+def _root(**changes: Any) -> RootConfig:
+    decay = {"shape": "linear", "floor": 0.1}
+    switching = {"kind": "path_switching", "peak": "1e-2", "warmup": 3, "decay": decay, "alpha": 0.6}
+    fields: dict[str, Any] = {
+        "study": "s",
+        "outputs": "o",
+        "seed": 1,
+        "versions": 2,
+        "increment": "10 updates",
+        "precision": "fp32",
+        "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8},
+        "model": {},
+        "data": {
+            "source": {"kind": "text", "paths": ["a"]},
+            "tokenizer": {"vocab_size": 300},
+            "folder": "o/data",
+            "repeat": False,
+        },
+        "paradigms": {"ours": switching},
+        "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
+        "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None},
+        "logger": {"name": "none"},
+        "cadence": {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None},
+        "cluster": {"device": "H100", "count": 1, "mfu": 0.4},
+        "figure": None,
+        "format": "text",
+    }
+    return typed(RootConfig, fields | changes, place="")
+
+
+def test_a_whole_configuration_is_typed() -> None:
+    root = _root()
+
+    assert root.increment == "10 updates"
+    assert source_of(root.data) == TextSource(paths=("a",))
+    paradigm = paradigms_of(root)["ours"]
+    assert isinstance(paradigm, PathSwitching)
+    assert paradigm.peak == 0.01
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 12])
+def test_a_micro_batch_divides_the_global_batch(size: int) -> None:
+    strategy = {"name": "single", "accelerator": "cpu", "micro_batch": size, "threads": None}
+
+    assert _root(strategy=strategy).strategy.micro_batch == size
+
+
+def test_a_micro_batch_that_does_not_divide_the_global_batch_is_refused_with_those_that_do() -> None:
+    strategy = {"name": "single", "accelerator": "cpu", "micro_batch": 5, "threads": None}
+
+    with pytest.raises(ConfigError, match=r"strategy\.micro_batch=5 must divide .*=12; use one of 1, 2, 3, 4, 6, 12$"):
+        _root(strategy=strategy)
+
+
+def test_a_study_cannot_be_the_folder_of_token_stores() -> None:
+    with pytest.raises(ConfigError, match="study=data is where data.folder keeps token stores"):
+        _root(study="data")
+
+
+@pytest.mark.parametrize("versions", [0, -1, 1_001])
+def test_a_number_of_versions_out_of_range_is_refused(versions: int) -> None:
+    with pytest.raises(ConfigError, match=rf"versions={versions} must lie in \[1, 1_000\]"):
+        _root(versions=versions)
+
+
+def test_a_configuration_without_a_paradigm_is_refused() -> None:
+    with pytest.raises(ConfigError, match="paradigm is empty; choose some"):
+        _root(paradigms={})
+
+
+@pytest.mark.parametrize("label", ["", "a/b", "a.b", "a b"])
+def test_a_label_is_a_plain_name(label: str) -> None:
+    root = _root()
+
+    with pytest.raises(ConfigError, match="must be named with letters, digits"):
+        paradigms_of(_root(paradigms={label: root.paradigms["ours"]}))
+
+
+def test_a_paradigm_refuses_a_field_of_another_kind() -> None:
+    fields = _root().paradigms["ours"] | {"restart": Restart.RESET.value}
+
+    with pytest.raises(ConfigError, match=r"^paradigms\.ours\.restart is no field; known here: alpha, anchor"):
+        paradigms_of(_root(paradigms={"ours": fields}))
+
+
+@pytest.mark.parametrize("kind", [None, 3, "txt"])
+def test_an_unknown_kind_of_source_is_refused(kind: object) -> None:
+    data = {"source": {"kind": kind}, "tokenizer": None, "folder": "f", "repeat": False}
+
+    with pytest.raises(ConfigError, match=r"data\.source\.kind=.* must be one of python_source, text, tokens, hf"):
+        source_of(_root(data=data).data)
+
+
+def test_a_source_takes_its_defaults_from_its_dataclass() -> None:
+    data = {"source": {"kind": "python_source"}, "tokenizer": None, "folder": "f", "repeat": False}
+
+    assert source_of(_root(data=data).data) == PythonSource()

@@ -41,7 +41,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
                 if wants_traceback:
                     raise
                 sys.stdout.flush()
-                _refuse(error)
+                refuse(error)
         composing = True  # the next job of a sweep
 
     guarded.__module__ = task.__module__
@@ -54,7 +54,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     except Exception as error:
         if wants_traceback or not composing:
             raise
-        _refuse(error)
+        refuse(error)
 
 
 @contextmanager
@@ -77,7 +77,8 @@ def _end_quietly() -> NoReturn:
     sys.exit(1)
 
 
-def _refuse(error: Exception) -> NoReturn:
+def refuse(error: Exception) -> NoReturn:
+    """Print an error as one line on standard error and exit with its code."""
     print(f"error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
 

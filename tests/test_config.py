@@ -152,7 +152,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_name_and_all_that_there_ar
 
 
 def test_a_name_that_is_near_to_nothing_gets_no_suggestion() -> None:
-    with pytest.raises(ConfigError, match="^zzz is no field; known here: "):
+    with pytest.raises(ConfigError, match=r"^zzz is no field; known here: "):
         typed(Outer, {"zzz": 3}, place="")
 
 
@@ -198,7 +198,7 @@ def test_a_study_is_a_plain_folder_name(name: str) -> None:
 def test_a_root_reports_every_value_that_is_not_given() -> None:
     cfg = OmegaConf.create({"study": "???", "outputs": "???"})
 
-    with pytest.raises(ConfigError, match="^study, outputs must be given: study=… outputs=…$"):
+    with pytest.raises(ConfigError, match=r"^study, outputs must be given: study=… outputs=…$"):
         typed_root(ReportConfig, cfg)
 
 
@@ -274,7 +274,7 @@ def test_a_micro_batch_that_does_not_divide_the_global_batch_is_refused_with_tho
 
 
 def test_a_study_cannot_be_the_folder_of_token_stores() -> None:
-    with pytest.raises(ConfigError, match="study=data is where data.folder keeps token stores"):
+    with pytest.raises(ConfigError, match=r"study=data is where data\.folder keeps token stores"):
         _root(study="data")
 
 

@@ -147,7 +147,7 @@ REFUSED = [
     ("train study=data", "study=data is where data.folder keeps token stores"),
     ("train outputs=''", "outputs is empty"),
     ("train data.folder=''", "data.folder is empty"),
-    ("train outputs=afile", "outputs: afile is no folder, so afile/default cannot be made"),
+    ("train outputs=afile", "afile is no folder, so afile/data/"),
     ("prepare data.folder=afile/x", "data.folder: afile is no folder"),
     ("plan figure=x.bogus", "figure=x.bogus must end in one of .png, .svg, .pdf"),
     ("plan figure=afile/x.png", "afile"),

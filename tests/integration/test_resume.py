@@ -2,13 +2,17 @@
 
 import csv
 import shutil
-import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from lightning.pytorch.loggers import Logger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lrpath.build.workshop import ProjectWorkshop
 from lrpath.planning.paths import StateKey
-from lrpath.records import Run, check_state
+from lrpath.records import PathFolder, Run, check_state
 from tests.integration.lab import Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
@@ -17,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("micro_batch", "moments"),
     [
-        pytest.param("4", ("reach:4", "shards:1", "rename:2", "manifest:1", "end"), id="at states"),
+        pytest.param("4", ("reach:5", "shards:1", "rename:2", "manifest:1", "end"), id="at states"),
         pytest.param("2", ("row:3", "torn:4", "ledger:1", "rename:3", "ledger:2", "end"), id="at rows, accumulating"),
         pytest.param("2", ("poll:3", "poll:6", "poll:9", "poll:13", "end"), id="from outside, accumulating"),
     ],
@@ -68,10 +72,58 @@ def test_tensorboard_shows_every_position_once_after_kills(lab: Lab) -> None:
         assert dict(points) == pytest.approx(rows, rel=1e-6)  # TensorBoard keeps float32
 
 
+class Recorder(Logger):
+    """A logger that notes which points were flushed before their state was there."""
+
+    def __init__(self, folder: PathFolder) -> None:
+        self.folder = folder
+        self.logged: list[int] = []
+        self.flushed: list[tuple[list[int], list[int]]] = []
+
+    @property
+    def name(self) -> str:
+        return "recorder"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        if "train/loss" in metrics:
+            assert step is not None
+            self.logged.append(step)
+
+    def finalize(self, status: str) -> None:
+        pass
+
+    def save(self) -> None:
+        self.flushed.append((self.logged.copy(), self.folder.positions()))
+
+
+def test_points_are_flushed_before_the_state_that_makes_them_final(lab: Lab) -> None:
+    executor = lab.executor()
+    recorders: list[Recorder] = []
+
+    class Recording(ProjectWorkshop):
+        def loggers(self, folder: PathFolder, **_: Any) -> list[Logger]:
+            recorders.append(Recorder(folder))
+            return [recorders[-1]]
+
+    workshop = executor.workshop
+    assert isinstance(workshop, ProjectWorkshop)
+    replace(executor, workshop=Recording(project=workshop.project, store=workshop.store)).run()
+
+    # main 0 → 4 saves at 3 and 4; v1 4 → 10 at 6, 9, 10; main 4 → 14 at 6, 9, 12, 14; v2 14 → 20 at 15, 18, 20
+    assert [[logged[-1] for logged, _ in recorder.flushed] for recorder in recorders] == [
+        [3, 4], [6, 9, 10], [6, 9, 12, 14], [15, 18, 20],
+    ]
+    assert all(logged[-1] not in saved for recorder in recorders for logged, saved in recorder.flushed)
+
+
 def points_of(folder: Path, tag: str) -> list[tuple[int, float]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return [(event.step, event.value) for event in events.Scalars(tag)]

@@ -1,4 +1,4 @@
-"""`python -m lrpath.plan +exp=…`: print the tree of paths, their rates and what they cost; runs nothing, needs no torch."""
+"""`python -m lrpath.plan +exp=…`: print the tree of paths, their rates and their cost; runs nothing, needs no torch."""
 
 import json
 import sys

@@ -393,7 +393,7 @@ class Study:
         for file in oldest_first:
             found[file.stem] = read_json(file)
             if content_id(found[file.stem]) != file.stem:
-                raise StateError(f"{file} was altered: its content is not that of plan {file.stem}; restore it from a copy")
+                raise StateError(f"{file} was altered: its content is not that of plan {file.stem}; restore the file")
         return found
 
     def find(self, path_id: str) -> PathFolder | None:

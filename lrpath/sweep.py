@@ -1,7 +1,7 @@
 """Lets the jobs of a sweep know of each other: all their plans are kept in their studies before the first one starts.
 
-Every path then saves the forks of all jobs on its one walk, and retention removes none of them: the values of an α sweep
-share one main path of which no update runs twice, in whatever order they come.
+Every path then saves the forks of all jobs on its one walk, and retention removes none of them: the values of an α
+sweep share one main path of which no update runs twice, in whatever order they come.
 """
 
 import sys
@@ -18,6 +18,7 @@ from lrpath import config as schema
 from lrpath import entry
 from lrpath.build.project import Project
 from lrpath.errors import LrpathError
+from lrpath.planning.paths import unite
 
 
 class KeepPlans(Callback):
@@ -31,8 +32,7 @@ class KeepPlans(Callback):
         jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
         try:
             projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]
-            for project in projects:
-                _ = project.plan
+            unite(project.plan.tree for project in projects)  # all are possible, and agree, before one is kept
             for project in projects:
                 project.keep_plan()
         except LrpathError as error:  # Hydra would turn it into a warning and start the sweep

@@ -4,8 +4,8 @@
 
 The bare loop reads random windows from the memory map, sets the rate, clips, and steps; it writes nothing. lrpath runs
 its executor as `lrpath.train` does, with TensorBoard, a metrics row an update, and the ledger's count. Both are timed
-between the end of update 10 and the end of the last update, so neither start-up, nor evaluation, nor the state at the end
-is in the figures.
+between the end of update 10 and the end of the last update, so neither start-up, nor evaluation, nor the state
+at the end is in the figures.
 """
 
 import argparse

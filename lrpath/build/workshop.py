@@ -65,9 +65,7 @@ class ProjectWorkshop:
         length = self.project.config.batch.tokens_per_sequence
         limit = self.project.config.cadence.held_out_windows
         found = {
-            (version, domain): held_out_windows(
-                self.store, version=version, domain=domain, length=length, limit=limit
-            )
+            (version, domain): held_out_windows(self.store, version=version, domain=domain, length=length, limit=limit)
             for version in self.project.plan.versions
             for domain in self.store.manifest(version).domains
         }

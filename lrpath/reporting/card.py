@@ -1,4 +1,4 @@
-"""Finds a release by name, and writes the card that goes with it when it is exported: where it comes from, by content."""
+"""Finds a release by name, and writes the card that goes with it when it is exported: its lineage, by content."""
 
 from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes, read_series
@@ -49,7 +49,7 @@ def card_text(study: Study, *, series: Series, release: Release) -> str:
     states = [f"- state {key.position:,} of path `{key.path_id}`, weight {weight:g}" for key, weight in release.parts]
     ends = [*(path.start for path in line[1:]), release.last.position]
     lineage = [_line_of(path, end) for path, end in zip(line, ends, strict=True)]
-    model = recipe.model
+    model, tokens = recipe.model, release.last.position * recipe.tokens_per_update
     size = "unknown" if plan.parameters is None else f"{plan.parameters:,}"
     return "\n".join(
         [
@@ -73,7 +73,7 @@ def card_text(study: Study, *, series: Series, release: Release) -> str:
             "## Training",
             "",
             f"- {recipe.sequences_per_update} sequences of {recipe.tokens_per_sequence} tokens an update; "
-            f"{release.last.position:,} updates, {write_count(release.last.position * recipe.tokens_per_update)} tokens",
+            f"{release.last.position:,} updates, {write_count(tokens)} tokens",
             f"- AdamW {recipe.optimizer.beta1}/{recipe.optimizer.beta2}, weight decay {recipe.optimizer.weight_decay}, "
             f"clipped at {recipe.optimizer.clip_norm}; {recipe.precision}; seed {recipe.seed}",
             f"- data: {recipe.data['source'].get('kind')}, increments {', '.join(plan.versions)} up to "

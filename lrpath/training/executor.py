@@ -146,7 +146,7 @@ class Executor:
         )
 
     def _check_made(self) -> None:
-        """Raise if a state that counts as made has read other data than the plan says: ids hold the first segment only."""
+        """Raise if a state that is there has read other data than the plan says: ids hold the first segment only."""
         for key in self.tree.states():
             if self.study.has_state(key):
                 folder = self.study.find(key.path_id)

@@ -32,9 +32,7 @@ def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore") -
     place.mkdir(parents=True, exist_ok=True)
     if store.tokenizer_file is not None and store.end_id is not None:
         tokenizer = Tokenizer.from_file(str(store.tokenizer_file))
-        wrapped = PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id)
-        )
+        wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id))
         wrapped.save_pretrained(place)
     model.lm.config.save_pretrained(place)  # last: with it the folder is whole
     flush_folder(place)

@@ -1,6 +1,6 @@
 """Loads everything that a study holds under an audit hook and prints what was unpickled or executed.
 
-    python audited.py <study> <store>
+python audited.py <study> <store>
 """
 
 import json

@@ -69,7 +69,12 @@ def test_a_study_holds_no_pickle_and_no_file_of_another_kind(lab: Lab) -> None:
     files = [file for file in lab.study().folder.rglob("*") if file.is_file()]
 
     assert {file.suffix for file in files if "tfevents" not in file.name} == {
-        "", ".json", ".jsonl", ".csv", ".safetensors", ".yaml",
+        "",
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".safetensors",
+        ".yaml",
     }
     assert {file.name for file in files if not file.suffix} == {"lock", "reached"}
 

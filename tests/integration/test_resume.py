@@ -118,7 +118,10 @@ def test_points_are_flushed_before_the_state_that_makes_them_final(lab: Lab) -> 
 
     # main 0 → 4 saves at 3 and 4; v1 4 → 10 at 6, 9, 10; main 4 → 14 at 6, 9, 12, 14; v2 14 → 20 at 15, 18, 20
     assert [[logged[-1] for logged, _ in recorder.flushed] for recorder in recorders] == [
-        [3, 4], [6, 9, 10], [6, 9, 12, 14], [15, 18, 20],
+        [3, 4],
+        [6, 9, 10],
+        [6, 9, 12, 14],
+        [15, 18, 20],
     ]
     assert all(logged[-1] not in saved for recorder in recorders for logged, saved in recorder.flushed)
 

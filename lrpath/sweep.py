@@ -17,7 +17,6 @@ from omegaconf import DictConfig
 from lrpath import config as schema
 from lrpath import entry
 from lrpath.build.project import Project
-from lrpath.errors import LrpathError
 from lrpath.planning.paths import unite
 
 
@@ -35,5 +34,5 @@ class KeepPlans(Callback):
             unite(project.plan.tree for project in projects)  # all are possible, and agree, before one is kept
             for project in projects:
                 project.keep_plan()
-        except LrpathError as error:  # Hydra would turn it into a warning and start the sweep
+        except Exception as error:  # Hydra would turn it into a warning and start the sweep
             entry.refuse(error)

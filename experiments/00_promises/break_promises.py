@@ -155,12 +155,20 @@ BREAKS = (
         promise=5,
         what="what a state has read is not compared",
         file="lrpath/training/executor.py",
-        old="        check_reading(place, expected=self._reading)\n",
-        new="",
+        old="    if lines or not isinstance(read, dict):",
+        new="    if not isinstance(read, dict):",
         tests=(
             "test_identity.py::test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id",
             "test_identity.py::test_a_branch_does_not_leave_a_state_that_has_read_other_data",
         ),
+    ),
+    Break(
+        promise=5,
+        what="what a rolling state has read is not compared",
+        file="lrpath/training/executor.py",
+        old="        check_reading(place, expected=self._reading)\n",
+        new="",
+        tests=("test_identity.py::test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data",),
     ),
     Break(
         promise=6,
@@ -333,7 +341,8 @@ def main() -> int:
             unnoticed += not noticed
         every_test = tuple(dict.fromkeys(test for one in breaks for test in one.tests))
         passed, failed = run_tests(place, every_test)
-    print(f"\n{len(breaks) - unnoticed} of {len(breaks)} were noticed; unbroken, the same tests: {passed} green, {failed} red")
+    print(f"\n{len(breaks) - unnoticed} of {len(breaks)} breaks were noticed.")
+    print(f"The same tests without a break: {passed} green, {failed} red.")
     return 1 if unnoticed or failed else 0
 
 

@@ -1,1 +1,1 @@
-"""What finished runs say: comparison of releases, loss laws, their fits and the advice drawn from them; no torch."""
+"""Compares releases; numbers only, without torch."""

@@ -162,6 +162,7 @@ class Project:
         """
         from lrpath.data.prepare import prepare
 
+        _ = self.study  # a place that cannot be written to is refused before hours are spent on text
         store = prepare(
             self.source,
             tokenizer=self.config.data.tokenizer,

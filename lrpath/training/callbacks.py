@@ -145,6 +145,8 @@ class Metrics(UpdateCallback):
         if self.walk.evaluates(position):
             self._evaluate(module, position)
             self._since = time.monotonic()
+        if position == self.walk.end and self._loggers:
+            self._log_later()
         if self.walk.saves(position):
             for logger in self._loggers:
                 logger.save()  # a run that goes on from this state does not log these points again
@@ -164,8 +166,8 @@ class Metrics(UpdateCallback):
         self.last_loss, self.tokens_per_second = rows[-1][1], len(rows) * per_update / max(seconds, 1e-9)
         last = rows[-1][0]
         self._folder.speed.append([(last, round(seconds, 4), round(self.tokens_per_second, 1))])
-        for position, loss, rate, norm, tokens in rows:
-            self._log({"train/loss": loss, "train/lr": rate, "train/grad_norm": norm, "train/tokens": tokens}, position)
+        for row in rows:
+            self._log_update(*row)
         self._log({"speed/tokens_per_second": self.tokens_per_second}, last)
         self._pending, self._since = [], now
 
@@ -176,10 +178,25 @@ class Metrics(UpdateCallback):
         if not all(math.isfinite(nll) for nll, _ in found.values()):
             raise self._not_finite("a held-out loss", position)
         self._folder.evaluation.append(rows)
-        for (version, domain), (nll, tokens) in found.items():
-            loss = nll / tokens
-            name = f"{version}.{domain}"
-            self._log({f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}, position)
+        for row in rows:
+            self._log_held_out(*row)
+
+    def _log_later(self) -> None:
+        """Log the rows behind the walk again: loggers have purged every point after the position it began from."""
+        figures: list[dict[str, str]] = [*self._folder.metrics.rows(), *self._folder.evaluation.rows()]
+        for row in figures:
+            position, tokens = int(row["position"]), int(row["tokens"])
+            if position > self.walk.end and "loss" in row:
+                self._log_update(position, float(row["loss"]), float(row["lr"]), float(row["grad_norm"]), tokens)
+            elif position > self.walk.end:
+                self._log_held_out(position, row["version"], row["domain"], float(row["nll"]), tokens)
+
+    def _log_update(self, position: int, loss: float, rate: float, norm: float, tokens: int) -> None:
+        self._log({"train/loss": loss, "train/lr": rate, "train/grad_norm": norm, "train/tokens": tokens}, position)
+
+    def _log_held_out(self, position: int, version: str, domain: str, nll: float, tokens: int) -> None:
+        loss, name = nll / tokens, f"{version}.{domain}"
+        self._log({f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}, position)
 
     def _not_finite(self, what: str, position: int) -> TrainingError:
         rate = self.walk.path.schedule.rate(position - 1)

@@ -1,6 +1,7 @@
 """Promise 5: schedule, decay and batch come from the plan; what would change the numbers is another path or refused."""
 
 import shutil
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from lrpath.errors import MismatchError, TrainingError
+from lrpath.records import RunningCount
 from lrpath.training.strategies import Machine
 from tests.integration.lab import Lab, states_of
 
@@ -116,6 +118,28 @@ def test_a_branch_does_not_leave_a_state_that_has_read_other_data(own: Lab) -> N
         own.run()
 
     assert not list((own.study().folder / "paths").glob("*.v2-*/states/*"))
+
+
+@pytest.mark.slow
+def test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data(
+    own: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach = RunningCount.reach
+
+    def interrupt(count: RunningCount, position: int) -> None:
+        reach(count, position)
+        if position == 8:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunningCount, "reach", interrupt)
+        with pytest.raises(TrainingError, match="stopped at position 8 of 10"):
+            own.run("paradigm=[from_scratch]", "versions=1")
+    assert [position for _, position in states_of(own.study())] == [6]
+    alter(own, "V1")
+
+    with pytest.raises(MismatchError, match=r"000000006 has read other data than the plan says: .*v1\.digest"):
+        own.run("paradigm=[from_scratch]", "versions=1")
 
 
 @pytest.mark.slow

@@ -104,7 +104,30 @@ class Recorder(Logger):
 
 
 def test_points_are_flushed_before_the_state_that_makes_them_final(lab: Lab) -> None:
-    executor = lab.executor()
+    recorders = run_recorded(lab)
+
+    # main 0 → 4 saves at 3 and 4; v1 4 → 10 at 6, 9, 10; main 4 → 14 at 6, 9, 12, 14; v2 14 → 20 at 15, 18, 20
+    assert [[logged[-1] for logged, _ in recorder.flushed] for recorder in recorders] == [
+        [3, 4],
+        [6, 9, 10],
+        [6, 9, 12, 14],
+        [15, 18, 20],
+    ]
+    assert all(logged[-1] not in saved for recorder in recorders for logged, saved in recorder.flushed)
+
+
+def test_points_behind_a_state_that_is_made_later_are_logged_again(lab: Lab) -> None:
+    """A logger purges what comes after the position that a walk begins from."""
+    lab.run()
+
+    first, *_ = run_recorded(lab, "alpha=0.3")
+
+    assert first.logged == [5, 6, 7, *range(8, 15)]  # the main path goes from 4 to the new fork at 7; 14 is there
+
+
+def run_recorded(lab: Lab, *changes: str) -> list[Recorder]:
+    """Run a small study and return the logger of each walk."""
+    executor = lab.executor(*changes)
     recorders: list[Recorder] = []
 
     class Recording(ProjectWorkshop):
@@ -115,15 +138,7 @@ def test_points_are_flushed_before_the_state_that_makes_them_final(lab: Lab) -> 
     workshop = executor.workshop
     assert isinstance(workshop, ProjectWorkshop)
     replace(executor, workshop=Recording(project=workshop.project, store=workshop.store)).run()
-
-    # main 0 → 4 saves at 3 and 4; v1 4 → 10 at 6, 9, 10; main 4 → 14 at 6, 9, 12, 14; v2 14 → 20 at 15, 18, 20
-    assert [[logged[-1] for logged, _ in recorder.flushed] for recorder in recorders] == [
-        [3, 4],
-        [6, 9, 10],
-        [6, 9, 12, 14],
-        [15, 18, 20],
-    ]
-    assert all(logged[-1] not in saved for recorder in recorders for logged, saved in recorder.flushed)
+    return recorders
 
 
 def points_of(folder: Path, tag: str) -> list[tuple[int, float]]:

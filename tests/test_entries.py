@@ -1,0 +1,178 @@
+"""The command line's entries: what they print, what they write, and that plans and help need no torch."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from lrpath import entry, plan
+from lrpath.errors import BusyError, LrpathError, StateError, TrainingError
+
+PAPER = {"from_scratch": (100_000, 1.0), "path_switching": (58_000, 0.58), "continual": (40_000, 0.4)}
+
+
+def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def print_plan(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["lrpath.plan", *arguments])
+    entry.run(plan.plan, config_name="config")
+
+
+@pytest.mark.slow
+def test_the_plan_of_the_paper_costs_what_the_paper_says(tmp_path: Path) -> None:
+    done = run("-m", "lrpath.plan", "+exp=paper/main", folder=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    for paradigm, (updates, cost) in PAPER.items():
+        assert re.search(rf"^{paradigm}\s+{updates:,}\s.*\s{cost:.2f}$", done.stdout, flags=re.MULTILINE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_plan_of_the_paper_as_json_has_the_same_figures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_plan(monkeypatch, "+exp=paper/main", "format=json")
+
+    costs = json.loads(capsys.readouterr().out)["cost"]
+    found = {
+        row["paradigm"]: (row["updates"], round(row["relative_cost"], 9)) for row in costs if row["paradigm"] in PAPER
+    }
+    assert found == PAPER
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "config_name"),
+    [
+        ("plan", ["+exp=paper/main"], "config"),
+        ("plan", ["+exp=paper/main", "figure=rates.png"], "config"),
+        ("train", ["--help"], "config"),
+        ("report", ["--help"], "report"),
+    ],
+)
+def test_plans_figures_and_help_need_no_torch(
+    name: str, arguments: list[str], config_name: str, tmp_path: Path
+) -> None:
+    code = (
+        f"import sys\nsys.argv = ['lrpath.{name}', *{arguments!r}]\nfrom lrpath import entry, {name}\n"
+        f"try: entry.run({name}.{name}, config_name={config_name!r})\nexcept SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'lightning', 'transformers', 'scipy', 'pandas'}\nprint(sorted(heavy & sys.modules.keys()))"
+    )
+
+    done = run("-c", code, folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("suffix", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_a_figure_is_drawn_to_the_file_that_is_named(
+    suffix: str, begin: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / f"rates{suffix}"
+
+    print_plan(monkeypatch, "paradigm=[path_switching]", "versions=2", f"figure={file}")
+
+    assert file.read_bytes().startswith(begin)
+    assert [found.name for found in tmp_path.iterdir()] == [file.name]
+    assert capsys.readouterr().err == f"drawn: {file}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "train",
+            ["python -m lrpath.train +exp=quickstart", "path_switching", "model: 1.2b, 203m", "increment: 300 updates"],
+        ),
+        (
+            "plan",
+            [
+                "python -m lrpath.plan +exp=quickstart",
+                "exp/paper: main",
+                "Every field is explained in the files of conf/",
+            ],
+        ),
+        ("report", ["python -m lrpath.report study=quickstart", "study: ???"]),
+        ("export", ["python -m lrpath.export study=quickstart release=v4", "release: ???"]),
+    ],
+)
+def test_help_shows_what_an_entry_is_for_with_examples(name: str, words: list[str], tmp_path: Path) -> None:
+    done = run("-m", f"lrpath.{name}", "--help", folder=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [word for word in words if word not in done.stdout] == []
+    assert "powered by Hydra" not in done.stdout
+
+
+@pytest.mark.parametrize(("error", "code"), [(StateError, 2), (BusyError, 3), (TrainingError, 4)])
+def test_an_error_of_the_family_ends_the_process_with_its_code(
+    error: type[LrpathError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def task(_: DictConfig) -> None:
+        raise error("what happened; what to do")
+
+    monkeypatch.setattr(sys, "argv", ["lrpath.task"])
+    with pytest.raises(SystemExit) as ended:
+        entry.run(task, config_name="report")
+
+    assert ended.value.code == code
+    assert capsys.readouterr().err == "error: what happened; what to do\n"
+
+
+def test_an_error_of_the_file_system_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "absent"
+
+    def task(_: DictConfig) -> None:
+        file.read_text()
+
+    monkeypatch.setattr(sys, "argv", ["lrpath.task"])
+    with pytest.raises(SystemExit) as ended:
+        entry.run(task, config_name="report")
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"error: {file}: No such file or directory; choose another place or correct it\n"
+
+
+def test_the_variable_for_full_errors_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def task(_: DictConfig) -> None:
+        seen.append(os.environ.get("HYDRA_FULL_ERROR"))
+
+    monkeypatch.setattr(sys, "argv", ["lrpath.task"])
+    for value in ("0", "1"):
+        monkeypatch.setenv("HYDRA_FULL_ERROR", value)
+        entry.run(task, config_name="report")
+        assert os.environ["HYDRA_FULL_ERROR"] == value
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    entry.run(task, config_name="report")
+
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    assert seen == [None, "1", None]
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lrpath.plan", "versions=20"]
+
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        printed = process.stderr.read()
+
+    assert printed == ""
+    assert process.returncode == 1

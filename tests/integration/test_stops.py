@@ -80,8 +80,8 @@ def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pyte
 
 @pytest.mark.parametrize("log_every", [1, 4])
 def test_a_loss_that_is_not_finite_stops_the_run_and_no_state_from_there_on_is_saved(lab: Lab, log_every: int) -> None:
-    absurd = ("peak=1e30", f"cadence.log_every={log_every}")
-    message = r"main: .* at position (\d+) is not finite; no state from there on was saved, .* Lower the peak rate"
+    absurd = ("paradigm=[rewarm]", "paradigms.rewarm.rewarm_peak=1e6", f"cadence.log_every={log_every}")
+    message = r"rewarm\.v2: .* at position (\d+) is not finite; no state from there on .* Lower the peak rate"
 
     with pytest.raises(TrainingError, match=message) as first:
         lab.run(*absurd)
@@ -90,10 +90,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_no_state_from_there_on_is_s
         lab.run(*absurd)
 
     position = int(re.search(message, str(first.value))[1])
-    folder = lab.study().find(lab.project("peak=1e30").plan.tree.paths[0].id)
+    first_path, second_path = lab.project(*absurd).plan.tree.paths
+    folder = lab.study().find(second_path.id)
     assert folder is not None
-    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(1, position))
+    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(11, position))
     check_all_states(lab.study())
+    assert (first_path.id, 10) in states
     assert all(saved < position for _, saved in states)
     assert str(second.value) == str(first.value)
     assert states_of(lab.study()) == states

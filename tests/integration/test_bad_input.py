@@ -264,6 +264,7 @@ def _words(line: str) -> list[str]:
     return [*head.split(), quoted, *_words(rest)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "words"), REFUSED, ids=[line for line, _ in REFUSED])
 def test_bad_input_is_refused_with_one_helpful_line_and_nothing_is_written(
     line: str, words: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -171,7 +171,10 @@ def _config_from_file(shape: ModelShape) -> PreTrainedConfig:
         raise ConfigError(
             f"model.file {shape.file} has model_type {kind!r}, unknown to transformers {transformers.__version__}"
         )
-    config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(content)
+    try:
+        config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(content)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model.file {shape.file} is no configuration of a {kind}: {str(error)[:200]}") from None
     for name, value in {"vocab_size": shape.vocab_size, "use_cache": False, **_NO_MARKS}.items():
         setattr(config, name, value)
     return config

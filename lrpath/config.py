@@ -241,13 +241,27 @@ def _check_at_least_one(part: Any, place: str, *, only: tuple[str, ...] = ()) ->
             raise ConfigError(f"{place}.{name}={value} must be at least 1")
 
 
-SHARED = ("alpha", "peak", "floor", "warmup", "schedule", "branch", "description")
-"""Root keys that other fields interpolate; they have no field of their own in `Config`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedConfig:
+    """Root keys that other fields interpolate; a paradigm that does not use one leaves it to be checked here alone."""
+
+    alpha: float | tuple[float, ...]
+    peak: float
+    floor: float
+    warmup: int | str
+    schedule: dict[str, Any]
+    branch: dict[str, Any]
+    description: str
+
+
+SHARED = tuple(field.name for field in dataclasses.fields(SharedConfig))
 
 
 def load(cfg: DictConfig) -> Config:
-    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` have done their work by then."""
-    return typed_root(Config, cfg, shared=SHARED)
+    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` are only checked."""
+    config = typed_root(Config, cfg, shared=SHARED)
+    typed(SharedConfig, OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SHARED)), resolve=True), place="")
+    return config
 
 
 def typed_root(kind: type[T], cfg: DictConfig, *, shared: tuple[str, ...] = ()) -> T:

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -15,10 +16,16 @@ def plan(cfg: DictConfig) -> None:
     """Print the plan of a configuration, as text or JSON, and draw its rates if `figure` names a file."""
     project = Project(config.load(cfg))
     settings = project.config
+    share = max(settings.batch.sequences_per_update // settings.cluster.count, 1)
+    details: dict[str, Any] = {
+        "cluster": settings.cluster,
+        "shape": project.shape,
+        "micro_batch": settings.strategy.micro_batch or share,
+    }
     if settings.format == "json":
-        text = json.dumps(plan_json(project.plan, cluster=settings.cluster, shape=project.shape), indent=1)
+        text = json.dumps(plan_json(project.plan, **details), indent=1)
     else:
-        text = plan_text(project.plan, cluster=settings.cluster, shape=project.shape)
+        text = plan_text(project.plan, **details)
     sys.stdout.write(text + "\n")
     if settings.figure is not None:
         from lrpath.reporting.figures import plot_rates

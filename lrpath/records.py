@@ -61,6 +61,12 @@ def write_whole(file: File, text: str) -> None:
     flush_folder(file.parent)
 
 
+def flush_file(file: File) -> None:
+    """Flush a file's bytes to the disk."""
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
 def flush_folder(folder: File) -> None:
     """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
@@ -407,9 +413,7 @@ class Study:
         Raises:
             MismatchError: If the folder was made for another path.
         """
-        if (found := self.find(path.id)) is None:
-            name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
-            found = PathFolder(self.folder / "paths" / f"{name}-{path.id}")
+        found = self.find(path.id) or self._make(path)
         file = found.folder / "path.json"
         if file.exists():
             record = read_json(file)
@@ -419,6 +423,17 @@ class Study:
         else:
             write_json(file, {"id": path.id, "name": path.name, "identity": path.identity()})
         return found
+
+    def _make(self, path: Path) -> PathFolder:
+        """Make the folder of a path, one at a time: a path has one folder, whatever names it goes by in two plans."""
+        paths = self.folder / "paths"
+        paths.mkdir(parents=True, exist_ok=True)
+        with (paths / ".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
+            made = self.find(path.id) or PathFolder(paths / f"{name}-{path.id}")
+            made.folder.mkdir(exist_ok=True)
+        return made
 
     def has_state(self, key: StateKey) -> bool:
         """Say whether a whole state is on disk."""

@@ -65,11 +65,11 @@ class Project:
     def recipe(self) -> Recipe:
         """What all updates share."""
         config, tokenizer = self.config, self.config.data.tokenizer
+        first = {name: value for name, value in self.source.increment_spec(0).items() if name != "heldout"}
         data = {
             "source": self.source.spec(),
-            "first_increment": self.source.increment_spec(0),
+            "first_increment": first,
             "tokenizer": None if tokenizer is None else tokenizer.spec(),
-            "repeat": config.data.repeat,
         }
         return Recipe(
             model=self.shape.as_record(),
@@ -150,7 +150,7 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        name = content_id(self.recipe.data)
+        name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
         return _writable(File(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder")
 
     def prepare(self, progress: "Progress | None" = None) -> "TokenStore":

@@ -1,6 +1,6 @@
 """What training needs, built from a project: models, data, loggers and the executor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -11,7 +11,8 @@ from lrpath.build.project import Project
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
 from lrpath.errors import DataError
-from lrpath.models import CausalLM, build_model
+from lrpath.models import CausalLM, build_model, count_parameters
+from lrpath.planning.cost import flops_per_token
 from lrpath.planning.paths import Path, Recipe
 from lrpath.records import PathFolder
 from lrpath.training.executor import Cadence, Executor
@@ -52,6 +53,15 @@ class ProjectWorkshop:
         )
         return [tensorboard]
 
+    def check_data(self) -> None:
+        """Compare the tokens of every version of the plan with their digests, about a second for each gigabyte.
+
+        Raises:
+            DataError: If a file was cut or altered.
+        """
+        for version in self.project.plan.versions:
+            self.store.check(version, contents=True)
+
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""
         keep_backbone(folder, model=model, store=self.store)
@@ -73,6 +83,11 @@ class ProjectWorkshop:
             raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
 
+    def _counted_flops(self) -> int:
+        """Return the cost of a token of a model whose parameters only torch can count."""
+        shape = replace(self.project.shape, stated_parameters=count_parameters(self.project.shape))
+        return flops_per_token(shape, sequence_length=self.project.config.batch.tokens_per_sequence)
+
     def executor(self, machine: Machine, console: Console) -> Executor:
         """Return the executor of the project's plan."""
         config, plan = self.project.config, self.project.plan
@@ -89,7 +104,7 @@ class ProjectWorkshop:
             machine=machine,
             held_out=self.held_out(),
             cadence=cadence,
-            flops_per_token=plan.flops_per_token or 0,
+            flops_per_token=plan.flops_per_token or self._counted_flops(),
             console=console,
         )
 

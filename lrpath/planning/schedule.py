@@ -207,7 +207,11 @@ class Decay:
         if any(share <= 0 for share in shares) or not math.isclose(sum(shares), 1.0, abs_tol=1e-9):
             raise ConfigError(f"shares={list(shares)} of a stair must be positive and add up to 1")
         if levels is None and (len(shares) != 3 or self.floor == 0):
-            raise ConfigError("a stair needs levels unless it has three shares and a floor above 0")
+            raise ConfigError(
+                f"a stair of {len(shares)} shares with floor={self.floor:g} needs levels, shares of the peak for each "
+                "step that end at the floor; √floor as the middle one of three is for floors above 0. Add for example "
+                "'+schedule.levels=[1,0.3,0]'"
+            )
         if levels is not None and (len(levels) != len(shares) or levels[-1] != self.floor):
             raise ConfigError(f"levels={list(levels)} must be as many as shares and end at floor={self.floor}")
         if not all(0 <= after <= before for before, after in pairwise((1.0, *(levels or ())))):

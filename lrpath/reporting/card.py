@@ -4,7 +4,8 @@ from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes, read_series
 from lrpath.errors import PlanError
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Path, Release
+from lrpath.planning.paths import Path, Release, Tree
+from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_count
 from lrpath.records import Study
 
@@ -30,8 +31,8 @@ def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
         found = switching or list(everything)
     if len(found) != 1:
         what = "several releases" if found else "no release"
-        names = ", ".join(f"'{series.label}/{version}'" for series in everything)
-        raise PlanError(f"study {study.name} has {what} {name!r}; choose one with release= {names}")
+        names = ", ".join(f"'release=\"{series.label}/{version}\"'" for series in everything)
+        raise PlanError(f"study {study.name} has {what} {name!r}; choose one of {names}")
     return found[0], found[0].plan.release(found[0].paradigm, version)
 
 
@@ -49,6 +50,8 @@ def card_text(study: Study, *, series: Series, release: Release) -> str:
     states = [f"- state {key.position:,} of path `{key.path_id}`, weight {weight:g}" for key, weight in release.parts]
     ends = [*(path.start for path in line[1:]), release.last.position]
     lineage = [_line_of(path, end) for path, end in zip(line, ends, strict=True)]
+    clip = recipe.optimizer.clip_norm
+    clipping = "gradients not clipped" if clip is None else f"gradient norm clipped at {clip:g}"
     model, tokens = recipe.model, release.last.position * recipe.tokens_per_update
     size = "unknown" if plan.parameters is None else f"{plan.parameters:,}"
     return "\n".join(
@@ -75,9 +78,8 @@ def card_text(study: Study, *, series: Series, release: Release) -> str:
             f"- {recipe.sequences_per_update} sequences of {recipe.tokens_per_sequence} tokens an update; "
             f"{release.last.position:,} updates, {write_count(tokens)} tokens",
             f"- AdamW {recipe.optimizer.beta1}/{recipe.optimizer.beta2}, weight decay {recipe.optimizer.weight_decay}, "
-            f"clipped at {recipe.optimizer.clip_norm}; {recipe.precision}; seed {recipe.seed}",
-            f"- data: {recipe.data['source'].get('kind')}, increments {', '.join(plan.versions)} up to "
-            f"{release.version}",
+            f"{clipping}; {recipe.precision}; seed {recipe.seed}",
+            f"- data: {recipe.data['source'].get('kind')}; {_reading(plan.tree, release)}",
             "",
             "## Held-out loss",
             "",
@@ -94,4 +96,11 @@ def _line_of(path: Path, end: int) -> str:
     return (
         f"- `{path.name}` (`{path.id}`): from {parent}, updates [{path.start:,}, {end:,}), "
         f"rate {begin:.3g} at the first and {last:.3g} at the last"
+    )
+
+
+def _reading(tree: Tree, release: Release) -> str:
+    shares = coverage(tree.reads(release.last))
+    return "read " + ", ".join(
+        version if share == 1 else f"{float(share):.0%} of {version}" for version, share in shares.items()
     )

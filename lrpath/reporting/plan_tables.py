@@ -155,7 +155,7 @@ def version_table(plan: Plan) -> Table:
     )
 
 
-def memory_table(plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch: int = 1) -> Table:
+def memory_table(plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch: int) -> Table:
     """Return the estimated peak memory of one rank, by strategy and use.
 
     Args:

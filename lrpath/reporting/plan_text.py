@@ -19,24 +19,25 @@ from lrpath.reporting.tables import Column, Table, write_flops, write_whole_numb
 from lrpath.reporting.tree_text import span, tree_text
 
 
-def plan_text(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None) -> str:
+def plan_text(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1) -> str:
     """Return the plan as text: header, tree, rates, costs, and memory if the model's shape is given.
 
     Args:
         plan: The plan.
         cluster: Devices that hours and memory are reckoned for.
         shape: The model, for the memory; left out where only torch could count its parameters.
+        micro_batch: Sequences of one rank in one forward pass, for the memory.
 
     Raises:
         ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
     """
     tables = [_grouped(rate_table(plan)), cost_table(plan, cluster=cluster), version_table(plan)]
     if shape is not None and shape.parameters is not None:
-        tables.append(memory_table(plan, shape=shape, cluster=cluster))
+        tables.append(memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch))
     return "\n\n".join([_header(plan), tree_text(plan), *(table.text() for table in tables)])
 
 
-def plan_json(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None) -> dict[str, Any]:
+def plan_json(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1) -> dict[str, Any]:
     """Return the figures of `plan_text` as plain data, one record a row.
 
     Raises:
@@ -62,7 +63,7 @@ def plan_json(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None) 
         "cluster": {"device": cluster.device, "count": cluster.count, "mfu": cluster.mfu},
     }
     if shape is not None and shape.parameters is not None:
-        figures["memory_per_rank"] = memory_table(plan, shape=shape, cluster=cluster).records()
+        figures["memory_per_rank"] = memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch).records()
     return figures
 
 

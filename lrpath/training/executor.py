@@ -44,6 +44,9 @@ class Workshop(Protocol):
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write what an export needs besides the weights into a path's folder."""
 
+    def check_data(self) -> None:
+        """Raise unless the tokens are those whose digests the states will keep."""
+
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
 
@@ -101,6 +104,8 @@ class Executor:
                     settle(folder.folder, ledger=self.study.ledger)
             self._check_made()
             walks = list(self.missing())
+            if walks:
+                self.workshop.check_data()
             progress = PlanProgress(
                 self.console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks)
             )

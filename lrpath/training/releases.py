@@ -1,6 +1,8 @@
 """Turns releases into models: loads their state, or the weighted mean of several, and writes Hugging Face folders."""
 
-from collections.abc import Mapping
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path as File
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from lrpath.analysis.compare import release_folder
 from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release
-from lrpath.records import EVALUATION_COLUMNS, PathFolder, Study, Table, flush_folder
+from lrpath.records import EVALUATION_COLUMNS, PathFolder, Study, Table, flush_file, flush_folder
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.states import load_state
 
@@ -26,16 +28,28 @@ BACKBONE = "backbone"
 
 def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore") -> None:
     """Write the model's configuration and tokenizer into a path's folder, from which any release of it is exported."""
-    place = folder.folder / BACKBONE
-    if (place / "config.json").exists():
+    if (folder.folder / BACKBONE).exists():
         return
-    place.mkdir(parents=True, exist_ok=True)
-    if store.tokenizer_file is not None and store.end_id is not None:
-        tokenizer = Tokenizer.from_file(str(store.tokenizer_file))
-        wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id))
-        wrapped.save_pretrained(place)
-    model.lm.config.save_pretrained(place)  # last: with it the folder is whole
-    flush_folder(place)
+    with _whole_folder(folder.folder / BACKBONE) as beside:
+        if store.tokenizer_file is not None and store.end_id is not None:
+            tokenizer = Tokenizer.from_file(str(store.tokenizer_file))
+            wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id))
+            wrapped.save_pretrained(beside)
+        model.lm.config.save_pretrained(beside)
+
+
+@contextlib.contextmanager
+def _whole_folder(place: File) -> Iterator[File]:
+    """Fill a folder beside its place; when the block has ended well, flush its files and rename it into place."""
+    beside = place.with_name(f".{place.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    yield beside
+    for file in beside.iterdir():
+        flush_file(file)
+    flush_folder(beside)
+    beside.rename(place)
+    flush_folder(place.parent)
 
 
 def load_release(study: Study, release: Release) -> CausalLM:
@@ -87,8 +101,9 @@ def evaluate_merged(
 ) -> None:
     """Evaluate a release that is a mean of states, once; releases of one state are evaluated while they are trained."""
     table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
-    if len(release.parts) == 1 or table.rows():
+    if len(release.parts) == 1 or {(row["version"], row["domain"]) for row in table.rows()} == set(held_out):
         return
+    table.cut(0)  # rows of a killed evaluation, or of fewer sets
     model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)
     position = release.last.position
@@ -111,16 +126,11 @@ def export_release(study: Study, release: Release, *, folder: File, card: str) -
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} holds files already; choose another folder or remove them")
     model = load_release(study, release)
-    beside = folder.with_name(f".{folder.name}.part")
-    model.lm.save_pretrained(beside)
     origin = study.find(release.last.path_id)
     assert origin is not None
-    place = origin.folder / BACKBONE
-    if (place / "tokenizer.json").exists():
-        PreTrainedTokenizerFast.from_pretrained(place, local_files_only=True).save_pretrained(beside)
-    (beside / "README.md").write_text(card, encoding="utf-8")
-    flush_folder(beside)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        folder.rmdir()
-    beside.rename(folder)
+    backbone = origin.folder / BACKBONE
+    with _whole_folder(folder) as beside:
+        model.lm.save_pretrained(beside)
+        if (backbone / "tokenizer.json").exists():
+            PreTrainedTokenizerFast.from_pretrained(backbone, local_files_only=True).save_pretrained(beside)
+        (beside / "README.md").write_text(card, encoding="utf-8")

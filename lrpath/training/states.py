@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
-from lrpath.records import MANIFEST, STATE_FORMAT, check_state, digest_file, flush_folder, write_json
+from lrpath.records import MANIFEST, STATE_FORMAT, check_state, digest_file, flush_file, flush_folder, write_json
 from lrpath.training.optim import moments
 
 
@@ -126,8 +126,7 @@ def _files(folder: File) -> list[File]:
 
 
 def _flush_digest(file: File) -> str:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
+    flush_file(file)
     return digest_file(file)
 
 

@@ -18,7 +18,7 @@ class Machine:
     """Where the updates run.
 
     Args:
-        accelerator: `cpu`, `gpu`, or `auto` for a GPU if there is one.
+        accelerator: `cpu`, `gpu`, or `auto` for an NVIDIA or AMD GPU if there is one.
         micro_batch: Sequences of one rank in one forward pass; null takes the rank's whole share of the update.
         threads: Threads of one CPU operation; null leaves torch's choice.
     """
@@ -50,9 +50,7 @@ class Machine:
     @property
     def device(self) -> str:
         """Name of the device, for the ledger."""
-        if self.accelerator != "cpu" and torch.cuda.is_available():
-            return torch.cuda.get_device_name()
-        return "cpu"
+        return torch.cuda.get_device_name() if self.torch_device.type == "cuda" else "cpu"
 
     @property
     def torch_device(self) -> torch.device:
@@ -88,7 +86,7 @@ class Machine:
     ) -> lightning.Trainer:
         """Return a Trainer for one fit of `updates` updates, with everything off that lrpath does itself."""
         return lightning.Trainer(
-            accelerator=self.accelerator,
+            accelerator=self.torch_device.type,
             devices=1,
             precision=_PRECISIONS[precision],  # type: ignore[arg-type]
             max_steps=updates,

@@ -57,7 +57,9 @@ def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> No
     documents = list(source.documents(Arrival(version="v2", number=1)))
 
     assert [(document.domain, document.text) for document in documents] == [("law", "law 2"), ("math", "math 2")]
-    assert source.increment_spec(1) == {"files": [{"name": "2.jsonl", "bytes": 39}, {"name": "2.jsonl", "bytes": 40}]}
+    files = source.increment_spec(1)["files"]
+    assert [(file["name"], file["bytes"]) for file in files] == [("2.jsonl", 39), ("2.jsonl", 40)]
+    assert files[0]["samples_sha256"] != files[1]["samples_sha256"]
 
 
 def test_dates_divide_records_and_the_last_wait_for_another_boundary(write_jsonl: WriteJsonl) -> None:

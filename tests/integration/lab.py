@@ -140,7 +140,7 @@ def states_of(study: Study) -> Bits:
 
 def tables_of(study: Study) -> dict[str, bytes]:
     """Return the bytes of all tables of a study that a rerun repeats, by path folder and name."""
-    folders = sorted((study.folder / "paths").iterdir())
+    folders = sorted(file.parent for file in (study.folder / "paths").glob("*/path.json"))
     files = [folder / name for folder in folders for name in ("metrics.csv", "evaluation.csv")]
     return {f"{file.parent.name}/{file.name}": file.read_bytes() for file in files}
 

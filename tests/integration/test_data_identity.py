@@ -1,10 +1,11 @@
 """A state counts as made only if it has read the data that the plan says: path ids hold the first segment alone."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from lrpath.errors import MismatchError, PlanError
+from lrpath.errors import DataError, MismatchError, PlanError
 from tests.integration.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -27,3 +28,37 @@ def test_a_made_state_that_read_other_tokens_is_refused_by_name(lab: Lab) -> Non
 
     with pytest.raises(MismatchError, match=r"000000020 has read other data.*increments\.v2\.digest"):
         lab.run()
+
+
+def test_tokens_that_were_altered_under_the_same_size_are_never_trained_on(lab: Lab, tmp_path: Path) -> None:
+    stores = tmp_path / "stores"
+    lab.executor(f"data.folder={stores}")
+    file = next(stores.glob("text-*/v2/train.bin"))
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(data)
+
+    with pytest.raises(DataError, match=r"v2/train\.bin"):
+        lab.run(f"data.folder={stores}")
+
+    assert lab.study().ledger.runs() == []
+
+
+def test_two_files_of_equal_name_and_size_are_two_texts(lab: Lab, tmp_path: Path) -> None:
+    for number, words in enumerate((b"12345678", b"87654321")):
+        (tmp_path / str(number)).mkdir()
+        for name in ("v1.bin", "v2.bin"):
+            (tmp_path / str(number) / name).write_bytes(words * 200)
+    projects = [
+        lab.project(
+            "data=tokens",
+            f"data.source.files=[{tmp_path}/{number}/v1.bin,{tmp_path}/{number}/v2.bin]",
+            "data.source.vocab_size=65536",
+            "data.tokenizer=null",
+            "model.vocab_size=65536",
+        )
+        for number in (0, 1)
+    ]
+
+    assert projects[0].store_folder != projects[1].store_folder
+    assert projects[0].plan.tree.paths[0].id != projects[1].plan.tree.paths[0].id

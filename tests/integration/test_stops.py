@@ -56,7 +56,7 @@ def test_an_interrupt_leaves_the_handlers_of_signals_as_they_were(lab: Lab, monk
     assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
-@pytest.mark.parametrize("writes", [1, 4, 9, 14, 23, 40, 61, 90])
+@pytest.mark.parametrize("writes", [1, 9, 23, 61])
 def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     executor = lab.executor()
     flush, calls = os.fsync, itertools.count()

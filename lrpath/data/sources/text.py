@@ -13,7 +13,7 @@ from typing import Any
 
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import Arrival, Document, HeldOut
+from lrpath.data.sources.document import Arrival, Document, HeldOut, fingerprint
 from lrpath.errors import ConfigError, DataError
 
 Records = Iterator[tuple[str, dict[str, Any]]]
@@ -63,14 +63,14 @@ class TextSource:
         }
 
     def increment_spec(self, number: int) -> dict[str, Any]:
-        """Return the files with their sizes [bytes], the dates, or the share that make an increment.
+        """Return the files with their fingerprints, the dates, or the share that make an increment.
 
         Raises:
             DataError: If there is no file for it.
         """
         if self.versions.by != "file":
             return self.versions.increment_spec(number)
-        return {"files": [_sized(self._entry(paths, number)) for _, paths in self._roots()]}
+        return {"files": [_named(self._entry(paths, number)) for _, paths in self._roots()]}
 
     def expected_bytes(self, number: int) -> int | None:
         """Return the size of the files of an increment [bytes]; None unless it has files of its own."""
@@ -119,9 +119,9 @@ class TextSource:
         return entries[number]
 
 
-def _sized(path: Path) -> dict[str, Any]:
-    """Return name and size of a file or folder: a text that was changed after its preparation is noticed by it."""
-    return {"name": path.name, "bytes": sum(file.stat().st_size for file in _files_below(path))}
+def _named(path: Path) -> dict[str, Any]:
+    """Return name and fingerprint of a file or folder: another text, or a changed one, is noticed by it."""
+    return {"name": path.name} | fingerprint(_files_below(path))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

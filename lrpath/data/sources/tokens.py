@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrpath.data.manifest import is_name
-from lrpath.data.sources.document import Arrival
+from lrpath.data.sources.document import Arrival, fingerprint
 from lrpath.errors import ConfigError, DataError
 
 
@@ -54,7 +54,7 @@ class TokensSource:
         return {"kind": "tokens", "bits": self.bits, "vocab_size": self.vocab_size}
 
     def increment_spec(self, number: int) -> dict[str, Any]:
-        """Return name and size [bytes] of the file of an increment; a file that was changed is noticed by it.
+        """Return the fingerprints of an increment's files, held-out ones too: other files are noticed by it.
 
         Raises:
             ConfigError: If no file is named for it.
@@ -65,8 +65,11 @@ class TokensSource:
                 f"data.source.files names {len(self.files)} files, but version number {number + 1} was asked for; "
                 "add a file"
             )
-        path = _existing(self.files[number])
-        return {"file": path.name, "bytes": path.stat().st_size}
+        heldout = {domain: files[0] if len(files) == 1 else files[number] for domain, files in self.heldout.items()}
+        return {
+            "train": fingerprint([_existing(self.files[number])]),
+            "heldout": {domain: fingerprint([_existing(name)]) for domain, name in heldout.items()},
+        }
 
     def train_ids(self, arrival: Arrival) -> NDArray[Any]:
         """Return the training ids of an increment: a read-only memory map.

@@ -181,6 +181,18 @@ class PathFolder:
         """Folder of the TensorBoard events."""
         return self.folder / "tb"
 
+    def recipe(self) -> dict[str, Any]:
+        """Return what all updates of the path share, as plain data.
+
+        Raises:
+            StateError: If the path's file is missing, no JSON, or does not say.
+        """
+        try:
+            found: dict[str, Any] = dict(read_json(self.folder / "path.json")["identity"]["recipe"])
+        except (KeyError, TypeError, ValueError):
+            raise StateError(f"{self.folder / 'path.json'} does not say what the path is; restore the file") from None
+        return found
+
     def state(self, position: int) -> File:
         """Return the folder of the state at a position, whether it is there or not."""
         return self.folder / "states" / f"{position:09d}"
@@ -401,6 +413,10 @@ class Study:
             if content_id(found[file.stem]) != file.stem:
                 raise StateError(f"{file} was altered: its content is not that of plan {file.stem}; restore the file")
         return found
+
+    def folders(self) -> list[PathFolder]:
+        """Return the folders of all paths, of this plan or another."""
+        return [PathFolder(file.parent) for file in sorted((self.folder / "paths").glob("*/path.json"))]
 
     def find(self, path_id: str) -> PathFolder | None:
         """Return the folder of a path, if it has one."""

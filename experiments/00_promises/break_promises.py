@@ -46,7 +46,7 @@ BREAKS = (
         promise=1,
         what="random numbers are not seeded by position",
         file="lrpath/training/callbacks.py",
-        old="torch.manual_seed(self.walk.random_seed(self.walk.begin + trainer.global_step))",
+        old="_seed(self.walk.random_seed(self.walk.begin + trainer.global_step), device=pl_module.device)",
         new="pass",
         tests=("test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",),
     ),

@@ -103,6 +103,7 @@ class Executor:
                 with folder.lock():
                     settle(folder.folder, ledger=self.study.ledger)
             self._check_made()
+            self._check_held_out()
             walks = list(self.missing())
             if walks:
                 self.workshop.check_data()
@@ -157,6 +158,22 @@ class Executor:
                 folder = self.study.find(key.path_id)
                 assert folder is not None
                 check_reading(folder.state(key.position), expected=self._reading(key))
+
+    def _check_held_out(self) -> None:
+        """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
+        recipe = self.tree.paths[0].recipe
+        for folder in self.study.folders():
+            known = folder.recipe()
+            if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
+                continue
+            for row in folder.evaluation.rows():
+                windows_NL = self.held_out.get((row["version"], row["domain"]))
+                if windows_NL is not None and windows_NL[:, 1:].size != int(row["tokens"]):
+                    raise MismatchError(
+                        f"{folder.evaluation.file} has the loss on {row['tokens']} tokens of {row['version']}, "
+                        f"{row['domain']}; cadence.held_out_windows now gives {windows_NL[:, 1:].size}: keep the value "
+                        "that the study began with, or use another study"
+                    )
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]

@@ -62,3 +62,11 @@ def test_two_files_of_equal_name_and_size_are_two_texts(lab: Lab, tmp_path: Path
 
     assert projects[0].store_folder != projects[1].store_folder
     assert projects[0].plan.tree.paths[0].id != projects[1].plan.tree.paths[0].id
+
+
+def test_a_study_is_evaluated_on_one_size_of_held_out_sets(lab: Lab) -> None:
+    lab.run()
+
+    with pytest.raises(MismatchError, match="keep the value that the study began with, or use another study"):
+        lab.run("paradigm=[path_switching,continual]", "cadence.held_out_windows=4")
+    lab.run("paradigm=[path_switching,continual]")

@@ -51,6 +51,8 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
     except BrokenPipeError:
         _end_quietly()
+    except KeyboardInterrupt:
+        sys.exit("error: stopped; what was saved is whole: run the same command again to go on")
     except Exception as error:
         if wants_traceback or not composing:
             raise

@@ -176,3 +176,12 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
     assert printed == ""
     assert process.returncode == 1
+
+
+def test_an_interrupt_is_one_line_that_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(cfg: DictConfig) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["lrpath.plan"])
+    with pytest.raises(SystemExit, match="error: stopped; what was saved is whole: run the same command again"):
+        entry.run(interrupted, config_name="config")

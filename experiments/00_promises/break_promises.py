@@ -48,7 +48,9 @@ BREAKS = (
         file="lrpath/training/callbacks.py",
         old="_seed(self.walk.random_seed(self.walk.begin + trainer.global_step), device=pl_module.device)",
         new="pass",
-        tests=("test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",),
+        tests=(
+            "test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",
+        ),
     ),
     Break(
         promise=1,
@@ -64,14 +66,16 @@ BREAKS = (
         file="lrpath/models/build.py",
         old="        torch.default_generator.manual_seed(seed)\n",
         new="",
-        tests=("test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[False]",),
+        tests=(
+            "test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[False]",
+        ),
     ),
     Break(
         promise=2,
         what="the second moments are saved but not loaded",
         file="lrpath/training/states.py",
-        old="                found[f\"{moment}.{name}\"] = value",
-        new="                found[f\"{moment}.{name}\"] = value if moment != \"exp_avg_sq\" else value.clone()",
+        old='                found[f"{moment}.{name}"] = value',
+        new='                found[f"{moment}.{name}"] = value if moment != "exp_avg_sq" else value.clone()',
         tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
     ),
     Break(
@@ -207,7 +211,7 @@ BREAKS = (
         what="a state is written in its place, not beside it",
         file="lrpath/training/states.py",
         old='    beside = folder.with_name(f".{folder.name}.{os.getpid()}")\n    try:\n',
-        new='    beside = folder\n    shutil.rmtree(folder, ignore_errors=True)\n    try:\n',
+        new="    beside = folder\n    shutil.rmtree(folder, ignore_errors=True)\n    try:\n",
         tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[shards:6]",),
     ),
     Break(

@@ -16,6 +16,7 @@ from lrpath.planning.paths import StateKey
 from lrpath.records import PathFolder
 from lrpath.training.callbacks import UpdateCallback
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.ranks import ALONE, Ranks
 from lrpath.training.states import save_state
 from lrpath.training.walk import Walk
 
@@ -28,6 +29,7 @@ class ForkCallback(UpdateCallback, Checkpoint):
         folder: The path's folder.
         facts: Manifest fields for a position: identity and what was read.
         pinned: Returns the states that the plans of the study need at this moment, which are never removed.
+        ranks: Those that hold the state and save it together.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class ForkCallback(UpdateCallback, Checkpoint):
         folder: PathFolder,
         facts: Callable[[int], dict[str, Any]],
         pinned: Callable[[], Set[StateKey]],
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__(walk)
         self._folder = folder
         self._facts = facts
         self._pinned = pinned
+        self._ranks = ranks
         self.saving_seconds = 0.0
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
@@ -52,10 +56,19 @@ class ForkCallback(UpdateCallback, Checkpoint):
         optimizer = trainer.optimizers[0]
         assert isinstance(optimizer, torch.optim.AdamW)
         key = StateKey(self.walk.path.id, position)
-        folder = self._folder.state(position)
-        save_state(folder, key=key, module=module.backbone, optimizer=optimizer, facts=self._facts(position))
+        save_state(
+            self._folder.state(position),
+            key=key,
+            module=module.backbone,
+            optimizer=optimizer,
+            facts=self._facts(position),
+            ranks=self._ranks,
+        )
+        self._ranks.decide(lambda: self._remove_before(position))
+        self.saving_seconds += time.monotonic() - begun
+
+    def _remove_before(self, position: int) -> None:
         pinned = self._pinned()
         for earlier in self._folder.positions():
             if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)
-        self.saving_seconds += time.monotonic() - begun

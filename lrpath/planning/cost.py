@@ -33,10 +33,10 @@ LOSS_CHUNK_TOKENS = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a path, a plan or a study costs; costs add up with `+` from `Cost()`.
+    """What a path, a plan or a study costs; as `Plan.cost` counts it.
 
     Args:
-        updates: Optimizer steps.
+        updates: Optimizer updates.
         tokens: Tokens read.
         tokens_first: Tokens read for the first time; `tokens − tokens_first` are read again.
         flops: Floating-point operations, or None when the model's count of parameters is not known.
@@ -44,58 +44,12 @@ class Cost:
         state_bytes: Size of these states on disk [bytes], or None as above.
     """
 
-    updates: int = 0
-    tokens: int = 0
-    tokens_first: int = 0
-    flops: int | None = 0
-    states: int = 0
-    state_bytes: int | None = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            updates=self.updates + other.updates,
-            tokens=self.tokens + other.tokens,
-            tokens_first=self.tokens_first + other.tokens_first,
-            flops=_add(self.flops, other.flops),
-            states=self.states + other.states,
-            state_bytes=_add(self.state_bytes, other.state_bytes),
-        )
-
-
-def _add(left: int | None, right: int | None) -> int | None:
-    return None if left is None or right is None else left + right
-
-
-def training_cost(
-    shape: ModelShape, *, updates: int, tokens: int, tokens_first: int, sequence_length: int, states: int = 0
-) -> Cost:
-    """Return what a stretch of training costs.
-
-    Args:
-        shape: The model.
-        updates: Optimizer steps; at least 0.
-        tokens: Tokens read; at least `tokens_first`.
-        tokens_first: Of these, tokens read for the first time; at least 0.
-        sequence_length: Length of a window [tokens].
-        states: Number of states kept.
-
-    Raises:
-        ConfigError: If a count is negative or `tokens_first` exceeds `tokens`.
-    """
-    if min(updates, tokens, tokens_first, states) < 0 or tokens_first > tokens:
-        raise ConfigError(
-            f"cost needs counts ≥ 0 and tokens_first ≤ tokens, not updates {updates}, tokens {tokens}, "
-            f"tokens_first {tokens_first}, states {states}"
-        )
-    known = shape.parameters is not None
-    return Cost(
-        updates=updates,
-        tokens=tokens,
-        tokens_first=tokens_first,
-        flops=tokens * flops_per_token(shape, sequence_length=sequence_length) if known else None,
-        states=states,
-        state_bytes=states * state_bytes(shape) if known else None,
-    )
+    updates: int
+    tokens: int
+    tokens_first: int
+    flops: int | None
+    states: int
+    state_bytes: int | None
 
 
 def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
@@ -127,15 +81,6 @@ def state_bytes(shape: ModelShape) -> int:
         ConfigError: If the model is a file whose count of parameters is not stated.
     """
     return 12 * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
-
-
-def release_bytes(shape: ModelShape, *, dtype: Compute = "fp32") -> int:
-    """Return the size of a released model on disk [bytes]: its weights alone.
-
-    Raises:
-        ConfigError: If the model is a file whose count of parameters is not stated.
-    """
-    return _ELEMENT_BYTES[dtype] * _known_parameters(shape)
 
 
 def _known_parameters(shape: ModelShape) -> int:

@@ -4,7 +4,6 @@ It knows the plan and not the loss. It is a `Checkpoint`, so Lightning runs it a
 in `on_train_batch_end`, when the optimizer has stepped: the rows of the update are on disk before its state is.
 """
 
-import time
 from collections.abc import Callable, Set
 from typing import Any
 
@@ -42,13 +41,11 @@ class ForkCallback(UpdateCallback, Checkpoint):
         self._folder = folder
         self._facts = facts
         self._pinned = pinned
-        self.saving_seconds = 0.0
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
         """Save if it is time, then remove the rolling states before it."""
         if not self.walk.saves(position):
             return
-        begun = time.monotonic()
         optimizer = trainer.optimizers[0]
         assert isinstance(optimizer, torch.optim.AdamW)
         key = StateKey(self.walk.path.id, position)
@@ -58,4 +55,3 @@ class ForkCallback(UpdateCallback, Checkpoint):
         for earlier in self._folder.positions():
             if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)
-        self.saving_seconds += time.monotonic() - begun

@@ -7,35 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import (
     DEVICES,
-    Cost,
     device_hours,
     flops_per_token,
     memory_per_rank,
-    release_bytes,
     state_bytes,
-    training_cost,
     wall_hours,
 )
 from lrpath.planning.shape import ModelShape
 
 SMALL = ModelShape(family="llama", vocab_size=10, hidden_size=8, layers=3, heads=2, ffn_size=5, context=16)
 BIG = ModelShape(family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048)
-COUNTS = st.integers(min_value=0, max_value=10**15)
-COSTS = st.builds(
-    Cost,
-    updates=COUNTS,
-    tokens=COUNTS,
-    tokens_first=COUNTS,
-    flops=st.none() | COUNTS,
-    states=COUNTS,
-    state_bytes=COUNTS,
-)
 
 
 @pytest.fixture
@@ -58,34 +43,6 @@ def test_flops_are_nearly_six_times_the_parameters_of_a_big_model_on_short_windo
     assert ratio == pytest.approx(1, abs=2e-4)
 
 
-def test_a_training_cost_multiplies_out() -> None:
-    cost = training_cost(SMALL, updates=5, tokens=320, tokens_first=300, sequence_length=16, states=2)
-
-    assert cost == Cost(
-        updates=5,
-        tokens=320,
-        tokens_first=300,
-        flops=320 * flops_per_token(SMALL, sequence_length=16),
-        states=2,
-        state_bytes=2 * state_bytes(SMALL),
-    )
-
-
-@given(COSTS, COSTS, COSTS)
-def test_costs_add_up_in_any_order(first: Cost, second: Cost, third: Cost) -> None:
-    assert first + second == second + first
-    assert (first + second) + third == first + (second + third)
-    assert Cost() + first == first
-
-
-def test_an_unknown_part_makes_the_sum_unknown(unknown: ModelShape) -> None:
-    cost = training_cost(unknown, updates=1, tokens=32, tokens_first=32, sequence_length=32)
-
-    assert (cost.flops, cost.state_bytes) == (None, None)
-    assert (cost + Cost(flops=5)).flops is None
-    assert (cost + Cost(tokens=5)).tokens == 37
-
-
 def test_flops_and_sizes_of_an_unknown_model_are_refused_with_advice(unknown: ModelShape) -> None:
     with pytest.raises(ConfigError, match=r"give model\.stated_parameters"):
         flops_per_token(unknown, sequence_length=8)
@@ -95,24 +52,13 @@ def test_flops_and_sizes_of_an_unknown_model_are_refused_with_advice(unknown: Mo
         memory_per_rank(unknown, strategy="single", ranks=1, micro_batch=1, sequence_length=8)
 
 
-@pytest.mark.parametrize(
-    "counts",
-    [{"updates": -1}, {"tokens": -1}, {"tokens_first": 33}, {"tokens_first": -1}, {"states": -1}],
-)
-def test_counts_that_cannot_be_are_refused(counts: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="tokens_first ≤ tokens"):
-        training_cost(SMALL, **({"updates": 1, "tokens": 32, "tokens_first": 32, "sequence_length": 16} | counts))
-
-
 def test_an_empty_window_is_refused() -> None:
     with pytest.raises(ConfigError, match="sequence_length must be at least 1 token, not 0"):
         flops_per_token(SMALL, sequence_length=0)
 
 
-def test_a_state_is_three_numbers_a_parameter_and_a_release_one() -> None:
+def test_a_state_is_three_numbers_a_parameter() -> None:
     assert state_bytes(BIG) == pytest.approx(12 * 1_345_423_360, rel=2e-5)
-    assert release_bytes(BIG) == 4 * 1_345_423_360
-    assert release_bytes(BIG, dtype="bf16") == 2 * 1_345_423_360
 
 
 def test_one_device_hour_at_full_peak_is_its_peak_times_3600_seconds() -> None:

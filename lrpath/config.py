@@ -82,19 +82,27 @@ class StrategyConfig:
     """On what the updates run; no part of a path's id.
 
     Args:
-        name: `single`, one process.
+        name: `single`, one process; `ddp`, everything on every rank; `fsdp`, shards of it.
         accelerator: `auto`, `cpu` or `gpu`.
         micro_batch: Sequences of one forward pass; null for a rank's whole share.
         threads: Threads of one CPU operation; null for torch's choice.
+        recompute: Whether blocks are computed again in the backward pass.
+        compile: Whether blocks are compiled.
+        shard_ranks: Ranks that hold one copy of the model under `fsdp`; null for all.
+        timeout_minutes: How long a rank waits for the others in an update; null for torch's choice.
     """
 
-    name: Literal["single"]
+    name: Literal["single", "ddp", "fsdp"]
     accelerator: Literal["auto", "cpu", "gpu"]
     micro_batch: int | None
     threads: int | None
+    recompute: bool
+    compile: bool
+    shard_ranks: int | None = None
+    timeout_minutes: int | None = None
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "strategy", only=("micro_batch", "threads"))
+        _check_at_least_one(self, "strategy", only=("micro_batch", "threads", "shard_ranks", "timeout_minutes"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

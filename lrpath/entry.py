@@ -80,9 +80,17 @@ def _end_quietly() -> NoReturn:
 
 
 def refuse(error: Exception) -> NoReturn:
-    """Print an error as one line on standard error and exit with its code."""
-    print(f"error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
+    """Print an error as one line on standard error, once for all ranks if they share it, and exit with its code."""
+    if not _is_said(error):
+        rank = os.environ.get("RANK", "0")
+        place = "" if rank == "0" else f"[rank {rank}] "
+        print(f"{place}error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
+
+
+def _is_said(error: BaseException | None) -> bool:
+    """Say whether an error, or what it came from, is one that rank 0 raised and prints."""
+    return error is not None and (getattr(error, "said", False) or _is_said(error.__cause__))
 
 
 def _message(error: Exception) -> str:

@@ -4,6 +4,7 @@ Every path then saves the forks of all jobs on its one walk, and retention remov
 sweep share one main path of which no update runs twice, in whatever order they come.
 """
 
+import os
 import sys
 from pathlib import Path as File
 from typing import Any
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from lrpath import config as schema
 from lrpath import entry
 from lrpath.build.project import Project
+from lrpath.errors import ConfigError
 from lrpath.planning.paths import unite
 
 
@@ -30,9 +32,19 @@ class KeepPlans(Callback):
         overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
         try:
+            _check_alone()
             projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]
             unite(project.plan.tree for project in projects)  # all are possible, and agree, before one is kept
             for project in projects:
                 project.keep_plan()
         except Exception as error:  # Hydra would turn it into a warning and start the sweep
             entry.refuse(error)
+
+
+def _check_alone() -> None:
+    ranks = os.environ.get("WORLD_SIZE", "1")
+    if ranks != "1":
+        raise ConfigError(
+            f"a sweep (-m) was started on {ranks} ranks, each of which would start every job; give each job a torchrun "
+            "of its own, one after another: torchrun … -m lrpath.train … alpha=0.2; jobs of one study share their paths"
+        )

@@ -14,17 +14,27 @@ def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
     project = Project(config.load(cfg))
     _ = project.plan  # an impossible plan is refused before torch is imported
-    from lrpath.build.workshop import ProjectWorkshop, build_machine
+    from lrpath.build.workshop import ProjectWorkshop, build_machine, check_same
 
     console = Console()
     machine = build_machine(project)
-    store = project.prepare(_preparation_line(console))
-    executor = ProjectWorkshop(project=project, store=store).executor(machine, console)
-    project.keep_plan()
-    updates = executor.run()
+    with machine.joined():
+        ranks = machine.group
+        ranks.decide(lambda: _prepare(project, console))
+        store = project.prepare()
+        executor = ProjectWorkshop(project=project, store=store).executor(machine, console)
+        ranks.decide(project.keep_plan)
+        check_same(ranks, project)
+        updates = executor.run()
+    if not ranks.is_first:
+        return
     from lrpath.reporting.report import write_report
 
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+
+
+def _prepare(project: Project, console: Console) -> None:
+    project.prepare(_preparation_line(console))  # its store is opened by each rank for itself
 
 
 def _preparation_line(console: Console) -> Callable[[str, int, int | None], None]:

@@ -184,7 +184,7 @@ def test_every_cadence_is_at_least_one(name: str) -> None:
 
 
 def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
-    strategy = StrategyConfig(name="single", accelerator="auto", micro_batch=None, threads=None)
+    strategy = StrategyConfig(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
 
     assert strategy.micro_batch is strategy.threads is None
 
@@ -219,6 +219,9 @@ def test_a_root_leaves_out_shared_fields_and_refuses_other_unknown_ones() -> Non
         typed_root(ReportConfig, cfg)
 
 
+OFF = {"recompute": False, "compile": False}
+
+
 def _root(**changes: Any) -> RootConfig:
     decay = {"shape": "linear", "floor": 0.1}
     switching = {"kind": "path_switching", "peak": "1e-2", "warmup": 3, "decay": decay, "alpha": 0.6}
@@ -239,7 +242,7 @@ def _root(**changes: Any) -> RootConfig:
         },
         "paradigms": {"ours": switching},
         "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
-        "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None},
+        "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None} | OFF,
         "logger": {"name": "none"},
         "cadence": {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None},
         "cluster": {"device": "H100", "count": 1, "mfu": 0.4},
@@ -261,13 +264,13 @@ def test_a_whole_configuration_is_typed() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 12])
 def test_a_micro_batch_divides_the_global_batch(size: int) -> None:
-    strategy = {"name": "single", "accelerator": "cpu", "micro_batch": size, "threads": None}
+    strategy = {"name": "single", "accelerator": "cpu", "micro_batch": size, "threads": None} | OFF
 
     assert _root(strategy=strategy).strategy.micro_batch == size
 
 
 def test_a_micro_batch_that_does_not_divide_the_global_batch_is_refused_with_those_that_do() -> None:
-    strategy = {"name": "single", "accelerator": "cpu", "micro_batch": 5, "threads": None}
+    strategy = {"name": "single", "accelerator": "cpu", "micro_batch": 5, "threads": None} | OFF
 
     with pytest.raises(ConfigError, match=r"strategy\.micro_batch=5 must divide .*=12; use one of 1, 2, 3, 4, 6, 12$"):
         _root(strategy=strategy)

@@ -1,5 +1,6 @@
 """What training needs, built from a project: models, data, loggers and the executor."""
 
+import socket
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,12 +11,14 @@ from rich.console import Console
 from lrpath.build.project import Project
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
-from lrpath.errors import DataError
+from lrpath.errors import ConfigError, DataError
 from lrpath.models import CausalLM, build_model, count_parameters
 from lrpath.planning.cost import flops_per_token
+from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.records import PathFolder
 from lrpath.training.executor import Cadence, Executor
+from lrpath.training.ranks import Ranks
 from lrpath.training.releases import keep_backbone
 from lrpath.training.strategies import Machine
 
@@ -113,9 +116,43 @@ def build_machine(project: Project) -> Machine:
     """Return where the updates run, checked against this computer and the global batch before anything is prepared.
 
     Raises:
-        ConfigError: If the device is not here, or the micro-batch does not divide the global batch.
+        ConfigError: If the device is not here, the ranks are not those of the strategy, or ranks and micro-batch do not
+            divide the global batch.
     """
     strategy = project.config.strategy
-    machine = Machine(accelerator=strategy.accelerator, micro_batch=strategy.micro_batch, threads=strategy.threads)
+    machine = Machine(
+        name=strategy.name,
+        accelerator=strategy.accelerator,
+        micro_batch=strategy.micro_batch,
+        threads=strategy.threads,
+        shard_ranks=strategy.shard_ranks,
+        recompute=strategy.recompute,
+        compile=strategy.compile,
+        timeout_minutes=strategy.timeout_minutes,
+    )
     machine.micro_batch_of(project.recipe)
     return machine
+
+
+def check_same(ranks: Ranks, project: Project) -> None:
+    """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
+
+    Raises:
+        ConfigError: Naming the rank and host that differs from the first rank, and in what.
+    """
+    plan = content_id(project.plan.as_record())
+    folder = project.study.folder.absolute()
+    sees = (folder / "plans" / f"{plan}.json").exists()
+    answers = ranks.together(lambda: (socket.gethostname(), plan, str(folder), sees))
+    _, first_plan, first_folder, _ = answers[0]
+    for rank, (host, its_plan, its_folder, it_sees) in enumerate(answers):
+        whose = f"rank {rank} on {host}"
+        if its_plan != first_plan:
+            raise ConfigError(f"{whose} plans {its_plan}, rank 0 plans {first_plan}; give all ranks one configuration")
+        if its_folder != first_folder:
+            raise ConfigError(f"{whose} writes to {its_folder}, rank 0 to {first_folder}; make outputs absolute")
+        if not it_sees:
+            raise ConfigError(
+                f"{whose} does not see what rank 0 wrote to {first_folder}; outputs must lie on a file system that all "
+                "nodes share"
+            )

@@ -21,6 +21,7 @@ from lrpath.records import PathFolder, RunningCount
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.optim import set_rate
+from lrpath.training.ranks import ALONE, Ranks
 from lrpath.training.walk import Walk
 
 
@@ -115,7 +116,8 @@ class Metrics(UpdateCallback):
         loggers: Lightning loggers; each point is logged at its position.
         held_out: Windows by (version, domain).
         every: Updates between two writings.
-        count: Counts the updates for the ledger.
+        count: Counts the updates for the ledger; None on ranks other than the first, which write nothing.
+        ranks: The ranks whose mean loss is written.
     """
 
     def __init__(
@@ -126,7 +128,8 @@ class Metrics(UpdateCallback):
         loggers: list[Logger],
         held_out: HeldOutSets,
         every: int,
-        count: RunningCount,
+        count: RunningCount | None,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__(walk)
         self._folder = folder
@@ -134,6 +137,7 @@ class Metrics(UpdateCallback):
         self._held_out = held_out
         self._every = every
         self._count = count
+        self._ranks = ranks
         self._pending: list[tuple[int, torch.Tensor, float, torch.Tensor]] = []
         self._since = 0.0
         self.last_loss = math.nan
@@ -145,7 +149,8 @@ class Metrics(UpdateCallback):
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
         """Take the update's figures; write them and evaluate where it is time."""
-        self._count.reach(position)
+        if self._count is not None:
+            self._count.reach(position)
         self._pending.append((position, module.update_loss, rate_of(trainer), module.grad_norm))
         if position % self._every == 0 or self.walk.saves(position) or self.walk.evaluates(position):
             self._write()
@@ -159,7 +164,13 @@ class Metrics(UpdateCallback):
                 logger.save()  # a run that goes on from this state does not log these points again
 
     def _write(self) -> None:
-        figures = torch.stack([torch.stack((loss, norm.to(loss))) for _, loss, _, norm in self._pending]).tolist()
+        losses = self._ranks.total(torch.stack([loss for _, loss, _, _ in self._pending])) / self._ranks.count
+        norms = torch.stack([norm.to(losses) for _, _, _, norm in self._pending])  # of the whole gradient already
+        figures = torch.stack((losses, norms), dim=1).tolist()
+        self._ranks.decide(lambda: self._record(figures))
+        self._pending = []
+
+    def _record(self, figures: list[list[float]]) -> None:
         per_update = self.walk.path.recipe.tokens_per_update
         rows: list[tuple[int, float, float, float, int]] = []
         for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
@@ -169,18 +180,20 @@ class Metrics(UpdateCallback):
             rows.append((position, loss, rate, norm, position * per_update))
         self._folder.metrics.append(rows)
         now = time.monotonic()
-        seconds = now - self._since
+        seconds, self._since = now - self._since, now
         self.last_loss, self.tokens_per_second = rows[-1][1], len(rows) * per_update / max(seconds, 1e-9)
         last = rows[-1][0]
         self._folder.speed.append([(last, round(seconds, 4), round(self.tokens_per_second, 1))])
         for row in rows:
             self._log_update(*row)
         self._log({"speed/tokens_per_second": self.tokens_per_second}, last)
-        self._pending, self._since = [], now
 
     def _evaluate(self, module: LitCausalLM, position: int) -> None:
         precision = self.walk.path.recipe.precision
-        found = evaluate(module.backbone, self._held_out, device=module.device, precision=precision)
+        found = evaluate(module.backbone, self._held_out, device=module.device, precision=precision, ranks=self._ranks)
+        self._ranks.decide(lambda: self._record_evaluation(found, position))
+
+    def _record_evaluation(self, found: Mapping[tuple[str, str], tuple[float, int]], position: int) -> None:
         rows = [(position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items()]
         if not all(math.isfinite(nll) for nll, _ in found.values()):
             raise self._not_finite("a held-out loss", position)

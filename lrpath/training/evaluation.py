@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torchmetrics import Metric
 
 from lrpath.models import CausalLM
+from lrpath.training.ranks import ALONE, Ranks
 
 HeldOutSets = Mapping[tuple[str, str], NDArray[np.int64]]
 """Windows [N, L + 1] by (version, domain)."""
@@ -44,25 +46,38 @@ class TokenLoss(Metric):
 
 @torch.no_grad()
 def evaluate(
-    backbone: CausalLM, held_out: HeldOutSets, *, device: torch.device, precision: str
+    backbone: CausalLM, held_out: HeldOutSets, *, device: torch.device, precision: str, ranks: Ranks = ALONE
 ) -> dict[tuple[str, str], tuple[float, int]]:
-    """Return the summed loss [nats] and the tokens predicted for every held-out set.
+    """Return the summed loss [nats] and the tokens predicted for every held-out set, the same on all ranks.
+
+    The batches are those of one process, and so is the order in which their sums are added: what is returned does not
+    depend on the number of ranks.
 
     Args:
         backbone: The model, on `device`; its mode is restored.
         held_out: Windows by (version, domain).
         device: Where the model is.
         precision: `fp32` or `bf16`, the compute it was trained with.
+        ranks: Those that hold the model, all of which call this; each takes every n-th batch.
     """
+    batches = [
+        (name, torch.from_numpy(windows_NL[first : first + WINDOWS_PER_BATCH]))
+        for name, windows_NL in held_out.items()
+        for first in range(0, len(windows_NL), WINDOWS_PER_BATCH)
+    ]
+    sums_K = torch.zeros(len(batches), dtype=torch.float64, device=device)
     was_training = backbone.training
     backbone.eval()
-    found = {}
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        for name, windows_NL in held_out.items():
-            metric = TokenLoss().to(device)
-            for first in range(0, len(windows_NL), WINDOWS_PER_BATCH):
-                ids_BL = torch.from_numpy(windows_NL[first : first + WINDOWS_PER_BATCH]).to(device)
-                metric.update(backbone.nll(ids_BL), ids_BL[:, 1:].numel())
-            found[name] = (float(metric.nll), int(metric.tokens))
+        for number in range(ranks.rank, -(-len(batches) // ranks.count) * ranks.count, ranks.count):
+            _, ids_BL = batches[min(number, len(batches) - 1)]  # a sharded model is gathered on all ranks or on none
+            nll_B = backbone.nll(ids_BL.to(device))
+            if number < len(batches):
+                sums_K[number] = nll_B.sum()
     backbone.train(was_training)
-    return found
+    if isinstance(backbone, FSDPModule):
+        backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes
+    metrics = {name: TokenLoss() for name in held_out}
+    for (name, ids_BL), nll in zip(batches, ranks.total(sums_K).cpu(), strict=True):  # the other ranks' are zero
+        metrics[name].update(nll[None], ids_BL[:, 1:].numel())
+    return {name: (float(metric.nll), int(metric.tokens)) for name, metric in metrics.items()}

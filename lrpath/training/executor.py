@@ -10,6 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as File
 from typing import Any, Protocol
 from uuid import uuid4
@@ -29,6 +30,7 @@ from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.ranks import ALONE, Ranks
 from lrpath.training.releases import evaluate_merged
 from lrpath.training.states import explain_disk_error, load_state
 from lrpath.training.strategies import Machine
@@ -99,28 +101,39 @@ class Executor:
         """Make every state that is missing and return how many updates that took."""
         self.machine.set_threads()
         with _quiet_lightning(), _disk_errors_explained(self.study.folder):
-            for folder in self._folders():
-                with folder.lock():
-                    settle(folder.folder, ledger=self.study.ledger)
-            self._check_made()
-            self._check_held_out()
-            walks = list(self.missing())
-            if walks:
-                self.workshop.check_data()
+            walks = self.ranks.decide(self._begin)
             progress = PlanProgress(
                 self.console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks)
             )
-            updates = 0
-            for walk in walks:
-                progress.begin(walk)
-                updates += self._run(walk, progress)
-            for release in self.tree.releases:
-                recipe = self.tree.path(release.last.path_id).recipe
-                evaluate_merged(
-                    self.study, release, self.held_out, device=self.machine.torch_device, precision=recipe.precision
-                )
-            self._sweep()
+            updates = sum(self._run(walk, progress) for walk in walks)
+            self.ranks.decide(self._finish)
         return updates
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that run the plan together; the first decides, and owns the paths for all."""
+        return self.machine.group
+
+    def _begin(self) -> list[Walk]:
+        """Count what killed runs have made, check what is there, and return what is missing."""
+        for folder in self._folders():
+            with folder.lock():
+                settle(folder.folder, ledger=self.study.ledger)
+        self._check_made()
+        self._check_held_out()
+        walks = list(self.missing())
+        if walks:
+            self.workshop.check_data()
+        return walks
+
+    def _finish(self) -> None:
+        """Evaluate the releases that are means of states, and remove the rolling states."""
+        for release in self.tree.releases:
+            recipe = self.tree.path(release.last.path_id).recipe
+            evaluate_merged(
+                self.study, release, self.held_out, device=self.machine.torch_device, precision=recipe.precision
+            )
+        self._sweep()
 
     def missing(self) -> Iterator[Walk]:
         """Yield the walks that lead to the missing states, each after those it depends on."""
@@ -179,24 +192,46 @@ class Executor:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
 
     def _run(self, planned: Walk, progress: PlanProgress) -> int:
-        folder = self.study.open(planned.path)
-        with folder.lock():
-            folder.clear_torn()
-            walk = planned.rest(folder.positions())  # another process may have been here since the plan was compared
+        if self.ranks.is_first:
+            progress.begin(planned)
+        with contextlib.ExitStack() as owned:
+            walk, place = self.ranks.decide(lambda: self._own(planned, owned))
             if walk is None:
                 return 0
+            folder = PathFolder(place)
             batches = self.workshop.batches(walk.path)
-            accumulate = self.machine.accumulate(walk.path.recipe)
             backbone = self.workshop.model(walk.path.recipe)
-            self.workshop.keep_backbone(folder, model=backbone)
-            module = LitCausalLM(backbone, settings=walk.path.recipe.optimizer, accumulate=accumulate)
-            later = _prepare_tables(walk, folder)
-            with RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk)) as count:
+            self.ranks.decide(lambda: self.workshop.keep_backbone(folder, model=backbone))
+            module = LitCausalLM(
+                backbone,
+                settings=walk.path.recipe.optimizer,
+                accumulate=self.machine.accumulate(walk.path.recipe),
+                place=partial(self.machine.place, precision=walk.path.recipe.precision),
+            )
+            later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
+            with self._counted(walk, folder) as count:
                 self._fit(walk, folder, module, batches, progress, count)
-            if later:
+            if later and self.ranks.is_first:
                 for table in folder.tables:
                     table.cut(later[-1])  # puts the rows in order again
         return walk.end - walk.begin
+
+    def _own(self, planned: Walk, owned: contextlib.ExitStack) -> tuple[Walk | None, File]:
+        """Lock the path of a walk, and return what is left to walk and the path's folder."""
+        folder = self.study.open(planned.path)
+        owned.enter_context(folder.lock())
+        folder.clear_torn()
+        # another process may have been here since the plan was compared
+        return planned.rest(folder.positions()), folder.folder
+
+    @contextlib.contextmanager
+    def _counted(self, walk: Walk, folder: PathFolder) -> Iterator[RunningCount | None]:
+        """Count the updates of the block for the ledger, on the first rank."""
+        counts: list[RunningCount] = []
+        with contextlib.ExitStack() as open_count:
+            count = RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk))
+            self.ranks.decide(lambda: counts.append(open_count.enter_context(count)))
+            yield counts[0] if counts else None
 
     def _fit(
         self,
@@ -205,24 +240,27 @@ class Executor:
         module: LitCausalLM,
         batches: TokenBatches,
         progress: PlanProgress,
-        count: RunningCount,
+        count: RunningCount | None,
     ) -> None:
         metrics = Metrics(
             walk,
             folder=folder,
-            loggers=self.workshop.loggers(folder, position=walk.begin),
+            loggers=self.workshop.loggers(folder, position=walk.begin) if self.ranks.is_first else [],
             held_out=self.held_out,
             every=self.cadence.log_every,
             count=count,
+            ranks=self.ranks,
         )
         fork = ForkCallback(
             walk,
             folder=folder,
             facts=self._facts(walk.path, batches),
             pinned=lambda: pinned_states(self.study, self.tree),
+            ranks=self.ranks,
         )
         source = walk.source()
-        start = Start(walk, study=self.study, reading=None if source is None else self._reading(source))
+        reading = None if source is None else self._reading(source)
+        start = Start(walk, study=self.study, reading=reading, ranks=self.ranks)
         data = PathDataModule(
             batches,
             start=walk.begin,
@@ -230,7 +268,8 @@ class Executor:
             micro_batch=self.machine.micro_batch_of(walk.path.recipe),
             accumulate=module.accumulate,
         )
-        callbacks = [start, Rate(walk), metrics, Progress(walk, plan=progress, metrics=metrics), fork]
+        shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
+        callbacks = [start, Rate(walk), metrics, *shown, fork]
         trainer = self.machine.trainer(
             callbacks,
             precision=walk.path.recipe.precision,
@@ -326,26 +365,32 @@ def _disk_errors_explained(folder: File) -> Iterator[None]:
 class Start(lightning.Callback):
     """Loads the state that a walk begins from, once the strategy has placed the module."""
 
-    def __init__(self, walk: Walk, *, study: Study, reading: dict[str, Any] | None) -> None:
-        """Take the walk, the study its state is in, and what that state has read by the plan."""
+    def __init__(self, walk: Walk, *, study: Study, reading: dict[str, Any] | None, ranks: Ranks = ALONE) -> None:
+        """Take the walk, the study its state is in, what that state has read by the plan, and who loads it."""
         self._walk = walk
         self._study = study
         self._reading = reading
+        self._ranks = ranks
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Load weights and moments; a root keeps its initial weights."""
         key = self._walk.source()
-        if key is None or self._reading is None:
+        expected = self._reading
+        if key is None or expected is None:
             return
+        place = self._ranks.decide(lambda: self._find(key, expected=expected))
+        assert isinstance(pl_module, LitCausalLM)
+        optimizer = trainer.optimizers[0]
+        assert isinstance(optimizer, torch.optim.AdamW)
+        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)
+
+    def _find(self, key: StateKey, *, expected: dict[str, Any]) -> File:
         folder = self._study.find(key.path_id)
         if folder is None:
             raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
         place = folder.state(key.position)
-        check_reading(place, expected=self._reading)
-        assert isinstance(pl_module, LitCausalLM)
-        optimizer = trainer.optimizers[0]
-        assert isinstance(optimizer, torch.optim.AdamW)
-        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer)
+        check_reading(place, expected=expected)
+        return place
 
 
 def check_reading(place: File, *, expected: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from lrpath.planning.paths import StateKey
 from lrpath.records import PathFolder
 from lrpath.training.callbacks import UpdateCallback
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.ranks import ALONE, Ranks
 from lrpath.training.states import save_state
 from lrpath.training.walk import Walk
 
@@ -27,6 +28,7 @@ class ForkCallback(UpdateCallback, Checkpoint):
         folder: The path's folder.
         facts: Manifest fields for a position: identity and what was read.
         pinned: Returns the states that the plans of the study need at this moment, which are never removed.
+        ranks: Those that hold the state and save it together.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class ForkCallback(UpdateCallback, Checkpoint):
         folder: PathFolder,
         facts: Callable[[int], dict[str, Any]],
         pinned: Callable[[], Set[StateKey]],
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__(walk)
         self._folder = folder
         self._facts = facts
         self._pinned = pinned
+        self._ranks = ranks
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
         """Save if it is time, then remove the rolling states before it."""
@@ -49,8 +53,17 @@ class ForkCallback(UpdateCallback, Checkpoint):
         optimizer = trainer.optimizers[0]
         assert isinstance(optimizer, torch.optim.AdamW)
         key = StateKey(self.walk.path.id, position)
-        folder = self._folder.state(position)
-        save_state(folder, key=key, module=module.backbone, optimizer=optimizer, facts=self._facts(position))
+        save_state(
+            self._folder.state(position),
+            key=key,
+            module=module.backbone,
+            optimizer=optimizer,
+            facts=self._facts(position),
+            ranks=self._ranks,
+        )
+        self._ranks.decide(lambda: self._remove_before(position))
+
+    def _remove_before(self, position: int) -> None:
         pinned = self._pinned()
         for earlier in self._folder.positions():
             if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:

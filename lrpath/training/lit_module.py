@@ -1,8 +1,12 @@
 """The LightningModule around the backbone: it knows the loss and the optimizer, and nothing of the plan."""
 
+from collections.abc import Callable
+
 import lightning
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Optimizer
@@ -16,18 +20,35 @@ class LitCausalLM(lightning.LightningModule):
         backbone: Model that maps token ids [B, L + 1] to the mean loss [nats per token].
         settings: AdamW's settings.
         accumulate: Micro-batches per update.
+        place: Puts the backbone on the ranks, once Lightning has set them up; None where there is nothing to do.
     """
 
-    def __init__(self, backbone: CausalLM, *, settings: Optimizer, accumulate: int) -> None:
+    def __init__(
+        self,
+        backbone: CausalLM,
+        *,
+        settings: Optimizer,
+        accumulate: int,
+        place: Callable[[CausalLM], None] | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.settings = settings
         self.accumulate = accumulate
+        self._place = place
         self.update_loss: Tensor = torch.zeros(())
         self.grad_norm: Tensor = torch.zeros(())
 
+    def configure_model(self) -> None:
+        """Place the backbone; Lightning may call this again."""
+        place, self._place = self._place, None
+        if place is not None:
+            place(self.backbone)
+
     def training_step(self, ids_BL: Tensor, batch_idx: int) -> Tensor:
-        """Return the mean loss of a micro-batch; the mean over an update's micro-batches is kept in `update_loss`."""
+        """Return the mean loss of a micro-batch; this rank's mean over an update is kept in `update_loss`."""
+        if isinstance(self.backbone, FSDPModule):  # Lightning defers the sum over ranks under DDP only
+            self.backbone.set_requires_gradient_sync((batch_idx + 1) % self.accumulate == 0)
         loss: Tensor = self.backbone(ids_BL)
         share = loss.detach() / self.accumulate
         self.update_loss = share if batch_idx % self.accumulate == 0 else self.update_loss + share
@@ -46,4 +67,4 @@ class LitCausalLM(lightning.LightningModule):
         """Clip the whole gradient's norm, here because Lightning's own clipping refuses fused AdamW under bf16."""
         limit = self.settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), float("inf") if limit is None else limit)
-        self.grad_norm = norm.detach()
+        self.grad_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).detach()

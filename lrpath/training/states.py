@@ -27,6 +27,7 @@ from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records import MANIFEST, STATE_FORMAT, check_state, digest_file, flush_file, flush_folder, write_json
 from lrpath.training.optim import moments
+from lrpath.training.ranks import ALONE, Ranks
 
 
 def tensors_of(module: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[str, torch.Tensor]:
@@ -37,18 +38,26 @@ def tensors_of(module: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[s
         optimizer: Its AdamW; None for the weights alone.
     """
     found = {}
+    trained = set() if optimizer is None else {id(one) for group in optimizer.param_groups for one in group["params"]}
     for name, parameter in module.named_parameters():
         found[f"model.{name}"] = parameter.detach()
         if optimizer is not None and parameter.requires_grad:
+            assert id(parameter) in trained, f"{name} is gathered: its moments are those of its shards"
             for moment, value in moments(optimizer, parameter).items():
                 found[f"{moment}.{name}"] = value
     return found
 
 
 def save_state(
-    folder: File, *, key: StateKey, module: nn.Module, optimizer: torch.optim.AdamW, facts: dict[str, Any]
+    folder: File,
+    *,
+    key: StateKey,
+    module: nn.Module,
+    optimizer: torch.optim.AdamW,
+    facts: dict[str, Any],
+    ranks: Ranks = ALONE,
 ) -> None:
-    """Write a state, whole or not at all.
+    """Write a state, whole or not at all; what it holds does not depend on the ranks that saved it.
 
     Args:
         folder: Place of the state.
@@ -56,37 +65,63 @@ def save_state(
         module: Backbone.
         optimizer: Its AdamW.
         facts: Further fields of the manifest: identity, what was read, where it ran.
+        ranks: Those that hold the module, all of which call this; each writes its part into the one folder.
 
     Raises:
         TrainingError: If it could not be written, a full disk for example; earlier states are untouched.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    beside = folder.with_name(f".{folder.name}.{ranks.decide(os.getpid)}")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        _write_shards(beside, tensors_of(module, optimizer))
-        files = {file.name: {"bytes": file.stat().st_size, "sha256": _flush_digest(file)} for file in _files(beside)}
-        flush_folder(beside)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-        flush_folder(folder.parent)
-        manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position, "files": files}
-        made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        write_json(folder / MANIFEST, manifest | made | facts)
+        ranks.decide(lambda: _make_anew(beside))
+        _write_shards(beside, tensors_of(module, optimizer), ranks=ranks)
+        parts = ranks.together(lambda: _flush_and_describe(_files(beside), ranks=ranks))
+        files = dict(sorted((name, entry) for part in parts for name, entry in part.items()))
+        ranks.decide(lambda: _put_in_place(beside, folder=folder, key=key, rest={"files": files} | facts))
     except (OSError, CheckpointException) as error:
-        shutil.rmtree(beside, ignore_errors=True)
+        if ranks.is_first:
+            shutil.rmtree(beside, ignore_errors=True)
         raise TrainingError(explain_disk_error(error, folder)) from error
 
 
+def _make_anew(beside: File) -> None:
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+
+
+def _flush_and_describe(files: list[File], *, ranks: Ranks) -> dict[str, Any]:
+    """Flush all files, since only the node that wrote one can, and return size and digest of this rank's share."""
+    for file in files:
+        flush_file(file)
+    mine = files[ranks.rank :: ranks.count]
+    return {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in mine}
+
+
+def _put_in_place(beside: File, *, folder: File, key: StateKey, rest: dict[str, Any]) -> None:
+    flush_folder(beside)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+    flush_folder(folder.parent)
+    manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position}
+    made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    write_json(folder / MANIFEST, manifest | made | rest)
+
+
 def load_state(
-    folder: File, *, key: StateKey, module: nn.Module, optimizer: torch.optim.AdamW | None
+    folder: File, *, key: StateKey, module: nn.Module, optimizer: torch.optim.AdamW | None, ranks: Ranks = ALONE
 ) -> dict[str, Any]:
     """Load a state into a module and its optimizer after checking it, and return its manifest.
+
+    Args:
+        folder: Place of the state; it may have been saved by any number of ranks.
+        key: Path and position that it must be of.
+        module: Backbone, whole or sharded.
+        optimizer: Its AdamW; None for the weights alone.
+        ranks: Those that hold the module, all of which call this; the first checks the files.
 
     Raises:
         StateError: If the state is missing, torn or altered, or was made for another model.
     """
-    manifest = check_state(folder, key=key)
+    manifest = ranks.decide(lambda: check_state(folder, key=key))
     wanted = tensors_of(module, optimizer)
     reader = HuggingFaceStorageReader(str(folder))
     try:
@@ -100,18 +135,14 @@ def load_state(
     if missing or wrong:
         raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
     with _single_process_warnings_off():
-        load(wanted, storage_reader=reader, no_dist=not _is_distributed())
+        load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
     return manifest
 
 
-def _write_shards(folder: File, tensors: dict[str, torch.Tensor]) -> None:
+def _write_shards(folder: File, tensors: dict[str, torch.Tensor], *, ranks: Ranks) -> None:
     with _single_process_warnings_off():
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        save(tensors, storage_writer=writer, no_dist=not _is_distributed())
-
-
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+        save(tensors, storage_writer=writer, process_group=ranks.control, no_dist=ranks.control is None)
 
 
 @contextlib.contextmanager
@@ -123,11 +154,6 @@ def _single_process_warnings_off() -> Iterator[None]:
 
 def _files(folder: File) -> list[File]:
     return sorted(file for file in folder.iterdir() if file.is_file())
-
-
-def _flush_digest(file: File) -> str:
-    flush_file(file)
-    return digest_file(file)
 
 
 def explain_disk_error(error: BaseException, folder: File) -> str:

@@ -1,14 +1,24 @@
-"""On what a plan runs: device, micro-batch and precision, none of which is part of a path's id."""
+"""On what a plan runs: device, ranks, micro-batch and precision, none of which is part of a path's id."""
 
+import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 
 from lrpath.errors import ConfigError
+from lrpath.models import CausalLM
 from lrpath.planning.paths import Recipe
+from lrpath.training.placement import compile_blocks, recompute_blocks, shard_blocks
+from lrpath.training.ranks import Ranks
+
+NAMES = ("single", "ddp", "fsdp")
 
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -18,16 +28,31 @@ class Machine:
     """Where the updates run.
 
     Args:
+        name: `single`, one process; `ddp`, everything on every rank; `fsdp`, weights, gradients and moments cut into
+            shards.
         accelerator: `cpu`, `gpu`, or `auto` for an NVIDIA or AMD GPU if there is one.
         micro_batch: Sequences of one rank in one forward pass; null takes the rank's whole share of the update.
         threads: Threads of one CPU operation; null leaves torch's choice.
+        shard_ranks: Ranks that hold one copy of the model under `fsdp`; null for all of them.
+        recompute: Whether blocks are computed again in the backward pass, to save memory.
+        compile: Whether blocks are compiled.
+        timeout_minutes: How long a rank waits for the others in an update; null leaves torch's choice.
+        group: The ranks.
     """
 
+    name: str = "single"
     accelerator: str
     micro_batch: int | None
     threads: int | None
+    shard_ranks: int | None = None
+    recompute: bool = False
+    compile: bool = False
+    timeout_minutes: int | None = None
+    group: Ranks = field(default_factory=Ranks.from_environment)
 
     def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise ConfigError(f"strategy.name={self.name} must be one of {', '.join(NAMES)}")
         if self.accelerator not in ("auto", "cpu", "gpu"):
             raise ConfigError(f"strategy.accelerator={self.accelerator} must be auto, cpu or gpu")
         if self.accelerator == "gpu" and not torch.cuda.is_available():
@@ -36,44 +61,83 @@ class Machine:
             raise ConfigError(f"strategy.micro_batch={self.micro_batch} must be at least 1")
         if self.threads is not None and not 1 <= self.threads <= (os.cpu_count() or 1):
             raise ConfigError(f"strategy.threads={self.threads} must lie in [1, {os.cpu_count()}], the cores here")
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        if ranks > 1:
+        if self.timeout_minutes is not None and self.timeout_minutes < 1:
+            raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be at least 1")
+        self._check_launch()
+        self._check_shards()
+
+    def _check_launch(self) -> None:
+        if self.name == "single" and self.ranks > 1:
             raise ConfigError(
-                f"strategy=single runs on one rank, but this was started on {ranks}; start it without torchrun"
+                f"strategy=single runs on one rank, but this was started on {self.ranks}; start it without torchrun, "
+                "or add strategy=ddp or strategy=fsdp"
             )
+        if self.name != "single" and not self.group.launched:
+            raise ConfigError(
+                f"strategy={self.name} runs on ranks that torchrun starts: torchrun --nproc-per-node 2 "
+                f"-m lrpath.train … strategy={self.name}; or use strategy=single"
+            )
+        if self._on_gpu and self.group.local_count > torch.cuda.device_count():
+            raise ConfigError(
+                f"{self.group.local_count} ranks were started on a node with {torch.cuda.device_count()} GPUs; start "
+                f"torchrun with --nproc-per-node {torch.cuda.device_count()}"
+            )
+
+    def _check_shards(self) -> None:
+        size = self.shard_ranks
+        if size is None:
+            return
+        if self.name != "fsdp":
+            raise ConfigError(f"strategy.shard_ranks={size} is for strategy=fsdp, not {self.name}; remove it")
+        if size < 1 or self.ranks % size:
+            fitting = [n for n in range(1, self.ranks + 1) if self.ranks % n == 0]
+            raise ConfigError(f"strategy.shard_ranks={size} must divide the {self.ranks} ranks; use one of {fitting}")
 
     @property
     def ranks(self) -> int:
         """Number of processes."""
-        return 1
+        return self.group.count
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.accelerator != "cpu" and torch.cuda.is_available()
 
     @property
     def device(self) -> str:
         """Name of the device, for the ledger."""
-        return torch.cuda.get_device_name() if self.torch_device.type == "cuda" else "cpu"
+        return torch.cuda.get_device_name() if self._on_gpu else "cpu"
 
     @property
     def torch_device(self) -> torch.device:
         """The device of this process."""
-        return torch.device("cuda" if self.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+        if not self._on_gpu:
+            return torch.device("cpu")
+        return torch.device("cuda") if self.name == "single" else torch.device("cuda", self.group.local_rank)
 
     def micro_batch_of(self, recipe: Recipe) -> int:
-        """Return the sequences of one forward pass.
+        """Return the sequences of one forward pass on one rank.
 
         Raises:
-            ConfigError: If they do not divide the global batch; says what would.
+            ConfigError: If ranks × micro-batch × accumulation cannot make the global batch; says what would.
         """
         whole = recipe.sequences_per_update
+        if whole % self.ranks:
+            fitting = [n for n in range(1, whole + 1) if whole % n == 0]
+            raise ConfigError(
+                f"{self.ranks} ranks cannot share batch.sequences_per_update={whole} evenly; start one of {fitting}"
+            )
         size = self.micro_batch or whole // self.ranks
         if whole % (size * self.ranks):
             fitting = [n for n in range(1, whole + 1) if whole % (n * self.ranks) == 0]
+            shared = f" over {self.ranks} ranks" if self.ranks > 1 else ""
             raise ConfigError(
-                f"strategy.micro_batch={size} does not divide batch.sequences_per_update={whole}; use one of {fitting}"
+                f"strategy.micro_batch={size} does not divide batch.sequences_per_update={whole}{shared}; "
+                f"use one of {fitting}"
             )
         return size
 
     def accumulate(self, recipe: Recipe) -> int:
-        """Return the micro-batches of one update."""
+        """Return the micro-batches of one update on one rank."""
         return recipe.sequences_per_update // (self.micro_batch_of(recipe) * self.ranks)
 
     def set_threads(self) -> None:
@@ -81,20 +145,42 @@ class Machine:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
 
+    def joined(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block in which the ranks can talk; for one process, an empty one."""
+        if self.name == "single":
+            return contextlib.nullcontext()
+        return self.group.joined(self.torch_device, timeout=self._timeout)
+
+    @property
+    def _timeout(self) -> timedelta | None:
+        return None if self.timeout_minutes is None else timedelta(minutes=self.timeout_minutes)
+
+    def place(self, backbone: CausalLM, *, precision: str) -> None:
+        """Put a model on the ranks; Lightning moves or wraps it afterwards."""
+        if self.recompute:
+            recompute_blocks(backbone)
+        if self.compile:
+            compile_blocks(backbone)
+        if self.name == "fsdp":
+            mesh = self.group.mesh(self.torch_device, shard_ranks=self.shard_ranks or self.ranks)
+            shard_blocks(backbone, mesh=mesh, precision=precision)
+
     def trainer(
         self, callbacks: list[lightning.Callback], *, precision: str, updates: int, accumulate: int
     ) -> lightning.Trainer:
         """Return a Trainer for one fit of `updates` updates, with everything off that lrpath does itself."""
         return lightning.Trainer(
             accelerator=self.torch_device.type,
-            devices=1,
+            strategy=self._strategy(),
+            devices=self.group.local_count,
+            num_nodes=self.group.nodes,
             precision=_PRECISIONS[precision],  # type: ignore[arg-type]
             max_steps=updates,
             max_epochs=-1,
             accumulate_grad_batches=accumulate,
             callbacks=callbacks,
             # On SLURM, Lightning requeues jobs itself and loads any hpc_ckpt_*.ckpt of its root folder: it gets none.
-            plugins=[LightningEnvironment()],
+            plugins=[self._environment()],
             default_root_dir=os.devnull,
             logger=False,
             enable_checkpointing=True,  # the fork callback is the only Checkpoint; Lightning adds none beside it
@@ -104,3 +190,14 @@ class Machine:
             num_sanity_val_steps=0,
             limit_val_batches=0,
         )
+
+    def _environment(self) -> ClusterEnvironment:
+        return LightningEnvironment() if self.name == "single" else TorchElasticEnvironment()
+
+    def _strategy(self) -> Strategy | str:
+        if self.name == "ddp":
+            return DDPStrategy(gradient_as_bucket_view=True)
+        if self.name == "fsdp":
+            # By default, all ranks of a node would be tensor-parallel and read the same data.
+            return ModelParallelStrategy(data_parallel_size=self.ranks, tensor_parallel_size=1)
+        return "auto"

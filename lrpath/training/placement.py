@@ -1,0 +1,40 @@
+"""Puts a backbone on its ranks: recomputes, compiles and shards blocks in place, without a new name for a weight."""
+
+import torch
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+from lrpath.models import CausalLM
+
+
+def recompute_blocks(backbone: CausalLM) -> None:
+    """Keep only the inputs of blocks in the forward pass, and compute the rest again in the backward pass."""
+    backbone.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+def compile_blocks(backbone: CausalLM) -> None:
+    """Compile every block, one graph each; in place, and before sharding, whose hooks stay outside the graphs."""
+    for block in backbone.blocks:
+        block.compile()
+
+
+def shard_blocks(backbone: CausalLM, *, mesh: DeviceMesh, precision: str) -> None:
+    """Cut the weights of every block, and of what is around the blocks, into shards on a mesh (FSDP2).
+
+    Under bf16 the blocks' weights are gathered in bf16 and their gradients summed in fp32. Autocast stays on and inputs
+    are not cast, so the residual stream and the products are those of one process under autocast; only the norms'
+    weights are rounded to bf16 beforehand. Embedding and head are gathered in fp32, as the chunked loss expects.
+
+    Args:
+        backbone: The model; sharded once, however often this is called.
+        mesh: One dimension (shard), or two (replicate, shard).
+        precision: `fp32` or `bf16`.
+    """
+    if isinstance(backbone, FSDPModule):
+        return
+    policy = MixedPrecisionPolicy()
+    if precision == "bf16":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in backbone.blocks:
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(backbone, mesh=mesh, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))

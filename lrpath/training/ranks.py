@@ -111,8 +111,8 @@ class Ranks:
     def _leave(self) -> None:
         self.control = None
         self._mesh = None
-        # What still holds a group (a sharded module in a cycle, a mesh) ends its threads at the interpreter's exit, where
-        # gloo aborts the process: seen in 4 of 18 runs without the collection.
+        # What still holds a group (a sharded module in a cycle, a mesh) ends its threads at the interpreter's exit, and
+        # gloo then aborts the process: seen in 4 of 18 runs without the collection.
         gc.collect()
         if dist.is_initialized():
             dist.destroy_process_group()

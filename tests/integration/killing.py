@@ -20,6 +20,7 @@ import lrpath.reporting.report  # noqa: F401 (both are imported before the forks
 from lrpath import entry, train
 from lrpath.records import Ledger, RunningCount, Table
 from lrpath.training import states
+from lrpath.training.lit_module import LitCausalLM
 
 
 def kill_self() -> None:
@@ -53,6 +54,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "ledger": (Ledger, "append", lambda *_: True, lambda *_: kill_self()),
     "interrupt": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGINT)),
     "terminate": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
+    "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 

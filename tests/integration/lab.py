@@ -1,11 +1,14 @@
 """A laboratory: studies on the real conf/ tree with small numbers, run in this process or in another one."""
 
+import contextlib
 import io
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,8 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
-from safetensors.torch import load_file
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from lrpath import config
 from lrpath.build.project import Project
@@ -49,6 +53,7 @@ SMALL = {
 """With α = 0.6: a main path that forks at 4 and 14, and branches from there to 10 and 20; 26 updates in all."""
 
 KILLING = Path(__file__).with_name("killing.py")
+RANKED = Path(__file__).with_name("ranked.py")
 
 Bits = dict[tuple[str, int], dict[str, bytes]]
 
@@ -66,6 +71,28 @@ class Ended:
         """Exit codes of the processes that `killing.py` ran."""
         assert self.code == 0, self.err
         return json.loads(self.out.splitlines()[-1])
+
+
+def free_ports(count: int) -> list[str]:
+    """Return ports of this machine that nothing listens on."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("localhost", 0))
+        return [str(one.getsockname()[1]) for one in sockets]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a small study on several ranks.
+
+    Args:
+        changes: Overrides.
+        kill: The rank that ends itself, and the moment of `killing.py` at which it does.
+    """
+
+    changes: tuple[str, ...]
+    kill: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +148,27 @@ class Lab:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | options.pop("env", {})
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes, **options)
 
+    def torchrun(self, *words: str, ranks: int, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """Start a module or script on several ranks, by default of one node at a free port."""
+        place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
+        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
+
+    def ranked(self, *jobs: Job, ranks: int) -> Ended:
+        """Run jobs one after another on several ranks of one torchrun; `codes` are by job and rank."""
+        file = self.folder / "jobs.json"
+        ports = free_ports(len(jobs))
+        listed = [
+            {"overrides": self.overrides(*job.changes), "kill": job.kill, "port": port}
+            for job, port in zip(jobs, ports, strict=True)
+        ]
+        file.write_text(json.dumps(listed))
+        process = self.torchrun(str(RANKED), str(file), ranks=ranks)
+        out, err = process.communicate()
+        return Ended(code=process.returncode, out=out, err=err)
+
     def train(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> Ended:
         """Run a small study in another process and return how it ended."""
         process = self.start(*changes, moments=moments, **options)
@@ -132,10 +180,20 @@ def states_of(study: Study) -> Bits:
     """Return the bits of all tensors of all states of a study, by path id and position."""
     found = {}
     for folder in sorted((study.folder / "paths").glob("*/states/*")):
-        (shard,) = folder.glob("*.safetensors")
-        tensors = {name: tensor.numpy().tobytes() for name, tensor in load_file(shard).items()}
+        tensors = {name: tensor.numpy().tobytes() for name, tensor in tensors_in(folder).items()}
         found[folder.parents[1].name.split("-")[-1], int(folder.name)] = tensors
     return found
+
+
+def tensors_in(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the whole tensors of a state, put together from the shards of however many ranks saved it."""
+    reader = HuggingFaceStorageReader(str(folder))
+    stored = reader.read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(entry.size) for name, entry in stored.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        load(tensors, storage_reader=reader, no_dist=True)
+    return tensors
 
 
 def tables_of(study: Study) -> dict[str, bytes]:

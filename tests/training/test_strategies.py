@@ -1,8 +1,10 @@
 import os
+from typing import Any
 
 import pytest
 
 from lrpath.errors import ConfigError
+from lrpath.training.ranks import Ranks
 from lrpath.training.strategies import Machine
 from tests.planning.strategies import recipe_with
 
@@ -40,8 +42,97 @@ def test_a_machine_that_is_not_there_is_refused(settings: dict[str, int], messag
         machine(**settings)
 
 
+def started(monkeypatch: pytest.MonkeyPatch, *, ranks: int, rank: int = 0, of_node: int | None = None) -> None:
+    """Set what torchrun sets."""
+    local = ranks if of_node is None else of_node
+    values = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank % local, "LOCAL_WORLD_SIZE": local}
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def several(**settings: Any) -> Machine:
+    return Machine(**({"name": "fsdp", "accelerator": "cpu", "micro_batch": None, "threads": None} | settings))
+
+
 def test_one_process_refuses_to_be_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=2)
+
+    with pytest.raises(ConfigError, match="was started on 2; start it without torchrun, or add strategy=ddp"):
+        machine()
+
+
+def test_one_process_may_be_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=1)
+
+    assert machine().ranks == several(name="ddp").ranks == 1
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_ranks_that_nobody_started_are_refused_with_the_command_that_does(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"torchrun --nproc-per-node 2 -m lrpath\.train … strategy={name}; or use"):
+        several(name=name)
+
+
+def test_an_environment_that_says_half_of_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    with pytest.raises(ConfigError, match="was started on 2; start it without torchrun"):
-        machine()
+    with pytest.raises(ConfigError, match=r"RANK=, WORLD_SIZE=2, .* as torchrun sets them; start this with torchrun"):
+        Ranks.from_environment()
+
+
+def test_ranks_and_nodes_are_those_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=8, rank=5, of_node=4)
+
+    ranks = Ranks.from_environment()
+
+    assert (ranks.rank, ranks.count, ranks.local_rank, ranks.nodes, ranks.is_first) == (5, 8, 1, 2, False)
+
+
+def test_nodes_of_different_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=5, of_node=3)
+
+    with pytest.raises(ConfigError, match=r"5 ranks in all, 3 on this node: .* the same --nproc-per-node"):
+        Ranks.from_environment()
+
+
+@pytest.mark.parametrize(("ranks", "micro_batch", "size", "accumulate"), [(2, None, 6, 1), (3, 2, 2, 2), (12, 1, 1, 1)])
+def test_ranks_share_the_global_batch(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, micro_batch: int | None, size: int, accumulate: int
+) -> None:
+    started(monkeypatch, ranks=ranks)
+    shared = several(micro_batch=micro_batch)
+
+    assert (shared.micro_batch_of(RECIPE), shared.accumulate(RECIPE)) == (size, accumulate)
+    assert ranks * size * accumulate == RECIPE.sequences_per_update
+
+
+@pytest.mark.parametrize(
+    ("ranks", "settings", "message"),
+    [
+        (5, {}, r"5 ranks cannot share .*=12 evenly; start one of \[1, 2, 3, 4, 6, 12\]"),
+        (2, {"micro_batch": 4}, r"micro_batch=4 does not divide .*=12 over 2 ranks; use one of \[1, 2, 3, 6\]"),
+        (4, {"shard_ranks": 3}, r"shard_ranks=3 must divide the 4 ranks; use one of \[1, 2, 4\]"),
+        (4, {"shard_ranks": 2, "name": "ddp"}, r"shard_ranks=2 is for strategy=fsdp, not ddp; remove it"),
+        (2, {"timeout_minutes": 0}, r"timeout_minutes=0 must be at least 1"),
+        (2, {"name": "many"}, r"strategy\.name=many must be one of single, ddp, fsdp"),
+    ],
+)
+def test_impossible_mixes_are_refused_with_what_would_work(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, settings: dict[str, Any], message: str
+) -> None:
+    started(monkeypatch, ranks=ranks)
+
+    with pytest.raises(ConfigError, match=message):
+        several(**settings).micro_batch_of(RECIPE)
+
+
+def test_one_process_decides_for_itself_and_raises_its_own_errors() -> None:
+    alone = Ranks()
+
+    def refuse() -> None:
+        raise ConfigError("no")
+
+    assert (alone.decide(lambda: 3), alone.together(lambda: 4), alone.is_first) == (3, [4], True)
+    for call in (alone.decide, alone.together):
+        with pytest.raises(ConfigError, match="no"):
+            call(refuse)

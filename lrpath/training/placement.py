@@ -1,15 +1,20 @@
 """Puts a backbone on its ranks: recomputes, compiles and shards blocks in place, without a new name for a weight."""
 
+from functools import partial
+
 import torch
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.utils.checkpoint import checkpoint
 
 from lrpath.models import CausalLM
 
 
 def recompute_blocks(backbone: CausalLM) -> None:
     """Keep only the inputs of blocks in the forward pass, and compute the rest again in the backward pass."""
-    backbone.lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for block in backbone.blocks:
+        # Not transformers' own switch, whose name changes with its version; the hooks of FSDP2 stay outside.
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def compile_blocks(backbone: CausalLM) -> None:

@@ -196,7 +196,9 @@ class Machine:
 
     def _strategy(self) -> Strategy | str:
         if self.name == "ddp":
-            return DDPStrategy(gradient_as_bucket_view=True)
+            # Looking for unused parameters finds none, but keeps DDP from cutting its buckets anew after the first
+            # update: that changes the order of sums over three or more ranks, and a resumed run differs in last bits.
+            return DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
         if self.name == "fsdp":
             # By default, all ranks of a node would be tensor-parallel and read the same data.
             return ModelParallelStrategy(data_parallel_size=self.ranks, tensor_parallel_size=1)

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import torch
 
+import lrpath.reporting.report
 from lrpath import entry, train
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.killing import arm
@@ -37,6 +38,7 @@ def run(job: dict[str, Any]) -> None:
         return step(module, ids_MT, batch_idx)
 
     LitCausalLM.training_step = noted  # type: ignore[method-assign]
+    lrpath.reporting.report.write_report = lambda study: study.name  # figures take longer than these runs
     try:
         entry.run(train.train, config_name="config")
     finally:

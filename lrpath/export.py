@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from lrpath import entry
 from lrpath.analysis.compare import release_folder
 from lrpath.config import ExportConfig, typed_root
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.card import card_text, choose_release
 
 

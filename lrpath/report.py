@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.config import ReportConfig, typed_root
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
 
 

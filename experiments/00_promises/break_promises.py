@@ -193,7 +193,7 @@ BREAKS = (
     Break(
         promise=7,
         what="digests are not compared",
-        file="lrpath/records.py",
+        file="lrpath/records/manifest.py",
         old='        if digest_file(folder / name) != entry["sha256"]:',
         new='        if not entry["sha256"]:',
         tests=("test_states_on_disk.py::test_a_damaged_state_is_named_and_never_loaded[flip_a_byte]",),
@@ -201,7 +201,7 @@ BREAKS = (
     Break(
         promise=7,
         what="a folder without manifest counts as a state",
-        file="lrpath/records.py",
+        file="lrpath/records/path_folder.py",
         old='(self.folder / "states").glob(f"*/{MANIFEST}"))',
         new='(self.folder / "states").glob("*/shard*"))',
         tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[rename:6]",),
@@ -225,7 +225,7 @@ BREAKS = (
     Break(
         promise=8,
         what="a path is run without its lock",
-        file="lrpath/records.py",
+        file="lrpath/records/path_folder.py",
         old="                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         new="                pass\n",
         tests=("test_idempotence.py::test_a_second_process_is_told_who_runs_the_path_and_runs_nothing",),
@@ -249,7 +249,7 @@ BREAKS = (
     Break(
         promise=9,
         what="repeated updates are not counted apart",
-        file="lrpath/records.py",
+        file="lrpath/records/ledger.py",
         old='"repeated": max(0, min(end, before) - run.begin),',
         new='"repeated": 0,',
         tests=("test_resume.py::test_a_kill_is_counted_to_the_last_update",),
@@ -257,7 +257,7 @@ BREAKS = (
     Break(
         promise=9,
         what="a killed run is not counted",
-        file="lrpath/records.py",
+        file="lrpath/records/ledger.py",
         old="    if end > run.begin:\n        ledger.append(Run(**row))\n",
         new='    if end > run.begin and outcome == "done":\n        ledger.append(Run(**row))\n',
         tests=("test_resume.py::test_a_kill_is_counted_to_the_last_update",),

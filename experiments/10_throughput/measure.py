@@ -20,12 +20,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from lrpath import records
 from lrpath.build.project import Project
 from lrpath.build.workshop import ProjectWorkshop, build_machine
 from lrpath.config import conf_folder, load
 from lrpath.data.store import TokenStore
 from lrpath.models import CausalLM, build_model
+from lrpath.records.ledger import RunningCount
 from lrpath.training.optim import build_optimizer, set_rate
 
 SKIPPED = 10
@@ -55,18 +55,18 @@ def project_in(folder: Path, *, study: str, updates: int, data: Path, sequences:
 def time_lrpath(project: Project, store: TokenStore) -> float:
     """Return seconds an update, by the clock at each update's count."""
     ends: list[float] = []
-    reach = records.RunningCount.reach
+    reach = RunningCount.reach
 
-    def noted(self: records.RunningCount, position: int) -> None:
+    def noted(self: RunningCount, position: int) -> None:
         reach(self, position)
         ends.append(time.perf_counter())
 
-    records.RunningCount.reach = noted  # type: ignore[method-assign]
+    RunningCount.reach = noted  # type: ignore[method-assign]
     try:
         with Path("/dev/null").open("w") as nowhere:
             ProjectWorkshop(project=project, store=store).executor(build_machine(project), Console(file=nowhere)).run()
     finally:
-        records.RunningCount.reach = reach  # type: ignore[method-assign]
+        RunningCount.reach = reach  # type: ignore[method-assign]
     ends = ends[1:]  # the first call marks the start
     return (ends[-1] - ends[SKIPPED - 1]) / (len(ends) - SKIPPED)
 

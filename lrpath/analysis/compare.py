@@ -21,7 +21,8 @@ from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release, Tree
 from lrpath.planning.plan import Plan
-from lrpath.records import EVALUATION_COLUMNS, Study, Table
+from lrpath.records.study import Study
+from lrpath.records.tables import EVALUATION_COLUMNS, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.shape import ModelShape, build_shape
 from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates
-from lrpath.records import Study
+from lrpath.records.study import Study
 
 if TYPE_CHECKING:
     from lrpath.data.prepare import Progress

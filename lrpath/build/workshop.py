@@ -16,7 +16,7 @@ from lrpath.models import CausalLM, build_model, count_parameters
 from lrpath.planning.cost import flops_per_token
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
-from lrpath.records import PathFolder
+from lrpath.records.path_folder import PathFolder
 from lrpath.training.executor import Cadence, Executor
 from lrpath.training.ranks import Ranks
 from lrpath.training.releases import keep_backbone

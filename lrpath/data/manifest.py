@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpath.errors import DataError
-from lrpath.records import digest_file
+from lrpath.records.files import digest_file
 
 FORMAT = 1
 STORE_FILE = "store.json"

@@ -37,7 +37,7 @@ from lrpath.data.tokenizer import (
 from lrpath.data.writer import IncrementWriter, remove_torn
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.planning.lineage import differences
-from lrpath.records import digest_file, write_json, write_whole
+from lrpath.records.files import digest_file, write_json, write_whole
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""

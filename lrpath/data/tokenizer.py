@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lrpath.errors import ConfigError, DataError
-from lrpath.records import digest_file
+from lrpath.records.files import digest_file
 
 END_MARK = "<|endoftext|>"
 _MIN_VOCAB = 257  # 256 bytes and the end mark

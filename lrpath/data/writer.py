@@ -21,7 +21,7 @@ from lrpath.data.manifest import (
     token_dtype,
 )
 from lrpath.errors import DataError
-from lrpath.records import flush_folder, write_json
+from lrpath.records.files import flush_folder, write_json
 
 _SUFFIX = ".partial"
 

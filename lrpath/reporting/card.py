@@ -7,7 +7,7 @@ from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_count
-from lrpath.records import Study
+from lrpath.records.study import Study
 
 
 def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:

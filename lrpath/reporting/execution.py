@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lrpath.analysis.compare import read_plans
 from lrpath.planning.plan import Plan
-from lrpath.records import Study
+from lrpath.records.study import Study
 
 MOST_NAMED = 4
 """The sentence names this many paths that differ from the plan."""

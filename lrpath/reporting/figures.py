@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from lrpath.analysis.compare import Outcome
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.canvas import (
     MARKERS,
     WIDTH,

@@ -5,7 +5,8 @@ from pathlib import Path as File
 
 from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
 from lrpath.errors import StateError
-from lrpath.records import Study, write_whole
+from lrpath.records.files import write_whole
+from lrpath.records.study import Study
 from lrpath.reporting.canvas import Panel
 from lrpath.reporting.execution import executed
 from lrpath.reporting.figures import draw_rates, plot_losses, plot_quality_against_cost

@@ -17,7 +17,8 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from rich.console import Console
 
 from lrpath.errors import TrainingError
-from lrpath.records import PathFolder, RunningCount
+from lrpath.records.ledger import RunningCount
+from lrpath.records.path_folder import PathFolder
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.optim import set_rate

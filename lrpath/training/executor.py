@@ -25,7 +25,10 @@ from lrpath.data.stream import TokenBatches, compare_readings
 from lrpath.errors import BusyError, MismatchError, StateError, TrainingError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey, Tree
-from lrpath.records import PathFolder, Run, RunningCount, Study, read_manifest, settle
+from lrpath.records.ledger import Run, RunningCount, settle
+from lrpath.records.manifest import read_manifest
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.study import Study
 from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback

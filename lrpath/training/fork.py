@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from lrpath.planning.paths import StateKey
-from lrpath.records import PathFolder
+from lrpath.records.path_folder import PathFolder
 from lrpath.training.callbacks import UpdateCallback
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.ranks import ALONE, Ranks

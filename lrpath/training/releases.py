@@ -15,7 +15,10 @@ from lrpath.analysis.compare import release_folder
 from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release
-from lrpath.records import EVALUATION_COLUMNS, PathFolder, Study, Table, flush_file, flush_folder
+from lrpath.records.files import flush_file, flush_folder
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.study import Study
+from lrpath.records.tables import EVALUATION_COLUMNS, Table
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.states import load_state
 

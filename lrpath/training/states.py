@@ -25,7 +25,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
-from lrpath.records import MANIFEST, STATE_FORMAT, check_state, digest_file, flush_file, flush_folder, write_json
+from lrpath.records.files import digest_file, flush_file, flush_folder, write_json
+from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
 from lrpath.training.optim import moments
 from lrpath.training.ranks import ALONE, Ranks
 

@@ -9,7 +9,9 @@ from lrpath.planning.paths import Optimizer, Recipe, Release, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.planning.streams import Increment
-from lrpath.records import EVALUATION_COLUMNS, METRIC_COLUMNS, Run, Study, Table
+from lrpath.records.ledger import Run
+from lrpath.records.study import Study
+from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, Table
 
 LINEAR = Decay(shape=DecayShape.LINEAR, floor=0.1)
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)

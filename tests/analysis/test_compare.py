@@ -6,7 +6,8 @@ import pytest
 from lrpath.analysis.compare import Score, read_outcomes, read_series, release_folder
 from lrpath.errors import StateError
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.records import EVALUATION_COLUMNS, Study, Table
+from lrpath.records.study import Study
+from lrpath.records.tables import EVALUATION_COLUMNS, Table
 from tests.analysis.studies import (
     CONTINUAL,
     LINEAR,

@@ -15,7 +15,7 @@ from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.planning import plan as plans
 from lrpath.planning.paths import StateKey
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.training.optim import build_optimizer
 from lrpath.training.releases import load_release
 from lrpath.training.states import load_state

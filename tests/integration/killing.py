@@ -18,7 +18,8 @@ from typing import Any
 import lrpath.build.workshop
 import lrpath.reporting.report  # noqa: F401 (both are imported before the forks)
 from lrpath import entry, train
-from lrpath.records import Ledger, RunningCount, Table
+from lrpath.records.ledger import Ledger, RunningCount
+from lrpath.records.tables import Table
 from lrpath.training import states
 from lrpath.training.lit_module import LitCausalLM
 

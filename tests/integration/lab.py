@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from lrpath import config
 from lrpath.build.project import Project
 from lrpath.build.workshop import ProjectWorkshop, build_machine
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.training.executor import Executor
 
 REPOSITORY = Path(__file__).resolve().parents[2]

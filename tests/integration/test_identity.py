@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lrpath.errors import MismatchError, TrainingError
-from lrpath.records import RunningCount
+from lrpath.records.ledger import RunningCount
 from lrpath.training.strategies import Machine
 from tests.integration.lab import Lab, states_of
 

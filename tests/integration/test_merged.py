@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lrpath.analysis.compare import release_folder
 from lrpath.planning.paths import Release
-from lrpath.records import EVALUATION_COLUMNS, Study, Table
+from lrpath.records.study import Study
+from lrpath.records.tables import EVALUATION_COLUMNS, Table
 from lrpath.training.releases import load_release
 from tests.integration.lab import Lab
 

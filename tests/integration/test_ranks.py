@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrpath.records import Study
+from lrpath.records.study import Study
 from tests.integration.lab import Job, Lab, free_ports, states_of, tables_of
 
 pytestmark = pytest.mark.slow

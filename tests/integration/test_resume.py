@@ -12,7 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lrpath.build.workshop import ProjectWorkshop
 from lrpath.planning.paths import StateKey
-from lrpath.records import PathFolder, Run, check_state
+from lrpath.records.ledger import Run
+from lrpath.records.manifest import check_state
+from lrpath.records.path_folder import PathFolder
 from tests.integration.lab import Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow

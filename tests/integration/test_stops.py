@@ -10,7 +10,9 @@ import pytest
 
 from lrpath.errors import TrainingError
 from lrpath.planning.paths import StateKey
-from lrpath.records import RunningCount, Study, check_state
+from lrpath.records.ledger import RunningCount
+from lrpath.records.manifest import check_state
+from lrpath.records.study import Study
 from tests.integration.lab import Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.execution import executed
 from tests.analysis.studies import CONTINUAL, add_run, keep, plan_of, run_all
 

@@ -6,7 +6,7 @@ import pytest
 from lrpath.errors import ConfigError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.canvas import colour_of
 from lrpath.reporting.figures import panels_of, plot_losses, plot_quality_against_cost, plot_rates, rate_curve
 from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.errors import StateError
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
 from tests.analysis.studies import CONTINUAL, evaluate_evenly, keep, plan_of, run_all
 

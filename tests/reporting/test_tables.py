@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.analysis.compare import read_outcomes
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.tables import Align, Column, Table, study_table, write_fixed, write_flops, write_whole_number
 from tests.analysis.studies import CONTINUAL, evaluate, keep, plan_of
 

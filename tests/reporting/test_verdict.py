@@ -5,7 +5,7 @@ import pytest
 
 from lrpath.analysis.compare import read_outcomes
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.records import Study
+from lrpath.records.study import Study
 from lrpath.reporting.verdict import ordering, verdict
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, evaluate_evenly, keep, plan_of
 

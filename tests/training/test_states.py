@@ -7,7 +7,7 @@ from torch import nn
 
 from lrpath.errors import StateError
 from lrpath.planning.paths import Optimizer, StateKey
-from lrpath.records import check_state
+from lrpath.records.manifest import check_state
 from lrpath.training.optim import build_optimizer, moments, set_rate
 from lrpath.training.states import load_state, save_state
 

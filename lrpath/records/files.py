@@ -1,0 +1,81 @@
+"""Files that are whole or absent, and how they are flushed, read and told apart."""
+
+import hashlib
+import json
+import os
+from pathlib import Path as File
+from typing import Any
+
+from lrpath.errors import StateError
+
+_BLOCK = 1 << 22
+
+
+def write_whole(file: File, text: str) -> None:
+    """Write a text file beside its place, flush it to the disk and rename it into place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.replace(file)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    flush_folder(file.parent)
+
+
+def flush_file(file: File) -> None:
+    """Flush a file's bytes to the disk."""
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def flush_folder(folder: File) -> None:
+    """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(file: File, record: Any) -> None:
+    """Write plain data as indented JSON, whole or not at all."""
+    write_whole(file, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(file: File) -> Any:
+    """Return the plain data in a JSON file.
+
+    Raises:
+        StateError: If the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StateError(f"{file} is missing; restore it, or choose the study it belongs to") from None
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"{file} is not JSON ({error}); restore it from a copy or remove it") from None
+
+
+def digest_file(file: File) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        while block := handle.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def whole_lines(file: File) -> list[str]:
+    """Return the lines of a text file, none if it is not there; a last line torn by a kill is left out."""
+    if not file.exists():
+        return []
+    whole = file.read_bytes()
+    try:
+        return whole[: whole.rfind(b"\n") + 1].decode().split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        raise StateError(f"{file} is not UTF-8 text ({error}); restore it from a copy") from None

@@ -1,0 +1,141 @@
+"""What ran: one line for each stretch of updates, counted to the last update even when it was killed."""
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path as File
+
+from lrpath.errors import StateError
+from lrpath.records.files import read_json, whole_lines, write_json
+from lrpath.records.path_folder import PathFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One stretch of updates, as the ledger counts it.
+
+    Args:
+        id: Unique name of the run.
+        path_id: The path.
+        name: Its name.
+        begin: Position before the first update.
+        end: Position after the last update that ran.
+        repeated: Updates among them that an earlier run had made and lost.
+        tokens: Tokens processed.
+        flops: Floating-point operations of the model, by the formula of `planning.cost`.
+        seconds: Wall time; None for a run that was not done.
+        outcome: `done`, `stopped` by an error or interrupt, or `killed` when the run never said how it ended.
+        device: What it ran on.
+        ranks: Number of processes.
+    """
+
+    id: str
+    path_id: str
+    name: str
+    begin: int
+    end: int
+    repeated: int
+    tokens: int
+    flops: float
+    seconds: float | None
+    outcome: str
+    device: str
+    ranks: int
+
+    @property
+    def updates(self) -> int:
+        """Updates that ran, the repeated ones included."""
+        return self.end - self.begin
+
+
+class Ledger:
+    """Append-only list of the runs of a study."""
+
+    def __init__(self, file: File) -> None:
+        """Name the file."""
+        self.file = file
+
+    def runs(self) -> list[Run]:
+        """Return all runs, in order.
+
+        Raises:
+            StateError: If a line other than a torn last one cannot be read.
+        """
+        found = []
+        for number, line in enumerate(whole_lines(self.file), start=1):
+            try:
+                found.append(Run(**json.loads(line)))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise StateError(f"{self.file}:{number} is no ledger line ({error}); restore it from a copy") from None
+        return found
+
+    def append(self, run: Run) -> None:
+        """Append a run, once, in place of a last line torn by a kill; flushed to the disk."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a+b") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)  # processes on other paths of the study write here too
+            if any(known.id == run.id for known in self.runs()):
+                return
+            handle.seek(0)
+            handle.truncate(handle.read().rfind(b"\n") + 1)
+            handle.write((json.dumps(asdict(run), allow_nan=False) + "\n").encode())
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+class RunningCount:
+    """Counts the updates of a run in a file, so that a killed run is still counted to the last update.
+
+    One 20-byte write an update reaches the page cache, which outlives the process.
+    """
+
+    def __init__(self, folder: PathFolder, *, ledger: Ledger, run: Run) -> None:
+        """Take the run's path, the ledger it will be written to, and the run with `end` still at its beginning."""
+        self._file = folder.folder / "running.json"
+        self._counter = folder.folder / "reached"
+        self._ledger = ledger
+        self._run = run
+        self._handle = -1
+        self._begun = 0.0
+
+    def __enter__(self) -> "RunningCount":
+        settle(self._file.parent, ledger=self._ledger)  # a run that was killed since; its count would be overwritten
+        self._begun = time.monotonic()
+        self._handle = os.open(self._counter, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        self.reach(self._run.begin)
+        write_json(self._file, asdict(self._run))
+        return self
+
+    def reach(self, position: int) -> None:
+        """Note that the update leading to a position has run."""
+        os.pwrite(self._handle, b"%-19d\n" % position, 0)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        os.close(self._handle)
+        seconds = None if kind else time.monotonic() - self._begun
+        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else "done")
+
+
+def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
+    """Write an unfinished run of a path folder to the ledger; does nothing if there is none."""
+    file, counter = folder / "running.json", folder / "reached"
+    if not file.exists():
+        return
+    run = Run(**read_json(file))
+    text = counter.read_text().strip() if counter.exists() else ""
+    end = max(run.begin, int(text)) if text.isdigit() else run.begin
+    share = (end - run.begin) / max(run.end - run.begin, 1)
+    before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)
+    row = asdict(run) | {
+        "end": end,
+        "repeated": max(0, min(end, before) - run.begin),
+        "tokens": round(run.tokens * share),
+        "flops": run.flops * share,
+        "seconds": seconds,
+        "outcome": outcome,
+    }
+    if end > run.begin:
+        ledger.append(Run(**row))
+    file.unlink()

@@ -1,0 +1,62 @@
+"""The manifest of a state: what it is, what it has read, and the digests of its files."""
+
+import stat
+from pathlib import Path as File
+from typing import Any
+
+from lrpath.errors import StateError
+from lrpath.planning.paths import StateKey
+from lrpath.records.files import digest_file, read_json
+
+STATE_FORMAT = 1
+MANIFEST = "state.json"
+
+
+def read_manifest(folder: File) -> dict[str, Any]:
+    """Return a state's manifest.
+
+    Raises:
+        StateError: If the folder holds no whole state of a known format.
+    """
+    if not (folder / MANIFEST).exists():
+        raise StateError(f"{folder} holds no whole state ({MANIFEST} is missing); run the plan again to make it")
+    manifest = read_json(folder / MANIFEST)
+    if isinstance(manifest, dict) and manifest.get("format", STATE_FORMAT) != STATE_FORMAT:
+        raise StateError(f"{folder} has state format {manifest['format']}; this lrpath reads {STATE_FORMAT}")
+    if not isinstance(manifest, dict) or "format" not in manifest or not _are_files(manifest.get("files")):
+        raise StateError(f"{folder / MANIFEST} is no state manifest; remove the folder and run the plan again")
+    return manifest
+
+
+def _are_files(files: Any) -> bool:
+    return isinstance(files, dict) and all(
+        isinstance(entry, dict) and type(entry.get("bytes")) is int and isinstance(entry.get("sha256"), str)
+        for entry in files.values()
+    )
+
+
+def check_state(folder: File, *, key: StateKey) -> dict[str, Any]:
+    """Return the manifest of a state after comparing its name and every file's size and digest.
+
+    Raises:
+        StateError: Naming the file that is missing, added, cut or altered.
+    """
+    manifest = read_manifest(folder)
+    named = (manifest.get("path_id"), manifest.get("position"))
+    if named != (key.path_id, key.position):
+        raise StateError(f"{folder} says it is state {named}, not ({key.path_id}, {key.position}); move it back")
+    remedy = f"remove {folder} and run the plan again to make it from the state before"
+    present = {file.name for file in folder.iterdir()} - {MANIFEST}
+    if present != set(manifest["files"]):
+        odd = sorted(present ^ set(manifest["files"]))
+        raise StateError(f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}; {remedy}")
+    for name, entry in manifest["files"].items():
+        status = (folder / name).lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StateError(f"{folder / name} is a link, folder or device, not a file; {remedy}")
+        size = status.st_size
+        if size != entry["bytes"]:
+            raise StateError(f"{folder / name} has {size:,} bytes, {MANIFEST} says {entry['bytes']:,}; {remedy}")
+        if digest_file(folder / name) != entry["sha256"]:
+            raise StateError(f"{folder / name} was altered: its SHA-256 is not the one in {MANIFEST}; {remedy}")
+    return manifest

@@ -1,0 +1,95 @@
+"""The folder of one path in a study: its tables, its states, and who owns it."""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path as File
+from typing import Any
+
+from lrpath.errors import BusyError, StateError
+from lrpath.records.files import read_json
+from lrpath.records.manifest import MANIFEST
+from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
+
+_STATE_NAME = re.compile("[0-9]{9,}")
+
+
+class PathFolder:
+    """The folder of one path in a study."""
+
+    def __init__(self, folder: File) -> None:
+        """Name the folder; it need not exist yet."""
+        self.folder = folder
+        self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
+        self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
+        self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that grow while the path is walked."""
+        return self.metrics, self.evaluation, self.speed
+
+    @property
+    def tensorboard(self) -> File:
+        """Folder of the TensorBoard events."""
+        return self.folder / "tb"
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what all updates of the path share, as plain data.
+
+        Raises:
+            StateError: If the path's file is missing, no JSON, or does not say.
+        """
+        try:
+            found: dict[str, Any] = dict(read_json(self.folder / "path.json")["identity"]["recipe"])
+        except (KeyError, TypeError, ValueError):
+            raise StateError(f"{self.folder / 'path.json'} does not say what the path is; restore the file") from None
+        return found
+
+    def state(self, position: int) -> File:
+        """Return the folder of the state at a position, whether it is there or not."""
+        return self.folder / "states" / f"{position:09d}"
+
+    def positions(self) -> list[int]:
+        """Return the positions of the whole states, ascending; a folder without manifest is no state."""
+        names = (file.parent.name for file in (self.folder / "states").glob(f"*/{MANIFEST}"))
+        return sorted(int(name) for name in names if _STATE_NAME.fullmatch(name))
+
+    def remove_state(self, position: int) -> None:
+        """Remove a state, its manifest first, so that a kill in between leaves no half state."""
+        (self.state(position) / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.state(position), ignore_errors=True)
+
+    def clear_torn(self) -> None:
+        """Remove what a killed save left: folders beside and folders without manifest. Call it with the lock held."""
+        for folder in (self.folder / "states").glob("*"):
+            torn = _STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists()
+            if torn or folder.name.startswith("."):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the path while the block runs; the lock ends with the process, however it ends.
+
+        Raises:
+            BusyError: If another process owns it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / "lock"
+        with file.open("a+", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                handle.seek(0)
+                owner = handle.read().strip() or "another process"
+                raise BusyError(
+                    f"path {self.folder.name} is being run by {owner}; wait until it ends, then run this again"
+                ) from None
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+            handle.flush()
+            yield

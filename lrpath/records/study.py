@@ -1,0 +1,104 @@
+"""A study: the plans that were run in one folder, their paths, and the ledger."""
+
+import fcntl
+import re
+from pathlib import Path as File
+from typing import Any
+
+from lrpath.errors import MismatchError, StateError
+from lrpath.planning.lineage import content_id, differences
+from lrpath.planning.paths import Path, StateKey
+from lrpath.records.files import read_json, write_json
+from lrpath.records.ledger import Ledger
+from lrpath.records.manifest import MANIFEST
+from lrpath.records.path_folder import PathFolder
+
+
+class Study:
+    """A study's folder: plans, paths, ledger and report."""
+
+    def __init__(self, folder: File) -> None:
+        """Name the folder; it need not exist yet."""
+        self.folder = folder
+        self.ledger = Ledger(folder / "ledger.jsonl")
+        self.report = folder / "report"
+
+    @classmethod
+    def existing(cls, outputs: File, name: str) -> "Study":
+        """Return a study that has been run.
+
+        Raises:
+            StateError: If there is none of that name; says which there are.
+        """
+        if not (outputs / name / "plans").is_dir():
+            there = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
+            raise StateError(f"{outputs} has no study {name!r}; it has {', '.join(there) or 'none'}")
+        return cls(outputs / name)
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.folder.name
+
+    def save_plan(self, record: dict[str, Any]) -> None:
+        """Keep a plan under its content id; from now on the states it needs are never removed."""
+        file = self.folder / "plans" / f"{content_id(record)}.json"
+        if not file.exists():
+            write_json(file, record)
+
+    def plans(self) -> dict[str, dict[str, Any]]:
+        """Return the records of all plans run here by id, oldest first.
+
+        Raises:
+            StateError: If a plan was altered: states that it needs could then be removed.
+        """
+        files = (self.folder / "plans").glob("[!.]*.json")
+        oldest_first = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
+        found = {}
+        for file in oldest_first:
+            found[file.stem] = read_json(file)
+            if content_id(found[file.stem]) != file.stem:
+                raise StateError(f"{file} was altered: its content is not that of plan {file.stem}; restore the file")
+        return found
+
+    def folders(self) -> list[PathFolder]:
+        """Return the folders of all paths, of this plan or another."""
+        return [PathFolder(file.parent) for file in sorted((self.folder / "paths").glob("*/path.json"))]
+
+    def find(self, path_id: str) -> PathFolder | None:
+        """Return the folder of a path, if it has one."""
+        found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
+        return PathFolder(found[0]) if found else None
+
+    def open(self, path: Path) -> PathFolder:
+        """Return the folder of a path, made if it is not there.
+
+        Raises:
+            MismatchError: If the folder was made for another path.
+        """
+        found = self.find(path.id) or self._make(path)
+        file = found.folder / "path.json"
+        if file.exists():
+            record = read_json(file)
+            lines = differences(record.get("identity") if isinstance(record, dict) else record, path.identity())
+            if lines:
+                raise MismatchError(f"{file} was made for another path ({'; '.join(lines)}); restore it from a copy")
+        else:
+            write_json(file, {"id": path.id, "name": path.name, "identity": path.identity()})
+        return found
+
+    def _make(self, path: Path) -> PathFolder:
+        """Make the folder of a path, one at a time: a path has one folder, whatever names it goes by in two plans."""
+        paths = self.folder / "paths"
+        paths.mkdir(parents=True, exist_ok=True)
+        with (paths / ".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
+            made = self.find(path.id) or PathFolder(paths / f"{name}-{path.id}")
+            made.folder.mkdir(exist_ok=True)
+        return made
+
+    def has_state(self, key: StateKey) -> bool:
+        """Say whether a whole state is on disk."""
+        folder = self.find(key.path_id)
+        return folder is not None and (folder.state(key.position) / MANIFEST).exists()

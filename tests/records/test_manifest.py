@@ -1,0 +1,189 @@
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path as File
+from typing import Any
+
+import pytest
+
+from lrpath.errors import StateError
+from lrpath.planning.paths import StateKey
+from lrpath.records import manifest as module
+from lrpath.records.files import digest_file
+from lrpath.records.manifest import MANIFEST, check_state, read_manifest
+from lrpath.records.path_folder import PathFolder
+from tests.records.lab import NO_JSON, save
+
+KEY = StateKey("p", 30)
+
+
+@pytest.fixture
+def state(tmp_path: File) -> File:
+    """Return the folder of a whole state."""
+    return save(PathFolder(tmp_path), KEY.position)
+
+
+def rewrite(state: File, change: Callable[[Any], Any]) -> None:
+    """Write the manifest anew after a change, in place or by the value returned."""
+    record = json.loads((state / MANIFEST).read_text())
+    changed = change(record)
+    (state / MANIFEST).write_text(json.dumps(record if changed is None else changed))
+
+
+def test_a_whole_state_passes(state: File) -> None:
+    manifest = check_state(state, key=KEY)
+
+    assert manifest == read_manifest(state)
+    assert sorted(manifest["files"]) == ["model-1.safetensors", "model-2.safetensors"]
+
+
+FILES = ("model-1.safetensors", "model-2.safetensors")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(state: File, name: str) -> None:
+    (state / name).unlink()
+
+    with pytest.raises(StateError, match=rf"{name} missing or not listed in state\.json; remove .* run the plan again"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("name", ["extra.safetensors", "model-3.safetensors", "config.pkl", ".hidden"])
+def test_an_extra_file_is_named(state: File, name: str) -> None:
+    (state / name).write_bytes(b"")
+
+    with pytest.raises(StateError, match=f"{name} missing or not listed"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("length", [0, 6, 8])
+def test_a_file_of_another_size_is_named(state: File, name: str, length: int) -> None:
+    content = (state / name).read_bytes()
+    (state / name).write_bytes((content * 2)[:length])
+
+    with pytest.raises(StateError, match=rf"{name} has {length} bytes, state\.json says 7; remove"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("at", range(7))
+def test_an_altered_byte_is_found_in_each_file(state: File, name: str, at: int) -> None:
+    content = bytearray((state / name).read_bytes())
+    content[at] ^= 1
+    (state / name).write_bytes(content)
+
+    with pytest.raises(StateError, match=rf"{name} was altered: its SHA-256 is not the one in state\.json"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("key", [StateKey("p", 31), StateKey("q", 30)])
+def test_a_state_of_another_position_or_path_is_refused(state: File, key: StateKey) -> None:
+    with pytest.raises(StateError, match=rf"says it is state \('p', 30\), not \({key.path_id}, {key.position}\)"):
+        check_state(state, key=key)
+
+
+def test_a_folder_without_manifest_holds_no_state(state: File, tmp_path: File) -> None:
+    (state / MANIFEST).unlink()
+
+    for folder in (state, tmp_path / "nowhere"):
+        with pytest.raises(StateError, match=rf"{folder.name} holds no whole state \(state\.json is missing\)"):
+            check_state(folder, key=KEY)
+
+
+@pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON)
+def test_a_manifest_that_is_no_json_is_refused(state: File, content: bytes) -> None:
+    (state / MANIFEST).write_bytes(content)
+
+    with pytest.raises(StateError, match=r"state\.json is not JSON"):
+        check_state(state, key=KEY)
+
+
+ENTRY = {"bytes": 7, "sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        [],
+        "state",
+        None,
+        {},
+        {"format": 1},
+        {"files": {}},
+        {"format": 1, "files": []},
+        {"format": 1, "files": {"a": None}},
+        {"format": 1, "files": {"a": []}},
+        {"format": 1, "files": {"a": {}}},
+        {"format": 1, "files": {"a": ENTRY | {"bytes": "7"}}},
+        {"format": 1, "files": {"a": ENTRY | {"bytes": 7.0}}},
+        {"format": 1, "files": {"a": ENTRY | {"bytes": True}}},
+        {"format": 1, "files": {"a": ENTRY | {"bytes": float("inf")}}},
+        {"format": 1, "files": {"a": {"bytes": 7}}},
+        {"format": 1, "files": {"a": ENTRY | {"sha256": 7}}},
+    ],
+)
+def test_what_is_no_manifest_is_refused(state: File, manifest: Any) -> None:
+    rewrite(state, lambda _: manifest if manifest is not None else 0)
+
+    with pytest.raises(StateError, match=r"state\.json is no state manifest; remove the folder and run the plan again"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("manifest", [{"format": 2, "shards": []}, {"format": None, "files": {}}])
+def test_another_format_is_refused_and_not_to_be_removed(state: File, manifest: Any) -> None:
+    rewrite(state, lambda _: manifest)
+
+    with pytest.raises(StateError, match=rf"has state format {manifest['format']}; this lrpath reads 1$"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 8, 10**30])
+def test_an_absurd_size_is_refused(state: File, size: int) -> None:
+    rewrite(state, lambda record: record["files"]["model-1.safetensors"].update(bytes=size))
+
+    with pytest.raises(StateError, match=rf"has 7 bytes, state\.json says {size:,}"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "form", ["../outside", "../../outside", "{root}/outside", "./model-3", "a/b", "..", ".", "", "~"]
+)
+def test_a_name_that_climbs_out_is_never_followed(
+    state: File, tmp_path: File, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = form.format(root=tmp_path)
+    for folder in (tmp_path, state.parent, state.parent.parent):
+        (folder / "outside").write_bytes(b"weights")
+    entry = {"bytes": 7, "sha256": digest_file(state / "model-1.safetensors")}
+    rewrite(state, lambda record: record["files"].update({name: entry}))
+    opened: list[File] = []
+    monkeypatch.setattr(module, "digest_file", opened.append)
+
+    with pytest.raises(StateError, match=r"missing or not listed in state\.json"):
+        check_state(state, key=KEY)
+    assert opened == []
+
+
+def test_the_manifest_cannot_list_itself(state: File) -> None:
+    rewrite(state, lambda record: record["files"].update({MANIFEST: ENTRY}))
+
+    with pytest.raises(StateError, match=r"state\.json missing or not listed"):
+        check_state(state, key=KEY)
+
+
+def test_a_link_folder_or_pipe_in_place_of_a_file_is_refused(state: File, tmp_path: File) -> None:
+    name = state / "model-1.safetensors"
+    name.rename(tmp_path / "outside")
+    substitutes: list[Callable[[], None]] = [
+        lambda: name.symlink_to(tmp_path / "outside"),
+        lambda: name.symlink_to(tmp_path / "nowhere"),
+        lambda: os.mkfifo(name),
+        name.mkdir,
+    ]
+
+    for number, substitute in enumerate(substitutes):
+        substitute()
+        with pytest.raises(StateError, match=r"model-1\.safetensors is a link, folder or device, not a file; remove"):
+            check_state(state, key=KEY)
+        name.rename(tmp_path / f"used-{number}")

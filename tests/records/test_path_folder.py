@@ -1,0 +1,119 @@
+import os
+from pathlib import Path as File
+
+import pytest
+
+from lrpath.errors import BusyError
+from lrpath.records.path_folder import PathFolder
+from tests.records.lab import save, started
+
+HOLD_THE_LOCK = """
+import sys
+from pathlib import Path
+from lrpath.records.path_folder import PathFolder
+with PathFolder(Path(sys.argv[1])).lock():
+    print("locked", flush=True)
+    sys.stdin.readline()
+print("free", flush=True)
+"""
+
+
+def test_a_path_belongs_to_one_process_until_that_dies(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path / "main-0123456789ab")
+
+    with started(HOLD_THE_LOCK, folder.folder) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(BusyError, match=rf"path main-0123456789ab is being run by process {other.pid} on .*; wait"),
+            folder.lock(),
+        ):
+            pytest.fail("two processes own the path")
+        other.kill()
+        other.wait()
+
+    with folder.lock():
+        assert (folder.folder / "lock").read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_a_path_is_free_when_its_owner_has_finished(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+
+    with started(HOLD_THE_LOCK, folder.folder) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "locked\n"
+        other.stdin.write("\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "free\n"
+        with folder.lock():
+            pass
+
+
+def test_a_lock_is_given_back_when_its_block_raises(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+
+    with pytest.raises(KeyError), folder.lock():
+        raise KeyError
+
+    with folder.lock():
+        pass
+
+
+def test_positions_are_those_of_whole_states(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+    assert folder.positions() == []
+
+    for position in (20, 3, 1_000_000_000):
+        save(folder, position)
+    folder.state(7).mkdir()  # killed before its manifest was written
+    save(folder, 9).rename(folder.folder / "states" / ".000000009.123")  # killed before its rename
+    save(folder, 8).rename(folder.folder / "states" / "000000008 (copy)")
+    save(folder, 6).rename(folder.folder / "states" / "6")
+
+    assert folder.positions() == [3, 20, 1_000_000_000]
+
+
+def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+    folder.clear_torn()
+    save(folder, 3)
+    (folder.state(7)).mkdir()
+    (folder.state(7) / "model-1.safetensors").write_bytes(b"half")
+    beside = folder.folder / "states" / ".000000009.123"
+    beside.mkdir()
+    (beside / "model-1.safetensors").write_bytes(b"half")
+    (folder.folder / "states" / "notes.txt").write_text("by hand")
+    save(folder, 8).rename(folder.folder / "states" / "000000008 (copy)")
+
+    folder.clear_torn()
+
+    left = sorted(file.name for file in (folder.folder / "states").iterdir())
+    assert left == ["000000003", "000000008 (copy)", "notes.txt"]
+
+
+def test_a_removed_state_is_gone(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+    save(folder, 3)
+    save(folder, 5)
+
+    folder.remove_state(3)
+    folder.remove_state(4)  # not there
+
+    assert folder.positions() == [5]
+    assert not folder.state(3).exists()
+
+
+def test_a_state_loses_its_manifest_before_its_files(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = PathFolder(tmp_path)
+    place = save(folder, 3)
+    monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # killed here
+
+    folder.remove_state(3)
+
+    assert sorted(file.name for file in place.iterdir()) == ["model-1.safetensors", "model-2.safetensors"]
+    assert folder.positions() == []
+
+
+def test_a_path_s_events_lie_in_its_folder(tmp_path: File) -> None:
+    assert PathFolder(tmp_path).tensorboard == tmp_path / "tb"

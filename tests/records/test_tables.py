@@ -1,0 +1,139 @@
+import os
+from pathlib import Path as File
+
+import pytest
+
+from lrpath.errors import StateError
+from lrpath.records.tables import Table
+from tests.records.lab import refuse_space
+
+
+def table_in(folder: File) -> Table:
+    return Table(folder / "new" / "metrics.csv", columns=("position", "loss", "name"))
+
+
+def test_rows_are_appended_below_one_header(tmp_path: File) -> None:
+    table = table_in(tmp_path)
+
+    table.append([(1, 0.5, "a"), (2, 0.25, "b")])
+    table.append([])
+    table.append([(3, 0.125, "c")])
+
+    assert table.file.read_text() == "position,loss,name\n1,0.5,a\n2,0.25,b\n3,0.125,c\n"
+    assert table.rows()[1] == {"position": "2", "loss": "0.25", "name": "b"}
+
+
+def test_no_rows_make_no_file(tmp_path: File) -> None:
+    table = table_in(tmp_path)
+
+    table.append([])
+    table.cut(5)
+
+    assert table.rows() == []
+    assert not table.file.parent.exists()
+
+
+@pytest.mark.parametrize("loss", [0.1, 1 / 3, 1e-300, 5e-324, 1.7976931348623157e308, 2.0, -0.0])
+def test_equal_floats_give_equal_text_that_reads_back_equal(tmp_path: File, loss: float) -> None:
+    table = table_in(tmp_path)
+
+    table.append([(1, loss, "a"), (2, float(repr(loss)), "a")])
+
+    first, second = (row["loss"] for row in table.rows())
+    assert first == second
+    assert float(first).hex() == loss.hex()
+
+
+@pytest.mark.parametrize(
+    ("position", "kept"), [(0, []), (1, [1]), (2, [1, 2, 2]), (3, [1, 2, 2]), (4, [1, 2, 2, 4]), (9, [1, 2, 2, 4])]
+)
+def test_a_cut_keeps_the_rows_up_to_a_position(tmp_path: File, position: int, kept: list[int]) -> None:
+    table = table_in(tmp_path)
+    table.append([(1, 0.5, "a"), (2, 0.1, "a"), (2, 1 / 3, "b"), (4, 0.5, "a")])
+
+    table.cut(position)
+
+    assert [int(row["position"]) for row in table.rows()] == kept
+
+
+def test_a_cut_may_keep_rows_at_later_positions(tmp_path: File) -> None:
+    table = table_in(tmp_path)
+    table.append([(position, 0.5, "a") for position in (1, 2, 3, 4)])
+
+    table.cut(1, later={3})
+    table.append([(2, 0.25, "b")])
+
+    assert [(row["position"], row["name"]) for row in table.rows()] == [("1", "a"), ("2", "b"), ("3", "a")]
+
+
+def test_a_cut_leaves_the_bytes_of_the_rows_it_keeps(tmp_path: File) -> None:
+    table = table_in(tmp_path)
+    table.append([(1, 1 / 3, "α")])
+    before = table.file.read_bytes()
+    table.append([(2, 0.1, "b")])
+
+    table.cut(1)
+
+    assert table.file.read_bytes() == before
+
+
+def test_a_line_torn_anywhere_is_left_out_and_removed_by_a_cut(tmp_path: File) -> None:
+    table = table_in(tmp_path)
+    table.append([(1, 0.5, "a")])
+    whole = table.file.read_bytes()
+    table.append([(2, 0.25, "ü")])
+    both = table.file.read_bytes()
+
+    for length in range(len(whole), len(both)):
+        table.file.write_bytes(both[:length])
+        assert [row["position"] for row in table.rows()] == ["1"]
+        table.cut(9)
+        assert table.file.read_bytes() == whole
+
+
+def test_a_torn_header_is_an_empty_table(tmp_path: File) -> None:
+    table = table_in(tmp_path)
+    table.append([(1, 0.5, "a")])
+    table.file.write_text("position,lo")
+
+    assert table.rows() == []
+    table.cut(0)
+    table.append([(1, 0.5, "a")])
+    assert table.file.read_text() == "position,loss,name\n1,0.5,a\n"
+
+
+def test_a_cut_that_fails_leaves_the_table_as_it_was(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_in(tmp_path)
+    table.append([(1, 0.5, "a"), (2, 0.25, "b")])
+    before = table.file.read_bytes()
+    monkeypatch.setattr(os, "fsync", refuse_space)
+
+    with pytest.raises(OSError, match="No space left"):
+        table.cut(1)
+
+    assert table.file.read_bytes() == before
+    assert list(table.file.parent.iterdir()) == [table.file]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("position,lr,name\n1,2,3\n", "has columns position,lr,name, not position,loss,name; restore or remove it"),
+        ("position,loss,name\n1,0.5\n", "has a row with a wrong number of fields or no position"),
+        ("position,loss,name\n1,0.5,a,b\n", "has a row with a wrong number of fields or no position"),
+        ("position,loss,name\nx,0.5,a\n", "has a row with a wrong number of fields or no position"),
+        ("position,loss,name\n-1,0.5,a\n", "has a row with a wrong number of fields or no position"),
+        (b"position,loss,name\n1,0.5,\xff\n", "is not UTF-8 text"),
+    ],
+)
+def test_an_altered_table_is_refused_and_not_cut(tmp_path: File, text: str | bytes, message: str) -> None:
+    table = table_in(tmp_path)
+    content = text if isinstance(text, bytes) else text.encode()
+    table.file.parent.mkdir()
+    table.file.write_bytes(content)
+
+    with pytest.raises(StateError, match=message):
+        table.rows()
+    with pytest.raises(StateError, match=message):
+        table.cut(0)
+    assert table.file.read_bytes() == content

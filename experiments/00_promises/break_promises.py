@@ -90,7 +90,7 @@ BREAKS = (
     Break(
         promise=3,
         what="rows after the resumed state are not cut",
-        file="lrpath/training/executor.py",
+        file="lrpath/training/walker.py",
         old="        table.cut(walk.begin, later=later)\n",
         new="        table.cut(10**9)\n",
         tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not[at states]",),
@@ -122,7 +122,7 @@ BREAKS = (
     Break(
         promise=3,
         what="rows behind a state that is made again are lost",
-        file="lrpath/training/executor.py",
+        file="lrpath/training/walker.py",
         old="        table.cut(walk.begin, later=later)\n",
         new="        table.cut(walk.begin)\n",
         tests=(
@@ -158,7 +158,7 @@ BREAKS = (
     Break(
         promise=5,
         what="what a state has read is not compared",
-        file="lrpath/training/executor.py",
+        file="lrpath/training/start.py",
         old="    if lines or not isinstance(read, dict):",
         new="    if not isinstance(read, dict):",
         tests=(
@@ -177,7 +177,7 @@ BREAKS = (
     Break(
         promise=6,
         what="retention knows the present plan only",
-        file="lrpath/training/executor.py",
+        file="lrpath/training/retention.py",
         old="    for record in study.plans().values():\n",
         new="    for record in ():\n",
         tests=("test_retention.py::test_states_of_a_plan_that_was_run_survive_another_plan",),

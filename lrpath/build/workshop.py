@@ -17,10 +17,11 @@ from lrpath.planning.cost import flops_per_token
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.records.path_folder import PathFolder
-from lrpath.training.executor import Cadence, Executor
+from lrpath.training.executor import Executor
 from lrpath.training.ranks import Ranks
 from lrpath.training.releases import keep_backbone
 from lrpath.training.strategies import Machine
+from lrpath.training.walker import Cadence, Walker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +100,15 @@ class ProjectWorkshop:
             evaluate_every=config.cadence.evaluate_every,
             save_every=config.cadence.save_every,
         )
-        return Executor(
-            tree=plan.tree,
-            order=plan.versions,
+        walker = Walker(
             study=self.project.study,
             workshop=self,
             machine=machine,
             held_out=self.held_out(),
             cadence=cadence,
             flops_per_token=plan.flops_per_token or self._counted_flops(),
-            console=console,
         )
+        return Executor(tree=plan.tree, order=plan.versions, walker=walker, console=console)
 
 
 def build_machine(project: Project) -> Machine:

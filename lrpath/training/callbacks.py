@@ -1,6 +1,6 @@
 """The Lightning callbacks of a walk: rate, metrics and progress. Each acts once an update, by position.
 
-The order in which they run matters and is fixed by `lrpath.training.executor`: rates, metrics, progress, then the fork
+The order in which they run matters and is fixed by `lrpath.training.walker`: rates, metrics, progress, then the fork
 callback of `lrpath.training.fork`, which Lightning runs last because it is a `Checkpoint`.
 """
 

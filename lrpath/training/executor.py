@@ -8,70 +8,26 @@ for. A plan that is finished runs zero updates; a plan that was killed goes on f
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as File
-from typing import Any, Protocol
-from uuid import uuid4
 
-import lightning
-import torch
-from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from lrpath.data.datamodule import PathDataModule
-from lrpath.data.stream import TokenBatches, compare_readings
-from lrpath.errors import BusyError, MismatchError, StateError, TrainingError
-from lrpath.models import CausalLM
-from lrpath.planning.paths import Path, Recipe, StateKey, Tree
-from lrpath.records.ledger import Run, RunningCount, settle
-from lrpath.records.manifest import read_manifest
+from lrpath.errors import MismatchError, TrainingError
+from lrpath.planning.paths import StateKey, Tree
+from lrpath.records.ledger import settle
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
-from lrpath.training.evaluation import HeldOutSets
-from lrpath.training.fork import ForkCallback
-from lrpath.training.lit_module import LitCausalLM
-from lrpath.training.ranks import ALONE, Ranks
+from lrpath.training.callbacks import PlanProgress
+from lrpath.training.ranks import Ranks
 from lrpath.training.releases import evaluate_merged
-from lrpath.training.states import explain_disk_error, load_state
-from lrpath.training.strategies import Machine
+from lrpath.training.retention import pinned_states, remove_rolling
+from lrpath.training.start import check_reading
+from lrpath.training.states import explain_disk_error
 from lrpath.training.walk import Walk
-
-
-class Workshop(Protocol):
-    """Makes what a walk needs; `lrpath.build` implements it from the configuration."""
-
-    def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with its initial weights."""
-
-    def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
-        """Write what an export needs besides the weights into a path's folder."""
-
-    def check_data(self) -> None:
-        """Raise unless the tokens are those whose digests the states will keep."""
-
-    def batches(self, path: Path) -> TokenBatches:
-        """Return the path's data as a function of position."""
-
-    def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
-        """Return loggers for a path whose next point is at `position + 1`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cadence:
-    """How often things are done that do not change the numbers.
-
-    Args:
-        log_every: Updates between two writings of metrics.
-        evaluate_every: Updates between two evaluations on held-out sets.
-        save_every: Updates between two rolling states.
-    """
-
-    log_every: int
-    evaluate_every: int
-    save_every: int
+from lrpath.training.walker import Walker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,28 +37,18 @@ class Executor:
     Args:
         tree: The plan.
         order: Versions in order of arrival.
-        study: Where states, metrics and ledger are.
-        workshop: Makes models, data and loggers.
-        machine: Devices, ranks and precision.
-        held_out: Windows by (version, domain).
-        cadence: How often to log, evaluate and save.
-        flops_per_token: Cost of a token, for the ledger.
+        walker: Makes the updates, in its study.
         console: Where progress is shown.
     """
 
     tree: Tree
     order: Sequence[str]
-    study: Study
-    workshop: Workshop
-    machine: Machine
-    held_out: HeldOutSets
-    cadence: Cadence
-    flops_per_token: float
+    walker: Walker
     console: Console
 
     def run(self) -> int:
         """Make every state that is missing and return how many updates that took."""
-        self.machine.set_threads()
+        self.walker.machine.set_threads()
         with _quiet_lightning(), _disk_errors_explained(self.study.folder):
             walks = self.ranks.decide(self._begin)
             progress = PlanProgress(
@@ -113,9 +59,14 @@ class Executor:
         return updates
 
     @property
+    def study(self) -> Study:
+        """Where states, metrics and ledger are."""
+        return self.walker.study
+
+    @property
     def ranks(self) -> Ranks:
         """The processes that run the plan together; the first decides, and owns the paths for all."""
-        return self.machine.group
+        return self.walker.ranks
 
     def _begin(self) -> list[Walk]:
         """Count what killed runs have made, check what is there, and return what is missing."""
@@ -126,17 +77,16 @@ class Executor:
         self._check_held_out()
         walks = list(self.missing())
         if walks:
-            self.workshop.check_data()
+            self.walker.workshop.check_data()
         return walks
 
     def _finish(self) -> None:
         """Evaluate the releases that are means of states, and remove the rolling states."""
+        held_out, device = self.walker.held_out, self.walker.machine.torch_device
         for release in self.tree.releases:
             recipe = self.tree.path(release.last.path_id).recipe
-            evaluate_merged(
-                self.study, release, self.held_out, device=self.machine.torch_device, precision=recipe.precision
-            )
-        self._sweep()
+            evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
+        remove_rolling(self.study, self.tree)
 
     def missing(self) -> Iterator[Walk]:
         """Yield the walks that lead to the missing states, each after those it depends on."""
@@ -158,13 +108,14 @@ class Executor:
         begin = max((position for position in made if position < key.position), default=path.start)
         pinned = {needed.position for needed in pinned_states(self.study, self.tree) if needed.path_id == path.id}
         planned |= {StateKey(path.id, position) for position in pinned if begin < position <= key.position}
+        cadence = self.walker.cadence
         yield Walk(
             path=path,
             begin=begin,
             end=key.position,
             pinned=frozenset(pinned),
-            rolling_every=self.cadence.save_every,
-            evaluate_every=self.cadence.evaluate_every,
+            rolling_every=cadence.save_every,
+            evaluate_every=cadence.evaluate_every,
         )
 
     def _check_made(self) -> None:
@@ -173,7 +124,8 @@ class Executor:
             if self.study.has_state(key):
                 folder = self.study.find(key.path_id)
                 assert folder is not None
-                check_reading(folder.state(key.position), expected=self._reading(key))
+                expected = self.walker.reading(self.tree.path(key.path_id), key.position)
+                check_reading(folder.state(key.position), expected=expected)
 
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
@@ -183,7 +135,7 @@ class Executor:
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
                 continue
             for row in folder.evaluation.rows():
-                windows_NL = self.held_out.get((row["version"], row["domain"]))
+                windows_NL = self.walker.held_out.get((row["version"], row["domain"]))
                 if windows_NL is not None and windows_NL[:, 1:].size != int(row["tokens"]):
                     raise MismatchError(
                         f"{folder.evaluation.file} has the loss on {row['tokens']} tokens of {row['version']}, "
@@ -201,22 +153,14 @@ class Executor:
             walk, place = self.ranks.decide(lambda: self._own(planned, owned))
             if walk is None:
                 return 0
-            folder = PathFolder(place)
-            batches = self.workshop.batches(walk.path)
-            backbone = self.workshop.model(walk.path.recipe)
-            self.ranks.decide(lambda: self.workshop.keep_backbone(folder, model=backbone))
-            module = LitCausalLM(
-                backbone,
-                settings=walk.path.recipe.optimizer,
-                accumulate=self.machine.accumulate(walk.path.recipe),
-                place=partial(self.machine.place, precision=walk.path.recipe.precision),
+            key = walk.source()
+            self.walker.walk(
+                walk,
+                PathFolder(place),
+                source=None if key is None else self.tree.path(key.path_id),
+                pinned=partial(pinned_states, self.study, self.tree),
+                progress=progress,
             )
-            later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
-            with self._counted(walk, folder) as count:
-                self._fit(walk, folder, module, batches, progress, count)
-            if later and self.ranks.is_first:
-                for table in folder.tables:
-                    table.cut(later[-1])  # puts the rows in order again
         return walk.end - walk.begin
 
     def _own(self, planned: Walk, owned: contextlib.ExitStack) -> tuple[Walk | None, File]:
@@ -227,135 +171,6 @@ class Executor:
         # another process may have been here since the plan was compared
         return planned.rest(folder.positions()), folder.folder
 
-    @contextlib.contextmanager
-    def _counted(self, walk: Walk, folder: PathFolder) -> Iterator[RunningCount | None]:
-        """Count the updates of the block for the ledger, on the first rank."""
-        counts: list[RunningCount] = []
-        with contextlib.ExitStack() as open_count:
-            count = RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk))
-            self.ranks.decide(lambda: counts.append(open_count.enter_context(count)))
-            yield counts[0] if counts else None
-
-    def _fit(
-        self,
-        walk: Walk,
-        folder: PathFolder,
-        module: LitCausalLM,
-        batches: TokenBatches,
-        progress: PlanProgress,
-        count: RunningCount | None,
-    ) -> None:
-        metrics = Metrics(
-            walk,
-            folder=folder,
-            loggers=self.workshop.loggers(folder, position=walk.begin) if self.ranks.is_first else [],
-            held_out=self.held_out,
-            every=self.cadence.log_every,
-            count=count,
-            ranks=self.ranks,
-        )
-        fork = ForkCallback(
-            walk,
-            folder=folder,
-            facts=self._facts(walk.path, batches),
-            pinned=lambda: pinned_states(self.study, self.tree),
-            ranks=self.ranks,
-        )
-        source = walk.source()
-        reading = None if source is None else self._reading(source)
-        start = Start(walk, study=self.study, reading=reading, ranks=self.ranks)
-        data = PathDataModule(
-            batches,
-            start=walk.begin,
-            end=walk.end,
-            micro_batch=self.machine.micro_batch_of(walk.path.recipe),
-            accumulate=module.accumulate,
-        )
-        shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
-        callbacks = [start, Rate(walk), metrics, *shown, fork]
-        trainer = self.machine.trainer(
-            callbacks,
-            precision=walk.path.recipe.precision,
-            updates=walk.end - walk.begin,
-            accumulate=module.accumulate,
-        )
-        try:
-            trainer.fit(module, datamodule=data)
-        except SystemExit as stop:  # what Lightning makes of an interrupt or a SIGTERM, with exit code 1 or even 0
-            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step)) from stop
-        if walk.begin + trainer.global_step != walk.end:
-            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step))
-
-    def _reading(self, key: StateKey) -> dict[str, Any]:
-        """Return what a state has read by the plan, since its path began."""
-        path = self.tree.path(key.path_id)
-        return self.workshop.batches(path).reading(path.start, key.position)
-
-    def _facts(self, path: Path, batches: TokenBatches) -> Callable[[int], dict[str, Any]]:
-        def facts(position: int) -> dict[str, Any]:
-            return {
-                "name": path.name,
-                "identity": path.identity(),
-                "read": batches.reading(path.start, position),
-                "device": self.machine.device,
-                "ranks": self.machine.ranks,
-            }
-
-        return facts
-
-    def _as_run(self, walk: Walk) -> Run:
-        return Run(
-            id=uuid4().hex,
-            path_id=walk.path.id,
-            name=walk.path.name,
-            begin=walk.begin,
-            end=walk.end,
-            repeated=0,
-            tokens=walk.tokens,
-            flops=walk.tokens * self.flops_per_token,
-            seconds=None,
-            outcome="running",
-            device=self.machine.device,
-            ranks=self.machine.ranks,
-        )
-
-    def _sweep(self) -> None:
-        """Remove rolling states of paths whose needed states are all there, unless another process is running them."""
-        pinned = pinned_states(self.study, self.tree)
-        for path in self.tree.paths:
-            folder = self.study.find(path.id)
-            if folder is None:
-                continue
-            with contextlib.suppress(BusyError), folder.lock():
-                for position in folder.positions():
-                    if StateKey(path.id, position) not in pinned and position < self.tree.end(path.id):
-                        folder.remove_state(position)
-
-
-def _prepare_tables(walk: Walk, folder: PathFolder) -> range:
-    """Cut the rows that a walk makes anew, so that none is there twice, and make sure that no other is missing.
-
-    Returns:
-        Positions after the walk's end whose rows are kept, because the state at the last of them is on disk.
-    """
-    later = range(walk.end + 1, max(folder.positions(), default=0) + 1)
-    for table in folder.tables:
-        table.cut(walk.begin, later=later)
-    found = [int(row["position"]) for row in folder.metrics.rows()]
-    if found != [*range(walk.path.start + 1, walk.begin + 1), *later]:
-        raise StateError(
-            f"{folder.metrics.file} lacks rows before position {max([walk.begin, *later])}, whose state is on disk; "
-            f"restore the file from a copy, or remove {folder.folder} to run the path again"
-        )
-    return later
-
-
-def _stopped(walk: Walk, position: int) -> str:
-    return (
-        f"{walk.path.name} was stopped at position {position:,} of {walk.end:,}; all saved states are whole: run the "
-        "same command again to go on from the last of them"
-    )
-
 
 @contextlib.contextmanager
 def _disk_errors_explained(folder: File) -> Iterator[None]:
@@ -363,60 +178,6 @@ def _disk_errors_explained(folder: File) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(explain_disk_error(error, folder)) from error
-
-
-class Start(lightning.Callback):
-    """Loads the state that a walk begins from, once the strategy has placed the module."""
-
-    def __init__(self, walk: Walk, *, study: Study, reading: dict[str, Any] | None, ranks: Ranks = ALONE) -> None:
-        """Take the walk, the study its state is in, what that state has read by the plan, and who loads it."""
-        self._walk = walk
-        self._study = study
-        self._reading = reading
-        self._ranks = ranks
-
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Load weights and moments; a root keeps its initial weights."""
-        key = self._walk.source()
-        expected = self._reading
-        if key is None or expected is None:
-            return
-        place = self._ranks.decide(lambda: self._find(key, expected=expected))
-        assert isinstance(pl_module, LitCausalLM)
-        optimizer = trainer.optimizers[0]
-        assert isinstance(optimizer, torch.optim.AdamW)
-        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)
-
-    def _find(self, key: StateKey, *, expected: dict[str, Any]) -> File:
-        folder = self._study.find(key.path_id)
-        if folder is None:
-            raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
-        place = folder.state(key.position)
-        check_reading(place, expected=expected)
-        return place
-
-
-def check_reading(place: File, *, expected: dict[str, Any]) -> None:
-    """Raise unless a state has read, since its path began, what the plan says it has.
-
-    Raises:
-        MismatchError: With the fields that differ, an increment's digest for example.
-    """
-    read = read_manifest(place).get("read")
-    lines = compare_readings(expected, read) if isinstance(read, dict) else []
-    if lines or not isinstance(read, dict):
-        raise MismatchError(
-            f"{place} has read other data than the plan says: {'; '.join(lines) or 'its manifest does not say what'}. "
-            "Restore the data or the configuration it was made with, or use another study"
-        )
-
-
-def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
-    """Return the states that this plan or any plan kept in the study needs; retention never removes them."""
-    pinned = set(tree.states())
-    for record in study.plans().values():
-        pinned |= {StateKey(path_id, position) for path_id, position in record["states"]}
-    return pinned
 
 
 @contextlib.contextmanager

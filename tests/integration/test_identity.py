@@ -209,13 +209,14 @@ class LateRogueMachine(RogueMachine):
 @pytest.mark.parametrize("kind", [RogueMachine, LateRogueMachine])
 def test_an_update_at_another_rate_is_caught_before_any_state_is_saved(lab: Lab, kind: type[RogueMachine]) -> None:
     executor = lab.executor("cadence.save_every=1000")
-    machine = kind(**{field.name: getattr(executor.machine, field.name) for field in fields(executor.machine)})
+    machine = executor.walker.machine
+    machine = kind(**{field.name: getattr(machine, field.name) for field in fields(machine)})
     expected = executor.tree.paths[0].schedule.rate(kind.update)
 
     with pytest.raises(
         TrainingError,
         match=f"main: update {kind.update} ran at rate {2 * expected}, the plan says {expected}; another callback",
     ):
-        replace(executor, machine=machine).run()
+        replace(executor, walker=replace(executor.walker, machine=machine)).run()
 
     assert states_of(lab.study()) == {}

@@ -55,8 +55,8 @@ def test_a_merged_release_is_the_weighted_mean_of_its_states_and_is_evaluated_as
         model.load_state_dict({name: tensor.float() for name, tensor in expected.items()})
         table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
         rows = {(row["version"], row["domain"]): row for row in table.rows()}
-        assert rows.keys() == executor.held_out.keys()
-        for name, windows in executor.held_out.items():
+        assert rows.keys() == executor.walker.held_out.keys()
+        for name, windows in executor.walker.held_out.items():
             assert int(rows[name]["tokens"]) == windows[:, 1:].size
             # float32 logits of another kernel; the sum is over 128 tokens
             assert float(rows[name]["nll"]) == pytest.approx(nll_by_hand(model, windows), rel=1e-5)

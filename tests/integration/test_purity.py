@@ -44,9 +44,9 @@ class NoisyMachine(Machine):
 
 
 def on_noisy_machine(executor: Executor) -> Executor:
-    machine = executor.machine
+    machine = executor.walker.machine
     settings = {field.name: getattr(machine, field.name) for field in fields(machine)}
-    return replace(executor, machine=NoisyMachine(**settings))
+    return replace(executor, walker=replace(executor.walker, machine=NoisyMachine(**settings)))
 
 
 def only(executor: Executor, *needed: StateKey, paths: tuple[LearningPath, ...]) -> Executor:
@@ -73,7 +73,7 @@ def test_dropout_draws_other_numbers_at_every_update(lab: Lab, gpt2: str) -> Non
     """Otherwise the tests with dropout would prove nothing."""
     paths = lab.project("model=hf_file", gpt2).plan.tree.paths
     executor = lab.executor("model=hf_file", gpt2)
-    module = executor.workshop.model(paths[0].recipe)
+    module = executor.walker.workshop.model(paths[0].recipe)
     ids = torch.arange(17)[None]
 
     losses = set()

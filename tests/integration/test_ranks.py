@@ -31,13 +31,11 @@ def codes_of(lab: Lab, *, ranks: int) -> list[tuple[int, ...]]:
 
 def losses_of(study: Study, column: str = "loss") -> dict[tuple[str, str], float]:
     """Return a column of the metrics of all paths, by path folder and position."""
-    folders = sorted((study.folder / "paths").iterdir())
-    found = {}
-    for folder in folders:
-        header, *rows = (folder / "metrics.csv").read_text().splitlines()
-        place = header.split(",").index(column)
-        found |= {(folder.name, row.split(",")[0]): float(row.split(",")[place]) for row in rows}
-    return found
+    return {
+        (folder.folder.name, row["position"]): float(row[column])
+        for folder in study.folders()
+        for row in folder.metrics.rows()
+    }
 
 
 def largest_difference(one: Study, two: Study, *, column: str = "loss") -> float:
@@ -51,7 +49,7 @@ def check_samples(lab: Lab, study: str, *changes: str, ranks: int) -> None:
     """Check that the ranks of a study were given, together and update by update, the windows that the plan says."""
     executor = lab.executor(f"study={study}-planned", *changes)
     expected = [
-        executor.workshop.batches(walk.path).batch(update)
+        executor.walker.workshop.batches(walk.path).batch(update)
         for walk in executor.missing()
         for update in range(walk.begin, walk.end)
     ]

@@ -137,9 +137,11 @@ def run_recorded(lab: Lab, *changes: str) -> list[Recorder]:
             recorders.append(Recorder(folder))
             return [recorders[-1]]
 
-    workshop = executor.workshop
+    workshop = executor.walker.workshop
     assert isinstance(workshop, ProjectWorkshop)
-    replace(executor, workshop=Recording(project=workshop.project, store=workshop.store)).run()
+    replace(
+        executor, walker=replace(executor.walker, workshop=Recording(project=workshop.project, store=workshop.store))
+    ).run()
     return recorders
 
 

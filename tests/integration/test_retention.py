@@ -7,6 +7,7 @@ import lightning
 import pytest
 
 from lrpath.planning.paths import StateKey
+from lrpath.training.retention import remove_rolling
 from lrpath.training.strategies import Machine
 from tests.integration.lab import Lab, states_of
 
@@ -65,8 +66,8 @@ def test_a_plan_that_is_kept_while_another_runs_is_heard(lab: Lab) -> None:
             return super().trainer([*callbacks, Planner()], **options)
 
     executor = lab.executor("cadence.save_every=1")
-    settings = {field.name: getattr(executor.machine, field.name) for field in fields(Machine)}
-    replace(executor, machine=SharedMachine(**settings)).run()
+    settings = {field.name: getattr(executor.walker.machine, field.name) for field in fields(Machine)}
+    replace(executor, walker=replace(executor.walker, machine=SharedMachine(**settings))).run()
 
     assert main_states(lab) == [4, 7, 14]
 
@@ -80,9 +81,9 @@ def test_a_rolling_state_of_a_path_that_another_process_runs_is_left_alone(lab: 
     folder.state(4).rename(folder.state(3))  # whatever it holds, it counts as a rolling state
 
     with folder.lock():
-        executor._sweep()
+        remove_rolling(executor.study, executor.tree)
     left = folder.positions()
-    executor._sweep()
+    remove_rolling(executor.study, executor.tree)
 
     assert left == [3, 14]
     assert folder.positions() == [14]

@@ -1,0 +1,227 @@
+"""Walks one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+from uuid import uuid4
+
+import lightning
+from lightning.pytorch.loggers import Logger
+
+from lrpath.data.datamodule import PathDataModule
+from lrpath.data.stream import TokenBatches
+from lrpath.errors import StateError, TrainingError
+from lrpath.models import CausalLM
+from lrpath.planning.paths import Path, Recipe, StateKey
+from lrpath.records.ledger import Run, RunningCount
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.study import Study
+from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
+from lrpath.training.evaluation import HeldOutSets
+from lrpath.training.fork import ForkCallback
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.ranks import Ranks
+from lrpath.training.start import Start
+from lrpath.training.strategies import Machine
+from lrpath.training.walk import Walk
+
+
+class Workshop(Protocol):
+    """Makes what walks need; `lrpath.build` implements it from the configuration."""
+
+    def model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with its initial weights."""
+
+    def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
+        """Write what an export needs besides the weights into a path's folder."""
+
+    def check_data(self) -> None:
+        """Raise unless the tokens are those whose digests the states will keep."""
+
+    def batches(self, path: Path) -> TokenBatches:
+        """Return the path's data as a function of position."""
+
+    def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
+        """Return loggers for a path whose next point is at `position + 1`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cadence:
+    """How often things are done that do not change the numbers.
+
+    Args:
+        log_every: Updates between two writings of metrics.
+        evaluate_every: Updates between two evaluations on held-out sets.
+        save_every: Updates between two rolling states.
+    """
+
+    log_every: int
+    evaluate_every: int
+    save_every: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walker:
+    """Makes the updates of walks.
+
+    Args:
+        study: Where states, metrics and ledger are.
+        workshop: Makes models, data and loggers.
+        machine: Devices, ranks and precision.
+        held_out: Windows by (version, domain).
+        cadence: How often to log, evaluate and save.
+        flops_per_token: Cost of a token, for the ledger.
+    """
+
+    study: Study
+    workshop: Workshop
+    machine: Machine
+    held_out: HeldOutSets
+    cadence: Cadence
+    flops_per_token: float
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that walk together."""
+        return self.machine.group
+
+    def reading(self, path: Path, position: int) -> dict[str, Any]:
+        """Return what the state of a path at a position has read by the plan, since the path began."""
+        return self.workshop.batches(path).reading(path.start, position)
+
+    def walk(
+        self,
+        walk: Walk,
+        folder: PathFolder,
+        *,
+        source: Path | None,
+        pinned: Callable[[], Set[StateKey]],
+        progress: PlanProgress,
+    ) -> None:
+        """Make the updates of a walk and save its states.
+
+        Args:
+            walk: The walk.
+            folder: Its path's folder, which this process group owns.
+            source: The path of the state that it starts from; None if it starts from initial weights.
+            pinned: Returns the states that the plans of the study need at this moment, which are never removed.
+            progress: The plan's progress.
+
+        Raises:
+            StateError: If the state it starts from is missing or altered, or rows before it are missing.
+            TrainingError: If it cannot go on, or was stopped; saved states are whole.
+        """
+        recipe = walk.path.recipe
+        backbone = self.workshop.model(recipe)
+        self.ranks.decide(lambda: self.workshop.keep_backbone(folder, model=backbone))
+        module = LitCausalLM(
+            backbone,
+            settings=recipe.optimizer,
+            accumulate=self.machine.accumulate(recipe),
+            place=partial(self.machine.place, precision=recipe.precision),
+        )
+        later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
+        with self._counted(walk, folder) as count:
+            metrics = Metrics(
+                walk,
+                folder=folder,
+                loggers=self.workshop.loggers(folder, position=walk.begin) if self.ranks.is_first else [],
+                held_out=self.held_out,
+                every=self.cadence.log_every,
+                count=count,
+                ranks=self.ranks,
+            )
+            shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
+            fork = ForkCallback(
+                walk, folder=folder, facts=partial(self._facts, walk.path), pinned=pinned, ranks=self.ranks
+            )
+            self._fit(walk, module, [self._start(walk, source), Rate(walk), metrics, *shown, fork])
+        if later and self.ranks.is_first:
+            for table in folder.tables:
+                table.cut(later[-1])  # puts the rows in order again
+
+    def _start(self, walk: Walk, source: Path | None) -> Start:
+        key = walk.source()
+        assert (key is None) == (source is None)
+        reading = None if key is None or source is None else self.reading(source, key.position)
+        return Start(walk, study=self.study, reading=reading, ranks=self.ranks)
+
+    @contextlib.contextmanager
+    def _counted(self, walk: Walk, folder: PathFolder) -> Iterator[RunningCount | None]:
+        """Count the updates of the block for the ledger, on the first rank."""
+        counts: list[RunningCount] = []
+        with contextlib.ExitStack() as open_count:
+            count = RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk))
+            self.ranks.decide(lambda: counts.append(open_count.enter_context(count)))
+            yield counts[0] if counts else None
+
+    def _fit(self, walk: Walk, module: LitCausalLM, callbacks: list[lightning.Callback]) -> None:
+        recipe = walk.path.recipe
+        data = PathDataModule(
+            self.workshop.batches(walk.path),
+            start=walk.begin,
+            end=walk.end,
+            micro_batch=self.machine.micro_batch_of(recipe),
+            accumulate=module.accumulate,
+        )
+        trainer = self.machine.trainer(
+            callbacks, precision=recipe.precision, updates=walk.end - walk.begin, accumulate=module.accumulate
+        )
+        try:
+            trainer.fit(module, datamodule=data)
+        except SystemExit as stop:  # what Lightning makes of an interrupt or a SIGTERM, with exit code 1 or even 0
+            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step)) from stop
+        if walk.begin + trainer.global_step != walk.end:
+            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step))
+
+    def _facts(self, path: Path, position: int) -> dict[str, Any]:
+        return {
+            "name": path.name,
+            "identity": path.identity(),
+            "read": self.reading(path, position),
+            "device": self.machine.device,
+            "ranks": self.machine.ranks,
+        }
+
+    def _as_run(self, walk: Walk) -> Run:
+        return Run(
+            id=uuid4().hex,
+            path_id=walk.path.id,
+            name=walk.path.name,
+            begin=walk.begin,
+            end=walk.end,
+            repeated=0,
+            tokens=walk.tokens,
+            flops=walk.tokens * self.flops_per_token,
+            seconds=None,
+            outcome="running",
+            device=self.machine.device,
+            ranks=self.machine.ranks,
+        )
+
+
+def _prepare_tables(walk: Walk, folder: PathFolder) -> range:
+    """Cut the rows that a walk makes anew, so that none is there twice, and make sure that no other is missing.
+
+    Returns:
+        Positions after the walk's end whose rows are kept, because the state at the last of them is on disk.
+    """
+    later = range(walk.end + 1, max(folder.positions(), default=0) + 1)
+    for table in folder.tables:
+        table.cut(walk.begin, later=later)
+    found = [int(row["position"]) for row in folder.metrics.rows()]
+    if found != [*range(walk.path.start + 1, walk.begin + 1), *later]:
+        raise StateError(
+            f"{folder.metrics.file} lacks rows before position {max([walk.begin, *later])}, whose state is on disk; "
+            f"restore the file from a copy, or remove {folder.folder} to run the path again"
+        )
+    return later
+
+
+def _stopped(walk: Walk, position: int) -> str:
+    return (
+        f"{walk.path.name} was stopped at position {position:,} of {walk.end:,}; all saved states are whole: run the "
+        "same command again to go on from the last of them"
+    )

@@ -1,17 +1,14 @@
 """The folder of one path in a study: its tables, its states, and who owns it."""
 
 import contextlib
-import fcntl
-import os
 import re
 import shutil
-import socket
-from collections.abc import Iterator
 from pathlib import Path as File
 from typing import Any
 
-from lrpath.errors import BusyError, StateError
+from lrpath.errors import StateError
 from lrpath.records.files import read_json
+from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
 
@@ -71,25 +68,10 @@ class PathFolder:
             if torn or folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Own the path while the block runs; the lock ends with the process, however it ends.
+    def lock(self) -> contextlib.AbstractContextManager[Lease]:
+        """Own the path while a block runs; see `lrpath.records.lease`.
 
         Raises:
             BusyError: If another process owns it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "lock"
-        with file.open("a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                handle.seek(0)
-                owner = handle.read().strip() or "another process"
-                raise BusyError(
-                    f"path {self.folder.name} is being run by {owner}; wait until it ends, then run this again"
-                ) from None
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
-            yield
+        return owned(self.folder / "lock")

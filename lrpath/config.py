@@ -179,6 +179,8 @@ class Config:
     cluster: ClusterConfig
     figure: str | None
     format: Literal["text", "json"]
+    paths: str | tuple[str, ...] | None = None
+    wait: bool = False
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)
@@ -186,6 +188,8 @@ class Config:
             raise ConfigError(f"study={self.study} is where data.folder keeps token stores; choose another name")
         if not 1 <= self.versions <= MAX_VERSIONS:
             raise ConfigError(f"versions={self.versions} must lie in [1, {MAX_VERSIONS:_}]")
+        if self.paths == ():
+            raise ConfigError("paths is empty, so nothing would be run; name some, paths=main, or leave it out")
         if not self.paradigms:
             raise ConfigError("paradigm is empty; choose some, paradigm=[path_switching,continual,from_scratch]")
         whole, micro_batch = self.batch.sequences_per_update, self.strategy.micro_batch

@@ -18,9 +18,10 @@ _STATE_NAME = re.compile("[0-9]{9,}")
 class PathFolder:
     """The folder of one path in a study."""
 
-    def __init__(self, folder: File) -> None:
-        """Name the folder; it need not exist yet."""
+    def __init__(self, folder: File, *, lease: Lease | None = None) -> None:
+        """Name the folder, which need not exist yet; who writes into it for long gives its lease."""
         self.folder = folder
+        self._lease = lease
         self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
         self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
         self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
@@ -75,3 +76,12 @@ class PathFolder:
             BusyError: If another process owns it.
         """
         return owned(self.folder / "lock")
+
+    def check_owned(self) -> None:
+        """Raise if the lease that this folder was given has been taken over.
+
+        Raises:
+            BusyError: Naming the new owner.
+        """
+        if self._lease is not None:
+            self._lease.check()

@@ -172,6 +172,7 @@ class Metrics(UpdateCallback):
         self._pending = []
 
     def _record(self, figures: list[list[float]]) -> None:
+        self._folder.check_owned()
         per_update = self.walk.path.recipe.tokens_per_update
         rows: list[tuple[int, float, float, float, int]] = []
         for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
@@ -281,6 +282,13 @@ class PlanProgress:
         self._walk += 1
         start = f"update {walk.begin:,}" if walk.source() else "initial weights"
         self._say(f"[{self._walk}/{self._walks}] {walk.path.name}: from {start} to {walk.end:,}", final=True)
+
+    def note(self, text: str, *, first: bool) -> None:
+        """Show a line about a wait at its beginning, and then if the last line is old enough."""
+        now = self._clock()
+        if first or now - self._shown >= self._interval:
+            self._shown = now
+            self._say(text, final=False)
 
     def step(self, walk: Walk, *, position: int, loss: float, tokens_per_second: float) -> None:
         """Note an update, and show a line if the last one is old enough."""

@@ -203,7 +203,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
-    """What `report` is told.
+    """What `report` and `show` are told.
 
     Args:
         study: Folder name under `outputs`.
@@ -212,6 +212,26 @@ class ReportConfig:
 
     study: str
     outputs: str
+
+    def __post_init__(self) -> None:
+        _check_place(self.outputs, self.study)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneConfig:
+    """What `prune` is told.
+
+    Args:
+        study: Folder name under `outputs`.
+        outputs: Folder of studies.
+        drop: Plans to keep no longer, by their numbers, 1 for the oldest.
+        ask: Whether to ask before anything is removed.
+    """
+
+    study: str
+    outputs: str
+    drop: int | tuple[int, ...] | None
+    ask: bool
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)

@@ -27,6 +27,11 @@ class PathFolder:
         self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
 
     @property
+    def path_id(self) -> str:
+        """Id of the path, by the folder's name."""
+        return self.folder.name.rpartition("-")[2]
+
+    @property
     def tables(self) -> tuple[Table, ...]:
         """The tables that grow while the path is walked."""
         return self.metrics, self.evaluation, self.speed
@@ -62,12 +67,19 @@ class PathFolder:
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
+    def torn(self) -> list[File]:
+        """Return what a killed save left: folders beside, and folders without manifest."""
+        folders = sorted((self.folder / "states").glob("*"))
+        return [
+            folder
+            for folder in folders
+            if folder.name.startswith(".") or (_STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists())
+        ]
+
     def clear_torn(self) -> None:
-        """Remove what a killed save left: folders beside and folders without manifest. Call it with the lock held."""
-        for folder in (self.folder / "states").glob("*"):
-            torn = _STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists()
-            if torn or folder.name.startswith("."):
-                shutil.rmtree(folder, ignore_errors=True)
+        """Remove what a killed save left. Call it with the lock held: a save that is going on looks just like it."""
+        for folder in self.torn():
+            shutil.rmtree(folder, ignore_errors=True)
 
     def lock(self) -> contextlib.AbstractContextManager[Lease]:
         """Own the path while a block runs; see `lrpath.records.lease`.

@@ -203,7 +203,35 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
-    """What `report` and `show` are told.
+    """What `report` is told.
+
+    Args:
+        study: Folder name under `outputs`, or several to report on together.
+        outputs: Folder of studies.
+        folder: Where to; null for the study's own report folder, and must be given for several.
+    """
+
+    study: str | tuple[str, ...]
+    outputs: str
+    folder: str | None
+
+    def __post_init__(self) -> None:
+        for name in self.studies:
+            _check_place(self.outputs, name)
+        if not self.studies:
+            raise ConfigError("study is empty; name one, or several, study=[july,august]")
+        if len(self.studies) > 1 and self.folder is None:
+            raise ConfigError("folder must be given for a report on several studies: folder=july_and_august")
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies."""
+        return (self.study,) if isinstance(self.study, str) else self.study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowConfig:
+    """What `show` is told.
 
     Args:
         study: Folder name under `outputs`.

@@ -9,8 +9,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
 from lrpath.analysis.compare import Outcome, Score
 
 REFERENCE = "from_scratch"
@@ -42,6 +40,8 @@ def interval_of(values: Sequence[float]) -> Interval:
     mean = math.fsum(values) / count
     if count == 1:
         return Interval(mean=mean, half=None, count=1)
+    from scipy.special import stdtrit  # half a second that a plan, which has no seeds, need not wait
+
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
     return Interval(mean=mean, half=float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count), count=count)
 

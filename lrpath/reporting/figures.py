@@ -4,7 +4,7 @@ Several settings of one kind of paradigm have its colour and differ in marker.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path as File
 
 import numpy as np
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lrpath.analysis.compare import Outcome
+from lrpath.analysis.compare import Outcome, Score
 from lrpath.analysis.seeds import Summary, summarise
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
@@ -35,6 +35,8 @@ from lrpath.reporting.canvas import (
 
 SAMPLES = 400
 """Points a curve is drawn with, besides the ends of its pieces."""
+LINES = ("-", "--", ":", "-.")
+"""Settings of one kind of paradigm, where curves have no markers."""
 MOST_LETTERS = 48
 """Longer names than this together do not fit into one line of the legend."""
 
@@ -281,40 +283,54 @@ def _scratch_loss(summary: Summary) -> float | None:
 
 
 def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: File) -> bool:
-    """Draw held-out loss over position for each held-out set, along every release's line; False with fewer than two.
+    """Draw held-out loss over position, a panel for each domain, along all paths; False with fewer than two domains.
 
-    A panel shows one set: how a domain is learned, and how an old one is lost and comes back.
+    The loss of a domain is that on its sets of all versions together. It shows how a domain is learned, and how an old
+    one is lost and comes back. A branch begins with the loss of its parent where that was evaluated at the fork.
     """
-    losses = {path.id: _evaluations(studies, path.id) for panel in panels for path in panel.tree.paths}
-    sets = sorted({name for found in losses.values() for name in found})
-    if len({domain for _, domain in sets}) < 2:
+    losses = {path.id: _domain_losses(studies, path.id) for panel in panels for path in panel.tree.paths}
+    domains = sorted({domain for found in losses.values() for domain in found})
+    if len(domains) < 2:
         return False
+    kinds = [panel.kind for panel in panels]
     with style():
-        figure = Figure(figsize=(WIDTH, 1.1 + 1.6 * len(sets)), layout="constrained")
-        grid = figure.subplots(len(sets), 1, sharex=True, squeeze=False)
-        for axes, name in zip(grid[:, 0], sets, strict=True):
-            for panel in panels:
-                for number, path in enumerate(panel.tree.paths):
-                    points = losses[path.id].get(name, {})
-                    if points:
-                        label = panel.label if not number else "_nolegend_"
-                        axes.plot([*points], [*points.values()], color=panel.colour, linewidth=1.2, label=label)
-            axes.set_title(f"{name[1]} of {name[0]}", fontsize=9, loc="left")
+        figure = Figure(figsize=(WIDTH, 1.1 + 1.9 * len(domains)), layout="constrained")
+        grid = figure.subplots(len(domains), 1, sharex=True, squeeze=False)
+        for axes, domain in zip(grid[:, 0], domains, strict=True):
+            axes.set_title(domain, fontsize=10, loc="left")
+            for number, panel in enumerate(panels):
+                line = LINES[kinds[:number].count(panel.kind) % len(LINES)]
+                for path in panel.tree.paths:
+                    places, heights = _domain_curve(path, losses, domain)
+                    label = panel.label if path is panel.tree.paths[0] else "_nolegend_"
+                    axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label)
         grid[-1, 0].set_xlabel("position [updates]")
         grid[-1, 0].xaxis.set_major_formatter(whole_numbers())
         figure.supylabel("held-out loss [nats per token]", fontsize=10)
-        figure.legend(
-            *grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9
-        )
+        names = grid[0, 0].get_legend_handles_labels()
+        figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
         save(figure, file)
     return True
 
 
-def _evaluations(studies: Sequence[Study], path_id: str) -> dict[tuple[str, str], dict[int, float]]:
-    """Return a path's held-out losses by (version, domain) and position."""
-    found: dict[tuple[str, str], dict[int, float]] = {}
+def _domain_curve(
+    path: Path, losses: Mapping[str, Mapping[str, Mapping[int, float]]], domain: str
+) -> tuple[list[int], list[float]]:
+    """Return positions and losses of a path, from its fork on if the parent was evaluated there."""
+    points = dict(losses[path.id].get(domain, {}))
+    before = {} if path.parent is None else losses[path.parent.path_id].get(domain, {})
+    if path.start in before:
+        points[path.start] = before[path.start]
+    places = sorted(points)
+    return places, [points[place] for place in places]
+
+
+def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int, float]]:
+    """Return a path's held-out losses by domain and position."""
+    sums: dict[str, dict[int, Score]] = {}
     folder = _find(studies, path_id)
     for row in [] if folder is None else folder.evaluation.rows():
-        loss = float(row["nll"]) / int(row["tokens"])
-        found.setdefault((row["version"], row["domain"]), {})[int(row["position"])] = loss
-    return found
+        scores, position = sums.setdefault(row["domain"], {}), int(row["position"])
+        score = Score(nll=float(row["nll"]), tokens=int(row["tokens"]))
+        scores[position] = scores[position] + score if position in scores else score
+    return {domain: {position: score.loss for position, score in found.items()} for domain, found in sums.items()}

@@ -99,6 +99,7 @@ class ProjectWorkshop:
             log_every=config.cadence.log_every,
             evaluate_every=config.cadence.evaluate_every,
             save_every=config.cadence.save_every,
+            save_in_background=config.cadence.save_in_background,
         )
         walker = Walker(
             study=self.project.study,

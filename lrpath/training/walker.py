@@ -76,6 +76,7 @@ class Walker:
         held_out: Windows by (version, domain).
         cadence: How often to log, evaluate and save.
         flops_per_token: Cost of a token, for the ledger.
+        state_bytes: Size of a state on disk [bytes].
     """
 
     study: Study
@@ -84,6 +85,7 @@ class Walker:
     held_out: HeldOutSets
     cadence: Cadence
     flops_per_token: float
+    state_bytes: int
 
     @property
     def ranks(self) -> Ranks:

@@ -124,6 +124,7 @@ class CadenceConfig:
         log_every: Updates between two writings of metrics.
         evaluate_every: Updates between two evaluations; every needed state is evaluated besides.
         save_every: Updates between two rolling states.
+        save_in_background: Whether updates go on while a state is written from a copy in host memory.
         held_out_windows: Windows of each held-out set; null for all.
     """
 
@@ -131,9 +132,10 @@ class CadenceConfig:
     evaluate_every: int
     save_every: int
     held_out_windows: int | None
+    save_in_background: bool = True
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "cadence")
+        _check_at_least_one(self, "cadence", only=("log_every", "evaluate_every", "save_every", "held_out_windows"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,9 +13,10 @@ from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
 from lrpath.errors import ConfigError, DataError
 from lrpath.models import CausalLM, build_model, count_parameters
-from lrpath.planning.cost import flops_per_token
+from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
+from lrpath.planning.shape import ModelShape
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.executor import Executor
 from lrpath.training.ranks import Ranks
@@ -87,10 +88,10 @@ class ProjectWorkshop:
             raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
 
-    def _counted_flops(self) -> int:
-        """Return the cost of a token of a model whose parameters only torch can count."""
-        shape = replace(self.project.shape, stated_parameters=count_parameters(self.project.shape))
-        return flops_per_token(shape, sequence_length=self.project.config.batch.tokens_per_sequence)
+    def _counted_shape(self) -> ModelShape:
+        """Return the model's sizes with its parameters counted, if need be by torch."""
+        shape = self.project.shape
+        return shape if shape.parameters is not None else replace(shape, stated_parameters=count_parameters(shape))
 
     def executor(self, machine: Machine, console: Console) -> Executor:
         """Return the executor of the project's plan."""
@@ -99,14 +100,17 @@ class ProjectWorkshop:
             log_every=config.cadence.log_every,
             evaluate_every=config.cadence.evaluate_every,
             save_every=config.cadence.save_every,
+            save_in_background=config.cadence.save_in_background,
         )
+        shape = self._counted_shape()
         walker = Walker(
             study=self.project.study,
             workshop=self,
             machine=machine,
             held_out=self.held_out(),
             cadence=cadence,
-            flops_per_token=plan.flops_per_token or self._counted_flops(),
+            flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
+            state_bytes=state_bytes(shape),
         )
         return Executor(
             tree=plan.tree,

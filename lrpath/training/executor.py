@@ -23,6 +23,7 @@ from lrpath.records.ledger import settle
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.training.callbacks import PlanProgress
+from lrpath.training.disk import check_disk
 from lrpath.training.ranks import Ranks
 from lrpath.training.releases import evaluate_merged
 from lrpath.training.retention import pinned_states, remove_rolling
@@ -90,6 +91,7 @@ class Executor:
         self._check_made()
         self._check_held_out()
         walks = [walk for walk in self.missing() if self.selected is None or walk.path.id in self.selected]
+        check_disk(self.study.folder, walks, state_bytes=self.walker.state_bytes)
         if walks:
             self.walker.workshop.check_data()
         return walks

@@ -5,6 +5,7 @@ in `on_train_batch_end`, when the optimizer has stepped: the rows of the update 
 """
 
 from collections.abc import Callable, Set
+from functools import partial
 from typing import Any
 
 import lightning
@@ -15,8 +16,8 @@ from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.callbacks import UpdateCallback
 from lrpath.training.lit_module import LitCausalLM
-from lrpath.training.ranks import ALONE, Ranks
-from lrpath.training.states import save_state
+from lrpath.training.saver import StateSaver
+from lrpath.training.states import tensors_of
 from lrpath.training.walk import Walk
 
 
@@ -28,7 +29,7 @@ class ForkCallback(UpdateCallback, Checkpoint):
         folder: The path's folder.
         facts: Manifest fields for a position: identity and what was read.
         pinned: Returns the states that the plans of the study need at this moment, which are never removed.
-        ranks: Those that hold the state and save it together.
+        saver: Saves them; whoever made it waits for the last one.
     """
 
     def __init__(
@@ -38,33 +39,52 @@ class ForkCallback(UpdateCallback, Checkpoint):
         folder: PathFolder,
         facts: Callable[[int], dict[str, Any]],
         pinned: Callable[[], Set[StateKey]],
-        ranks: Ranks = ALONE,
+        saver: StateSaver,
     ) -> None:
         super().__init__(walk)
         self._folder = folder
         self._facts = facts
         self._pinned = pinned
-        self._ranks = ranks
+        self._saver = saver
+
+    @property
+    def failed(self) -> bool:
+        """Whether a state could not be saved; `wait` says why. The ranks come to know it one after another."""
+        return self._saver.failed
+
+    def wait(self) -> None:
+        """Wait for the state that is being saved.
+
+        Raises:
+            TrainingError: If it could not be saved, on all ranks alike.
+        """
+        self._saver.wait()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Make ready what saving needs before the updates begin."""
+        self._saver.prepare(_tensors(trainer, pl_module))
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
-        """Save if it is time, then remove the rolling states before it."""
+        """Save if it is time; when that is done, remove the rolling states before it."""
         if not self.walk.saves(position):
             return
-        optimizer = trainer.optimizers[0]
-        assert isinstance(optimizer, torch.optim.AdamW)
-        key = StateKey(self.walk.path.id, position)
-        save_state(
+        self._saver.save(
             self._folder.state(position),
-            key=key,
-            module=module.backbone,
-            optimizer=optimizer,
+            key=StateKey(self.walk.path.id, position),
+            tensors=_tensors(trainer, module),
             facts=self._facts(position),
-            ranks=self._ranks,
+            then=partial(self._remove_before, position),
         )
-        self._ranks.decide(lambda: self._remove_before(position))
 
     def _remove_before(self, position: int) -> None:
         pinned = self._pinned()
         for earlier in self._folder.positions():
             if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)
+
+
+def _tensors(trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, torch.Tensor]:
+    assert isinstance(module, LitCausalLM)
+    optimizer = trainer.optimizers[0]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    return tensors_of(module.backbone, optimizer)

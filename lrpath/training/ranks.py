@@ -1,8 +1,9 @@
 """The ranks of one run: who this process is, what rank 0 decides for all, and how an error of one ends all.
 
-Two process groups are made, once a run. The default one carries weights and gradients over the device's backend; a rank
-that waits in it longer than the timeout ends the run. The other carries decisions and the plans of states over gloo,
-without a limit that a long preparation of data or a slow disk could reach: it ends when a process of it does.
+Three process groups are made, once a run. The default one carries weights and gradients over the device's backend; a
+rank that waits in it longer than the timeout ends the run. The second carries decisions over gloo, without a limit that
+a long preparation of data could reach: it ends when a process of it does. The third is like the second, for the threads
+that write states beside the updates: what the two threads of a rank say must not get mixed.
 """
 
 import contextlib
@@ -33,6 +34,9 @@ class Ranks:
         local_rank: Number of this process on its node.
         local_count: Processes on this node.
         launched: Whether torchrun started this process, be it the only one.
+
+    Attributes:
+        background: The same processes, for the thread of each that works beside its updates.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Ranks:
         self.local_count = local_count
         self.launched = launched
         self.control: dist.ProcessGroup | None = None
+        self.background = self
         self._deciding = False
         self._mesh: DeviceMesh | None = None
 
@@ -96,6 +101,7 @@ class Ranks:
         try:
             dist.init_process_group(backend, timeout=timeout)
             self.control = dist.new_group(backend="gloo", timeout=_PATIENCE)
+            self.background = self._with_group(dist.new_group(backend="gloo", timeout=_PATIENCE))
             yield
         except RuntimeError as error:  # gloo's errors have no class of their own
             if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
@@ -108,8 +114,21 @@ class Ranks:
         finally:
             self._leave()
 
+    def _with_group(self, group: dist.ProcessGroup) -> "Ranks":
+        """Return the same processes for another thread, which decides apart from this one."""
+        others = Ranks(
+            rank=self.rank,
+            count=self.count,
+            local_rank=self.local_rank,
+            local_count=self.local_count,
+            launched=self.launched,
+        )
+        others.control = group
+        return others
+
     def _leave(self) -> None:
         self.control = None
+        self.background = self
         self._mesh = None
         # What still holds a group (a sharded module in a cycle, a mesh) ends its threads at the interpreter's exit, and
         # gloo then aborts the process: seen in 4 of 18 runs without the collection.

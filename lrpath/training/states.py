@@ -11,16 +11,15 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path as File
 from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
@@ -49,22 +48,89 @@ def tensors_of(module: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[s
     return found
 
 
-def save_state(
-    folder: File,
-    *,
-    key: StateKey,
-    module: nn.Module,
-    optimizer: torch.optim.AdamW,
-    facts: dict[str, Any],
-    ranks: Ranks = ALONE,
-) -> None:
+class Shards:
+    """What this rank writes of a fit's states: the tensors themselves, or one copy of them in host memory.
+
+    Who writes what is agreed once, since names, shapes and ranks stay. A tensor that several ranks hold is written, and
+    copied, by one of them.
+
+    Args:
+        tensors: What the states hold, as `tensors_of` returns it.
+        ranks: Those that hold the tensors, all of which make this.
+        copied: Whether `take` copies, so that training may go on while the copy is written; host memory of the size of
+            this rank's share is then held.
+
+    Raises:
+        TrainingError: If a rank has too little host memory for the copy.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor], *, ranks: Ranks, copied: bool) -> None:
+        self._planner = _Planner()
+        self._planner.set_up_planner(tensors, is_coordinator=ranks.is_first)
+        plans, _ = self._planner.create_global_plan(ranks.together(self._planner.create_local_plan))
+        self._mine = _writer(File()).prepare_global_plan(plans)[ranks.rank]
+        self._device = next(iter(tensors.values())).device
+        if copied:
+            ranks.together(self._allocate)
+
+    def _allocate(self) -> None:
+        on_gpu = self._device.type == "cuda"
+        size = 0
+        try:
+            for item in self._mine.items:
+                data = item.tensor_data
+                assert data is not None
+                copy = torch.empty(data.chunk.sizes, dtype=data.properties.dtype, pin_memory=on_gpu)
+                size += copy.nbytes
+                self._planner.copies[item.index] = copy.zero_()  # now, not in the first save, the pages are made
+        except RuntimeError as error:
+            raise TrainingError(
+                f"the copy of a state does not fit into host memory ({error}) after {size / 1e9:.2f} GB; save without "
+                "one: cadence.save_in_background=false"
+            ) from error
+
+    def take(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take the values that the tensors have now; without copies, those they have when they are written."""
+        self._planner.set_up_planner(tensors)
+        for index, copy in self._planner.copies.items():
+            copy.copy_(self._planner.lookup_live(index), non_blocking=True)
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+
+    def write(self, folder: File) -> None:
+        """Write this rank's file of the state into a folder."""
+        writer = _writer(folder)
+        writer.set_up_storage_writer(is_coordinator=False)
+        # The writer asks for the current stream, which in a new thread is that of the first GPU.
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else contextlib.nullcontext():
+            writer.write_data(self._mine, self._planner).wait()
+
+
+class _Planner(DefaultSavePlanner):
+    """Finds what it has planned in copies, if there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies: dict[MetadataIndex, torch.Tensor] = {}
+
+    def lookup_object(self, index: MetadataIndex) -> Any:
+        return self.copies[index] if self.copies else self.lookup_live(index)
+
+    def lookup_live(self, index: MetadataIndex) -> Any:
+        return super().lookup_object(index)
+
+
+def _writer(folder: File) -> HuggingFaceStorageWriter:
+    return HuggingFaceStorageWriter(str(folder), save_distributed=True)
+
+
+def write_state(folder: File, *, key: StateKey, shards: Shards, facts: dict[str, Any], ranks: Ranks) -> None:
     """Write a state, whole or not at all; what it holds does not depend on the ranks that saved it.
 
     Args:
         folder: Place of the state.
         key: Path and position, kept in the manifest.
-        module: Backbone.
-        optimizer: Its AdamW.
+        shards: What this rank writes.
         facts: Further fields of the manifest: identity, what was read, where it ran.
         ranks: Those that hold the module, all of which call this; each writes its part into the one folder.
 
@@ -74,11 +140,11 @@ def save_state(
     beside = folder.with_name(f".{folder.name}.{ranks.decide(os.getpid)}")
     try:
         ranks.decide(lambda: _make_anew(beside))
-        _write_shards(beside, tensors_of(module, optimizer), ranks=ranks)
+        ranks.together(lambda: _write_shards(beside, shards))
         parts = ranks.together(lambda: _flush_and_describe(_files(beside), ranks=ranks))
         files = dict(sorted((name, entry) for part in parts for name, entry in part.items()))
         ranks.decide(lambda: _put_in_place(beside, folder=folder, key=key, rest={"files": files} | facts))
-    except (OSError, CheckpointException) as error:
+    except OSError as error:
         if ranks.is_first:
             shutil.rmtree(beside, ignore_errors=True)
         raise TrainingError(explain_disk_error(error, folder)) from error
@@ -135,37 +201,26 @@ def load_state(
     wrong = [f"{name}: {shape} → {asked[name]}" for name, shape in shapes.items() if shape != asked[name]]
     if missing or wrong:
         raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
-    with _single_process_warnings_off():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
     return manifest
 
 
-def _write_shards(folder: File, tensors: dict[str, torch.Tensor], *, ranks: Ranks) -> None:
-    with _single_process_warnings_off():
-        writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-        save(tensors, storage_writer=writer, process_group=ranks.control, no_dist=ranks.control is None)
-
-
-@contextlib.contextmanager
-def _single_process_warnings_off() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield
+def _write_shards(folder: File, shards: Shards) -> None:
+    shards.write(folder)
 
 
 def _files(folder: File) -> list[File]:
     return sorted(file for file in folder.iterdir() if file.is_file())
 
 
-def explain_disk_error(error: BaseException, folder: File) -> str:
+def explain_disk_error(error: OSError, folder: File) -> str:
     """Return what to do about a file or state that could not be written."""
-    cause: BaseException | None = error
-    if isinstance(error, CheckpointException):
-        cause = next(iter(error.failures.values()))[0]
     free = shutil.disk_usage(folder.parent if folder.parent.exists() else File("/")).free
-    if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free); earlier states are whole: "
             "free some space and run the same command again"
         )
-    return f"{folder} was not written ({cause}); earlier states are whole: mend this and run the same command again"
+    return f"{folder} was not written ({error}); earlier states are whole: mend this and run the same command again"

@@ -23,6 +23,7 @@ from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.ranks import Ranks
+from lrpath.training.saver import StateSaver
 from lrpath.training.start import Start
 from lrpath.training.strategies import Machine
 from lrpath.training.walk import Walk
@@ -55,11 +56,13 @@ class Cadence:
         log_every: Updates between two writings of metrics.
         evaluate_every: Updates between two evaluations on held-out sets.
         save_every: Updates between two rolling states.
+        save_in_background: Whether updates go on while a state is written.
     """
 
     log_every: int
     evaluate_every: int
     save_every: int
+    save_in_background: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ class Walker:
         held_out: Windows by (version, domain).
         cadence: How often to log, evaluate and save.
         flops_per_token: Cost of a token, for the ledger.
+        state_bytes: Size of a state on disk [bytes].
     """
 
     study: Study
@@ -81,6 +85,7 @@ class Walker:
     held_out: HeldOutSets
     cadence: Cadence
     flops_per_token: float
+    state_bytes: int
 
     @property
     def ranks(self) -> Ranks:
@@ -123,7 +128,8 @@ class Walker:
             place=partial(self.machine.place, precision=recipe.precision),
         )
         later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
-        with self._counted(walk, folder) as count:
+        saver = StateSaver(background=self.cadence.save_in_background, ranks=self.ranks)
+        with self._counted(walk, folder) as count, saver:  # a run is done when its last state is whole
             metrics = Metrics(
                 walk,
                 folder=folder,
@@ -134,9 +140,7 @@ class Walker:
                 ranks=self.ranks,
             )
             shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
-            fork = ForkCallback(
-                walk, folder=folder, facts=partial(self._facts, walk.path), pinned=pinned, ranks=self.ranks
-            )
+            fork = ForkCallback(walk, folder=folder, facts=partial(self._facts, walk.path), pinned=pinned, saver=saver)
             self._fit(walk, module, [self._start(walk, source), Rate(walk), metrics, *shown, fork])
         if later and self.ranks.is_first:
             for table in folder.tables:

@@ -6,11 +6,13 @@ A moment is `name:n`, the n-th time that something has happened in that process;
 processes are forks, so that torch is imported once. The exit codes are printed as JSON, −9 for a killed one.
 """
 
+import errno
 import itertools
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.tables import Table
 from lrpath.training import states
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.states import Shards
 
 
 def kill_self() -> None:
@@ -40,6 +43,38 @@ def tear_a_row(table: Table, *_: object) -> None:
     kill_self()
 
 
+def die_while_writing() -> None:
+    """Let the thread that writes the state stay after the shards, and the next micro-batch be this process's last."""
+    write = states._write_shards
+
+    def write_and_stay(*args: Any) -> None:
+        write(*args)
+        threading.Event().wait()
+
+    states._write_shards = write_and_stay
+    arm("micro:1")
+
+
+def write_after_an_update() -> None:
+    """Let the thread that writes the state begin when the next micro-batch has been made."""
+    made, step, write = threading.Event(), LitCausalLM.training_step, states._write_shards
+
+    def noted(*args: Any) -> Any:
+        made.set()
+        return step(*args)
+
+    def wait_and_write(*args: Any) -> None:
+        made.wait()
+        write(*args)
+
+    LitCausalLM.training_step = noted  # type: ignore[method-assign]
+    states._write_shards = wait_and_write
+
+
+def fill_the_disk() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def is_states(folder: Path) -> bool:
     return folder.name == "states"
 
@@ -50,6 +85,9 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "row": (Table, "append", lambda *_: True, lambda *_: kill_self()),
     "torn": (Table, "append", lambda *_: True, tear_a_row),
     "shards": (states, "_write_shards", lambda *_: True, lambda *_: kill_self()),
+    "meanwhile": (Shards, "take", lambda *_: True, lambda *_: die_while_writing()),
+    "late": (Shards, "take", lambda *_: True, lambda *_: write_after_an_update()),
+    "full": (states, "_write_shards", lambda *_: True, lambda *_: fill_the_disk()),
     "rename": (states, "flush_folder", is_states, lambda *_: kill_self()),
     "manifest": (states, "write_json", lambda *_: True, lambda *_: kill_self()),
     "ledger": (Ledger, "append", lambda *_: True, lambda *_: kill_self()),

@@ -154,6 +154,32 @@ def test_four_ranks_in_shards_and_replicas_repeat_themselves_after_a_kill(lab: L
         assert tables_of(lab.study(f"{study}_killed")) == tables_of(lab.study(study))
 
 
+def test_states_are_written_beside_the_updates_of_two_ranks(lab: Lab) -> None:
+    """Late: a rank's thread begins to write after a further update. Killed: a rank dies in an update beside a save."""
+    common = ("versions=1", *PAIR, "optimizer.clip_norm=null")
+    lab.run("study=single", "cadence.save_in_background=false", *common)
+    ddp, fsdp = (DDP, *common), (FSDP, *common)
+
+    ended = lab.ranked(
+        Job(("study=ddp_late", *ddp), kill=(1, "late:1")),
+        Job(("study=fsdp_late", *fsdp), kill=(0, "late:1")),
+        Job(("study=ddp_killed", *ddp), kill=(0, "meanwhile:1")),
+        Job(("study=ddp_killed", *ddp)),
+        Job(("study=fsdp_killed", *fsdp), kill=(1, "meanwhile:3")),
+        Job(("study=fsdp_killed", *fsdp)),
+        Job(("study=fsdp_full", *fsdp), kill=(1, "full:3")),
+        Job(("study=fsdp_full", *fsdp)),
+        ranks=2,
+    )
+
+    expected = [(0, 0), (0, 0), (-9, 4), (0, 0), (4, -9), (0, 0), (4, 4), (0, 0)]
+    assert codes_of(lab, ranks=2) == expected, ended.err
+    assert ended.err.count("the disk is full") == 1, ended.err
+    for study in ("ddp_late", "fsdp_late", "ddp_killed", "fsdp_killed", "fsdp_full"):
+        assert states_of(lab.study(study)) == states_of(lab.study("single"))
+        assert largest_difference(lab.study(study), lab.study("single")) == 0
+
+
 def test_torchrun_ends_with_a_killed_rank_and_the_same_command_goes_on(lab: Lab) -> None:
     lab.run("study=undisturbed", *PAIR)
     file = lab.folder / "jobs.json"

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
     ("micro_batch", "moments"),
     [
         pytest.param("4", ("reach:5", "shards:1", "rename:2", "manifest:1", "end"), id="at states"),
+        pytest.param("4", ("meanwhile:1", "meanwhile:3", "rename:1", "end"), id="at updates beside a save"),
         pytest.param("2", ("row:3", "torn:4", "ledger:1", "rename:3", "ledger:2", "end"), id="at rows, accumulating"),
         pytest.param("2", ("poll:3", "poll:6", "poll:9", "poll:13", "end"), id="from outside, accumulating"),
     ],
@@ -41,9 +42,19 @@ def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(
     assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
 
 
+def test_updates_made_while_a_state_is_written_do_not_reach_it(lab: Lab) -> None:
+    lab.run("study=undisturbed", "cadence.save_in_background=false")
+
+    ended = lab.train("study=late", moments=("late:1",))  # the state at 3 is written when 3 → 4 has begun
+
+    assert ended.codes == [0], ended.err
+    assert states_of(lab.study("late")) == states_of(lab.study("undisturbed"))
+    assert tables_of(lab.study("late")) == tables_of(lab.study("undisturbed"))
+
+
 def test_a_kill_is_counted_to_the_last_update(lab: Lab) -> None:
     # main 0 → 4 counts 0…4, v1 4 → 10 counts 4…10, main 4 → 14 counts 4, 5, 6, 7, 8: the 17th call, saved last at 6
-    ended = lab.train(moments=("reach:17", "end"))
+    ended = lab.train("cadence.save_in_background=false", moments=("reach:17", "end"))
 
     assert ended.codes == [-9, 0]
     ledger = lab.study().ledger.runs()

@@ -65,7 +65,7 @@ def test_a_plan_that_is_kept_while_another_runs_is_heard(lab: Lab) -> None:
         def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
             return super().trainer([*callbacks, Planner()], **options)
 
-    executor = lab.executor("cadence.save_every=1")
+    executor = lab.executor("cadence.save_every=1", "cadence.save_in_background=false")  # 7 is seen before 8 is saved
     settings = {field.name: getattr(executor.walker.machine, field.name) for field in fields(Machine)}
     replace(executor, walker=replace(executor.walker, machine=SharedMachine(**settings))).run()
 

@@ -9,7 +9,8 @@ from lrpath.errors import StateError
 from lrpath.planning.paths import Optimizer, StateKey
 from lrpath.records.manifest import check_state
 from lrpath.training.optim import build_optimizer, moments, set_rate
-from lrpath.training.states import load_state, save_state
+from lrpath.training.saver import StateSaver
+from lrpath.training.states import load_state, tensors_of
 
 KEY = StateKey("0123456789ab", 3)
 SETTINGS = Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
@@ -49,7 +50,8 @@ def update(model: Tied, optimizer: torch.optim.AdamW) -> None:
 
 def saved(folder: Path, **facts: Any) -> tuple[Tied, torch.optim.AdamW]:
     model, optimizer = trained(seed=1)
-    save_state(folder, key=KEY, module=model, optimizer=optimizer, facts=facts)
+    with StateSaver(background=False) as saver:
+        saver.save(folder, key=KEY, tensors=tensors_of(model, optimizer), facts=facts)
     return model, optimizer
 
 

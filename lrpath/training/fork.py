@@ -53,15 +53,16 @@ class ForkCallback(UpdateCallback, Checkpoint):
         optimizer = trainer.optimizers[0]
         assert isinstance(optimizer, torch.optim.AdamW)
         key = StateKey(self.walk.path.id, position)
-        save_state(
-            self._folder.state(position),
-            key=key,
-            module=module.backbone,
-            optimizer=optimizer,
-            facts=self._facts(position),
-            ranks=self._ranks,
-        )
-        self._ranks.decide(lambda: self._remove_before(position))
+        with self._ranks.watch.phase("saving", patient=True):  # however slow the disk is
+            save_state(
+                self._folder.state(position),
+                key=key,
+                module=module.backbone,
+                optimizer=optimizer,
+                facts=self._facts(position),
+                ranks=self._ranks,
+            )
+            self._ranks.decide(lambda: self._remove_before(position))
 
     def _remove_before(self, position: int) -> None:
         pinned = self._pinned()

@@ -87,7 +87,6 @@ def refuse(error: Exception) -> NoReturn:
         rank = os.environ.get("RANK", "0")
         place = "" if rank == "0" else f"[rank {rank}] "
         print(f"{place}error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
-    signals.ignore()
     sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
 
 

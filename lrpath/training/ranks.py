@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from lrpath.errors import ConfigError, LrpathError, TrainingError, is_said, said
+from lrpath.training import signals
 from lrpath.training.slurm import set_environment
 from lrpath.training.watch import Reason, Watch
 
@@ -109,6 +110,7 @@ class Ranks:
             self.watch.begin(name=self.decide(lambda: uuid4().hex), timeout=timeout)
             yield
         except Exception as error:
+            signals.ignore()  # a launcher ends the ranks that are left when the first has gone
             if not _is_of_groups(error):
                 self._tell(error)
                 raise

@@ -6,13 +6,12 @@ time limit (`--signal=USR1@120`). No torch is imported here: every entry uses th
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from lrpath.errors import LrpathError, StoppedError
+from lrpath.errors import StoppedError
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -23,24 +22,19 @@ ranks again): until then it is the same one."""
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Let a signal raise a StoppedError while the block runs; one that arrives while an error ends it is ignored."""
+    """Let a signal raise a StoppedError while the block runs."""
     with _handled(_raise):
         yield
 
 
 def _raise(number: int, _: FrameType | None) -> None:
-    error = sys.exc_info()[1]
-    while error is not None:
-        if isinstance(error, LrpathError):
-            return
-        error = error.__context__
     raise StoppedError(
         f"stopped by {signal.Signals(number).name}; what was saved is whole: run the same command again to go on"
     )
 
 
 def ignore() -> None:
-    """Ignore the signals from now on: a process that ends keeps its exit code."""
+    """Ignore the signals for good: a process that ends keeps its message and its exit code."""
     if _in_main_thread():
         for number in STOPPING:
             signal.signal(number, signal.SIG_IGN)
@@ -87,7 +81,8 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
         yield
     finally:
         for number, previous in before.items():
-            signal.signal(number, previous)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, previous)
 
 
 def _in_main_thread() -> bool:

@@ -27,7 +27,8 @@ from lrpath.errors import LrpathError, TrainingError, said
 
 _END = "end"
 _ANSWER = timedelta(seconds=10)
-_FAREWELL = timedelta(seconds=3)
+_FAREWELL_SECONDS = 3.0
+_BEATS_OF_SILENCE = 4
 _GRACE_SECONDS = 10.0
 """How long a rank may take to notice by itself that another has failed: its own error closes files and the ledger."""
 
@@ -96,11 +97,13 @@ class Watch:
         self._store: Store | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
+        self._left = False
         self._reason: Reason | None = None
         self._marks, self._position, self._phase, self._patient = 0, 0, "", False
         self._waiting = 0
         self._changed = 0.0
         self._beats = 0
+        self._first_look: tuple[int, dict[int, Mark]] | None = None
         self._answered = 0.0
 
     # -- what the main thread says
@@ -171,8 +174,8 @@ class Watch:
         """Return why another rank has ended the run, if it has said so."""
         if self._reason is None and self._store is not None:
             with contextlib.suppress(RuntimeError):
-                self._store.wait([_END], _FAREWELL)
-                self._reason = self._read()
+                if self._store.check([_END]):  # whoever leaves on purpose has said so before
+                    self._reason = self._read()
         return self._reason
 
     def end(self) -> None:
@@ -180,13 +183,24 @@ class Watch:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        store, self._store, self._thread = self._store, None, None
-        if store is None:
+        self._say_farewell()
+        self._store, self._thread = None, None
+
+    def _say_farewell(self) -> None:
+        """Leave the store; the rank that keeps it waits a moment until the others have, and know what it has said."""
+        if self._store is None or self._left:
             return
+        self._left = True
         with contextlib.suppress(RuntimeError):
-            store.set(f"left/{self._rank}", "")
-            if self._rank == 0 and not _agent_keeps_store():
-                store.wait([f"left/{rank}" for rank in range(self._count)], _FAREWELL)
+            self._store.set(f"left/{self._rank}", "")
+            others = [f"left/{rank}" for rank in range(self._count)]
+            until = time.monotonic() + _FAREWELL_SECONDS
+            while self._keeps_store and time.monotonic() < until and not self._store.check(others):
+                time.sleep(0.02)
+
+    @property
+    def _keeps_store(self) -> bool:
+        return self._rank == 0 and not _agent_keeps_store()
 
     # -- what the thread does
 
@@ -207,6 +221,8 @@ class Watch:
             self._heed(self._read())
         elif self._is_still(still):
             self._judge()
+        else:
+            self._first_look = None
         self._answered = time.monotonic()
 
     def _mark(self, still: float) -> Mark:
@@ -225,21 +241,23 @@ class Watch:
         return bool(self._phase) and self._limit is not None and seconds >= self._limit
 
     def _judge(self) -> None:
-        """End the run if others, or this rank, stand still; this rank has seen no change for the whole limit."""
-        first = self._others()
-        if self._ended.wait(3 * self._interval) or not self._is_still(time.monotonic() - self._changed):
+        """End the run if a rank stands still: this one has seen no change for the whole limit."""
+        assert self._limit is not None
+        marks = self._others()
+        if self._first_look is None:
+            self._first_look = (self._beats, marks)
+        beats, earlier = self._first_look
+        if self._beats < beats + _BEATS_OF_SILENCE:
             return
-        second = self._others()
-        silent = [rank for rank in second if rank in first and first[rank].beat == second[rank].beat]
-        message = explain_standstill(
-            second | {self._rank: self._mark(time.monotonic() - self._changed)},
-            silent=silent,
-            limit=self._limit or 0.0,
-        )
-        if message is not None and self.tell(
-            reason := Reason(rank=self._rank, message=message, code=TrainingError.exit_code, hang=True)
-        ):
-            _leave(reason.code, message)
+        silent = [rank for rank, mark in marks.items() if rank in earlier and mark.beat == earlier[rank].beat]
+        mine = self._mark(time.monotonic() - self._changed)
+        message = explain_standstill(marks | {self._rank: mine}, silent=silent, limit=self._limit)
+        if message is None:
+            self._first_look = None
+            return
+        reason = Reason(rank=self._rank, message=message, code=TrainingError.exit_code, hang=True)
+        if self.tell(reason):
+            self._end_process(reason.code, message)
 
     def _others(self) -> dict[int, Mark]:
         assert self._store is not None
@@ -254,9 +272,11 @@ class Watch:
     def _heed(self, reason: Reason) -> None:
         """End this process, unless its main thread does so by itself; what this rank said itself is not for it."""
         self._reason = reason
-        if reason.rank == self._rank or self._ended.wait(0.0 if reason.hang else _GRACE_SECONDS):
+        if reason.rank == self._rank:
             return
-        _leave(reason.code)
+        self._say_farewell()
+        if not self._ended.wait(0.0 if reason.hang else _GRACE_SECONDS):
+            self._end_process(reason.code)
 
     def _miss_store(self) -> None:
         """End this process if the store has been silent for the limit: the host that keeps it stands still."""
@@ -266,7 +286,17 @@ class Watch:
                 keeper = "torchrun of the first node" if _agent_keeps_store() else "rank 0"
                 speaks = self._rank == (0 if _agent_keeps_store() else 1)
                 message = f"{keeper}, at {place}, has not answered for {self._limit:g} s and stands still; {_GO_ON}"
-                _leave(TrainingError.exit_code, message if speaks else None)
+                self._left = True
+                self._end_process(TrainingError.exit_code, message if speaks else None)
+
+    def _end_process(self, code: int, message: str | None = None) -> NoReturn:
+        """End the process from its thread: the main thread hangs in a call that never returns."""
+        if message is not None:
+            print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._say_farewell()
+        os._exit(code)
 
 
 _GO_ON = "all saved states are whole: run the same command again to go on from the last of them"
@@ -306,15 +336,6 @@ def _place(rank: int, mark: Mark, *, silent: bool) -> str:
 
 def _agent_keeps_store() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-
-
-def _leave(code: int, message: str | None = None) -> NoReturn:
-    """End the process from its thread: the main thread hangs in a call that never returns."""
-    if message is not None:
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 class Phases(Checkpoint):

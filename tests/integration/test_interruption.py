@@ -3,15 +3,9 @@
 All on the CPU over gloo, in processes of torchrun or with the variables that srun sets.
 """
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from tests.integration.lab import REPOSITORY, Job, Lab, free_ports, states_of, tables_of
+from tests.integration.lab import Job, Lab, states_of, tables_of
 from tests.integration.test_ranks import DDP, FSDP, PAIR, codes_of, largest_difference
 
 pytestmark = pytest.mark.slow

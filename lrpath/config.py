@@ -89,7 +89,7 @@ class StrategyConfig:
         recompute: Whether blocks are computed again in the backward pass.
         compile: Whether blocks are compiled.
         shard_ranks: Ranks that hold one copy of the model under `fsdp`; null for all.
-        timeout_minutes: How long a rank waits for the others in an update; null for torch's choice.
+        timeout_minutes: How long a rank may show no change in an update; null for no watch.
     """
 
     name: Literal["single", "ddp", "fsdp"]
@@ -99,10 +99,12 @@ class StrategyConfig:
     recompute: bool
     compile: bool
     shard_ranks: int | None = None
-    timeout_minutes: int | None = None
+    timeout_minutes: float | None = None
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "strategy", only=("micro_batch", "threads", "shard_ranks", "timeout_minutes"))
+        _check_at_least_one(self, "strategy", only=("micro_batch", "threads", "shard_ranks"))
+        if self.timeout_minutes is not None and not self.timeout_minutes > 0:
+            raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be more than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

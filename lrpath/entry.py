@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lrpath.config import conf_folder, suggestion
-from lrpath.errors import ConfigError, LrpathError
+from lrpath.errors import ConfigError, LrpathError, StoppedError, is_said
+from lrpath.training import signals
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -34,7 +35,8 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         composing = False
         with _full_error("1" if wants_traceback else None):
             try:
-                task(cfg)
+                with signals.raised():
+                    task(cfg)
             except BrokenPipeError:
                 _end_quietly()
             except (LrpathError, OSError) as error:
@@ -52,7 +54,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     except BrokenPipeError:
         _end_quietly()
     except KeyboardInterrupt:
-        sys.exit("error: stopped; what was saved is whole: run the same command again to go on")
+        refuse(StoppedError("stopped; what was saved is whole: run the same command again to go on"))
     except Exception as error:
         if wants_traceback or not composing:
             raise
@@ -81,16 +83,11 @@ def _end_quietly() -> NoReturn:
 
 def refuse(error: Exception) -> NoReturn:
     """Print an error as one line on standard error, once for all ranks if they share it, and exit with its code."""
-    if not _is_said(error):
+    if not is_said(error):
         rank = os.environ.get("RANK", "0")
         place = "" if rank == "0" else f"[rank {rank}] "
         print(f"{place}error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
-
-
-def _is_said(error: BaseException | None) -> bool:
-    """Say whether an error, or what it came from, is one that rank 0 raised and prints."""
-    return error is not None and (getattr(error, "said", False) or _is_said(error.__cause__))
 
 
 def _message(error: Exception) -> str:

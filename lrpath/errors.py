@@ -3,6 +3,10 @@
 A message names the field or file, the rule, the value found, and what to do about it.
 """
 
+from typing import TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
+
 
 class LrpathError(Exception):
     """Root of the family. Entries print it without a traceback and exit with `exit_code`."""
@@ -40,3 +44,20 @@ class TrainingError(LrpathError):
     """Training cannot go on (a loss that is not finite, a disk that is full); saved states are untouched."""
 
     exit_code = 4
+
+
+class StoppedError(LrpathError):
+    """The run was asked to stop and did: the exit code, EX_TEMPFAIL, says that the same command goes on."""
+
+    exit_code = 75
+
+
+def said(error: Error) -> Error:
+    """Mark an error as one that another rank prints, and return it."""
+    error.said = True  # type: ignore[attr-defined]
+    return error
+
+
+def is_said(error: BaseException | None) -> bool:
+    """Say whether an error, or what it came from, is one that another rank prints."""
+    return error is not None and (getattr(error, "said", False) or is_said(error.__cause__))

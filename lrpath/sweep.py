@@ -20,6 +20,7 @@ from lrpath import entry
 from lrpath.build.project import Project
 from lrpath.errors import ConfigError
 from lrpath.planning.paths import unite
+from lrpath.training.slurm import step_tasks
 
 
 class KeepPlans(Callback):
@@ -42,8 +43,8 @@ class KeepPlans(Callback):
 
 
 def _check_alone() -> None:
-    ranks = os.environ.get("WORLD_SIZE", "1")
-    if ranks != "1":
+    ranks = os.environ.get("WORLD_SIZE") or step_tasks()
+    if int(ranks) > 1:
         raise ConfigError(
             f"a sweep (-m) was started on {ranks} ranks, each of which would start every job; give each job a torchrun "
             "of its own, one after another: torchrun … -m lrpath.train … alpha=0.2; jobs of one study share their paths"

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from omegaconf import DictConfig
 
 from lrpath import entry, plan
-from lrpath.errors import BusyError, LrpathError, StateError, TrainingError
+from lrpath.errors import BusyError, LrpathError, StateError, StoppedError, TrainingError
+from lrpath.training.signals import STOPPING
 
 PAPER = {"from_scratch": (100_000, 1.0), "path_switching": (58_000, 0.58), "continual": (40_000, 0.4)}
 
@@ -119,7 +121,7 @@ def test_help_shows_what_an_entry_is_for_with_examples(name: str, words: list[st
     assert "powered by Hydra" not in done.stdout
 
 
-@pytest.mark.parametrize(("error", "code"), [(StateError, 2), (BusyError, 3), (TrainingError, 4)])
+@pytest.mark.parametrize(("error", "code"), [(StateError, 2), (BusyError, 3), (TrainingError, 4), (StoppedError, 75)])
 def test_an_error_of_the_family_ends_the_process_with_its_code(
     error: type[LrpathError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,10 +184,19 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     assert process.returncode == 1
 
 
-def test_an_interrupt_is_one_line_that_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(cfg: DictConfig) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_one_line_that_says_how_to_go_on(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def signalled(cfg: DictConfig) -> None:
+        signal.raise_signal(number)
 
+    before = [signal.getsignal(number) for number in STOPPING]
     monkeypatch.setattr(sys, "argv", ["lrpath.plan"])
-    with pytest.raises(SystemExit, match="error: stopped; what was saved is whole: run the same command again"):
-        entry.run(interrupted, config_name="config")
+    with pytest.raises(SystemExit) as end:
+        entry.run(signalled, config_name="config")
+
+    assert end.value.code == 75
+    message = f"error: stopped by {number.name}; what was saved is whole: run the same command again to go on\n"
+    assert capsys.readouterr().err == message
+    assert [signal.getsignal(number) for number in STOPPING] == before

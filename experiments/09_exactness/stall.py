@@ -44,7 +44,18 @@ OVERRIDES = [
     "logger=none",
 ]
 SKIPPED = 2
-FIELDS = "ranks strategy mode stall_ms write_s update_ms updates_beside beside_ms lost_updates state_bytes".split()
+FIELDS = [
+    "ranks",
+    "strategy",
+    "mode",
+    "stall_ms",
+    "write_s",
+    "update_ms",
+    "updates_beside",
+    "beside_ms",
+    "lost_updates",
+    "state_bytes",
+]
 
 
 def project_in(folder: Path, *, study: str, updates: int, background: bool, changes: list[str]) -> Project:

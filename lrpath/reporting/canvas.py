@@ -4,6 +4,7 @@ Matplotlib's object interface is used throughout: no window, no global state. Co
 colour-blind readers can tell apart; sizes suit a column in print and the width of a phone.
 """
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ def save(figure: Figure, file: File) -> None:
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"figure={file} must end in one of {', '.join(SUFFIXES)}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}{file.suffix}")
+    beside = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")  # another process may draw the same
     figure.savefig(beside, metadata=None if file.suffix == ".png" else {_DATE[file.suffix]: None})
     beside.replace(file)
 

@@ -156,7 +156,8 @@ class Metrics(UpdateCallback):
         if position % self._every == 0 or self.walk.saves(position) or self.walk.evaluates(position):
             self._write()
         if self.walk.evaluates(position):
-            self._evaluate(module, position)
+            with self._ranks.watch.phase("evaluation"):
+                self._evaluate(module, position)
             self._since = time.monotonic()
         if position == self.walk.end and self._loggers:
             self._log_later()

@@ -74,6 +74,7 @@ def evaluate(
             nll_B = backbone.nll(ids_BL.to(device))
             if number < len(batches):
                 sums_K[number] = nll_B.sum()
+            ranks.watch.touch()
     backbone.train(was_training)
     if isinstance(backbone, FSDPModule):
         backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes

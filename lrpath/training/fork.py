@@ -19,6 +19,7 @@ from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.saver import StateSaver
 from lrpath.training.states import tensors_of
 from lrpath.training.walk import Walk
+from lrpath.training.watch import Watch
 
 
 class ForkCallback(UpdateCallback, Checkpoint):
@@ -30,6 +31,7 @@ class ForkCallback(UpdateCallback, Checkpoint):
         facts: Manifest fields for a position: identity and what was read.
         pinned: Returns the states that the plans of the study need at this moment, which are never removed.
         saver: Saves them; whoever made it waits for the last one.
+        watch: Where this rank says that it saves.
     """
 
     def __init__(
@@ -40,25 +42,14 @@ class ForkCallback(UpdateCallback, Checkpoint):
         facts: Callable[[int], dict[str, Any]],
         pinned: Callable[[], Set[StateKey]],
         saver: StateSaver,
+        watch: Watch,
     ) -> None:
         super().__init__(walk)
         self._folder = folder
         self._facts = facts
         self._pinned = pinned
         self._saver = saver
-
-    @property
-    def failed(self) -> bool:
-        """Whether a state could not be saved; `wait` says why. The ranks come to know it one after another."""
-        return self._saver.failed
-
-    def wait(self) -> None:
-        """Wait for the state that is being saved.
-
-        Raises:
-            TrainingError: If it could not be saved, on all ranks alike.
-        """
-        self._saver.wait()
+        self._watch = watch
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Make ready what saving needs before the updates begin."""
@@ -68,13 +59,14 @@ class ForkCallback(UpdateCallback, Checkpoint):
         """Save if it is time; when that is done, remove the rolling states before it."""
         if not self.walk.saves(position):
             return
-        self._saver.save(
-            self._folder.state(position),
-            key=StateKey(self.walk.path.id, position),
-            tensors=_tensors(trainer, module),
-            facts=self._facts(position),
-            then=partial(self._remove_before, position),
-        )
+        with self._watch.phase("saving", patient=True):  # however slow the disk is
+            self._saver.save(
+                self._folder.state(position),
+                key=StateKey(self.walk.path.id, position),
+                tensors=_tensors(trainer, module),
+                facts=self._facts(position),
+                then=partial(self._remove_before, position),
+            )
 
     def _remove_before(self, position: int) -> None:
         pinned = self._pinned()

@@ -1,9 +1,10 @@
 """The ranks of one run: who this process is, what rank 0 decides for all, and how an error of one ends all.
 
-Three process groups are made, once a run. The default one carries weights and gradients over the device's backend; a
-rank that waits in it longer than the timeout ends the run. The second carries decisions over gloo, without a limit that
-a long preparation of data could reach: it ends when a process of it does. The third is like the second, for the threads
-that write states beside the updates: what the two threads of a rank say must not get mixed.
+Four process groups are made, once a run. The default one carries weights and gradients over the device's backend. The
+others go over gloo, without a limit that a long preparation of data or a slow disk could reach, and end when a process
+of theirs does: one for decisions, one for what ranks tell each other while updates run, and one for the threads that
+write states beside the updates, since what two threads of a rank say must not get mixed. Who stands still, and who
+failed first, is found out by `lrpath.training.watch`.
 """
 
 import contextlib
@@ -13,16 +14,21 @@ import pickle
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from lrpath.errors import ConfigError, TrainingError
+from lrpath.errors import ConfigError, LrpathError, TrainingError, is_said, said
+from lrpath.training import signals
+from lrpath.training.slurm import set_environment
+from lrpath.training.watch import Reason, Watch
 
 Result = TypeVar("Result")
 
 _PATIENCE = timedelta(days=30)
+_MARGIN = timedelta(seconds=30)
 
 
 class Ranks:
@@ -33,7 +39,7 @@ class Ranks:
         count: Number of processes.
         local_rank: Number of this process on its node.
         local_count: Processes on this node.
-        launched: Whether torchrun started this process, be it the only one.
+        launched: Whether torchrun or srun started this process, be it the only one.
 
     Attributes:
         background: The same processes, for the thread of each that works beside its updates.
@@ -49,16 +55,19 @@ class Ranks:
         self.launched = launched
         self.control: dist.ProcessGroup | None = None
         self.background = self
+        self.watch = Watch(rank=rank, count=count)
+        self._talk: dist.ProcessGroup | None = None
         self._deciding = False
         self._mesh: DeviceMesh | None = None
 
     @classmethod
     def from_environment(cls) -> "Ranks":
-        """Return what torchrun says of this process; without torchrun, one process alone.
+        """Return what torchrun or srun says of this process; without them, one process alone.
 
         Raises:
             ConfigError: If nodes run different numbers of processes, or a variable is no number.
         """
+        set_environment()
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         texts = {name: os.environ.get(name, "") for name in names}
         if not all(texts.values()) and texts["WORLD_SIZE"] in ("", "1"):
@@ -90,27 +99,29 @@ class Ranks:
 
         Args:
             device: The device of this process; a GPU talks over nccl, a CPU over gloo.
-            timeout: How long a rank waits for the others in an update; None for torch's choice.
+            timeout: How long a rank may show no change in an update; None for torch's choice.
 
         Raises:
-            TrainingError: If another rank is gone, or did not come within the timeout.
+            TrainingError: If another rank is gone, or has failed; with its reason and exit code, if it could say them.
         """
         backend = "nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
         try:
-            dist.init_process_group(backend, timeout=timeout)
+            # The watch finds a rank that stands still before, and says which; the group's own limit is a net behind it.
+            dist.init_process_group(backend, timeout=None if timeout is None else 1.5 * timeout + _MARGIN)
             self.control = dist.new_group(backend="gloo", timeout=_PATIENCE)
             self.background = self._with_group(dist.new_group(backend="gloo", timeout=_PATIENCE))
+            self._talk = dist.new_group(backend="gloo", timeout=_PATIENCE)
+            self.watch.begin(name=self.decide(lambda: uuid4().hex), timeout=timeout)
             yield
-        except RuntimeError as error:  # gloo's errors have no class of their own
-            if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+        except Exception as error:
+            signals.ignore()  # a launcher ends the ranks that are left when the first has gone
+            if not _is_of_groups(error):
+                self._tell(error)
                 raise
-            reason = str(error).strip().splitlines()[0]
-            raise TrainingError(
-                f"rank {self.rank} of {self.count} lost the others ({reason}); the rank that failed first says why. "
-                "All saved states are whole: run the same command again to go on from the last of them"
-            ) from error
+            reason = self.watch.reason()
+            raise self._lost(error) if reason is None else reason.error() from error
         finally:
             self._leave()
 
@@ -126,9 +137,27 @@ class Ranks:
         others.control = group
         return others
 
+    def _tell(self, error: Exception) -> None:
+        """Tell the others why this rank leaves them; the error of one that was not the first is not printed."""
+        if is_said(error):
+            return
+        message = str(error) if isinstance(error, LrpathError) else f"{type(error).__name__}: {error}"
+        code = error.exit_code if isinstance(error, LrpathError) else 1
+        if not self.watch.tell(Reason(rank=self.rank, message=message, code=code)):
+            said(error)
+
+    def _lost(self, error: Exception) -> TrainingError:
+        reason = str(error).strip().splitlines()[0]
+        return TrainingError(
+            f"rank {self.rank} of {self.count} lost the others ({reason}); the rank that failed first says why. "
+            "All saved states are whole: run the same command again to go on from the last of them"
+        )
+
     def _leave(self) -> None:
+        self.watch.end()
         self.control = None
         self.background = self
+        self._talk = None
         self._mesh = None
         # What still holds a group (a sharded module in a cycle, a mesh) ends its threads at the interpreter's exit, and
         # gloo then aborts the process: seen in 4 of 18 runs without the collection.
@@ -164,13 +193,14 @@ class Ranks:
                 box = [(None, _portable(error))]
             finally:
                 self._deciding = False
-        dist.broadcast_object_list(box, src=0, group=self.control)
+        with self.watch.waiting():
+            dist.broadcast_object_list(box, src=0, group=self.control)
         if raised is not None:
             raise raised
         decided: Result
         decided, refused = box[0]
         if refused is not None:
-            raise _marked(refused)
+            raise said(refused)
         return decided
 
     def together(self, function: Callable[[], Result]) -> list[Result]:
@@ -186,20 +216,37 @@ class Ranks:
             raised = error
             mine = (None, _portable(error))
         answers: list[Any] = [None] * self.count
-        dist.all_gather_object(answers, mine, group=self.control)
+        with self.watch.waiting():
+            dist.all_gather_object(answers, mine, group=self.control)
         failed = [rank for rank, (_, error) in enumerate(answers) if error is not None]
         if failed and failed[0] == self.rank and raised is not None:
             raise raised
         if failed:
-            raise _marked(answers[failed[0]][1])
+            raise said(answers[failed[0]][1])
         return [result for result, _ in answers]
 
     def total(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the sum of a tensor over all ranks."""
         if self.control is not None:
             assert not self._deciding, "the other ranks wait for a decision"
-            dist.all_reduce(tensor)
+            with self.watch.waiting():
+                dist.all_reduce(tensor)
         return tensor
+
+    def largest(self, code: int) -> Callable[[], int]:
+        """Begin to find the largest code of all ranks; call what is returned to wait for it. All ranks must do both."""
+        if self._talk is None:
+            return lambda: code
+        codes_1 = torch.tensor([code])
+        work = dist.all_reduce(codes_1, dist.ReduceOp.MAX, group=self._talk, async_op=True)
+        assert work is not None
+
+        def answer() -> int:
+            with self.watch.waiting():
+                work.wait()
+            return int(codes_1)
+
+        return answer
 
 
 ALONE = Ranks()
@@ -215,6 +262,6 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _marked(error: Exception) -> Exception:
-    error.said = True  # type: ignore[attr-defined]
-    return error
+def _is_of_groups(error: Exception) -> bool:
+    """Say whether an error comes from a process group: gloo's have no class of their own."""
+    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error))

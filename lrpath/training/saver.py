@@ -34,7 +34,7 @@ class StateSaver:
         self._ranks = ranks
         self._shards: Shards | None = None
         self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
 
     def __enter__(self) -> "StateSaver":
         return self
@@ -46,9 +46,9 @@ class StateSaver:
             self._thread.join(LONGEST_FAREWELL_SECONDS)
 
     @property
-    def failed(self) -> bool:
-        """Whether a save has failed; cheap enough to be asked at every update."""
-        return self._failure is not None
+    def failure(self) -> Exception | None:
+        """Why a save has failed, if one has; cheap enough to be asked at every update."""
+        return self._failure
 
     def wait(self) -> None:
         """Wait for the save before.
@@ -114,5 +114,5 @@ class StateSaver:
     def _note_failure(self, write: Callable[[], None]) -> None:
         try:
             write()
-        except BaseException as error:  # whatever it is, the updates must not go on as if the state were there
+        except Exception as error:  # whatever it is, the updates must not go on as if the state were there
             self._failure = error

@@ -36,7 +36,7 @@ class Machine:
         shard_ranks: Ranks that hold one copy of the model under `fsdp`; null for all of them.
         recompute: Whether blocks are computed again in the backward pass, to save memory.
         compile: Whether blocks are compiled.
-        timeout_minutes: How long a rank waits for the others in an update; null leaves torch's choice.
+        timeout_minutes: How long a rank may show no change in an update; null for no watch, and torch's own limit.
         group: The ranks.
     """
 
@@ -47,7 +47,7 @@ class Machine:
     shard_ranks: int | None = None
     recompute: bool = False
     compile: bool = False
-    timeout_minutes: int | None = None
+    timeout_minutes: float | None = None
     group: Ranks = field(default_factory=Ranks.from_environment)
 
     def __post_init__(self) -> None:
@@ -61,26 +61,28 @@ class Machine:
             raise ConfigError(f"strategy.micro_batch={self.micro_batch} must be at least 1")
         if self.threads is not None and not 1 <= self.threads <= (os.cpu_count() or 1):
             raise ConfigError(f"strategy.threads={self.threads} must lie in [1, {os.cpu_count()}], the cores here")
-        if self.timeout_minutes is not None and self.timeout_minutes < 1:
-            raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be at least 1")
+        if self.timeout_minutes is not None and not self.timeout_minutes > 0:
+            raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be more than 0")
         self._check_launch()
         self._check_shards()
 
     def _check_launch(self) -> None:
         if self.name == "single" and self.ranks > 1:
             raise ConfigError(
-                f"strategy=single runs on one rank, but this was started on {self.ranks}; start it without torchrun, "
-                "or add strategy=ddp or strategy=fsdp"
+                f"strategy=single runs on one rank, but this was started on {self.ranks}; start it without torchrun "
+                "or srun, or add strategy=ddp or strategy=fsdp"
             )
         if self.name != "single" and not self.group.launched:
             raise ConfigError(
-                f"strategy={self.name} runs on ranks that torchrun starts: torchrun --nproc-per-node 2 "
-                f"-m lrpath.train … strategy={self.name}; or use strategy=single"
+                f"strategy={self.name} runs on ranks that torchrun or srun starts: torchrun --nproc-per-node 2 "
+                f"-m lrpath.train … strategy={self.name}, or on SLURM srun --nodes 1 --ntasks-per-node 2 "
+                f"python -m lrpath.train … strategy={self.name}; or use strategy=single"
             )
         if self._on_gpu and self.group.local_count > torch.cuda.device_count():
             raise ConfigError(
-                f"{self.group.local_count} ranks were started on a node with {torch.cuda.device_count()} GPUs; start "
-                f"torchrun with --nproc-per-node {torch.cuda.device_count()}"
+                f"{self.group.local_count} ranks were started where each sees {torch.cuda.device_count()} GPUs; start "
+                f"torchrun with --nproc-per-node {torch.cuda.device_count()}, or let every rank of srun see all GPUs "
+                "of its node: --gpu-bind=none, and no --gpus-per-task"
             )
 
     def _check_shards(self) -> None:
@@ -169,7 +171,7 @@ class Machine:
         self, callbacks: list[lightning.Callback], *, precision: str, updates: int, accumulate: int
     ) -> lightning.Trainer:
         """Return a Trainer for one fit of `updates` updates, with everything off that lrpath does itself."""
-        return lightning.Trainer(
+        trainer = lightning.Trainer(
             accelerator=self.torch_device.type,
             strategy=self._strategy(),
             devices=self.group.local_count,
@@ -190,6 +192,11 @@ class Machine:
             num_sanity_val_steps=0,
             limit_val_batches=0,
         )
+        # Lightning answers SIGTERM with collectives from within the handler, and asks all ranks for it twice a
+        # micro-batch; `lrpath.training.stop` does it once an update and without waiting. There is no public switch.
+        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
+        return trainer
 
     def _environment(self) -> ClusterEnvironment:
         return LightningEnvironment() if self.name == "single" else TorchElasticEnvironment()
@@ -203,3 +210,7 @@ class Machine:
             # By default, all ranks of a node would be tensor-parallel and read the same data.
             return ModelParallelStrategy(data_parallel_size=self.ranks, tensor_parallel_size=1)
         return "auto"
+
+
+def _nothing() -> None:
+    pass

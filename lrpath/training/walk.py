@@ -2,9 +2,16 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lrpath.planning.paths import Path, StateKey
+
+
+@dataclass(slots=True)
+class Halt:
+    """Where a walk was asked to stop before its end: the one thing about it that nobody knows when it begins."""
+
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +25,7 @@ class Walk:
         pinned: Positions at which the plan needs a state.
         rolling_every: Distance of the states that are kept only until the next one [updates].
         evaluate_every: Distance of the evaluations on held-out sets [updates]; the end is always evaluated.
+        halt: Filled by `lrpath.training.stop` when all ranks agree to stop.
     """
 
     path: Path
@@ -26,6 +34,7 @@ class Walk:
     pinned: frozenset[int]
     rolling_every: int
     evaluate_every: int
+    halt: Halt = field(default_factory=Halt, compare=False)
 
     @property
     def first(self) -> bool:
@@ -49,7 +58,8 @@ class Walk:
 
     def saves(self, position: int) -> bool:
         """Say whether a state is saved at a position."""
-        return position == self.end or position in self.pinned or position % self.rolling_every == 0
+        planned = position == self.end or position in self.pinned or position % self.rolling_every == 0
+        return planned or position == self.halt.position
 
     def evaluates(self, position: int) -> bool:
         """Say whether the held-out sets are evaluated at a position."""

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import Logger
 
 from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
-from lrpath.errors import StateError, TrainingError
+from lrpath.errors import StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey
 from lrpath.records.ledger import Run, RunningCount
@@ -24,9 +24,12 @@ from lrpath.training.fork import ForkCallback
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.ranks import Ranks
 from lrpath.training.saver import StateSaver
+from lrpath.training.signals import Noted
 from lrpath.training.start import Start
+from lrpath.training.stop import Stop
 from lrpath.training.strategies import Machine
 from lrpath.training.walk import Walk
+from lrpath.training.watch import Phases
 
 
 class Workshop(Protocol):
@@ -116,7 +119,8 @@ class Walker:
 
         Raises:
             StateError: If the state it starts from is missing or altered, or rows before it are missing.
-            TrainingError: If it cannot go on, or was stopped; saved states are whole.
+            StoppedError: If a rank was sent a signal to stop; the state it had reached is saved.
+            TrainingError: If it cannot go on; saved states are whole.
         """
         recipe = walk.path.recipe
         backbone = self.workshop.model(recipe)
@@ -128,8 +132,10 @@ class Walker:
             place=partial(self.machine.place, precision=recipe.precision),
         )
         later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
+        noted = Noted(launched=self.ranks.launched)
         saver = StateSaver(background=self.cadence.save_in_background, ranks=self.ranks)
-        with self._counted(walk, folder) as count, saver:  # a run is done when its last state is whole
+        stop = Stop(walk, noted=noted, failure=lambda: saver.failure, ranks=self.ranks)
+        with noted.heard(), self._counted(walk, folder) as count, saver:
             metrics = Metrics(
                 walk,
                 folder=folder,
@@ -140,11 +146,27 @@ class Walker:
                 ranks=self.ranks,
             )
             shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
-            fork = ForkCallback(walk, folder=folder, facts=partial(self._facts, walk.path), pinned=pinned, saver=saver)
-            self._fit(walk, module, [self._start(walk, source), Rate(walk), metrics, *shown, fork])
+            fork = ForkCallback(
+                walk,
+                folder=folder,
+                facts=partial(self._facts, walk.path),
+                pinned=pinned,
+                saver=saver,
+                watch=self.ranks.watch,
+            )
+            watched = self._phases(walk)
+            self._fit(walk, module, [stop, self._start(walk, source), Rate(walk), metrics, *shown, fork, *watched])
+            saver.wait()  # a run is done, or its state saved, when its last state is whole
+            stop.check_end()
         if later and self.ranks.is_first:
             for table in folder.tables:
                 table.cut(later[-1])  # puts the rows in order again
+        stop.honour()
+
+    def _phases(self, walk: Walk) -> list[lightning.Callback]:
+        if self.ranks.count == 1:
+            return []
+        return [Phases(self.ranks.watch, begin=walk.begin, patient_start=self.machine.compile)]
 
     def _start(self, walk: Walk, source: Path | None) -> Start:
         key = walk.source()
@@ -173,12 +195,7 @@ class Walker:
         trainer = self.machine.trainer(
             callbacks, precision=recipe.precision, updates=walk.end - walk.begin, accumulate=module.accumulate
         )
-        try:
-            trainer.fit(module, datamodule=data)
-        except SystemExit as stop:  # what Lightning makes of an interrupt or a SIGTERM, with exit code 1 or even 0
-            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step)) from stop
-        if walk.begin + trainer.global_step != walk.end:
-            raise TrainingError(_stopped(walk, walk.begin + trainer.global_step))
+        trainer.fit(module, datamodule=data)
 
     def _facts(self, path: Path, position: int) -> dict[str, Any]:
         return {
@@ -222,10 +239,3 @@ def _prepare_tables(walk: Walk, folder: PathFolder) -> range:
             f"restore the file from a copy, or remove {folder.folder} to run the path again"
         )
     return later
-
-
-def _stopped(walk: Walk, position: int) -> str:
-    return (
-        f"{walk.path.name} was stopped at position {position:,} of {walk.end:,}; all saved states are whole: run the "
-        "same command again to go on from the last of them"
-    )

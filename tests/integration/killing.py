@@ -20,6 +20,8 @@ from typing import Any
 import lrpath.build.workshop
 import lrpath.reporting.report  # noqa: F401 (both are imported before the forks)
 from lrpath import entry, train
+from lrpath.data.datamodule import MicroBatches
+from lrpath.errors import DataError
 from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.tables import Table
 from lrpath.training import states
@@ -35,6 +37,15 @@ def wait() -> None:
     """Say so on standard output, and wait until standard input is closed."""
     os.write(1, b"waiting\n")
     sys.stdin.read()
+
+
+def stand_still() -> None:
+    """Wait for what never comes, as for a disk that is gone."""
+    os.read(os.pipe()[0], 1)
+
+
+def fail() -> None:
+    raise DataError("the window at this place cannot be read")
 
 
 def tear_a_row(table: Table, *_: object) -> None:
@@ -93,6 +104,11 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "ledger": (Ledger, "append", lambda *_: True, lambda *_: kill_self()),
     "interrupt": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGINT)),
     "terminate": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
+    "usr1": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGUSR1)),
+    "sigterm": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
+    "hang": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: stand_still()),
+    "freeze": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGSTOP)),
+    "fail": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: fail()),
     "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }

@@ -11,7 +11,7 @@ import lightning
 import pytest
 import torch
 
-from lrpath.errors import MismatchError, TrainingError
+from lrpath.errors import MismatchError, StoppedError, TrainingError
 from lrpath.records.ledger import RunningCount
 from lrpath.training.strategies import Machine
 from tests.integration.lab import Lab, states_of
@@ -146,12 +146,12 @@ def test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data(
 
     with monkeypatch.context() as patched:
         patched.setattr(RunningCount, "reach", interrupt)
-        with pytest.raises(TrainingError, match="stopped at position 8 of 10"):
+        with pytest.raises(StoppedError, match="stopped at position 9 of 10"):
             own.run("paradigm=[from_scratch]", "versions=1")
-    assert [position for _, position in states_of(own.study())] == [6]
+    assert [position for _, position in states_of(own.study())] == [9]
     alter(own, "v1")
 
-    with pytest.raises(MismatchError, match=r"000000006 has read other data than the plan says: .*v1\.digest"):
+    with pytest.raises(MismatchError, match=r"000000009 has read other data than the plan says: .*v1\.digest"):
         own.run("paradigm=[from_scratch]", "versions=1")
 
 

@@ -8,11 +8,12 @@ import signal
 
 import pytest
 
-from lrpath.errors import TrainingError
+from lrpath.errors import StoppedError, TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records.ledger import RunningCount
 from lrpath.records.manifest import check_state
 from lrpath.records.study import Study
+from lrpath.training.signals import STOPPING
 from tests.integration.lab import Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
@@ -28,34 +29,65 @@ def check_all_states(study: Study) -> None:
 def test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on(lab: Lab) -> None:
     lab.run("study=undisturbed")
 
-    # the 14th count is position 5 of the second walk of the main path, whose last state is at 4
+    # the 14th count is position 5 of the second walk of the main path, which stops with the next update
     ended = lab.train("study=stopped", moments=("interrupt:14", "terminate:4", "end"))
 
-    assert ended.codes == [4, 4, 0], ended.err
-    assert "error: path_switching.main was stopped at position 5 of 14; all saved states are whole" in ended.err
+    assert ended.codes == [75, 75, 0], ended.err
+    assert "error: path_switching.main was stopped at position 6 of 14 by SIGINT; its state is saved: run" in ended.err
+    assert "error: path_switching.main was stopped at position 10 of 14 by SIGTERM; its state is saved" in ended.err
     assert ended.err.count("run the same command again") == 2
     assert "Traceback" not in ended.err
     stopped = [run for run in lab.study("stopped").ledger.runs() if run.outcome != "done"]
     assert {run.outcome for run in stopped} == {"stopped"}
-    assert [(run.begin, run.end, run.repeated) for run in stopped] == [(4, 5, 0), (4, 7, 1)]
+    assert [(run.begin, run.end, run.repeated) for run in stopped] == [(4, 6, 0), (6, 10, 0)]
     assert states_of(lab.study("stopped")) == states_of(lab.study("undisturbed"))
     assert tables_of(lab.study("stopped")) == tables_of(lab.study("undisturbed"))
 
 
-def test_an_interrupt_leaves_the_handlers_of_signals_as_they_were(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    reach, calls = RunningCount.reach, itertools.count()
+def interrupt_at(position: int, monkeypatch: pytest.MonkeyPatch, *, times: int = 1) -> None:
+    """Let this process be sent interrupts when the first path has counted to a position."""
+    reach = RunningCount.reach
 
-    def interrupt(count: RunningCount, position: int) -> None:
-        reach(count, position)
-        if next(calls) == 3:
+    def interrupt(count: RunningCount, reached: int) -> None:
+        reach(count, reached)
+        for _ in range(times if reached == position else 0):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(RunningCount, "reach", interrupt)
-    with pytest.raises(TrainingError, match="main was stopped at position 3 of 4"):
+
+
+def test_an_interrupt_leaves_the_handlers_of_signals_as_they_were(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = {number: signal.getsignal(number) for number in STOPPING}
+    interrupt_at(1, monkeypatch)
+
+    with pytest.raises(StoppedError, match="main was stopped at position 2 of 4 by SIGINT; its state is saved"):
         lab.run()
 
     assert {number: signal.getsignal(number) for number in handlers} == handlers
+    (main,) = lab.study().folders()
+    assert main.positions() == [2]
+
+
+def test_a_second_interrupt_does_not_wait_for_the_state(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_at(1, monkeypatch, times=2)
+
+    with pytest.raises(StoppedError, match="stopped by a second SIGINT before a state was saved"):
+        lab.run()
+
+    (main,) = lab.study().folders()
+    assert main.positions() == []
+    assert [(run.end, run.outcome) for run in lab.study().ledger.runs()] == [(1, "stopped")]
+
+
+def test_an_interrupt_in_the_last_update_of_a_path_keeps_the_next_from_beginning(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(4, monkeypatch)
+
+    with pytest.raises(StoppedError, match=r"stopped by SIGINT when path_switching\.main had reached position 4"):
+        lab.run()
+
+    assert [(run.end, run.outcome) for run in lab.study().ledger.runs()] == [(4, "done")]
 
 
 @pytest.mark.parametrize("writes", [1, 9, 23, 61])

@@ -96,11 +96,11 @@ def test_a_failure_ends_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(TrainingError, match=r"the disk is full: .*000000002 was not written"), saver:  # noqa: PT012
         first = save(saver, tmp_path, 1, torch.ones(2))
         saver.wait()
-        assert not saver.failed
+        assert saver.failure is None
         monkeypatch.setattr(states, "_write_shards", fail_with(errno.ENOSPC))
         save(saver, tmp_path, 2, torch.zeros(2))
 
-    assert saver.failed
+    assert saver.failure is not None
     assert [file.name for file in tmp_path.iterdir()] == ["000000001"]
     check_state(first, key=StateKey(PATH_ID, 1))
 

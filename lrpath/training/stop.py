@@ -1,0 +1,110 @@
+"""How a walk is stopped: every rank that is asked to tells the others, and all end at the same update boundary.
+
+After every update each rank starts to ask for the largest of all ranks' codes, and reads the answer after the next one:
+nobody waits, and all read the same answer at the same position. So a signal to one rank stops all of them one update
+later. Nothing is asked after a walk's last update, when nobody would read the answer.
+"""
+
+import signal
+from collections.abc import Callable
+
+import lightning
+
+from lrpath.errors import StoppedError, said
+from lrpath.training.callbacks import UpdateCallback
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.ranks import ALONE, Ranks
+from lrpath.training.signals import Noted
+from lrpath.training.walk import Walk
+
+GO = 0
+FAILED = 1_000
+"""Codes that ranks tell each other; between them lie the numbers of signals, and the largest of all counts."""
+
+
+def nothing_failed() -> Exception | None:
+    """Report no failure: what a run without background work says."""
+    return None
+
+
+class Stop(UpdateCallback):
+    """Ends a walk where all ranks agree to: after a signal with a saved state, after a failure with its error.
+
+    It is the first of the callbacks: those after it find in `walk.saves` that this position is saved.
+
+    Args:
+        walk: The walk.
+        noted: The signals to this rank.
+        failure: Returns the error of this rank's work in the background, if it has failed.
+        ranks: Those that agree.
+    """
+
+    def __init__(
+        self,
+        walk: Walk,
+        *,
+        noted: Noted,
+        failure: Callable[[], Exception | None] = nothing_failed,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        super().__init__(walk)
+        self._noted = noted
+        self._failure = failure
+        self._ranks = ranks
+        self._answer: Callable[[], int] | None = None
+        self._agreed = GO
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
+        """Stop here if all have agreed to, and else ask again."""
+        self._agreed = self._agree(last=position == self.walk.end)
+        if self._agreed >= FAILED:
+            self._ranks.together(self._raise_failure)
+        if self._agreed:
+            self.walk.halt.position = position
+            trainer.should_stop = True
+
+    def _agree(self, *, last: bool) -> int:
+        code = FAILED if self._failure() is not None else self._noted.number
+        if self._ranks.count == 1:
+            return code
+        agreed = GO if self._answer is None else self._answer()
+        self._answer = None if last or agreed else self._ranks.largest(code)
+        return agreed
+
+    def _raise_failure(self) -> None:
+        failure = self._failure()
+        if failure is not None:
+            raise failure
+
+    def check_end(self) -> None:
+        """Raise if the walk ended before its end; its count in the ledger says then that it was stopped.
+
+        Raises:
+            StoppedError: With the signal that some rank was sent.
+        """
+        if self._reached != self.walk.end:
+            raise self._error(
+                f"{self.walk.path.name} was stopped at position {self._reached:,} of {self.walk.end:,} by "
+                f"{_name(self._agreed)}; its state is saved: run the same command again to go on"
+            )
+
+    def honour(self) -> None:
+        """Raise if a signal came too late to stop the walk: the next one must not begin.
+
+        Raises:
+            StoppedError: On all ranks, whichever was sent the signal.
+        """
+        number = max(self._ranks.together(lambda: self._noted.number))
+        if number:
+            raise self._error(
+                f"the plan was stopped by {_name(number)} when {self.walk.path.name} had reached position "
+                f"{self.walk.end:,}; its state is saved: run the same command again to go on"
+            )
+
+    def _error(self, message: str) -> StoppedError:
+        error = StoppedError(message)
+        return error if self._ranks.is_first else said(error)
+
+
+def _name(number: int) -> str:
+    return signal.Signals(number).name

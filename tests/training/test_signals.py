@@ -1,0 +1,73 @@
+import signal
+
+import pytest
+
+from lrpath.errors import StoppedError
+from lrpath.training import signals
+from lrpath.training.signals import STOPPING, Noted
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in STOPPING]
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_raised_where_nothing_is_to_be_saved_first(number: signal.Signals) -> None:
+    before = handlers()
+
+    with pytest.raises(StoppedError, match=f"stopped by {number.name}; what was saved is whole"), signals.raised():
+        signal.raise_signal(number)
+
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_is_noted_in_a_fit(number: signal.Signals) -> None:
+    before, noted = handlers(), Noted(launched=False)
+
+    with noted.heard():
+        signal.raise_signal(number)
+
+    assert (noted.number, handlers()) == (number, before)
+
+
+def test_a_second_signal_ends_a_fit_at_once() -> None:
+    noted = Noted(launched=False)
+
+    with noted.heard():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(StoppedError, match="stopped by a second SIGTERM"):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_warning_before_a_time_limit_is_never_the_second_signal() -> None:
+    noted = Noted(launched=False)
+
+    with noted.heard():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGUSR1)
+
+    assert noted.number == signal.SIGTERM
+
+
+def test_a_launcher_that_repeats_a_signal_sends_one() -> None:
+    noted = Noted(launched=True)
+
+    with noted.heard():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+
+    assert noted.number == signal.SIGTERM
+
+
+def test_a_process_that_ends_ignores_signals_for_good() -> None:
+    before = handlers()
+    try:
+        with signals.raised():
+            signals.ignore()
+            signal.raise_signal(signal.SIGTERM)
+
+        assert handlers() == [signal.SIG_IGN] * len(STOPPING)
+    finally:
+        for number, handler in zip(STOPPING, before, strict=True):
+            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+import os
+
+import pytest
+
+from lrpath.errors import ConfigError
+from lrpath.training.ranks import Ranks
+from lrpath.training.strategies import Machine
+
+STEP = {
+    "SLURM_JOB_ID": "123456",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+    "SLURM_STEP_NODELIST": "gpu[07-08]",
+    "SLURM_NTASKS": "8",
+    "SLURM_PROCID": "5",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+}
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget afterwards what was set for torch."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+def started(*, without: tuple[str, ...] = (), **changes: str) -> Ranks:
+    os.environ |= {name: value for name, value in (STEP | changes).items() if name not in without}
+    return Ranks.from_environment()
+
+
+def test_ranks_and_nodes_are_those_of_the_step() -> None:
+    ranks = started()
+
+    assert (ranks.rank, ranks.count, ranks.local_rank, ranks.local_count, ranks.nodes) == (5, 8, 1, 4, 2)
+    assert ranks.launched
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], os.environ["GROUP_RANK"]) == ("gpu07", "14928", "1")
+
+
+def test_where_the_ranks_meet_can_be_set() -> None:
+    started(MASTER_ADDR="here", MASTER_PORT="29500")
+
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("here", "29500")
+
+
+def test_older_versions_say_the_tasks_of_a_node_in_another_place() -> None:
+    ranks = started(
+        without=("SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE"), SLURM_NTASKS_PER_NODE="4", SLURM_NTASKS="8"
+    )
+
+    assert (ranks.count, ranks.local_count) == (8, 4)
+
+
+@pytest.mark.parametrize("step", [None, "4294967290", "4294967291"])
+def test_an_allocation_without_a_step_is_one_process_alone(step: str | None) -> None:
+    without = () if step else ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS")
+
+    ranks = started(without=without, SLURM_PROCID="0", **({"SLURM_STEP_ID": step} if step else {}))
+
+    assert (ranks.count, ranks.launched) == (1, False)
+
+
+def test_a_step_of_one_task_is_one_process_alone() -> None:
+    ranks = started(SLURM_STEP_NUM_TASKS="1", SLURM_PROCID="0")
+
+    assert (ranks.count, ranks.launched) == (1, False)
+
+
+def test_torchrun_within_a_step_says_who_the_ranks_are() -> None:
+    ranks = started(RANK="1", WORLD_SIZE="2", LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
+
+    assert (ranks.rank, ranks.count) == (1, 2)
+
+
+def test_a_machine_on_one_rank_refuses_a_step_of_several() -> None:
+    group = started()
+
+    with pytest.raises(ConfigError, match="was started on 8; start it without torchrun or srun"):
+        Machine(accelerator="cpu", micro_batch=None, threads=None, group=group)
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "message"),
+    [
+        ({"SLURM_STEP_TASKS_PER_NODE": "4,3"}, (), "TASKS_PER_NODE=4,3: every node must run as many .* srun --nodes N"),
+        ({"SLURM_LOCALID": "x"}, (), "SLURM_LOCALID=x must be a whole number, as srun sets it"),
+        ({}, ("SLURM_STEP_NODELIST",), "SLURM_STEP_NODELIST is missing, which srun sets; set MASTER_ADDR"),
+    ],
+)
+def test_a_step_that_says_half_of_it_is_refused(
+    changes: dict[str, str], without: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        started(without=without, **changes)

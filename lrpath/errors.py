@@ -40,3 +40,9 @@ class TrainingError(LrpathError):
     """Training cannot go on (a loss that is not finite, a disk that is full); saved states are untouched."""
 
     exit_code = 4
+
+
+class VerificationError(LrpathError):
+    """A study on disk is not what it claims to be; the findings have been printed."""
+
+    exit_code = 5

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -138,6 +139,17 @@ def load_state(
     with _single_process_warnings_off():
         load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
     return manifest
+
+
+def stored_tensors(folder: File) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards."""
+    reader = HuggingFaceStorageReader(str(folder))
+    for name, entry in sorted(reader.read_metadata().state_dict_metadata.items()):
+        assert isinstance(entry, TensorStorageMetadata)
+        tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
+        with _single_process_warnings_off():
+            load({name: tensor}, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+        yield name, tensor
 
 
 def _write_shards(folder: File, tensors: dict[str, torch.Tensor], *, ranks: Ranks) -> None:

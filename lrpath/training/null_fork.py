@@ -1,8 +1,9 @@
-"""Makes the updates after a fork once more, with the parent's own rates and data, and compares bits.
+"""Makes the updates after a fork once more, with the same rates and data, and compares bits.
 
-From the state at the fork the parent is walked again, as a branch with its schedule and stream would be, in a folder
-beside the study that is removed at the end; of the study itself nothing is written. Rows of the metrics are compared as
-text, states by their tensors. Only the same device, ranks and micro-batches add in the same order, and repeat all bits.
+From the state at the fork the parent is walked again, as a branch with its schedule and stream would be; where it has
+made no update after the fork, the branches that leave there are. All is written to a folder beside the study that is
+removed at the end, and nothing to the study. Rows of the metrics are compared as text, states by their tensors. Only
+the same device, ranks and micro-batches add in the same order, and repeat all bits.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path as File
 
 import torch
@@ -17,7 +19,7 @@ from rich.console import Console
 
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.errors import MismatchError, StateError
-from lrpath.planning.paths import StateKey, Tree
+from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
@@ -30,99 +32,97 @@ from lrpath.training.walk import Walk
 from lrpath.training.walker import Walker
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fork:
-    """A fork whose next updates can be made again.
-
-    Args:
-        key: Its state.
-        end: Position up to which the parent's rows are known, and asked for.
-        states: Positions up to there of which the parent's state is on disk.
-    """
-
-    key: StateKey
-    end: int
-    states: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class _Outcome:
-    findings: list[Finding] = field(default_factory=list)
-    details: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 def verify_null_forks(walker: Walker, tree: Tree, *, updates: int, console: Console) -> Check:
     """Make the updates after every fork of a tree once more and compare them with what the study has.
 
-    All ranks call this; the study is only read.
+    All ranks call this; the first returns what was found.
 
     Args:
         walker: Makes updates as the study's were made.
         tree: The plan.
-        updates: How many to make again; fewer where the parent has fewer rows.
+        updates: How many to make again; fewer where fewer are known.
         console: Where progress is shown.
 
     Raises:
-        MismatchError: If the study has none of the plan's forks.
-        DataError: If the tokens are not those that the states have read.
+        MismatchError: If the study has no path of the plan that another leaves from.
+        DataError: If the tokens are not those whose digests were kept.
     """
-    ranks, found = walker.ranks, _Outcome()
-    forks, found.notes = ranks.decide(lambda: _forks(walker.study, tree, updates=updates))
-    if forks:
+    ranks, machine, found = walker.ranks, walker.machine, _Found()
+    walks, found.notes = ranks.decide(lambda: _walks(walker.study, tree, updates=updates))
+    if walks:
         ranks.decide(walker.workshop.check_data)
-    walker.machine.set_threads()
-    progress = PlanProgress(console, walks=len(forks), updates=sum(fork.end - fork.key.position for fork in forks))
+    machine.set_threads()
+    progress = PlanProgress(console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks))
     with quiet_lightning(), _place_beside(walker) as place:
-        for number, fork in enumerate(forks):
+        for number, walk in enumerate(walks):
             folder = PathFolder(place / str(number))
             try:
-                _walk_again(walker, tree, fork, folder, progress)
+                _walk_again(walker, tree, walk, folder, progress)
             except (StateError, MismatchError) as error:
-                name = tree.path(fork.key.path_id).name
-                text = f"{name} from {fork.key.position:,} cannot be run again: {error}"
-                found.findings.append(Finding(path=name, position=fork.key.position, text=text))
+                found.add(walk, f"cannot be run again: {error}")
                 continue
-            ranks.decide(lambda fork=fork, folder=folder: _compare(walker, tree, fork, folder, found))  # type: ignore[misc]
-    machine = walker.machine
+            ranks.decide(partial(_compare, walker, walk, folder, found))
     return Check(
         name="null forks",
         claim=f"made once more on {_devices({(machine.device, machine.ranks)})}, the updates after a fork give the "
         "same rows and states, bit for bit",
-        count=len(forks),
+        count=len(walks),
         findings=tuple(found.findings),
         notes=tuple(found.notes),
         details=tuple(found.details),
     )
 
 
-def _forks(study: Study, tree: Tree, *, updates: int) -> tuple[list[_Fork], list[str]]:
-    """Return the forks that can be run again, and why the others cannot."""
-    forks, notes = [], []
+@dataclass(slots=True)
+class _Found:
+    findings: list[Finding] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, walk: Walk, problem: str) -> None:
+        text = f"{walk.path.name} from {walk.begin:,}: {problem}"
+        self.findings.append(Finding(path=walk.path.name, position=walk.begin, text=text))
+
+
+def _walks(study: Study, tree: Tree, *, updates: int) -> tuple[list[Walk], list[str]]:
+    """Return what can be walked again from the forks of a tree, and a line for each fork where nothing can."""
+    walks, notes = [], []
     keys = list(dict.fromkeys(path.parent for path in tree.paths if path.parent is not None))
-    for key in keys:
-        parent, folder = tree.path(key.path_id), study.find(key.path_id)
-        where = f"the fork of {parent.name} at {key.position:,} was not run again"
-        if folder is None or key.position not in folder.positions():
-            notes.append(f"{where}: its state is not on disk")
-            continue
-        try:
-            reached = max((int(row["position"]) for row in folder.metrics.rows()), default=0)
-        except StateError as error:
-            notes.append(f"{where}: {error}")
-            continue
-        end = min(key.position + updates, reached)
-        if end <= key.position:
-            notes.append(f"{where}: its parent has made no update after it, with which it could be compared")
-            continue
-        states = tuple(position for position in folder.positions() if key.position < position <= end)
-        forks.append(_Fork(key=key, end=end, states=states))
     if keys and not any(study.find(key.path_id) for key in keys):
         raise MismatchError(
             f"{study.folder} has no path of this configuration's plan that another leaves from; give the fields that "
             "the study was trained with"
         )
-    return forks, notes
+    for key in keys:
+        parent = tree.path(key.path_id)
+        branches = [path for path in tree.paths if path.parent == key]
+        where = f"the fork of {parent.name} at {key.position:,} was not run again"
+        if not study.has_state(key):
+            notes.append(f"{where}: its state is not on disk")
+            continue
+        again = _after(study, [parent], key, updates=updates) or _after(study, branches, key, updates=updates)
+        if not again:
+            notes.append(f"{where}: no update after it is known")
+        walks += again
+    return walks, notes
+
+
+def _after(study: Study, paths: list[Path], key: StateKey, *, updates: int) -> list[Walk]:
+    """Return the walks of some paths from a fork on, as far as they have rows to be compared with."""
+    found = [(path, folder) for path in paths if (folder := study.find(path.id)) is not None]
+    walks = [_walk(path, folder, begin=key.position, updates=updates) for path, folder in found]
+    return [walk for walk in walks if walk.end > walk.begin]
+
+
+def _walk(path: Path, folder: PathFolder, *, begin: int, updates: int) -> Walk:
+    """Return a walk that saves a state wherever the study has one to compare it with, and evaluates nothing."""
+    try:
+        reached = max((int(row["position"]) for row in folder.metrics.rows()), default=begin)
+    except StateError:
+        reached = begin  # the check of the rows says why
+    end = max(begin, min(begin + updates, reached))
+    states = frozenset(position for position in folder.positions() if begin < position <= end)
+    return Walk(path=path, begin=begin, end=end, pinned=states, rolling_every=end + 1, evaluate_every=end + 1)
 
 
 @contextlib.contextmanager
@@ -137,52 +137,49 @@ def _place_beside(walker: Walker) -> Iterator[File]:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _walk_again(walker: Walker, tree: Tree, fork: _Fork, folder: PathFolder, progress: PlanProgress) -> None:
-    """Walk the parent from the fork's state; what is written goes to `folder`."""
-    path, begin = tree.path(fork.key.path_id), fork.key.position
-    walk = Walk(
-        path=path,
-        begin=begin,
-        end=fork.end,
-        pinned=frozenset(fork.states),
-        rolling_every=fork.end + 1,
-        evaluate_every=fork.end + 1,
-    )
+def _walk_again(walker: Walker, tree: Tree, walk: Walk, folder: PathFolder, progress: PlanProgress) -> None:
+    """Make a walk from a state of the study; what is written goes to `folder`."""
+    key = walk.source()
+    assert key is not None
     aside = Study(walker.study.folder)
     aside.ledger = Ledger(folder.folder / "ledger.jsonl")
-    walker.ranks.decide(lambda: _copy_rows(walker.study, fork.key, folder))
+    walker.ranks.decide(lambda: _copy_rows(_folder_of(walk, walker.study), folder))
     if walker.ranks.is_first:
         progress.begin(walk)
     replace(walker, study=aside, held_out={}).walk(
         walk,
         folder,
-        source=path,
-        pinned=lambda: {StateKey(path.id, position) for position in (*fork.states, fork.end)},
+        source=tree.path(key.path_id),
+        pinned=lambda: {StateKey(walk.path.id, position) for position in (*walk.pinned, walk.end)},
         progress=progress,
     )
 
 
-def _copy_rows(study: Study, key: StateKey, folder: PathFolder) -> None:
-    """Give the walk the rows before it, as it finds them in the study."""
-    parent = study.find(key.path_id)
-    assert parent is not None
-    folder.folder.mkdir()
-    shutil.copyfile(parent.metrics.file, folder.metrics.file)
+def _folder_of(walk: Walk, study: Study) -> PathFolder:
+    folder = study.find(walk.path.id)
+    assert folder is not None
+    return folder
 
 
-def _compare(walker: Walker, tree: Tree, fork: _Fork, folder: PathFolder, found: _Outcome) -> None:
-    name, begin = tree.path(fork.key.path_id).name, fork.key.position
-    parent = walker.study.find(fork.key.path_id)
-    assert parent is not None
-    problem = _row_difference(parent, folder, begin=begin, end=fork.end)
-    for position in fork.states if problem is None else ():
-        problem = problem or _state_difference(parent.state(position), folder.state(position), position=position)
+def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
+    """Give the walk the rows before it, as the study has them; it cuts off the rest."""
+    ours.folder.mkdir()
+    shutil.copyfile(theirs.metrics.file, ours.metrics.file)
+
+
+def _compare(walker: Walker, walk: Walk, ours: PathFolder, found: _Found) -> None:
+    theirs, states = _folder_of(walk, walker.study), sorted(walk.pinned)
+    problem = _row_difference(theirs, ours, begin=walk.begin, end=walk.end)
+    for position in states:
+        problem = problem or _state_difference(theirs.state(position), ours.state(position), position=position)
     if problem is not None:
-        text = f"{name} from {begin:,}: {problem}; {_reason(walker, fork, parent)}"
-        found.findings.append(Finding(path=name, position=begin, text=text))
+        found.add(walk, f"{problem}; {_reason(walker, walk)}")
         return
-    states = "".join(f", and the state at {position:,}" for position in fork.states)
-    found.details.append(f"{name} from {begin:,}: {fork.end - begin:,} updates{states} are equal")
+    where = ", which its parent has not passed" if walk.first else ""
+    saved = "".join(f" and the state at {position:,}" for position in states)
+    found.details.append(
+        f"{walk.path.name} from {walk.begin:,}{where}: {walk.end - walk.begin:,} updates{saved} are equal"
+    )
 
 
 def _row_difference(theirs: PathFolder, ours: PathFolder, *, begin: int, end: int) -> str | None:
@@ -219,15 +216,16 @@ def _state_difference(theirs: File, ours: File, *, position: int) -> str | None:
     return None
 
 
-def _reason(walker: Walker, fork: _Fork, parent: PathFolder) -> str:
+def _reason(walker: Walker, walk: Walk) -> str:
     """Return why bits may differ, by what the study says it was made on."""
-    machine = walker.machine
-    here = (machine.device, machine.ranks)
-    runs = [run for run in walker.study.ledger.runs() if run.path_id == fork.key.path_id]
-    made = {(run.device, run.ranks) for run in runs if run.begin < fork.end and run.end > fork.key.position}
-    if made and made != {here}:
-        return f"it was made on {_devices(made)}, which add in another order: compare on the same"
-    version = read_manifest(parent.state(fork.key.position)).get("torch")
+    machine, key = walker.machine, walk.source()
+    runs = [run for run in walker.study.ledger.runs() if run.path_id == walk.path.id]
+    made = {(run.device, run.ranks) for run in runs if run.begin < walk.end and run.end > walk.begin}
+    if made and made != {(machine.device, machine.ranks)}:
+        return f"it was made on {_devices(made)}, where sums run in another order: compare on the same"
+    assert key is not None
+    origin = walker.study.find(key.path_id)
+    version = None if origin is None else read_manifest(origin.state(key.position)).get("torch")
     if version is not None and version != torch.__version__:
         return f"its state was made by torch {version}, this is {torch.__version__}: compare with the same"
     return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path as File
 from typing import Any
 
 from lrpath.analysis.verify.claims import Claims
@@ -95,7 +96,7 @@ class _Reader:
         self._seen = seen
         self._done = 0
 
-    def digest(self, file: Any) -> str:
+    def digest(self, file: File) -> str:
         return digest_file(file, seen=self._add)
 
     def _add(self, count: int) -> None:
@@ -104,7 +105,7 @@ class _Reader:
 
 
 def _state_problem(
-    claims: Claims, key: StateKey, folder: PathFolder, *, digest: Callable[[Any], str] | None
+    claims: Claims, key: StateKey, folder: PathFolder, *, digest: Callable[[File], str] | None
 ) -> str | None:
     place = folder.state(key.position)
     try:

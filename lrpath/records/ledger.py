@@ -152,7 +152,10 @@ def unsettled(folder: File, *, ledger: Ledger) -> Run | None:
     file, counter = folder / "running.json", folder / "reached"
     if not file.exists():
         return None
-    run = Run(**read_json(file))
+    try:
+        run = Run(**read_json(file))
+    except TypeError as error:
+        raise StateError(f"{file} is no run ({error}); remove it: the run is then missing in the ledger") from None
     text = _text(counter)
     end = max(run.begin, int(text)) if text.isdigit() else run.begin
     share = (end - run.begin) / max(run.end - run.begin, 1)

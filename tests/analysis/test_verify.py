@@ -1,6 +1,7 @@
 """Every check of a study: silent on one that is as it claims, and each kind of damage found, alone, with what to do."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from lrpath.errors import StateError
 from lrpath.planning.paradigms import Anchor, Continual, Infinite, Paradigm, PathSwitching, Restart, WsdS
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Schedule, constant
+from lrpath.planning.schedule import Decay, DecayShape, Schedule, constant
 from lrpath.planning.streams import as_record
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -167,6 +168,11 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
         ("paths", "path_switching.v1", None),
         "path.json is missing",
     ),
+    "an identity with a number that is none": (
+        lambda s: change_json(part(s, "v1").folder / "path.json", lambda r: r["identity"].update({"x": math.nan})),
+        ("paths", "path_switching.v1", None),
+        "whose content gives id none",
+    ),
     "a second folder of a path": (
         lambda s: shutil.copytree(part(s, "v1").folder, part(s, "v1").folder.with_name("z-" + PLAN.tree.paths[1].id)),
         ("paths", "path_switching.v1", None),
@@ -304,6 +310,11 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
         lambda s: add_run(s, PLAN, PLAN.tree.paths[0].id, begin=14, end=16),
         ("ledger", "path_switching.main", 14),
         "the ledger has updates up to 16, the plans end at 14",
+    ),
+    "a count of updates that cannot be read": (
+        lambda s: (part(s, "main").folder / "running.json").write_text("{}"),
+        ("ledger", "", None),
+        "running.json is no run",
     ),
     "a ledger that cannot be read": (
         lambda s: edit(s.ledger.file, "^.", "x"),
@@ -465,6 +476,10 @@ KINDS: dict[str, tuple[Paradigm, str]] = {
         PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6, anchor=Anchor.START),
         "rate 1 → 0.85, the curve goes on; reads again",
     ),
+    "stair": (
+        replace(SWITCHING, decay=Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.5, 0.5), levels=(0.5, 0.1))),
+        "rate 1 → 0.5, the curve goes on; reads on",
+    ),
     "reset": (
         Continual(peak=1.0, warmup=2, decay=LINEAR),
         "rate 0.1 → 0.91, a curve of its own; reads on",
@@ -509,8 +524,8 @@ def with_branch(plan: Plan, **changes: Any) -> Plan:
 LAST = PLAN.tree.paths[-1]
 CROOKED: dict[str, tuple[dict[str, Any], str]] = {
     "rate": (
-        {"schedule": Schedule(start=14, pieces=(constant(0.5),))},
-        "its parent's last rate there is 1.0, its own curve begins at 0.5, but path_switching goes on at its parent's",
+        {"schedule": Schedule(start=14, pieces=(constant(2.0),))},
+        "its parent's last rate there is 1.0, its own curve begins at 2.0, but path_switching goes on at its parent's",
     ),
     "weight decay": (
         {"recipe": replace(LAST.recipe, optimizer=replace(LAST.recipe.optimizer, weight_decay=0.0))},

@@ -38,7 +38,9 @@ class Claims:
         plans = read_plans(study)
         if not plans:
             raise StateError(f"{study.folder} holds no plan; train first, or choose another study")
-        return cls(study=study, plans=plans, tree=unite(plan.tree for plan in plans))
+        claims = cls(study=study, plans=plans, tree=unite(plan.tree for plan in plans))
+        _ = claims._positions
+        return claims
 
     def folders(self) -> Iterator[tuple[str, PathFolder]]:
         """Yield `(path id, folder)` for every path folder, of these plans or of none."""
@@ -68,23 +70,37 @@ class Claims:
         names = {path.id: path.name for path in self.tree.paths}
         return names.get(path_id, folder.folder.name)
 
-    def positions(self, path: Path) -> list[int]:
-        """Return the positions of a path's whole states, ascending."""
-        folder = self.folder(path)
-        return [] if folder is None else folder.positions()
+    def positions(self, path: Path) -> tuple[int, ...]:
+        """Return the positions of a path's whole states when the study was first looked at, ascending.
+
+        Rows and runs are looked at later, so that a study which is being trained has those of all these states.
+        """
+        return self._positions.get(path.id, ())
+
+    @cached_property
+    def _positions(self) -> dict[str, tuple[int, ...]]:
+        return {path_id: tuple(folder.positions()) for path_id, folder in self._by_id.items()}
 
     def begun(self, path: Path) -> bool:
         """Say whether an update of a path was made and is still known."""
         folder = self.folder(path)
-        return folder is not None and (folder.metrics.file.exists() or bool(folder.positions()))
+        return folder is not None and (folder.metrics.file.exists() or bool(self.positions(path)))
+
+    def read_runs(self) -> tuple[Run, ...]:
+        """Return all runs of the ledger, and those that it will count when their path is run next.
+
+        Raises:
+            StateError: If a run cannot be read.
+        """
+        ledger = self.study.ledger
+        waiting = [unsettled(folder.folder, ledger=ledger) for _, folder in self.folders()]
+        return (*ledger.runs(), *(run for run in waiting if run is not None))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
-        """All runs of the ledger, and those that it will count when their path is run next; none if it is damaged."""
-        ledger = self.study.ledger
+        """What `read_runs` returns; none if one cannot be read, which `verify_ledger` says."""
         try:
-            waiting = [unsettled(folder.folder, ledger=ledger) for _, folder in self.folders()]
-            return (*ledger.runs(), *(run for run in waiting if run is not None))
+            return self.read_runs()
         except StateError:
             return ()
 

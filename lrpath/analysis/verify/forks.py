@@ -1,6 +1,6 @@
 """Compares both sides of every fork: rate, recipe and data, with what the branch's paradigm says about them.
 
-    path_switching, infinite       the branch goes on at its parent's rate
+    path_switching, infinite       the branch goes on at its parent's rate; a stair may begin with a step down
     continual, restart=constant    so does the next version
     continual, restart=reset       the next version begins at the peak again; restart=rewarm: from 0
     wsd_s                          the next version holds the peak again
@@ -16,6 +16,7 @@ from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.planning.lineage import differences
 from lrpath.planning.paradigms import Anchor, Infinite, PathSwitching, Restart
 from lrpath.planning.paths import Path
+from lrpath.planning.schedule import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ def verify_forks(claims: Claims) -> Check:
 def _detail(claims: Claims, path: Path, expected: Expected) -> str:
     assert path.parent is not None
     before, first = claims.tree.rate(path.parent.path_id, path.start - 1), path.schedule.rate(path.start)
-    rate = "the curve goes on" if _rate_goes_on(claims, path) else "a curve of its own"
+    rate = "the curve goes on" if rate_goes_on(claims, path) else "a curve of its own"
     data = "reads on" if data_go_on(claims, path) else "reads again"
     parent = claims.tree.path(path.parent.path_id).name
     kinds = ", ".join(expected.kinds)
@@ -87,7 +88,7 @@ def _problems(claims: Claims, path: Path, expected: Expected) -> list[str]:
     lines = differences(asdict(parent.recipe), asdict(path.recipe))
     if lines:
         found.append(f"its recipe is not its parent's ({'; '.join(lines)}); plan it again as a path of its own")
-    if expected.rate_goes_on and not _rate_goes_on(claims, path):
+    if expected.rate_goes_on and not rate_goes_on(claims, path):
         found.append(
             f"its parent's last rate there is {parent.schedule.rate(fork - 1)!r}, its own curve begins at "
             f"{path.schedule.pieces[0].first!r}, but {kinds} goes on at its parent's; plan it again"
@@ -97,10 +98,11 @@ def _problems(claims: Claims, path: Path, expected: Expected) -> list[str]:
     return found
 
 
-def _rate_goes_on(claims: Claims, path: Path) -> bool:
-    """Say whether a branch's curve begins at the rate of its parent's last update."""
+def rate_goes_on(claims: Claims, path: Path) -> bool:
+    """Say whether a branch's curve begins at the rate of its parent's last update, or steps down from it."""
     assert path.parent is not None
-    return path.schedule.pieces[0].first == claims.tree.rate(path.parent.path_id, path.start - 1)
+    begin, before = path.schedule.pieces[0], claims.tree.rate(path.parent.path_id, path.start - 1)
+    return begin.first == before or (begin.shape is Shape.CONSTANT and begin.first < before)
 
 
 def data_go_on(claims: Claims, path: Path) -> bool:

@@ -11,13 +11,12 @@ from lrpath.records.ledger import Run
 
 def verify_ledger(claims: Claims) -> Check:
     """Compare the runs of every path with the updates that its states and the plans stand for."""
-    findings = []
+    findings, runs, paths = [], claims.runs, claims.tree.paths
     try:
-        claims.study.ledger.runs()
+        runs = claims.read_runs()
     except StateError as error:
-        findings.append(Finding(text=str(error)))
-    runs = claims.runs
-    for path in [] if findings else claims.tree.paths:
+        findings, paths = [Finding(text=str(error))], ()
+    for path in paths:
         mine = [run for run in runs if run.path_id == path.id]
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}")

@@ -51,7 +51,10 @@ def _path_problem(path_id: str, folder: PathFolder) -> str | None:
         return f"has no path.json that can be read ({error})"
     if not isinstance(record, dict) or "identity" not in record:
         return "has a path.json that does not say what the path is; restore it from a copy"
-    found = content_id(record["identity"])
+    try:
+        found = content_id(record["identity"])
+    except ValueError:  # a number that is none
+        found = "none"
     if not found == path_id == record.get("id"):
         return f"has a path.json whose content gives id {found}, not {path_id}: it was altered; restore it from a copy"
     return None
@@ -160,7 +163,7 @@ def verify_readings(claims: Claims) -> Check:
 def readings(claims: Claims, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield `(position, what was read since the path began)` by the manifests of a path's states."""
     folder = claims.folder(path)
-    for position in [] if folder is None else folder.positions():
+    for position in claims.positions(path):
         assert folder is not None
         try:
             read = read_manifest(folder.state(position)).get("read")
@@ -192,7 +195,8 @@ def _without_digests(read: dict[str, Any]) -> dict[str, Any]:
 
 def _digests(read: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for part in _segments(read):
-        for version, entry in part.get("increments", {}).items():
+        increments = part.get("increments")
+        for version, entry in increments.items() if isinstance(increments, dict) else ():
             yield version, entry.get("digest") if isinstance(entry, dict) else None
 
 
@@ -248,7 +252,7 @@ def _left_over(claims: Claims, path: Path, *, finished: bool) -> list[str]:
     folder, notes = claims.folder(path), []
     if folder is None:
         return []
-    rolling = [position for position in folder.positions() if position not in claims.tree.needed(path.id)]
+    rolling = [position for position in claims.positions(path) if position not in claims.tree.needed(path.id)]
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
         notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")

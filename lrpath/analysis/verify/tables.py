@@ -9,7 +9,6 @@ from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path
-from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import read_number
 
 Row = Mapping[str, str]
@@ -35,10 +34,10 @@ def verify_rows(claims: Claims) -> Check:
         remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
-            for position, problem in _gaps(path, rows, last=max(folder.positions(), default=path.start))
+            for position, problem in _gaps(path, rows, last=max(claims.positions(path), default=path.start))
             + _wrong_rows(path, rows)
         ]
-        notes += _beyond(path, rows, folder)
+        notes += _beyond(claims, path, rows)
     return Check(
         name="rows",
         claim="each update has one row, with the schedule's rate to the last digit, first ones after forks included, "
@@ -93,8 +92,8 @@ def _expected(path: Path, position: int) -> dict[str, float]:
     return {"lr": path.schedule.rate(position - 1), "tokens": position * path.recipe.tokens_per_update}
 
 
-def _beyond(path: Path, rows: list[dict[str, str]], folder: PathFolder) -> list[str]:
-    last = max(folder.positions(), default=path.start)
+def _beyond(claims: Claims, path: Path, rows: list[dict[str, str]]) -> list[str]:
+    last = max(claims.positions(path), default=path.start)
     reached = int(rows[-1]["position"]) if rows else last
     if reached <= last:
         return []

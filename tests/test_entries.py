@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from lrpath import entry, plan, verify
 from lrpath.errors import BusyError, LrpathError, StateError, TrainingError, VerificationError
 from lrpath.records.study import Study
-from tests.analysis.studies import add_run, keep, plan_of, run_all
+from tests.analysis.studies import add_run, finish, keep, plan_of, run_all
 
 PAPER = {"from_scratch": (100_000, 1.0), "path_switching": (58_000, 0.58), "continual": (40_000, 0.4)}
 
@@ -216,6 +216,19 @@ def test_a_study_is_verified_by_its_name_alone_and_what_is_unfinished_is_no_erro
     print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
 
     assert capsys.readouterr().out.endswith("\neverything is as claimed, as far as it is made\n")
+
+
+def test_long_reading_says_how_far_it_is_and_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(Study(tmp_path / "toy"), plan_of(10))
+    monkeypatch.setattr(verify, "SECONDS_BETWEEN_LINES", 0.0)
+
+    print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
+
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"(states: 0\.0 of 0\.0 GB read, 0:0\d left\n)+", printed.err)
+    assert printed.out.endswith("\neverything is as claimed\n")
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

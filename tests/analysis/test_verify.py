@@ -20,56 +20,24 @@ from lrpath.planning.paradigms import Anchor, Continual, Infinite, Paradigm, Pat
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, DecayShape, Schedule, constant
-from lrpath.planning.streams import as_record
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from tests.analysis.studies import LINEAR, MERGED, SWITCHING, THREE, add_run, keep, plan_of, run_all
-from tests.records.lab import RUN, save
+from tests.analysis.studies import (
+    LINEAR,
+    MERGED,
+    SWITCHING,
+    THREE,
+    add_run,
+    change_json,
+    finish,
+    keep,
+    keep_state,
+    plan_of,
+)
+from tests.records.lab import RUN
 
 PLAN = plan_of(10, 10, paradigms={"path_switching": SWITCHING})
 """A main path that forks at 4 and 14, and branches from there to 10 and 20."""
-
-
-def record_of(path: Path, position: int) -> dict[str, Any]:
-    """Return what training would write into the manifest of a state of a path."""
-    segments = [
-        {
-            "segment": as_record(segment),
-            "first": first,
-            "updates": last - first,
-            "increments": {
-                increment.version: {"digest": f"digest of {increment.version}", "windows": 20}
-                for component in segment.components
-                for increment in component.increments
-            },
-        }
-        for segment, first, last in path.stream.spans(path.start, position)
-    ]
-    read = {"sequences": 2, "length": 4, "seed": path.recipe.seed, "repeat": False, "segments": segments}
-    return {"identity": path.identity(), "read": read}
-
-
-def change_json(file: File, change: Callable[[Any], object]) -> None:
-    """Change what a JSON file holds, in place."""
-    record = json.loads(file.read_text())
-    change(record)
-    file.write_text(json.dumps(record))
-
-
-def keep_state(folder: PathFolder, path: Path, position: int) -> None:
-    place = save(folder, position, path_id=path.id)
-    change_json(place / "state.json", lambda record: record.update(record_of(path, position)))
-
-
-def finish(study: Study, plan: Plan) -> None:
-    """Write all that an undisturbed run of a plan leaves."""
-    keep(study, plan)
-    run_all(study, plan)
-    for path in plan.tree.paths:
-        folder = study.open(path)
-        for position in plan.tree.needed(path.id):
-            folder.evaluation.append((position, version, "all", 250.0, 100) for version in plan.versions)
-            keep_state(folder, path, position)
 
 
 @pytest.fixture

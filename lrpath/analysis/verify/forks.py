@@ -63,8 +63,7 @@ def verify_forks(claims: Claims) -> Check:
     ]
     return Check(
         name="forks",
-        claim="a branch has its parent's recipe, weight decay included, and begins at the rate and in the data that "
-        "its paradigm says",
+        claim="branches have their parents' recipe (weight decay too), and the rate and data that their paradigms say",
         count=len(branches),
         findings=tuple(findings),
         details=tuple(_detail(claims, path, expected[path.id]) for path in branches),

@@ -40,8 +40,7 @@ def verify_rows(claims: Claims) -> Check:
         notes += _beyond(claims, path, rows)
     return Check(
         name="rows",
-        claim="each update has one row, with the schedule's rate to the last digit, first ones after forks included, "
-        "and its position in tokens",
+        claim="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
         count=count,
         findings=tuple(findings),
         notes=tuple(notes),

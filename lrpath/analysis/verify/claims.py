@@ -42,11 +42,10 @@ class Claims:
         _ = claims._positions
         return claims
 
-    def folders(self) -> Iterator[tuple[str, PathFolder]]:
-        """Yield `(path id, folder)` for every path folder, of these plans or of none."""
-        for folder in sorted((self.study.folder / "paths").glob("*-*")):
-            if folder.is_dir():
-                yield folder.name.rpartition("-")[2], PathFolder(folder)
+    def folders(self) -> Iterator[PathFolder]:
+        """Yield every path folder, of these plans or of none, be it without a path.json."""
+        places = sorted((self.study.folder / "paths").glob("*-*"))
+        return (PathFolder(place) for place in places if place.is_dir())
 
     def folder(self, path: Path) -> PathFolder | None:
         """Return the folder of a path, if it has one."""
@@ -54,7 +53,8 @@ class Claims:
 
     @cached_property
     def _by_id(self) -> dict[str, PathFolder]:
-        return dict(reversed(list(self.folders())))  # of two for one path the first, as `Study.find`
+        folders = reversed(list(self.folders()))
+        return {folder.path_id: folder for folder in folders}  # of two for one path the first, as `Study.find`
 
     @cached_property
     def needed(self) -> frozenset[StateKey]:
@@ -65,10 +65,10 @@ class Claims:
         """Say whether a plan has the path."""
         return any(path.id == path_id for path in self.tree.paths)
 
-    def name(self, path_id: str, folder: PathFolder) -> str:
+    def name(self, folder: PathFolder) -> str:
         """Return what a path is called: by the plans, or else by its folder."""
         names = {path.id: path.name for path in self.tree.paths}
-        return names.get(path_id, folder.folder.name)
+        return names.get(folder.path_id, folder.folder.name)
 
     def positions(self, path: Path) -> tuple[int, ...]:
         """Return the positions of a path's whole states when the study was first looked at, ascending.
@@ -93,7 +93,7 @@ class Claims:
             StateError: If a run cannot be read.
         """
         ledger = self.study.ledger
-        waiting = [unsettled(folder.folder, ledger=ledger) for _, folder in self.folders()]
+        waiting = [unsettled(folder.folder, ledger=ledger) for folder in self.folders()]
         return (*ledger.runs(), *(run for run in waiting if run is not None))
 
     @cached_property

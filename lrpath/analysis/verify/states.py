@@ -23,14 +23,12 @@ def verify_paths(claims: Claims) -> Check:
     """Compare every path's id with the digest of what its file says it is, and with its folder's name."""
     findings: list[Finding] = []
     folders: dict[str, PathFolder] = {}
-    for path_id, folder in claims.folders():
-        name = claims.name(path_id, folder)
-        problem = _path_problem(path_id, folder)
-        if path_id in folders:
-            problem = f"is a second folder of path {path_id}, beside {folders[path_id].folder.name}; remove the copy"
-        folders.setdefault(path_id, folder)
+    for folder in claims.folders():
+        problem, first = _path_problem(folder), folders.setdefault(folder.path_id, folder)
+        if first is not folder:
+            problem = f"is a second folder of path {folder.path_id}, beside {first.folder.name}; remove the copy"
         if problem is not None:
-            findings.append(Finding(path=name, text=f"{folder.folder} {problem}"))
+            findings.append(Finding(path=claims.name(folder), text=f"{folder.folder} {problem}"))
     strays = sorted(folder.folder.name for path_id, folder in folders.items() if not claims.knows(path_id))
     return Check(
         name="paths",
@@ -41,8 +39,8 @@ def verify_paths(claims: Claims) -> Check:
     )
 
 
-def _path_problem(path_id: str, folder: PathFolder) -> str | None:
-    file = folder.folder / "path.json"
+def _path_problem(folder: PathFolder) -> str | None:
+    path_id, file = folder.path_id, folder.folder / "path.json"
     if not file.exists() and not folder.positions():
         return None  # just made: a run that is killed here writes it next time
     try:
@@ -61,9 +59,9 @@ def _path_problem(path_id: str, folder: PathFolder) -> str | None:
 
 
 def _states(claims: Claims) -> Iterator[tuple[StateKey, PathFolder]]:
-    for path_id, folder in claims.folders():
+    for folder in claims.folders():
         for position in folder.positions():
-            yield StateKey(path_id, position), folder
+            yield StateKey(folder.path_id, position), folder
 
 
 def verify_states(claims: Claims, *, digests: bool, seen: Seen = lambda _done, _all: None) -> Check:
@@ -81,7 +79,7 @@ def verify_states(claims: Claims, *, digests: bool, seen: Seen = lambda _done, _
     for key, folder in states:
         problem = _state_problem(claims, key, folder, digest=reader.digest if digests else None)
         if problem is not None:
-            findings.append(Finding(path=claims.name(key.path_id, folder), position=key.position, text=problem))
+            findings.append(Finding(path=claims.name(folder), position=key.position, text=problem))
     contents = "sizes and SHA-256" if digests else "and sizes (SHA-256 not compared: digests=false)"
     return Check(
         name="states",

@@ -289,6 +289,23 @@ class ExportConfig:
         _check_place(self.outputs, self.study)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyConfig:
+    """What `verify` is told besides a configuration of `train`.
+
+    Args:
+        digests: Whether states are read and their SHA-256 compared.
+        null_fork: Updates that are run again after every fork; null for none.
+    """
+
+    digests: bool
+    null_fork: int | None
+
+    def __post_init__(self) -> None:
+        if self.null_fork is not None and self.null_fork < 1:
+            raise ConfigError(f"null_fork={self.null_fork} must be at least 1 update, or null")
+
+
 def _check_place(outputs: str, study: str) -> None:
     if not outputs:
         raise ConfigError("outputs is empty; name the folder of studies, for example outputs=outputs")
@@ -321,11 +338,18 @@ class SharedConfig:
 SHARED = tuple(field.name for field in dataclasses.fields(SharedConfig))
 
 
-def load(cfg: DictConfig) -> Config:
-    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` are only checked."""
-    config = typed_root(Config, cfg, shared=SHARED)
+def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
+    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` are only checked, `beside` is not."""
+    config = typed_root(Config, cfg, shared=(*SHARED, *beside))
     typed(SharedConfig, OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SHARED)), resolve=True), place="")
     return config
+
+
+def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:
+    """Return the typed configuration of `verify`: one of `train`, and what is asked about the study it names."""
+    own = tuple(field.name for field in dataclasses.fields(VerifyConfig))
+    settings = typed_root(VerifyConfig, OmegaConf.masked_copy(cfg, list(own)))
+    return load(cfg, beside=own), settings
 
 
 def typed_root(kind: type[T], cfg: DictConfig, *, shared: tuple[str, ...] = ()) -> T:

@@ -46,6 +46,12 @@ class TrainingError(LrpathError):
     exit_code = 4
 
 
+class VerificationError(LrpathError):
+    """A study on disk is not what it claims to be; the findings have been printed."""
+
+    exit_code = 5
+
+
 class StoppedError(LrpathError):
     """The run was asked to stop and did: the exit code, EX_TEMPFAIL, says that the same command goes on."""
 

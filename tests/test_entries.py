@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from lrpath import entry, plan
-from lrpath.errors import BusyError, LrpathError, StateError, StoppedError, TrainingError
+from lrpath import entry, plan, verify
+from lrpath.errors import BusyError, LrpathError, StateError, StoppedError, TrainingError, VerificationError
+from lrpath.records.study import Study
 from lrpath.training.signals import STOPPING
+from tests.analysis.studies import add_run, finish, keep, plan_of, run_all
 
 PAPER = {"from_scratch": (100_000, 1.0), "path_switching": (58_000, 0.58), "continual": (40_000, 0.4)}
 
@@ -61,11 +63,15 @@ def test_the_plan_of_the_paper_as_json_has_the_same_figures(
         ("report", ["--help"], "report"),
         ("show", ["--help"], "show"),
         ("prune", ["--help"], "prune"),
+        ("verify", ["--help"], "verify"),
+        ("verify", ["study=toy", "outputs=made"], "verify"),
     ],
 )
 def test_plans_figures_and_help_need_no_torch(
     name: str, arguments: list[str], config_name: str, tmp_path: Path
 ) -> None:
+    made = Study(tmp_path / "made" / "toy")
+    keep(made, plan_of(10))
     code = (
         f"import sys\nsys.argv = ['lrpath.{name}', *{arguments!r}]\nfrom lrpath import entry, {name}\n"
         f"try: entry.run({name}.{name}, config_name={config_name!r})\nexcept SystemExit as end: assert not end.code\n"
@@ -108,6 +114,10 @@ def test_a_figure_is_drawn_to_the_file_that_is_named(
             ],
         ),
         ("report", ["python -m lrpath.report study=quickstart", "study: ???"]),
+        (
+            "verify",
+            ["python -m lrpath.verify study=quickstart", "The exit code is 0", "null_fork: null", "digests: true"],
+        ),
         ("export", ["python -m lrpath.export study=quickstart release=v4", "release: ???"]),
         ("show", ["python -m lrpath.show study=quickstart", "study: ???"]),
         ("prune", ["python -m lrpath.prune study=quickstart drop=1", "ask: true"]),
@@ -121,7 +131,10 @@ def test_help_shows_what_an_entry_is_for_with_examples(name: str, words: list[st
     assert "powered by Hydra" not in done.stdout
 
 
-@pytest.mark.parametrize(("error", "code"), [(StateError, 2), (BusyError, 3), (TrainingError, 4), (StoppedError, 75)])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(StateError, 2), (BusyError, 3), (TrainingError, 4), (VerificationError, 5), (StoppedError, 75)],
+)
 def test_an_error_of_the_family_ends_the_process_with_its_code(
     error: type[LrpathError], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,3 +213,71 @@ def test_a_signal_is_one_line_that_says_how_to_go_on(
     message = f"error: stopped by {number.name}; what was saved is whole: run the same command again to go on\n"
     assert capsys.readouterr().err == message
     assert [signal.getsignal(number) for number in STOPPING] == before
+
+
+def print_verification(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["lrpath.verify", *arguments])
+    entry.run(verify.verify, config_name="verify")
+
+
+def test_a_study_is_verified_by_its_name_alone_and_what_is_unfinished_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(Study(tmp_path / "toy"), plan_of(10))
+
+    print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
+
+    assert capsys.readouterr().out.endswith("\neverything is as claimed, as far as it is made\n")
+
+
+def test_long_reading_says_how_far_it_is_and_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(Study(tmp_path / "toy"), plan_of(10))
+    monkeypatch.setattr(verify, "SECONDS_BETWEEN_LINES", 0.0)
+
+    print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
+
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"(states: 0\.0 of 0\.0 GB read, 0:0\d left\n)+", printed.err)
+    assert printed.out.endswith("\neverything is as claimed\n")
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_findings_end_with_their_own_code_after_they_are_printed(
+    style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, toy = Study(tmp_path / "toy"), plan_of(10)
+    keep(study, toy)
+    run_all(study, toy)
+    add_run(study, toy, toy.tree.paths[0].id, begin=0, end=3)
+
+    with pytest.raises(SystemExit) as ended:
+        print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}", f"format={style}")
+
+    printed = capsys.readouterr()
+    assert ended.value.code == 5
+    assert re.fullmatch(r"error: \d+ findings in .*toy; each says what to do\n", printed.err)
+    assert "but cover 10" in printed.out
+    assert style == "text" or json.loads(printed.out)["findings"] > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("null_fork=0", "null_fork=0 must be at least 1 update, or null"),
+        ("study=other", "has no study 'other'; it has toy"),
+        ("null_forks=3", r"null_forks is no field here \(did you mean null_fork\?\)"),
+        ("digests=perhaps", "digests='perhaps' must be true or false"),
+    ],
+)
+def test_what_verify_cannot_do_is_refused_in_one_line(
+    change: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(Study(tmp_path / "toy"), plan_of(10))
+
+    with pytest.raises(SystemExit) as ended:
+        print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}", change)
+
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)

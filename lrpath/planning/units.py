@@ -53,3 +53,14 @@ def write_count(count: float) -> str:
         if count >= _MULTIPLES[multiple] * 0.9995:
             return f"{count / _MULTIPLES[multiple]:.3g}{multiple}"
     return f"{count:.3g}"
+
+
+def write_time(seconds: float) -> str:
+    """Write a duration, `1:02:03` or `2:03`.
+
+    >>> write_time(3723), write_time(59.6)
+    ('1:02:03', '1:00')
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

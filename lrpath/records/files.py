@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path as File
 from typing import Any
 
@@ -61,12 +62,14 @@ def read_json(file: File) -> Any:
         raise StateError(f"{file} is not JSON ({error}); restore it from a copy or remove it") from None
 
 
-def digest_file(file: File) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+def digest_file(file: File, *, seen: Callable[[int], None] | None = None) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; `seen` is told of the bytes, block by block."""
     digest = hashlib.sha256()
     with file.open("rb") as handle:
         while block := handle.read(_BLOCK):
             digest.update(block)
+            if seen is not None:
+                seen(len(block))
     return digest.hexdigest()
 
 

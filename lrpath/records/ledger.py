@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path as File
 
 from lrpath.errors import StateError
@@ -133,22 +133,32 @@ def _text(file: File) -> str:
 
 def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
     """Write an unfinished run of a path folder to the ledger; does nothing if there is none."""
+    run = unsettled(folder, ledger=ledger)
+    if run is None:
+        return
+    if run.updates:
+        ledger.append(replace(run, seconds=seconds, outcome=outcome))
+    (folder / "running.json").unlink()
+
+
+def unsettled(folder: File, *, ledger: Ledger) -> Run | None:
+    """Return the run of a path folder that the ledger does not have yet, up to the last update that it has made.
+
+    None if there is none. Unless its process is still at work, it was killed.
+
+    Raises:
+        StateError: If what it wrote of itself, or the ledger, cannot be read.
+    """
     file, counter = folder / "running.json", folder / "reached"
     if not file.exists():
-        return
-    run = Run(**read_json(file))
+        return None
+    try:
+        run = Run(**read_json(file))
+    except TypeError as error:
+        raise StateError(f"{file} is no run ({error}); remove it: the run is then missing in the ledger") from None
     text = _text(counter)
     end = max(run.begin, int(text)) if text.isdigit() else run.begin
     share = (end - run.begin) / max(run.end - run.begin, 1)
     before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)
-    row = asdict(run) | {
-        "end": end,
-        "repeated": max(0, min(end, before) - run.begin),
-        "tokens": round(run.tokens * share),
-        "flops": run.flops * share,
-        "seconds": seconds,
-        "outcome": outcome,
-    }
-    if end > run.begin:
-        ledger.append(Run(**row))
-    file.unlink()
+    repeated = max(0, min(end, before) - run.begin)
+    return replace(run, end=end, repeated=repeated, tokens=round(run.tokens * share), flops=run.flops * share)

@@ -1,6 +1,7 @@
 """Tables of rows by position, appended to while a path is walked."""
 
 import csv
+import math
 import os
 from collections.abc import Container, Iterable
 from pathlib import Path as File
@@ -12,6 +13,14 @@ from lrpath.records.files import whole_lines, write_whole
 METRIC_COLUMNS = ("position", "loss", "lr", "grad_norm", "tokens")
 EVALUATION_COLUMNS = ("position", "version", "domain", "nll", "tokens")
 SPEED_COLUMNS = ("position", "seconds", "tokens_per_second")
+
+
+def read_number(text: str) -> float:
+    """Return the number in a field of a table; NaN where it holds none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 class Table:

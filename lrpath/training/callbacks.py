@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from rich.console import Console
 
 from lrpath.errors import TrainingError
+from lrpath.planning.units import write_time
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.evaluation import HeldOutSets, evaluate
@@ -313,17 +314,6 @@ class PlanProgress:
             print("\r" + text[:width].ljust(width), end="\n" if final else "", file=self._console.file, flush=True)
         else:
             print(text, file=self._console.file, flush=True)
-
-
-def write_time(seconds: float) -> str:
-    """Write a duration, `1:02:03` or `2:03`.
-
-    >>> write_time(3723), write_time(59.6)
-    ('1:02:03', '1:00')
-    """
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
 class Progress(UpdateCallback):

@@ -61,7 +61,7 @@ class Executor:
             BusyError: If another process is running a path, or has yet to make a fork, and this one does not wait.
         """
         self.walker.machine.set_threads()
-        with _quiet_lightning(), _disk_errors_explained(self.study.folder):
+        with quiet_lightning(), _disk_errors_explained(self.study.folder):
             walks = self.ranks.decide(self._begin)
             progress = PlanProgress(
                 self.console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks)
@@ -236,7 +236,7 @@ def _disk_errors_explained(folder: File) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's banners and its advice about loaders out of the progress; other warnings stay."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

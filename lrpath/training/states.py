@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path as File
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from lrpath import __version__
@@ -201,10 +202,27 @@ def load_state(
     wrong = [f"{name}: {shape} → {asked[name]}" for name, shape in shapes.items() if shape != asked[name]]
     if missing or wrong:
         raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+    with _single_process_warnings_off():
         load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
     return manifest
+
+
+def stored_tensors(folder: File) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards."""
+    reader = HuggingFaceStorageReader(str(folder))
+    for name, entry in sorted(reader.read_metadata().state_dict_metadata.items()):
+        assert isinstance(entry, TensorStorageMetadata)
+        tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
+        with _single_process_warnings_off():
+            load({name: tensor}, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+        yield name, tensor
+
+
+@contextlib.contextmanager
+def _single_process_warnings_off() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _write_shards(folder: File, shards: Shards) -> None:

@@ -4,9 +4,10 @@ import time
 from dataclasses import dataclass, field
 
 from lrpath.planning.paths import Path
+from lrpath.planning.units import write_time
 from lrpath.records.ledger import reached
 from lrpath.records.study import Study
-from lrpath.training.callbacks import PlanProgress, write_time
+from lrpath.training.callbacks import PlanProgress
 
 POLL = 2.0
 """Time between two looks at the study [s]."""

@@ -1,17 +1,22 @@
 """Small plans and study folders, written through lrpath.records as training would."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path as File
+from typing import Any
 from uuid import uuid4
 
 from lrpath.planning.paradigms import Continual, FromScratch, Merged, Paradigm, PathSwitching, Setting
-from lrpath.planning.paths import Optimizer, Recipe, Release, unite
+from lrpath.planning.paths import Optimizer, Path, Recipe, Release, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, DecayShape
-from lrpath.planning.streams import Increment
+from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
+from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, Table
+from tests.records.lab import save
 
 LINEAR = Decay(shape=DecayShape.LINEAR, floor=0.1)
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
@@ -97,3 +102,46 @@ def add_run(study: Study, plan: Plan, path_id: str, *, begin: int, end: int, rep
             ranks=1,
         )
     )
+
+
+def record_of(path: Path, position: int) -> dict[str, Any]:
+    """Return what training would write into the manifest of a state of a path."""
+    segments = [
+        {
+            "segment": as_record(segment),
+            "first": first,
+            "updates": last - first,
+            "increments": {
+                increment.version: {"digest": f"digest of {increment.version}", "windows": 20}
+                for component in segment.components
+                for increment in component.increments
+            },
+        }
+        for segment, first, last in path.stream.spans(path.start, position)
+    ]
+    read = {"sequences": 2, "length": 4, "seed": path.recipe.seed, "repeat": False, "segments": segments}
+    return {"identity": path.identity(), "read": read}
+
+
+def change_json(file: File, change: Callable[[Any], object]) -> None:
+    """Change what a JSON file holds, in place."""
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(record))
+
+
+def keep_state(folder: PathFolder, path: Path, position: int) -> None:
+    """Write a state of 14 bytes with the manifest that training would write."""
+    place = save(folder, position, path_id=path.id)
+    change_json(place / "state.json", lambda record: record.update(record_of(path, position)))
+
+
+def finish(study: Study, plan: Plan) -> None:
+    """Write all that an undisturbed run of a plan leaves: plan, ledger, tables and states."""
+    keep(study, plan)
+    run_all(study, plan)
+    for path in plan.tree.paths:
+        folder = study.open(path)
+        for position in plan.tree.needed(path.id):
+            folder.evaluation.append((position, version, "all", 250.0, 100) for version in plan.versions)
+            keep_state(folder, path, position)

@@ -97,3 +97,13 @@ def test_a_digest_is_the_sha_256_of_all_blocks(tmp_path: File, monkeypatch: pyte
 
     # FIPS 180-2, appendix B.1
     assert digest_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_digest_tells_of_the_bytes_it_has_read(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_BLOCK", 4)
+    (tmp_path / "file").write_bytes(b"ten bytes.")
+    seen: list[int] = []
+
+    digest_file(tmp_path / "file", seen=seen.append)
+
+    assert seen == [4, 4, 2]

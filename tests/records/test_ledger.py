@@ -7,7 +7,7 @@ from pathlib import Path as File
 import pytest
 
 from lrpath.errors import StateError
-from lrpath.records.ledger import Ledger, Run, RunningCount, settle
+from lrpath.records.ledger import Ledger, Run, RunningCount, settle, unsettled
 from lrpath.records.path_folder import PathFolder
 from tests.records.lab import RUN, started
 
@@ -216,3 +216,27 @@ def test_updates_of_other_paths_are_no_repetition(place: tuple[PathFolder, Ledge
     counted(folder, ledger, RUN, to=100)
 
     assert [run.repeated for run in ledger.runs()] == [0, 0]
+
+
+def test_a_run_that_is_not_in_the_ledger_yet_is_counted_without_being_settled(tmp_path: File) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(replace(RUN, end=30))
+    (tmp_path / "running.json").write_text(json.dumps(asdict(replace(RUN, id="run-2", begin=20))))
+    (tmp_path / "reached").write_text("60\n")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    run = unsettled(tmp_path, ledger=ledger)
+
+    assert run is not None
+    assert (run.begin, run.end, run.repeated, run.tokens, run.outcome) == (20, 60, 10, 3200, "running")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    settle(tmp_path, ledger=ledger)
+    assert ledger.runs()[-1] == replace(run, outcome="killed")
+    assert unsettled(tmp_path, ledger=ledger) is None
+
+
+def test_a_count_that_is_no_run_is_refused(tmp_path: File) -> None:
+    (tmp_path / "running.json").write_text("{}")
+
+    with pytest.raises(StateError, match=r"running\.json is no run .*; remove it"):
+        settle(tmp_path, ledger=Ledger(tmp_path / "ledger.jsonl"))

@@ -187,3 +187,13 @@ def test_a_link_folder_or_pipe_in_place_of_a_file_is_refused(state: File, tmp_pa
         with pytest.raises(StateError, match=r"model-1\.safetensors is a link, folder or device, not a file; remove"):
             check_state(state, key=KEY)
         name.rename(tmp_path / f"used-{number}")
+
+
+def test_contents_are_compared_by_the_digest_that_is_asked_for_or_by_none(tmp_path: File) -> None:
+    place = save(PathFolder(tmp_path), 3)
+    known = {"model-1.safetensors": digest_file(place / "model-1.safetensors")}
+    (place / "model-1.safetensors").write_bytes(b"weightz")
+
+    assert check_state(place, key=StateKey("p", 3), digest=None)["position"] == 3
+    with pytest.raises(StateError, match=r"model-2\.safetensors was altered"):
+        check_state(place, key=StateKey("p", 3), digest=lambda file: known.get(file.name, ""))

@@ -63,3 +63,14 @@ def test_a_state_loses_its_manifest_before_its_files(tmp_path: File, monkeypatch
 
 def test_a_path_s_events_lie_in_its_folder(tmp_path: File) -> None:
     assert PathFolder(tmp_path).tensorboard == tmp_path / "tb"
+
+
+def test_torn_states_are_named_and_whole_ones_are_not(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+    save(folder, 3)
+    folder.state(6).mkdir()
+    (folder.folder / "states" / ".000000009.77").mkdir()
+
+    assert [place.name for place in folder.torn()] == [".000000009.77", "000000006"]
+    folder.clear_torn()
+    assert (folder.torn(), folder.positions()) == ([], [3])

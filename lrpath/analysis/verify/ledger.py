@@ -1,0 +1,68 @@
+"""Compares the ledger with the plans: every known update was counted, and once unless repeated."""
+
+from collections.abc import Sequence
+
+from lrpath.analysis.verify.claims import Claims
+from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.errors import StateError
+from lrpath.planning.paths import Path
+from lrpath.records.ledger import Run
+
+
+def verify_ledger(claims: Claims) -> Check:
+    """Compare the runs of every path with the updates that its states and the plans stand for."""
+    findings, runs, paths = [], claims.runs, claims.tree.paths
+    try:
+        runs = claims.read_runs()
+    except StateError as error:
+        findings, paths = [Finding(text=str(error))], ()
+    for path in paths:
+        mine = [run for run in runs if run.path_id == path.id]
+        findings += [
+            Finding(path=path.name, position=position, text=f"{path.name}: {problem}")
+            for position, problem in _problems(claims, path, mine)
+        ]
+    ran, repeated = sum(run.updates for run in runs), sum(run.repeated for run in runs)
+    planned = sum(claims.tree.updates(path.id) for path in claims.tree.paths)
+    others = sorted({run.name for run in runs if not claims.knows(run.path_id)})
+    return Check(
+        name="ledger",
+        claim=f"runs make up the updates of the plans: {planned:,} planned, {ran:,} run, {repeated:,} of them a second "
+        "time",
+        count=len(runs),
+        findings=tuple(findings),
+        notes=tuple(f"the ledger has runs of {name}, which no plan of the study has" for name in others),
+    )
+
+
+def _problems(claims: Claims, path: Path, runs: Sequence[Run]) -> list[tuple[int, str]]:
+    """Return `(position, problem)` for updates that no run made, and for runs that do not add up."""
+    remedy = f"restore {claims.study.ledger.file} from a copy: the cost that the report states is wrong until then"
+    reached = max(claims.positions(path), default=path.start)
+    counted = {update for run in runs for update in range(run.begin, run.end)}
+    lacking = [update for update in range(path.start, reached) if update not in counted]
+    if lacking:
+        listed = f"{lacking[0]:,} to {lacking[-1] + 1:,}"
+        return [(lacking[0], f"{len(lacking):,} updates from {listed} are in no run of the ledger; {remedy}")]
+    wrong = [run for run in runs if run.tokens != run.updates * path.recipe.tokens_per_update]
+    if wrong:
+        return [
+            (
+                run.begin,
+                f"the run {run.begin:,} to {run.end:,} counts {run.tokens:,} tokens for {run.updates:,} updates of "
+                f"{path.recipe.tokens_per_update:,}; {remedy}",
+            )
+            for run in wrong
+        ]
+    once = sum(run.updates - run.repeated for run in runs)
+    if once != len(counted):
+        return [
+            (
+                path.start,
+                f"its runs count {once:,} updates once, but cover {len(counted):,}; {remedy}",
+            )
+        ]
+    end = claims.tree.end(path.id)
+    if max(counted, default=0) >= max(end, reached):
+        return [(end, f"the ledger has updates up to {max(counted) + 1:,}, the plans end at {end:,}; {remedy}")]
+    return []

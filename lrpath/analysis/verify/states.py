@@ -1,0 +1,261 @@
+"""Compares paths and states with their digests, and what states have read with the plan."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path as File
+from typing import Any
+
+from lrpath.analysis.verify.claims import Claims
+from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.errors import PlanError, StateError
+from lrpath.planning.lineage import canonical, content_id, differences
+from lrpath.planning.paths import Path, StateKey
+from lrpath.planning.streams import as_record
+from lrpath.records.files import digest_file, read_json
+from lrpath.records.manifest import check_state, read_manifest
+from lrpath.records.path_folder import PathFolder
+
+Seen = Callable[[int, int], None]
+"""Called with the bytes compared so far and those there are."""
+
+
+def verify_paths(claims: Claims) -> Check:
+    """Compare every path's id with the digest of what its file says it is, and with its folder's name."""
+    findings: list[Finding] = []
+    folders: dict[str, PathFolder] = {}
+    for folder in claims.folders():
+        problem, first = _path_problem(folder), folders.setdefault(folder.path_id, folder)
+        if first is not folder:
+            problem = f"is a second folder of path {folder.path_id}, beside {first.folder.name}; remove the copy"
+        if problem is not None:
+            findings.append(Finding(path=claims.name(folder), text=f"{folder.folder} {problem}"))
+    strays = sorted(folder.folder.name for path_id, folder in folders.items() if not claims.knows(path_id))
+    return Check(
+        name="paths",
+        claim="a path's id is the digest of what its path.json says it is",
+        count=len(folders),
+        findings=tuple(findings),
+        notes=tuple(f"paths/{name} belongs to no plan of the study; it is compared by itself" for name in strays),
+    )
+
+
+def _path_problem(folder: PathFolder) -> str | None:
+    path_id, file = folder.path_id, folder.folder / "path.json"
+    if not file.exists() and not folder.positions():
+        return None  # just made: a run that is killed here writes it next time
+    try:
+        record = read_json(file)
+    except StateError as error:
+        return f"has no path.json that can be read ({error})"
+    if not isinstance(record, dict) or "identity" not in record:
+        return "has a path.json that does not say what the path is; restore it from a copy"
+    try:
+        found = content_id(record["identity"])
+    except ValueError:  # a number that is none
+        found = "none"
+    if not found == path_id == record.get("id"):
+        return f"has a path.json whose content gives id {found}, not {path_id}: it was altered; restore it from a copy"
+    return None
+
+
+def _states(claims: Claims) -> Iterator[tuple[StateKey, PathFolder]]:
+    for folder in claims.folders():
+        for position in folder.positions():
+            yield StateKey(folder.path_id, position), folder
+
+
+def verify_states(claims: Claims, *, digests: bool, seen: Seen = lambda _done, _all: None) -> Check:
+    """Compare every state with its manifest: name, files, sizes, SHA-256, and the path's identity.
+
+    Args:
+        claims: The study.
+        digests: Whether files are read and their SHA-256 compared.
+        seen: Called while files are read.
+    """
+    states = list(_states(claims))
+    sizes = [sum(file.lstat().st_size for file in folder.state(key.position).glob("*")) for key, folder in states]
+    reader = _Reader(total=sum(sizes), seen=seen)
+    findings = []
+    for key, folder in states:
+        problem = _state_problem(claims, key, folder, digest=reader.digest if digests else None)
+        if problem is not None:
+            findings.append(Finding(path=claims.name(folder), position=key.position, text=problem))
+    contents = "sizes and SHA-256" if digests else "and sizes (SHA-256 not compared: digests=false)"
+    return Check(
+        name="states",
+        claim=f"names, files, {contents} are those of the manifests, {sum(sizes) / 1e6:,.1f} MB",
+        count=len(states),
+        findings=tuple(findings),
+    )
+
+
+class _Reader:
+    """Digests files and says how many bytes it has read of all there are."""
+
+    def __init__(self, *, total: int, seen: Seen) -> None:
+        self._total = total
+        self._seen = seen
+        self._done = 0
+
+    def digest(self, file: File) -> str:
+        return digest_file(file, seen=self._add)
+
+    def _add(self, count: int) -> None:
+        self._done += count
+        self._seen(self._done, self._total)
+
+
+def _state_problem(
+    claims: Claims, key: StateKey, folder: PathFolder, *, digest: Callable[[File], str] | None
+) -> str | None:
+    place = folder.state(key.position)
+    try:
+        manifest = check_state(place, key=key, digest=digest)
+    except (StateError, FileNotFoundError) as error:
+        removed = key.position not in folder.positions() and key not in claims.needed
+        return None if removed else str(error)  # a rolling state that a run has removed meanwhile
+    if not claims.knows(key.path_id):
+        return None
+    lines = differences(manifest.get("identity"), claims.tree.path(key.path_id).identity())
+    if lines:
+        return f"{place} says it is of another path ({'; '.join(lines)}); remove it and run the plan again"
+    return None
+
+
+def verify_readings(claims: Claims) -> Check:
+    """Compare what every state has read since its path began with the plan, and increments' digests with each other."""
+    findings = []
+    digests: dict[tuple[str, str], tuple[Any, str]] = {}
+    count = 0
+    for path in claims.tree.paths:
+        for position, read in readings(claims, path):
+            count += 1
+            place = f"{path.name} at {position:,}"
+            add = partial(Finding, path=path.name, position=position)
+            lines = differences(_without_digests(read), _planned(path, position))
+            if lines:
+                findings.append(
+                    add(
+                        text=f"{place}: the state has read other data than the plan says ({'; '.join(lines)}); "
+                        "remove the states and tables of this path and run the plan again"
+                    )
+                )
+            for version, digest in _digests(read):
+                known, first = digests.setdefault((canonical(path.recipe.data), version), (digest, place))
+                if digest != known:
+                    findings.append(
+                        add(
+                            text=f"{place}: the state has read {version} with other tokens than {first} "
+                            f"({str(digest)[:12]}, not {str(known)[:12]}); one of the two was trained on altered data: "
+                            "restore the data and run that path again"
+                        )
+                    )
+    return Check(
+        name="readings",
+        claim="what a state has read, and from where to where, is what the plan says",
+        count=count,
+        findings=tuple(findings),
+    )
+
+
+def readings(claims: Claims, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield `(position, what was read since the path began)` by the manifests of a path's states."""
+    folder = claims.folder(path)
+    for position in claims.positions(path):
+        assert folder is not None
+        try:
+            read = read_manifest(folder.state(position)).get("read")
+        except StateError:
+            continue  # a finding of `verify_states`
+        yield position, read if isinstance(read, dict) else {}
+
+
+def _planned(path: Path, position: int) -> dict[str, Any]:
+    recipe = path.recipe
+    try:
+        spans = path.stream.spans(path.start, position)
+    except PlanError as error:
+        return {"segments": str(error)}
+    return {
+        "sequences": recipe.sequences_per_update,
+        "length": recipe.tokens_per_sequence,
+        "seed": recipe.seed,
+        "segments": [
+            {"segment": as_record(segment), "first": first, "updates": last - first} for segment, first, last in spans
+        ],
+    }
+
+
+def _without_digests(read: dict[str, Any]) -> dict[str, Any]:
+    segments = [{name: value for name, value in part.items() if name != "increments"} for part in _segments(read)]
+    return {name: value for name, value in read.items() if name != "repeat"} | {"segments": segments}
+
+
+def _digests(read: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for part in _segments(read):
+        increments = part.get("increments")
+        for version, entry in increments.items() if isinstance(increments, dict) else ():
+            yield version, entry.get("digest") if isinstance(entry, dict) else None
+
+
+def _segments(read: dict[str, Any]) -> list[dict[str, Any]]:
+    found = read.get("segments")
+    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
+
+
+def verify_needed(claims: Claims) -> Check:
+    """Look for the states that the plans need: a missing one is unfinished work, or was lost."""
+    findings, notes, there = [], [], 0
+    for path in claims.tree.paths:
+        made = set(claims.positions(path))
+        missing = [position for position in claims.tree.needed(path.id) if position not in made]
+        there += len(claims.tree.needed(path.id)) - len(missing)
+        for position in [position for position in missing if claims.was_made(StateKey(path.id, position))]:
+            missing.remove(position)
+            findings.append(
+                Finding(
+                    path=path.name,
+                    position=position,
+                    text=f"{path.name}: its state at {position:,}, which a plan needs, was made and is gone; restore "
+                    "it from a copy, or run the plan again to make it from the state before",
+                )
+            )
+        if missing:
+            notes.append(_unfinished(claims, path, missing))
+        notes += _left_over(claims, path, finished=not missing)
+    return Check(
+        name="needed",
+        claim="states that plans need (forks and releases) are there",
+        count=there,
+        findings=tuple(findings),
+        notes=tuple(notes),
+    )
+
+
+def _unfinished(claims: Claims, path: Path, missing: list[int]) -> str:
+    made, runs = claims.positions(path), [run for run in claims.runs if run.path_id == path.id]
+    ended = {
+        "done": "",
+        "running": "; a run of it is at work, or was killed,",
+        "killed": "; its last run was killed",
+        "stopped": "; its last run was stopped",
+    }.get(runs[-1].outcome if runs else "done", "")
+    ended += f" at {runs[-1].end:,}" if ended else ""
+    where = f"it has states up to {made[-1]:,}" if made else "it has no state yet"
+    wanted = ", ".join(f"{position:,}" for position in missing)
+    return f"{path.name} is unfinished: {where}, and needs {wanted}{ended}; run the plan again to go on"
+
+
+def _left_over(claims: Claims, path: Path, *, finished: bool) -> list[str]:
+    folder, notes = claims.folder(path), []
+    if folder is None:
+        return []
+    rolling = [position for position in claims.positions(path) if position not in claims.tree.needed(path.id)]
+    if rolling and finished:
+        listed = ", ".join(f"{position:,}" for position in rolling)
+        notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
+    torn = folder.torn()
+    if torn:
+        names = ", ".join(place.name for place in torn)
+        notes.append(f"{path.name} has torn states, never loaded: {names}; the next run of the path removes them")
+    return notes

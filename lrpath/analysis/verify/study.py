@@ -1,0 +1,40 @@
+"""The verification of a study: all checks that need nothing but its files."""
+
+from lrpath.analysis.verify.claims import Claims
+from lrpath.analysis.verify.finding import Check
+from lrpath.analysis.verify.forks import verify_forks
+from lrpath.analysis.verify.ledger import verify_ledger
+from lrpath.analysis.verify.states import (
+    Seen,
+    verify_needed,
+    verify_paths,
+    verify_readings,
+    verify_states,
+)
+from lrpath.analysis.verify.tables import verify_evaluations, verify_rows
+from lrpath.records.study import Study
+
+
+def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _done, _all: None) -> tuple[Check, ...]:
+    """Compare a study with what it claims; nothing is written.
+
+    Args:
+        study: The study.
+        digests: Whether the states are read and their SHA-256 compared.
+        seen: Called while states are read.
+
+    Raises:
+        StateError: If the study holds no plan, or one was altered.
+        PlanError: If a plan cannot be read, or two contradict each other.
+    """
+    claims = Claims.of(study)
+    return (
+        verify_paths(claims),
+        verify_needed(claims),
+        verify_states(claims, digests=digests, seen=seen),
+        verify_readings(claims),
+        verify_forks(claims),
+        verify_rows(claims),
+        verify_evaluations(claims),
+        verify_ledger(claims),
+    )

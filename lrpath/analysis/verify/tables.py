@@ -1,0 +1,189 @@
+"""Compares tables with the plan: each update has one row, at the schedule's rate; each needed state is evaluated."""
+
+import math
+from collections.abc import Mapping
+
+from lrpath.analysis.compare import scores_of
+from lrpath.analysis.verify.claims import Claims
+from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.errors import StateError
+from lrpath.planning.lineage import canonical
+from lrpath.planning.paths import Path
+from lrpath.records.tables import read_number
+
+Row = Mapping[str, str]
+HeldOut = frozenset[tuple[str, str]]
+"""Held-out sets by (version, domain)."""
+
+
+def verify_rows(claims: Claims) -> Check:
+    """Compare every row of the metrics: complete and once, rate to the last digit, tokens, finite figures."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    count = 0
+    for path in claims.tree.paths:
+        folder = claims.folder(path)
+        if folder is None:
+            continue
+        try:
+            rows = folder.metrics.rows()
+        except StateError as error:
+            findings.append(Finding(path=path.name, text=str(error)))
+            continue
+        count += len(rows)
+        remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
+        findings += [
+            Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
+            for position, problem in _gaps(path, rows, last=max(claims.positions(path), default=path.start))
+            + _wrong_rows(path, rows)
+        ]
+        notes += _beyond(claims, path, rows)
+    return Check(
+        name="rows",
+        claim="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
+        count=count,
+        findings=tuple(findings),
+        notes=tuple(notes),
+    )
+
+
+def _gaps(path: Path, rows: list[dict[str, str]], *, last: int) -> list[tuple[int, str]]:
+    """Return `(first position, problem)` for rows that are missing up to the last state, or there twice."""
+    found = [int(row["position"]) for row in rows]
+    expected = range(path.start + 1, max([last, *found]) + 1)
+    missing = sorted(set(expected) - set(found))
+    twice = (
+        sorted({position for position in found if found.count(position) > 1}) if len(set(found)) < len(found) else []
+    )
+    outside = sorted(set(found) - set(expected))
+    problems = {"has no row": missing, "has more than one row": twice, "begins later, but has a row": outside}
+    return [(places[0], f"{what} at {_listed(places)}") for what, places in problems.items() if places]
+
+
+def _listed(places: list[int]) -> str:
+    first = ", ".join(f"{place:,}" for place in places[:3])
+    return first if len(places) <= 3 else f"{first} and {len(places) - 3:,} more"
+
+
+def _wrong_rows(path: Path, rows: list[dict[str, str]]) -> list[tuple[int, str]]:
+    """Return `(first position, problem)` for each kind of figure that is wrong."""
+    wrong: dict[str, list[tuple[int, str]]] = {}
+    for row in rows:
+        position = int(row["position"])
+        for column, expected in _expected(path, position).items():
+            if read_number(row[column]) != expected:
+                wrong.setdefault(column, []).append((position, f"{column} {row[column]}, the plan says {expected!r}"))
+        for column in ("loss", "grad_norm"):
+            if not math.isfinite(read_number(row[column])):
+                wrong.setdefault(column, []).append((position, f"{column} {row[column]}, which is no finite number"))
+    found = []
+    for column, problems in wrong.items():
+        position, text = problems[0]
+        first = ", its first update," if position == path.start + 1 else ""
+        more = f" (and {len(problems) - 1:,} more rows with a wrong {column})" if len(problems) > 1 else ""
+        found.append((position, f"the row at {position:,}{first} has {text}{more}"))
+    return found
+
+
+def _expected(path: Path, position: int) -> dict[str, float]:
+    if position <= path.start or (path.schedule.end is not None and position > path.schedule.end):
+        return {}  # a finding of `_gaps`, or past all that a plan asks for
+    return {"lr": path.schedule.rate(position - 1), "tokens": position * path.recipe.tokens_per_update}
+
+
+def _beyond(claims: Claims, path: Path, rows: list[dict[str, str]]) -> list[str]:
+    last = max(claims.positions(path), default=path.start)
+    reached = int(rows[-1]["position"]) if rows else last
+    if reached <= last:
+        return []
+    return [f"{path.name} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"]
+
+
+def verify_evaluations(claims: Claims) -> Check:
+    """Look for the losses on the held-out sets at every state that the plans need, each set once."""
+    findings: list[Finding] = []
+    notes: list[str] = []
+    count = 0
+    tables: dict[str, list[dict[str, str]]] = {}
+    for path in claims.tree.paths:
+        folder = claims.folder(path)
+        try:
+            tables[path.id] = folder.evaluation.rows() if folder is not None else []
+        except StateError as error:
+            findings.append(Finding(path=path.name, text=str(error)))
+    sets = _held_out(claims, tables)
+    for path in claims.tree.paths:
+        if path.id not in tables:
+            continue
+        made = [position for position in claims.positions(path) if position in claims.tree.needed(path.id)]
+        count += len(made)
+        found = _by_position(tables[path.id])
+        folder = claims.folder(path)
+        for position in sorted({*made, *found}):
+            problem = _evaluation_problem(found.get(position, []), sets[path.id], needed=position in made)
+            if problem is not None:
+                assert folder is not None
+                findings.append(
+                    Finding(
+                        path=path.name,
+                        position=position,
+                        text=f"{path.name} at {position:,} {problem}; restore {folder.evaluation.file} from a copy, or "
+                        f"remove {folder.folder} and run the plan again",
+                    )
+                )
+    for release in claims.tree.releases:
+        try:
+            is_evaluated = len(release.parts) == 1 or scores_of(claims.study, release=release) is not None
+        except StateError as error:
+            findings.append(Finding(text=str(error)))
+            continue
+        if not is_evaluated and all(claims.study.has_state(key) for key, _ in release.parts):
+            notes.append(
+                f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
+            )
+    return Check(
+        name="evaluations",
+        claim="needed states have their losses on every held-out set, once",
+        count=count,
+        findings=tuple(findings),
+        notes=tuple(notes),
+    )
+
+
+def _by_position(rows: list[dict[str, str]]) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = {}
+    for row in rows:
+        found.setdefault(int(row["position"]), []).append(row)
+    return found
+
+
+def _held_out(claims: Claims, tables: Mapping[str, list[dict[str, str]]]) -> dict[str, list[HeldOut]]:
+    """Return, by path id, the held-out sets that a walk under each of the plans with this path evaluates.
+
+    Only the tables say which sets a version has: those seen anywhere in the study, for one data source.
+    """
+    seen: dict[str, set[tuple[str, str]]] = {}
+    for path in claims.tree.paths:
+        known = seen.setdefault(canonical(path.recipe.data), set())
+        known |= {(row["version"], row["domain"]) for row in tables.get(path.id, [])}
+    found: dict[str, list[HeldOut]] = {}
+    for plan in claims.plans:
+        for path in plan.tree.paths:
+            sets = [one for one in seen[canonical(path.recipe.data)] if one[0] in plan.versions]
+            found.setdefault(path.id, []).append(frozenset(sets))
+    return found
+
+
+def _evaluation_problem(rows: list[Row], sets: list[HeldOut], *, needed: bool) -> str | None:
+    names = [(row["version"], row["domain"]) for row in rows]
+    if not rows:
+        return "was not evaluated, although its state is there" if needed else None
+    if len(set(names)) < len(names):
+        return "was evaluated on one held-out set more than once"
+    if needed and not any(one <= set(names) for one in sets):
+        lacking = min((one - set(names) for one in sets), key=len)
+        return f"lacks its loss on {', '.join(f'{version} {domain}' for version, domain in sorted(lacking))}"
+    for row in rows:
+        if not (math.isfinite(read_number(row["nll"])) and read_number(row["tokens"]) >= 1):
+            return f"has an nll of {row['nll']} on {row['tokens']} tokens of {row['version']} {row['domain']}"
+    return None

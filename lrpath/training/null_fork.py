@@ -1,0 +1,238 @@
+"""Makes the updates after a fork once more, with the same rates and data, and compares bits.
+
+From the state at the fork the parent is walked again, as a branch with its schedule and stream would be; where it has
+made no update after the fork, the branches that leave there are. All is written to a folder beside the study that is
+removed at the end, and nothing to the study. Rows of the metrics are compared as text, states by their tensors. Only
+the same device, ranks and micro-batches add in the same order, and repeat all bits.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path as File
+
+import torch
+from rich.console import Console
+
+from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.errors import MismatchError, StateError
+from lrpath.planning.paths import Path, StateKey, Tree
+from lrpath.records.ledger import Ledger
+from lrpath.records.manifest import read_manifest
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.study import Study
+from lrpath.records.tables import METRIC_COLUMNS, read_number
+from lrpath.training.callbacks import PlanProgress
+from lrpath.training.executor import quiet_lightning
+from lrpath.training.states import stored_tensors
+from lrpath.training.walk import Walk
+from lrpath.training.walker import Walker
+
+
+def verify_null_forks(walker: Walker, tree: Tree, *, updates: int, console: Console) -> Check:
+    """Make the updates after every fork of a tree once more and compare them with what the study has.
+
+    All ranks call this; the first returns what was found.
+
+    Args:
+        walker: Makes updates as the study's were made.
+        tree: The plan.
+        updates: How many to make again; fewer where fewer are known.
+        console: Where progress is shown.
+
+    Raises:
+        MismatchError: If the study has no path of the plan that another leaves from.
+        DataError: If the tokens are not those whose digests were kept.
+    """
+    ranks, machine, found = walker.ranks, walker.machine, _Found()
+    walks, found.notes = ranks.decide(lambda: _walks(walker.study, tree, updates=updates))
+    if walks:
+        ranks.decide(walker.workshop.check_data)
+    machine.set_threads()
+    progress = PlanProgress(console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks))
+    with quiet_lightning(), _place_beside(walker) as place:
+        for number, walk in enumerate(walks):
+            folder = PathFolder(place / str(number))
+            try:
+                _walk_again(walker, tree, walk, folder, progress)
+            except (StateError, MismatchError) as error:
+                found.add(walk, f"cannot be run again: {error}")
+                continue
+            ranks.decide(partial(_compare, walker, walk, folder, found))
+    return Check(
+        name="null forks",
+        claim=f"made once more on {_devices({(machine.device, machine.ranks)})}, the updates after a fork give the "
+        "same rows and states, bit for bit",
+        count=len(walks),
+        findings=tuple(found.findings),
+        notes=tuple(found.notes),
+        details=tuple(found.details),
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    findings: list[Finding] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, walk: Walk, problem: str) -> None:
+        text = f"{walk.path.name} from {walk.begin:,}: {problem}"
+        self.findings.append(Finding(path=walk.path.name, position=walk.begin, text=text))
+
+
+def _walks(study: Study, tree: Tree, *, updates: int) -> tuple[list[Walk], list[str]]:
+    """Return what can be walked again from the forks of a tree, and a line for each fork where nothing can."""
+    walks, notes = [], []
+    keys = list(dict.fromkeys(path.parent for path in tree.paths if path.parent is not None))
+    if keys and not any(study.find(key.path_id) for key in keys):
+        raise MismatchError(
+            f"{study.folder} has no path of this configuration's plan that another leaves from; give the fields that "
+            "the study was trained with"
+        )
+    for key in keys:
+        parent = tree.path(key.path_id)
+        branches = [path for path in tree.paths if path.parent == key]
+        where = f"the fork of {parent.name} at {key.position:,} was not run again"
+        if not study.has_state(key):
+            notes.append(f"{where}: its state is not on disk")
+            continue
+        again = _after(study, [parent], key, updates=updates) or _after(study, branches, key, updates=updates)
+        if not again:
+            notes.append(f"{where}: no update after it is known")
+        walks += again
+    return walks, notes
+
+
+def _after(study: Study, paths: list[Path], key: StateKey, *, updates: int) -> list[Walk]:
+    """Return the walks of some paths from a fork on, as far as they have rows to be compared with."""
+    found = [(path, folder) for path in paths if (folder := study.find(path.id)) is not None]
+    walks = [_walk(path, folder, begin=key.position, updates=updates) for path, folder in found]
+    return [walk for walk in walks if walk.end > walk.begin]
+
+
+def _walk(path: Path, folder: PathFolder, *, begin: int, updates: int) -> Walk:
+    """Return a walk that saves a state wherever the study has one to compare it with, and evaluates nothing."""
+    try:
+        reached = max((int(row["position"]) for row in folder.metrics.rows()), default=begin)
+    except StateError:
+        reached = begin  # the check of the rows says why
+    end = max(begin, min(begin + updates, reached))
+    states = frozenset(position for position in folder.positions() if begin < position <= end)
+    return Walk(path=path, begin=begin, end=end, pinned=states, rolling_every=end + 1, evaluate_every=end + 1)
+
+
+@contextlib.contextmanager
+def _place_beside(walker: Walker) -> Iterator[File]:
+    """Hold a folder beside the study, which all ranks see, while the block runs."""
+    study = walker.study.folder.absolute()
+    place = File(walker.ranks.decide(lambda: tempfile.mkdtemp(prefix=f".{study.name}-null_fork-", dir=study.parent)))
+    try:
+        yield place
+    finally:
+        if walker.ranks.is_first:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _walk_again(walker: Walker, tree: Tree, walk: Walk, folder: PathFolder, progress: PlanProgress) -> None:
+    """Make a walk from a state of the study; what is written goes to `folder`."""
+    key = walk.source()
+    assert key is not None
+    aside = Study(walker.study.folder)
+    aside.ledger = Ledger(folder.folder / "ledger.jsonl")
+    walker.ranks.decide(lambda: _copy_rows(_folder_of(walk, walker.study), folder))
+    if walker.ranks.is_first:
+        progress.begin(walk)
+    replace(walker, study=aside, held_out={}).walk(
+        walk,
+        folder,
+        source=tree.path(key.path_id),
+        pinned=lambda: {StateKey(walk.path.id, position) for position in (*walk.pinned, walk.end)},
+        progress=progress,
+    )
+
+
+def _folder_of(walk: Walk, study: Study) -> PathFolder:
+    folder = study.find(walk.path.id)
+    assert folder is not None
+    return folder
+
+
+def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
+    """Give the walk the rows before it, as the study has them; it cuts off the rest."""
+    ours.folder.mkdir()
+    shutil.copyfile(theirs.metrics.file, ours.metrics.file)
+
+
+def _compare(walker: Walker, walk: Walk, ours: PathFolder, found: _Found) -> None:
+    theirs, states = _folder_of(walk, walker.study), sorted(walk.pinned)
+    problem = _row_difference(theirs, ours, begin=walk.begin, end=walk.end)
+    for position in states:
+        problem = problem or _state_difference(theirs.state(position), ours.state(position), position=position)
+    if problem is not None:
+        found.add(walk, f"{problem}; {_reason(walker, walk)}")
+        return
+    where = ", which its parent has not passed" if walk.first else ""
+    saved = "".join(f" and the state at {position:,}" for position in states)
+    found.details.append(
+        f"{walk.path.name} from {walk.begin:,}{where}: {walk.end - walk.begin:,} updates{saved} are equal"
+    )
+
+
+def _row_difference(theirs: PathFolder, ours: PathFolder, *, begin: int, end: int) -> str | None:
+    """Return the first difference in the rows after a fork, and the largest in the loss."""
+    rows = [
+        {int(row["position"]): row for row in folder.metrics.rows() if begin < int(row["position"]) <= end}
+        for folder in (theirs, ours)
+    ]
+    for position in range(begin + 1, end + 1):
+        there, here = (one.get(position) for one in rows)
+        if there is None or here is None:
+            return f"the study has no row at {position:,}"
+        for column in METRIC_COLUMNS:
+            if there[column] != here[column]:
+                return f"{column} at {position:,} is {here[column]}, the study has {there[column]} ({_spread(*rows)})"
+    return None
+
+
+def _spread(theirs: dict[int, dict[str, str]], ours: dict[int, dict[str, str]]) -> str:
+    losses = [tuple(read_number(one[position]["loss"]) for one in (theirs, ours)) for position in theirs.keys() & ours]
+    largest = max(abs(there - here) for there, here in losses)
+    return f"in {len(losses):,} updates the loss differs by at most {largest:.1e}"
+
+
+def _state_difference(theirs: File, ours: File, *, position: int) -> str | None:
+    """Return the first tensor in which two states differ, and by how much."""
+    if read_manifest(theirs)["files"] == read_manifest(ours)["files"]:
+        return None
+    for (name, there), (other, here) in zip(stored_tensors(theirs), stored_tensors(ours), strict=True):
+        assert name == other
+        if not torch.equal(there, here):
+            largest = (there.double() - here.double()).abs().max().item()
+            return f"rows are equal, but {name} in the state at {position:,} differs by up to {largest:.1e}"
+    return None
+
+
+def _reason(walker: Walker, walk: Walk) -> str:
+    """Return why bits may differ, by what the study says it was made on."""
+    machine, key = walker.machine, walk.source()
+    runs = [run for run in walker.study.ledger.runs() if run.path_id == walk.path.id]
+    made = {(run.device, run.ranks) for run in runs if run.begin < walk.end and run.end > walk.begin}
+    if made and made != {(machine.device, machine.ranks)}:
+        return f"it was made on {_devices(made)}, where sums run in another order: compare on the same"
+    assert key is not None
+    origin = walker.study.find(key.path_id)
+    version = None if origin is None else read_manifest(origin.state(key.position)).get("torch")
+    if version is not None and version != torch.__version__:
+        return f"its state was made by torch {version}, this is {torch.__version__}: compare with the same"
+    return (
+        "it was made on this kind of device and as many ranks, so bits should be equal: compare with the strategy, "
+        "micro_batch and threads it was trained with; if these are the same, its tables or states were altered"
+    )
+
+
+def _devices(made: set[tuple[str, int]]) -> str:
+    return ", ".join(f"{ranks} rank{'' if ranks == 1 else 's'} of {device}" for device, ranks in sorted(made))

@@ -1,0 +1,80 @@
+"""`python -m lrpath.verify study=…`: compare a study on disk with what it claims; run forks again if asked to."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from lrpath import config, entry
+from lrpath.analysis.verify.finding import Check
+from lrpath.analysis.verify.study import verify_study
+from lrpath.build.project import Project
+from lrpath.errors import VerificationError
+from lrpath.planning.units import write_time
+from lrpath.records.study import Study
+from lrpath.reporting.verify_text import verdict_line, verify_json, verify_text
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def verify(cfg: DictConfig) -> None:
+    """Print what was compared and what was found; the exit code is 5 if anything was."""
+    settings, asked = config.load_verify(cfg)
+    study = Study.existing(Path(settings.outputs), settings.study)
+    if asked.null_fork is None:
+        checks = verify_study(study, digests=asked.digests, seen=_Reading().show)
+    else:
+        checks = _with_null_forks(settings, asked, study)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    as_json = settings.format == "json"
+    text = json.dumps(verify_json(study, checks), indent=1) if as_json else verify_text(study, checks)
+    sys.stdout.write(text + "\n")
+    if any(check.findings for check in checks):
+        raise VerificationError(f"{verdict_line(checks)} in {study.folder}; each says what to do")
+
+
+def _with_null_forks(settings: config.Config, asked: config.VerifyConfig, study: Study) -> tuple[Check, ...]:
+    """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
+    project = Project(settings)
+    _ = project.plan  # an impossible plan is refused before torch is imported
+    from lrpath.build.workshop import ProjectWorkshop, build_machine
+    from lrpath.training.null_fork import verify_null_forks
+
+    machine = build_machine(project)
+    with machine.joined():
+        checks = machine.group.decide(lambda: verify_study(study, digests=asked.digests, seen=_Reading().show))
+        machine.group.decide(lambda: _prepare(project))
+        workshop = ProjectWorkshop(project=project, store=project.prepare())
+        console = Console(stderr=True)
+        executor = workshop.executor(machine, console)
+        assert asked.null_fork is not None
+        found = verify_null_forks(executor.walker, executor.tree, updates=asked.null_fork, console=console)
+    return (*checks, found)
+
+
+def _prepare(project: Project) -> None:
+    project.prepare()  # its store is opened by each rank for itself
+
+
+class _Reading:
+    """Says on standard error how much of the states has been read, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self._begun = self._shown = time.monotonic()
+
+    def show(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._shown < SECONDS_BETWEEN_LINES:
+            return
+        self._shown = now
+        left = write_time((now - self._begun) * (total - done) / done)
+        sys.stderr.write(f"states: {done / 1e9:,.1f} of {total / 1e9:,.1f} GB read, {left} left\n")
+
+
+if __name__ == "__main__":
+    entry.run(verify, config_name="verify")

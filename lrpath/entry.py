@@ -19,6 +19,7 @@ from lrpath.config import conf_folder, suggestion
 from lrpath.errors import ConfigError, LrpathError
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_given: dict[str, str] = {}
 
 
 def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
@@ -27,6 +28,8 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     An error that was foreseen is printed to standard error without a traceback; the process then exits with its code.
     """
     wants_traceback = os.environ.get(_FULL_ERROR) == "1"
+    _given.clear()
+    _given.update(os.environ)
     composing = True
 
     def guarded(cfg: DictConfig) -> None:
@@ -57,6 +60,11 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         if wants_traceback or not composing:
             raise
         refuse(error)
+
+
+def given_environment() -> dict[str, str]:
+    """Return the environment that this command was started in, for another that it starts in its place."""
+    return dict(_given)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class TorchrunLauncher(Launcher):
     """
 
     def __init__(self, *, ranks: Any, max_restarts: Any, save_seconds: Any) -> None:
-        self._ranks = _at_least(1, "ranks", ranks)
+        self.ranks = _at_least(1, "ranks", ranks)
         self._max_restarts = _at_least(0, "max_restarts", max_restarts)
         self._save_seconds = _at_least(1, "save_seconds", save_seconds)
         self._settings: list[str] = []
@@ -74,7 +74,7 @@ class TorchrunLauncher(Launcher):
 
     def command(self, overrides: Sequence[str]) -> list[str]:
         """Return the command line of a job."""
-        torchrun = ["--standalone", f"--nproc-per-node={self._ranks}", f"--max-restarts={self._max_restarts}"]
+        torchrun = ["--standalone", f"--nproc-per-node={self.ranks}", f"--max-restarts={self._max_restarts}"]
         given, _ = get_args_parser().parse_known_args(sys.argv[1:])
         places = {
             "--config-dir": given.config_dir,
@@ -88,7 +88,7 @@ class TorchrunLauncher(Launcher):
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return a job's environment: the given one, without what belongs to another process group."""
         clean = {name: value for name, value in given.items() if not _OF_ANOTHER_GROUP.fullmatch(name)}
-        threads = {"OMP_NUM_THREADS": "1"} if self._ranks > 1 else {}  # what torchrun sets, with a warning
+        threads = {"OMP_NUM_THREADS": "1"} if self.ranks > 1 else {}  # what torchrun sets, with a warning
         return threads | clean | {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(self._save_seconds)}
 
 

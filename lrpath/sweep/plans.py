@@ -13,7 +13,7 @@ from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lrpath import config as schema
 from lrpath import entry
@@ -37,6 +37,13 @@ class KeepPlans(Callback):
                 _check_one_process(config)
         except Exception as error:  # Hydra would turn it into a warning and start the sweep
             entry.refuse(error)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:  # noqa: ARG002 (Hydra names it)
+        """Tell a task of submitit which rank it is, as torchrun would; Hydra calls this in the job's own process."""
+        if "SUBMITIT_EXECUTOR" in os.environ:
+            from submitit.helpers import TorchDistributedEnvironment
+
+            TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
 def _keep_plans(config: DictConfig) -> None:
@@ -62,14 +69,22 @@ def _check_alone() -> None:
 
 def _check_ranks(strategy: str, config: DictConfig) -> None:
     """Check that a job gets the processes that its strategy needs."""
-    launcher = str(config.hydra.launcher._target_).rsplit(".", 1)[-1]
-    if strategy == "single":
-        return
-    if launcher in ("BasicLauncher", "JoblibLauncher"):
+    launcher = config.hydra.launcher
+    name = launcher._target_.rsplit(".", 1)[-1]
+    if strategy != "single" and name in ("BasicLauncher", "JoblibLauncher"):
         raise ConfigError(
             f"strategy={strategy} needs several ranks, and this sweep (-m) runs each job in one process; add "
             f"{_RANKED}, or use strategy=single"
         )
+    if name == TorchrunLauncher.__name__:
+        if OmegaConf.is_missing(launcher, "ranks"):
+            raise ConfigError("hydra.launcher.ranks must be given: hydra.launcher.ranks=2")
+        ranks = TorchrunLauncher(**{key: value for key, value in launcher.items() if key != "_target_"}).ranks
+        if strategy == "single" and ranks > 1:
+            raise ConfigError(
+                f"strategy=single runs on one rank, and hydra.launcher.ranks={ranks}; add strategy=ddp or "
+                "strategy=fsdp, or leave hydra/launcher=torchrun out"
+            )
 
 
 def _check_one_process(config: DictConfig) -> None:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import StateError
 
 _BLOCK = 1 << 22
+_MAX_JSON_BYTES = 64 << 20  # a plan of 1,000 versions in every paradigm has some 10 MB
 
 
 def write_whole(file: File, text: str) -> None:
@@ -51,9 +53,14 @@ def read_json(file: File) -> Any:
     """Return the plain data in a JSON file.
 
     Raises:
-        StateError: If the file is missing or is no JSON.
+        StateError: If the file is missing, absurdly large, or is no JSON.
     """
     try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_JSON_BYTES:
+            raise StateError(
+                f"{file} is no file of at most {_MAX_JSON_BYTES:,} bytes, so it is not read; restore it from a copy"
+            )
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StateError(f"{file} is missing; restore it, or choose the study it belongs to") from None

@@ -27,6 +27,7 @@ from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records.files import digest_file, flush_file, flush_folder, write_json
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
+from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.optim import moments
 from lrpath.training.ranks import ALONE, Ranks
 
@@ -124,20 +125,28 @@ def load_state(
     """
     manifest = ranks.decide(lambda: check_state(folder, key=key))
     wanted = tensors_of(module, optimizer)
+    _check_fits(ranks.decide(lambda: stored_tensors(folder)), wanted, folder=folder, whole=optimizer is not None)
     reader = HuggingFaceStorageReader(str(folder))
     try:
-        stored = reader.read_metadata().state_dict_metadata
-    except Exception as error:  # a damaged header: whatever the parser raises
-        raise StateError(f"{folder} cannot be read ({error}); remove it and run the plan again") from error
-    missing = sorted(name for name in wanted if name not in stored)
-    shapes = {name: tuple(getattr(stored[name], "size", ())) for name in wanted if name in stored}
-    asked = {name: tuple(wanted[name].shape) for name in shapes}
-    wrong = [f"{name}: {shape} → {asked[name]}" for name, shape in shapes.items() if shape != asked[name]]
-    if missing or wrong:
-        raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
-    with _single_process_warnings_off():
-        load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
+        with _single_process_warnings_off():
+            load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
+    except CheckpointException as error:
+        raise StateError(f"{folder} cannot be read ({_cause(error)}); mend this, or restore the state") from error
     return manifest
+
+
+def _check_fits(stored: dict[str, StoredTensor], wanted: dict[str, torch.Tensor], *, folder: File, whole: bool) -> None:
+    """Raise unless a state holds what a model wants; if it is to be loaded whole, nothing else."""
+    has = {name: f"{tensor.dtype} {tensor.shape}" for name, tensor in stored.items()}
+    asked = {name: f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.") for name, tensor in wanted.items()}
+    missing = sorted(asked.keys() - has.keys())
+    unknown = sorted(shown(name) for name in has.keys() - asked.keys()) if whole else []
+    wrong = [f"{name}: {has[name]} → {asked[name]}" for name in asked if name in has and has[name] != asked[name]]
+    if missing or unknown or wrong:
+        raise StateError(
+            f"{folder} was made for another model: missing {missing[:3]}, unknown {unknown[:3]}, other {wrong[:3]}; "
+            "restore the state, or choose the study it belongs to"
+        )
 
 
 def _write_shards(folder: File, tensors: dict[str, torch.Tensor], *, ranks: Ranks) -> None:
@@ -157,11 +166,15 @@ def _files(folder: File) -> list[File]:
     return sorted(file for file in folder.iterdir() if file.is_file())
 
 
+def _cause(error: CheckpointException) -> BaseException:
+    """Return what the first rank that failed has raised."""
+    cause: BaseException = next(iter(error.failures.values()))[0]
+    return cause
+
+
 def explain_disk_error(error: BaseException, folder: File) -> str:
     """Return what to do about a file or state that could not be written."""
-    cause: BaseException | None = error
-    if isinstance(error, CheckpointException):
-        cause = next(iter(error.failures.values()))[0]
+    cause = _cause(error) if isinstance(error, CheckpointException) else error
     free = shutil.disk_usage(folder.parent if folder.parent.exists() else File("/")).free
     if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -11,6 +11,7 @@ from lrpath.records.shards import SUFFIX, shown
 
 STATE_FORMAT = 1
 MANIFEST = "state.json"
+_MAX_BYTES = 16 << 20  # some 150 bytes for the shard of each rank
 
 
 def read_manifest(folder: File) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def read_manifest(folder: File) -> dict[str, Any]:
     """
     if not (folder / MANIFEST).exists():
         raise StateError(f"{folder} holds no whole state ({MANIFEST} is missing); run the plan again to make it")
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_json(folder / MANIFEST, at_most=_MAX_BYTES)
     if isinstance(manifest, dict) and manifest.get("format", STATE_FORMAT) != STATE_FORMAT:
         found = repr(manifest["format"])[:40]
         raise StateError(f"{folder} has state format {found}; this lrpath reads {STATE_FORMAT}")

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -20,6 +21,8 @@ from lrpath.errors import ConfigError, LrpathError, StoppedError, is_said
 from lrpath.training import signals
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_PLUGINS = str(Path(__file__).parent / "sweep" / "plugin")
+_given: dict[str, str] = {}
 
 
 def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
@@ -28,6 +31,10 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     An error that was foreseen is printed to standard error without a traceback; the process then exits with its code.
     """
     wants_traceback = os.environ.get(_FULL_ERROR) == "1"
+    _given.clear()
+    _given.update(os.environ)
+    if _PLUGINS not in sys.path:
+        sys.path.append(_PLUGINS)  # where Hydra finds the launcher of `lrpath.sweep`
     composing = True
 
     def guarded(cfg: DictConfig) -> None:
@@ -59,6 +66,11 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         if wants_traceback or not composing:
             raise
         refuse(error)
+
+
+def given_environment() -> dict[str, str]:
+    """Return the environment that this command was started in, for another that it starts in its place."""
+    return dict(_given)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path as File
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from lrpath.errors import StateError
 
 _BLOCK = 1 << 22
+_MAX_JSON_BYTES = 1 << 30  # a plan of 300 versions in eight paradigms has 71 MB
 
 
 def write_whole(file: File, text: str) -> None:
@@ -48,13 +50,18 @@ def write_json(file: File, record: Any) -> None:
     write_whole(file, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(file: File) -> Any:
-    """Return the plain data in a JSON file.
+def read_json(file: File, *, at_most: int = _MAX_JSON_BYTES) -> Any:
+    """Return the plain data in a JSON file of so many bytes at most.
 
     Raises:
-        StateError: If the file is missing or is no JSON.
+        StateError: If the file is missing, absurdly large, or is no JSON.
     """
     try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > at_most:
+            raise StateError(
+                f"{file} is no file of at most {at_most:,} bytes, so it is not read; restore it from a copy"
+            )
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StateError(f"{file} is missing; restore it, or choose the study it belongs to") from None

@@ -44,6 +44,17 @@ class Run:
     device: str
     ranks: int
 
+    def __post_init__(self) -> None:
+        counts = (self.begin, self.end, self.repeated, self.tokens, self.ranks)
+        numbers = (self.flops, 0.0 if self.seconds is None else self.seconds)
+        texts = (self.id, self.path_id, self.name, self.outcome, self.device)
+        if not (
+            all(type(value) is int and 0 <= value < 1 << 62 for value in counts)
+            and all(type(value) in (int, float) and 0 <= value < 1e36 for value in numbers)
+            and all(isinstance(value, str) for value in texts)
+        ):
+            raise ValueError("a field is no count, number or text, as it should be")
+
     @property
     def updates(self) -> int:
         """Updates that ran, the repeated ones included."""
@@ -67,7 +78,7 @@ class Ledger:
         for number, line in enumerate(whole_lines(self.file), start=1):
             try:
                 found.append(Run(**json.loads(line)))
-            except (ValueError, TypeError, RecursionError) as error:
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise StateError(f"{self.file}:{number} is no ledger line ({error}); restore it from a copy") from None
         return found
 
@@ -154,8 +165,8 @@ def unsettled(folder: File, *, ledger: Ledger) -> Run | None:
         return None
     try:
         run = Run(**read_json(file))
-    except TypeError as error:
-        raise StateError(f"{file} is no run ({error}); remove it: the run is then missing in the ledger") from None
+    except (ValueError, TypeError) as error:
+        raise StateError(f"{file} is no run ({error}); remove it, and its updates are not counted") from None
     text = _text(counter)
     end = max(run.begin, int(text)) if text.isdigit() else run.begin
     share = (end - run.begin) / max(run.end - run.begin, 1)

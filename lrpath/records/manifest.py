@@ -8,9 +8,11 @@ from typing import Any
 from lrpath.errors import StateError
 from lrpath.planning.paths import StateKey
 from lrpath.records.files import digest_file, read_json
+from lrpath.records.shards import SUFFIX, shown
 
 STATE_FORMAT = 1
 MANIFEST = "state.json"
+_MAX_BYTES = 16 << 20  # some 150 bytes for the shard of each rank
 
 
 def read_manifest(folder: File) -> dict[str, Any]:
@@ -21,9 +23,10 @@ def read_manifest(folder: File) -> dict[str, Any]:
     """
     if not (folder / MANIFEST).exists():
         raise StateError(f"{folder} holds no whole state ({MANIFEST} is missing); run the plan again to make it")
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_json(folder / MANIFEST, at_most=_MAX_BYTES)
     if isinstance(manifest, dict) and manifest.get("format", STATE_FORMAT) != STATE_FORMAT:
-        raise StateError(f"{folder} has state format {manifest['format']}; this lrpath reads {STATE_FORMAT}")
+        found = repr(manifest["format"])[:40]
+        raise StateError(f"{folder} has state format {found}; this lrpath reads {STATE_FORMAT}")
     if not isinstance(manifest, dict) or "format" not in manifest or not _are_files(manifest.get("files")):
         raise StateError(f"{folder / MANIFEST} is no state manifest; remove the folder and run the plan again")
     return manifest
@@ -50,13 +53,17 @@ def check_state(folder: File, *, key: StateKey, digest: Callable[[File], str] | 
     manifest = read_manifest(folder)
     named = (manifest.get("path_id"), manifest.get("position"))
     if named != (key.path_id, key.position):
-        raise StateError(f"{folder} says it is state {named}, not ({key.path_id}, {key.position}); move it back")
+        raise StateError(
+            f"{folder} says it is state {repr(named)[:80]}, not ({key.path_id}, {key.position}); move it back"
+        )
     remedy = f"remove {folder} and run the plan again to make it from the state before"
     present = {file.name for file in folder.iterdir()} - {MANIFEST}
     if present != set(manifest["files"]):
-        odd = sorted(present ^ set(manifest["files"]))
+        odd = [shown(name) for name in sorted(present ^ set(manifest["files"]))]
         raise StateError(f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}; {remedy}")
     for name, entry in manifest["files"].items():
+        if not name.endswith(SUFFIX):
+            raise StateError(f"{folder / shown(name)} is no shard: a state holds {SUFFIX} files only; {remedy}")
         status = (folder / name).lstat()
         if not stat.S_ISREG(status.st_mode):
             raise StateError(f"{folder / name} is a link, folder or device, not a file; {remedy}")

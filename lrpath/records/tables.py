@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import re
 from collections.abc import Container, Iterable
 from pathlib import Path as File
 from typing import Any
@@ -13,6 +14,9 @@ from lrpath.records.files import whole_lines, write_whole
 METRIC_COLUMNS = ("position", "loss", "lr", "grad_norm", "tokens")
 EVALUATION_COLUMNS = ("position", "version", "domain", "nll", "tokens")
 SPEED_COLUMNS = ("position", "seconds", "tokens_per_second")
+
+_NUMBERS = {*METRIC_COLUMNS, *EVALUATION_COLUMNS, *SPEED_COLUMNS} - {"position", "version", "domain"}
+_POSITION = re.compile("[0-9]{1,18}")
 
 
 def read_number(text: str) -> float:
@@ -34,6 +38,7 @@ class Table:
         """Name the file and its columns; nothing is read or written yet."""
         self.file = file
         self.columns = columns
+        self._numbers = [name for name in columns if name in _NUMBERS]
 
     def append(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Append rows and flush them to the disk."""
@@ -54,10 +59,13 @@ class Table:
         found = list(csv.DictReader(lines))
         if lines and tuple(lines[0].split(",")) != self.columns:
             raise StateError(f"{self.file} has columns {lines[0]}, not {','.join(self.columns)}; restore or remove it")
-        if any(None in row or None in row.values() or not row["position"].isdecimal() for row in found):
+        if any(None in row or None in row.values() or not _POSITION.fullmatch(row["position"]) for row in found):
             raise StateError(
                 f"{self.file} has a row with a wrong number of fields or no position; restore it from a copy"
             )
+        for row in found:
+            for column in self._numbers:
+                _check_number(row[column], column=column, file=self.file)
         return sorted(found, key=lambda row: int(row["position"]))
 
     def cut(self, position: int, *, later: Container[int] = ()) -> None:
@@ -67,3 +75,10 @@ class Table:
         kept = [row for row in self.rows() if int(row["position"]) <= position or int(row["position"]) in later]
         lines = [",".join(self.columns), *(",".join(row[column] for column in self.columns) for row in kept)]
         write_whole(self.file, "\n".join(lines) + "\n")
+
+
+def _check_number(text: str, *, column: str, file: File) -> None:
+    try:
+        float(text)
+    except ValueError:
+        raise StateError(f"{file} has {text[:40]!r} as {column}, which is no number; restore it from a copy") from None

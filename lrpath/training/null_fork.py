@@ -27,7 +27,7 @@ from lrpath.records.study import Study
 from lrpath.records.tables import METRIC_COLUMNS, read_number
 from lrpath.training.callbacks import PlanProgress
 from lrpath.training.executor import quiet_lightning
-from lrpath.training.states import stored_tensors
+from lrpath.training.states import read_tensors
 from lrpath.training.walk import Walk
 from lrpath.training.walker import Walker
 
@@ -208,7 +208,7 @@ def _state_difference(theirs: File, ours: File, *, position: int) -> str | None:
     """Return the first tensor in which two states differ, and by how much."""
     if read_manifest(theirs)["files"] == read_manifest(ours)["files"]:
         return None
-    for (name, there), (other, here) in zip(stored_tensors(theirs), stored_tensors(ours), strict=True):
+    for (name, there), (other, here) in zip(read_tensors(theirs), read_tensors(ours), strict=True):
         assert name == other
         if not torch.equal(there, here):
             largest = (there.double() - here.double()).abs().max().item()

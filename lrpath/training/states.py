@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from lrpath import __version__
@@ -27,6 +28,7 @@ from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records.files import digest_file, flush_file, flush_folder, write_json
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
+from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.optim import moments
 from lrpath.training.ranks import ALONE, Ranks
 
@@ -191,31 +193,41 @@ def load_state(
     """
     manifest = ranks.decide(lambda: check_state(folder, key=key))
     wanted = tensors_of(module, optimizer)
+    _check_fits(ranks.decide(lambda: stored_tensors(folder)), wanted, folder=folder, whole=optimizer is not None)
     reader = HuggingFaceStorageReader(str(folder))
     try:
-        stored = reader.read_metadata().state_dict_metadata
-    except Exception as error:  # a damaged header: whatever the parser raises
-        raise StateError(f"{folder} cannot be read ({error}); remove it and run the plan again") from error
-    missing = sorted(name for name in wanted if name not in stored)
-    shapes = {name: tuple(getattr(stored[name], "size", ())) for name in wanted if name in stored}
-    asked = {name: tuple(wanted[name].shape) for name in shapes}
-    wrong = [f"{name}: {shape} → {asked[name]}" for name, shape in shapes.items() if shape != asked[name]]
-    if missing or wrong:
-        raise StateError(f"{folder} was made for another model: missing {missing[:3]}, other shapes {wrong[:3]}")
-    with _single_process_warnings_off():
-        load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
+        with _single_process_warnings_off():
+            load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
+    except CheckpointException as error:
+        raise StateError(f"{folder} cannot be read ({_cause(error)}); mend this, or restore the state") from error
     return manifest
 
 
-def stored_tensors(folder: File) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards."""
-    reader = HuggingFaceStorageReader(str(folder))
-    for name, entry in sorted(reader.read_metadata().state_dict_metadata.items()):
-        assert isinstance(entry, TensorStorageMetadata)
-        tensor = torch.empty(entry.size, dtype=entry.properties.dtype)
+def read_tensors(folder: File) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards.
+
+    Raises:
+        StateError: If a shard is none.
+    """
+    for name, stored in sorted(stored_tensors(folder).items()):
+        tensor = torch.empty(stored.shape, dtype=getattr(torch, stored.dtype))
         with _single_process_warnings_off():
             load({name: tensor}, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
         yield name, tensor
+
+
+def _check_fits(stored: dict[str, StoredTensor], wanted: dict[str, torch.Tensor], *, folder: File, whole: bool) -> None:
+    """Raise unless a state holds what a model wants; if it is to be loaded whole, nothing else."""
+    has = {name: f"{tensor.dtype} {tensor.shape}" for name, tensor in stored.items()}
+    asked = {name: f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.") for name, tensor in wanted.items()}
+    missing = sorted(asked.keys() - has.keys())
+    unknown = sorted(shown(name) for name in has.keys() - asked.keys()) if whole else []
+    wrong = [f"{name}: {has[name]} → {asked[name]}" for name in asked if name in has and has[name] != asked[name]]
+    if missing or unknown or wrong:
+        raise StateError(
+            f"{folder} was made for another model: missing {missing[:3]}, unknown {unknown[:3]}, other {wrong[:3]}; "
+            "restore the state, or choose the study it belongs to"
+        )
 
 
 @contextlib.contextmanager
@@ -231,6 +243,12 @@ def _write_shards(folder: File, shards: Shards) -> None:
 
 def _files(folder: File) -> list[File]:
     return sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def _cause(error: CheckpointException) -> BaseException:
+    """Return what the first rank that failed has raised."""
+    cause: BaseException = next(iter(error.failures.values()))[0]
+    return cause
 
 
 def explain_disk_error(error: OSError, folder: File) -> str:

@@ -5,8 +5,10 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,17 +98,83 @@ def test_a_pickle_in_place_of_a_shard_is_refused(lab: Lab, pickled: bytes, trace
     assert not trace.exists()
 
 
-def test_the_metadata_file_that_torch_would_unpickle_is_never_opened(lab: Lab, pickled: bytes, trace: Path) -> None:
-    lab.run()
-    (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
-    (state / ".metadata").write_bytes(pickled)
-    record = json.loads((state / "state.json").read_text())
-    record["files"][".metadata"] = {"bytes": len(pickled), "sha256": sha256(pickled).hexdigest()}
-    (state / "state.json").write_text(json.dumps(record))
+@pytest.mark.parametrize("name", [".metadata", "optimizer.pt", "__0_0.distcp", "shard.safetensors"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_pickle_beside_the_shards_is_refused(
+    lab: Lab, pickled: bytes, trace: Path, name: str, *, listed: bool
+) -> None:
+    """torch would unpickle the first three."""
+    lab.run("versions=1")
+    (state,) = (lab.study().folder / "paths").glob("*main*/states/000000004")
+    (state / name).write_bytes(pickled)
+    if listed:
+        list_again(state)
 
-    lab.run("versions=3")
+    with pytest.raises(StateError, match=name if listed else f"{name} missing or not listed"):
+        lab.run("versions=2")
 
     assert not trace.exists()
+
+
+def list_again(state: Path) -> None:
+    """Write a state's manifest anew, so that its digests are those of what lies in the folder."""
+    record = json.loads((state / "state.json").read_text())
+    files = [file for file in state.iterdir() if file.name != "state.json"]
+    contents = {file.name: file.read_bytes() for file in files}
+    record["files"] = {name: {"bytes": len(c), "sha256": sha256(c).hexdigest()} for name, c in contents.items()}
+    (state / "state.json").write_text(json.dumps(record))
+
+
+def change_header(state: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the header of a state's one shard, and list it again."""
+    (shard,) = state.glob("*.safetensors")
+    content = shard.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    shard.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    list_again(state)
+
+
+def move_a_part(header: dict[str, Any]) -> None:
+    """Say that the norm is the second half of a longer one: torch's reader would leave the first half as it was."""
+    places = json.loads(header["__metadata__"]["DCP_SHARDING_INFO"])
+    places["model.lm.model.norm.weight"]["saved_offsets"] = [16]
+    header["__metadata__"]["DCP_SHARDING_INFO"] = json.dumps(places)
+
+
+HEADERS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "a part missing": (
+        move_a_part,
+        r"the parts of model\.lm\.model\.norm\.weight do not make a whole of shape \(32,\)",
+    ),
+    "another type": (
+        lambda header: header["model.lm.model.norm.weight"].update(dtype="I32"),
+        r"made for another model: .*norm\.weight: int32 \(16,\) → float32 \(16,\)",
+    ),
+    "an absurd shape": (
+        lambda header: header["model.lm.model.norm.weight"].update(shape=[1 << 60]),
+        r"norm\.weight of shape \[1152921504606846976\] needs 4,611,686,018,427,387,904 bytes, not 64",
+    ),
+    "another name": (
+        lambda header: header.update(other=header.pop("model.lm.model.norm.weight")),
+        "safetensors is no shard of a state .DCP_SHARDING_INFO is not of the tensors in the file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_hostile_header_under_a_fitting_manifest_is_refused(lab: Lab, name: str) -> None:
+    change, message = HEADERS[name]
+    lab.run("versions=1")
+    (state,) = (lab.study().folder / "paths").glob("*main*/states/000000004")
+    change_header(state, change)
+
+    with pytest.raises(StateError, match=message):
+        lab.run("versions=2")
+
+    assert not list((lab.study().folder / "paths").glob("*main*/states/000000014"))
 
 
 def test_a_pickle_in_place_of_a_manifest_is_refused(lab: Lab, pickled: bytes, trace: Path) -> None:

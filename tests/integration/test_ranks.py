@@ -242,7 +242,8 @@ def test_a_sweep_on_several_ranks_is_refused_with_what_works(lab: Lab) -> None:
     _, err = process.communicate()
 
     assert process.returncode != 0
-    assert "give each job a torchrun of its own" in err
+    assert "start it without torchrun" in err
+    assert "python -m lrpath.train -m … hydra/launcher=torchrun hydra.launcher.ranks=2" in err
     assert not lab.study().folder.exists()
 
 

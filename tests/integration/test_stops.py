@@ -4,7 +4,11 @@ import errno
 import itertools
 import os
 import re
+import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -133,3 +137,39 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_no_state_from_there_on_is_s
     assert all(saved < position for _, saved in states)
     assert str(second.value) == str(first.value)
     assert states_of(lab.study()) == states
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of its own; the test is left out where that is not allowed."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_explained_and_the_same_command_goes_on_when_there_is_space(
+    lab: Lab, small_disk: Path
+) -> None:
+    lab.run("study=undisturbed")
+    changes = (f"outputs={small_disk}", "study=full")
+
+    full = lab.train(*changes)
+    check_all_states(Study(small_disk / "full"))
+    made = len(states_of(Study(small_disk / "full")))
+    again = lab.train(*changes)
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    freed = lab.train(*changes)
+
+    for ended in (full, again):
+        assert ended.code == 4, ended.err
+        assert "the disk is full: " in ended.err
+        assert "earlier states are whole: free some space and run the same command again" in ended.err
+        assert "Traceback" not in ended.err
+    assert made > 0
+    assert freed.code == 0, freed.err
+    assert states_of(Study(small_disk / "full")) == states_of(lab.study("undisturbed"))
+    assert tables_of(Study(small_disk / "full")) == tables_of(lab.study("undisturbed"))

@@ -1,5 +1,6 @@
 """The jobs of a sweep share their paths: no update of the main path runs twice, in whatever order α comes."""
 
+import os
 import subprocess
 import sys
 
@@ -10,10 +11,10 @@ from tests.integration.lab import REPOSITORY, Lab
 pytestmark = pytest.mark.slow
 
 
-def sweep(lab: Lab, *changes: str) -> subprocess.CompletedProcess[str]:
-    overrides = [f"+{text}" if text.startswith("hydra") else text for text in lab.overrides(*changes)]
-    command = [sys.executable, "-m", "lrpath.train", "-m", *overrides]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+def sweep(lab: Lab, *changes: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lrpath.train", "-m", *lab.overrides(*changes)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
+    return subprocess.run(command, cwd=lab.folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_sweep_over_alpha_walks_the_main_path_once_although_forks_come_in_falling_order(lab: Lab) -> None:
@@ -33,3 +34,31 @@ def test_a_sweep_with_one_impossible_job_is_refused_before_the_first_starts(lab:
     assert done.returncode == 2
     assert "lower alpha" in done.stderr
     assert not lab.study().folder.exists()
+
+
+def test_a_sweep_over_two_ranks_is_two_jobs_on_one_main_path(lab: Lab) -> None:
+    """As a task of a cluster starts it: what that says of its own rank must not reach the ranks of the jobs."""
+    task = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "1"}
+    before = {file.name for file in lab.folder.iterdir()}
+
+    done = sweep(
+        lab, "alpha=0.4,0.6", "versions=1", "strategy=ddp", "hydra/launcher=torchrun", "hydra.launcher.ranks=2", **task
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("job ")] == [
+        "job 1 of 2, alpha=0.4",
+        "job 2 of 2, alpha=0.6",
+    ]
+    assert done.stdout.count("updates were run") == 2
+    runs = lab.study().ledger.runs()
+    assert sorted((run.name, run.begin, run.end, run.repeated, run.ranks) for run in runs) == [
+        ("path_switching.main", 0, 6, 0, 2),
+        ("path_switching.v1", 4, 10, 0, 2),
+        ("path_switching.v1", 6, 10, 0, 2),
+    ]
+    assert {file.name for file in lab.folder.iterdir()} - before == {"study", "multirun.yaml"}
+    assert sorted(file.name for file in lab.study().folder.iterdir()) == ["ledger.jsonl", "paths", "plans", "report"]
+    assert len(list(lab.study().folder.glob("plans/*.json"))) == 2
+    assert len(list(lab.study().folder.glob("paths/*/path.json"))) == 3
+    assert not list(lab.folder.rglob(".hydra"))

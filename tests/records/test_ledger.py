@@ -240,3 +240,18 @@ def test_a_count_that_is_no_run_is_refused(tmp_path: File) -> None:
 
     with pytest.raises(StateError, match=r"running\.json is no run .*; remove it"):
         settle(tmp_path, ledger=Ledger(tmp_path / "ledger.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "field", ["path_id", "name", "begin", "end", "repeated", "tokens", "seconds", "outcome", "ranks"]
+)
+@pytest.mark.parametrize("value", [[], {}, True, 10**40, float("nan"), -5])
+def test_a_hostile_field_of_a_run_is_refused_wherever_it_is_read(tmp_path: File, field: str, value: object) -> None:
+    record = json.dumps(asdict(RUN) | {field: value})
+    (tmp_path / "ledger.jsonl").write_text(record + "\n")
+    (tmp_path / "running.json").write_text(record)
+
+    with pytest.raises(StateError, match=r"ledger\.jsonl:1 is no ledger line"):
+        Ledger(tmp_path / "ledger.jsonl").runs()
+    with pytest.raises(StateError, match=r"running\.json is no run"):
+        settle(tmp_path, ledger=Ledger(tmp_path / "other.jsonl"))

@@ -197,3 +197,51 @@ def test_contents_are_compared_by_the_digest_that_is_asked_for_or_by_none(tmp_pa
     assert check_state(place, key=StateKey("p", 3), digest=None)["position"] == 3
     with pytest.raises(StateError, match=r"model-2\.safetensors was altered"):
         check_state(place, key=StateKey("p", 3), digest=lambda file: known.get(file.name, ""))
+
+
+def test_a_manifest_that_is_absurdly_large_or_no_file_is_not_read(state: File) -> None:
+    manifest = state / MANIFEST
+    with manifest.open("r+b") as file:
+        file.truncate(1 << 32)
+    with pytest.raises(StateError, match=r"state\.json is no file of at most 16,777,216 bytes, so it is not read"):
+        check_state(state, key=KEY)
+    manifest.unlink()
+    os.mkfifo(manifest)
+    with pytest.raises(StateError, match=r"state\.json is no file of at most"):
+        check_state(state, key=KEY)
+    manifest.unlink()
+    manifest.symlink_to("/dev/zero")
+    with pytest.raises(StateError, match=r"state\.json is no file of at most"):
+        check_state(state, key=KEY)
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", ".metadata", "code.py", "model.safetensors.index.json"])
+def test_a_listed_file_that_is_no_shard_is_refused(state: File, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (state / name).write_bytes(b"weights")
+    entry = {"bytes": 7, "sha256": digest_file(state / "model-1.safetensors")}
+    rewrite(state, lambda record: record.update(files={name: entry} | record["files"]))
+    opened: list[File] = []
+    monkeypatch.setattr(module, "digest_file", opened.append)
+
+    with pytest.raises(StateError, match=rf"{name} is no shard: a state holds \.safetensors files only; remove"):
+        check_state(state, key=KEY)
+    assert opened == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nerror: all is well", "\x1b[2J", "/etc/passwd", "a/../../b"])
+def test_a_strange_name_is_shown_on_one_line_and_never_followed(state: File, name: str) -> None:
+    rewrite(state, lambda record: record["files"].update({name: ENTRY}))
+
+    with pytest.raises(StateError, match=r"missing or not listed in state\.json") as refused:
+        check_state(state, key=KEY)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("field", ["format", "path_id", "position"])
+def test_a_field_of_many_lines_is_shown_on_one(state: File, field: str) -> None:
+    rewrite(state, lambda record: record.update({field: "x\n" * 10_000}))
+
+    with pytest.raises(StateError) as refused:
+        check_state(state, key=KEY)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 500

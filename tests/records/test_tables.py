@@ -4,7 +4,7 @@ from pathlib import Path as File
 import pytest
 
 from lrpath.errors import StateError
-from lrpath.records.tables import Table
+from lrpath.records.tables import METRIC_COLUMNS, Table
 from tests.records.lab import refuse_space
 
 
@@ -137,3 +137,15 @@ def test_an_altered_table_is_refused_and_not_cut(tmp_path: File, text: str | byt
     with pytest.raises(StateError, match=message):
         table.cut(0)
     assert table.file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "cells", ["9,=1+1,0.1,1,8", "9,2.0,,1,8", "9,2.0,0.1,1,@SUM(A1)", f"{'9' * 5_000},2.0,0.1,1,8"]
+)
+def test_a_row_whose_numbers_are_none_is_refused_in_one_short_line(tmp_path: File, cells: str) -> None:
+    table = Table(tmp_path / "metrics.csv", columns=METRIC_COLUMNS)
+    table.file.write_text(f"{','.join(METRIC_COLUMNS)}\n{cells}\n")
+
+    with pytest.raises(StateError, match=r"metrics\.csv has .*restore it from a copy") as refused:
+        table.rows()
+    assert len(str(refused.value)) < 300

@@ -109,7 +109,7 @@ def test_a_state_of_another_model_is_refused_and_loads_nothing(tmp_path: Path) -
     wider = Tied(seed=2, width=6)
     before = wider.norm.detach().clone()
 
-    with pytest.raises(StateError, match=r"made for another model: .*model\.norm: \(4,\) → \(6,\)"):
+    with pytest.raises(StateError, match=r"made for another model: .*model\.norm: float32 \(4,\) → float32 \(6,\)"):
         load_state(tmp_path / "000000003", key=KEY, module=wider, optimizer=None)
 
     assert torch.equal(wider.norm, before)

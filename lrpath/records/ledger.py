@@ -26,9 +26,11 @@ class Run:
         tokens: Tokens processed.
         flops: Floating-point operations of the model, by the formula of `planning.cost`.
         seconds: Wall time; None for a run that was not done.
-        outcome: `done`, `stopped` by an error or interrupt, or `killed` when the run never said how it ended.
+        outcome: `done`, `stopped` by an error or interrupt, `rewound` by the guard, or `killed` when the run never said
+            how it ended.
         device: What it ran on.
         ranks: Number of processes.
+        skipped: Updates among them that the guard left out: they ran, and changed no weight.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Run:
     outcome: str
     device: str
     ranks: int
+    skipped: int = 0
 
     @property
     def updates(self) -> int:
@@ -88,7 +91,8 @@ class Ledger:
 class RunningCount:
     """Counts the updates of a run in a file, so that a killed run is still counted to the last update.
 
-    One 20-byte write an update reaches the page cache, which outlives the process.
+    One 20-byte write an update reaches the page cache, which outlives the process. `outcome` is how the run will have
+    ended if no exception ends it.
     """
 
     def __init__(self, folder: PathFolder, *, ledger: Ledger, run: Run) -> None:
@@ -99,6 +103,7 @@ class RunningCount:
         self._run = run
         self._handle = -1
         self._begun = 0.0
+        self.outcome = "done"
 
     def __enter__(self) -> "RunningCount":
         settle(self._file.parent, ledger=self._ledger)  # a run that was killed since; its count would be overwritten
@@ -115,7 +120,7 @@ class RunningCount:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         os.close(self._handle)
         seconds = None if kind else time.monotonic() - self._begun
-        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else "done")
+        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else self.outcome)
 
 
 def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
@@ -135,6 +140,7 @@ def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcom
         "flops": run.flops * share,
         "seconds": seconds,
         "outcome": outcome,
+        "skipped": len({at for skipped in PathFolder(folder).skipped() for at in skipped if run.begin < at <= end}),
     }
     if end > run.begin:
         ledger.append(Run(**row))

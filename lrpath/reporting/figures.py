@@ -124,7 +124,9 @@ def plot_losses(study: Study, panels: Sequence[Panel], file: File) -> bool:
 
 def _losses(study: Study, path_id: str) -> dict[int, float]:
     folder = study.find(path_id)
-    return {} if folder is None else {int(row["position"]): float(row["loss"]) for row in folder.metrics.rows()}
+    rows = [] if folder is None else folder.metrics.rows()
+    losses = {int(row["position"]): float(row["loss"]) for row in rows}
+    return {position: loss for position, loss in losses.items() if math.isfinite(loss)}  # others were left out
 
 
 def _smooth(tree: Tree, path: Path, losses: dict[str, dict[int, float]], window: int) -> Curve:

@@ -64,7 +64,8 @@ class ForkCallback(UpdateCallback, Checkpoint):
         self._ranks.decide(lambda: self._remove_before(position))
 
     def _remove_before(self, position: int) -> None:
-        pinned = self._pinned()
-        for earlier in self._folder.positions():
-            if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:
+        pinned, made = self._pinned(), self._folder.positions()
+        oldest = self.walk.oldest_kept(position, made)
+        for earlier in made:
+            if earlier < oldest and StateKey(self.walk.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)

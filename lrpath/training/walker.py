@@ -1,6 +1,7 @@
 """Walks one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from lrpath.records.study import Study
 from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
+from lrpath.training.guard import Finding, Rewind, Watch, go_back
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.ranks import Ranks
 from lrpath.training.start import Start
@@ -96,16 +98,16 @@ class Walker:
         walk: Walk,
         folder: PathFolder,
         *,
-        source: Path | None,
+        parent: Path | None,
         pinned: Callable[[], Set[StateKey]],
         progress: PlanProgress,
     ) -> None:
-        """Make the updates of a walk and save its states.
+        """Make the updates of a walk and save its states; where its guard says so, go back and on.
 
         Args:
             walk: The walk.
             folder: Its path's folder, which this process group owns.
-            source: The path of the state that it starts from; None if it starts from initial weights.
+            parent: The path that its path leaves from; None for a root.
             pinned: Returns the states that the plans of the study need at this moment, which are never removed.
             progress: The plan's progress.
 
@@ -113,16 +115,33 @@ class Walker:
             StateError: If the state it starts from is missing or altered, or rows before it are missing.
             TrainingError: If it cannot go on, or was stopped; saved states are whole.
         """
+        while finding := self._walk(walk, folder, parent=parent, pinned=pinned, progress=progress):
+            found = partial(go_back, walk, finding, folder=folder, say=progress.note)
+            walk = self.ranks.decide(lambda found=found: found(pinned=pinned()))  # type: ignore[misc]
+            progress.go_back(finding.position - walk.begin)
+
+    def _walk(
+        self,
+        walk: Walk,
+        folder: PathFolder,
+        *,
+        parent: Path | None,
+        pinned: Callable[[], Set[StateKey]],
+        progress: PlanProgress,
+    ) -> Finding | None:
+        """Walk until the end, or until an update is found for which the path goes back."""
         recipe = walk.path.recipe
         backbone = self.workshop.model(recipe)
         self.ranks.decide(lambda: self.workshop.keep_backbone(folder, model=backbone))
+        later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
+        watch = Watch(walk, folder=folder, say=progress.note, ranks=self.ranks)
         module = LitCausalLM(
             backbone,
             settings=recipe.optimizer,
             accumulate=self.machine.accumulate(recipe),
             place=partial(self.machine.place, precision=recipe.precision),
+            allows=watch.allows if recipe.guard.acts else None,
         )
-        later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
         with self._counted(walk, folder) as count:
             metrics = Metrics(
                 walk,
@@ -131,19 +150,22 @@ class Walker:
                 held_out=self.held_out,
                 every=self.cadence.log_every,
                 count=count,
-                ranks=self.ranks,
+                watch=watch,
             )
-            shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
+            shown = [Progress(walk, plan=progress, metrics=metrics, watch=watch)] if self.ranks.is_first else []
             fork = ForkCallback(
-                walk, folder=folder, facts=partial(self._facts, walk.path), pinned=pinned, ranks=self.ranks
+                walk, folder=folder, facts=partial(self._facts, walk.path, watch), pinned=pinned, ranks=self.ranks
             )
-            self._fit(walk, module, [self._start(walk, source), Rate(walk), metrics, *shown, fork])
+            finding = self._fit(walk, module, [self._start(walk, parent), Rate(walk), metrics, *shown, fork])
+            if finding is not None and count is not None:
+                count.outcome = "rewound"
         if later and self.ranks.is_first:
             for table in folder.tables:
                 table.cut(later[-1])  # puts the rows in order again
+        return finding
 
-    def _start(self, walk: Walk, source: Path | None) -> Start:
-        key = walk.source()
+    def _start(self, walk: Walk, parent: Path | None) -> Start:
+        key, source = walk.source(), parent if walk.first else walk.path
         assert (key is None) == (source is None)
         reading = None if key is None or source is None else self.reading(source, key.position)
         return Start(walk, study=self.study, reading=reading, ranks=self.ranks)
@@ -157,7 +179,7 @@ class Walker:
             self.ranks.decide(lambda: counts.append(open_count.enter_context(count)))
             yield counts[0] if counts else None
 
-    def _fit(self, walk: Walk, module: LitCausalLM, callbacks: list[lightning.Callback]) -> None:
+    def _fit(self, walk: Walk, module: LitCausalLM, callbacks: list[lightning.Callback]) -> Finding | None:
         recipe = walk.path.recipe
         data = PathDataModule(
             self.workshop.batches(walk.path),
@@ -171,13 +193,16 @@ class Walker:
         )
         try:
             trainer.fit(module, datamodule=data)
+        except Rewind as rewind:
+            return rewind.finding
         except SystemExit as stop:  # what Lightning makes of an interrupt or a SIGTERM, with exit code 1 or even 0
             raise TrainingError(_stopped(walk, walk.begin + trainer.global_step)) from stop
         if walk.begin + trainer.global_step != walk.end:
             raise TrainingError(_stopped(walk, walk.begin + trainer.global_step))
+        return None
 
-    def _facts(self, path: Path, position: int) -> dict[str, Any]:
-        return {
+    def _facts(self, path: Path, watch: Watch, position: int) -> dict[str, Any]:
+        return watch.facts(position) | {
             "name": path.name,
             "identity": path.identity(),
             "read": self.reading(path, position),
@@ -211,6 +236,8 @@ def _prepare_tables(walk: Walk, folder: PathFolder) -> range:
     later = range(walk.end + 1, max(folder.positions(), default=0) + 1)
     for table in folder.tables:
         table.cut(walk.begin, later=later)
+    ordered = walk.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
+    folder.guard.cut(sys.maxsize if ordered else walk.begin, later=later)
     found = [int(row["position"]) for row in folder.metrics.rows()]
     if found != [*range(walk.path.start + 1, walk.begin + 1), *later]:
         raise StateError(

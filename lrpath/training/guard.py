@@ -153,7 +153,12 @@ class Watch:
 
 
 def go_back(
-    walk: Walk, finding: Finding, *, folder: PathFolder, pinned: Set[StateKey], say: Callable[[str], None]
+    walk: Walk,
+    finding: Finding,
+    *,
+    folder: PathFolder,
+    pinned: Callable[[], Set[StateKey]],
+    say: Callable[[str], None],
 ) -> Walk:
     """Take a path back from an update at fault, and return what is to be walked now.
 
@@ -164,11 +169,12 @@ def go_back(
         walk: The walk that the update ended.
         finding: The update.
         folder: The path's folder, which this process owns.
-        pinned: The states that the plans of the study need.
+        pinned: Returns the states that the plans of the study need at this moment.
         say: Shows a line to people.
     """
     path, made = walk.path, folder.positions()
-    needed = [at for at in made if at < finding.position and StateKey(path.id, at) in pinned]
+    kept = pinned()
+    needed = [at for at in made if at < finding.position and StateKey(path.id, at) in kept]
     last = max([path.start, finding.position - 1 - path.recipe.guard.back, *needed])
     for position in made:
         if last < position < finding.position:

@@ -116,8 +116,7 @@ class Walker:
             TrainingError: If it cannot go on, or was stopped; saved states are whole.
         """
         while finding := self._walk(walk, folder, parent=parent, pinned=pinned, progress=progress):
-            found = partial(go_back, walk, finding, folder=folder, say=progress.note)
-            walk = self.ranks.decide(lambda found=found: found(pinned=pinned()))  # type: ignore[misc]
+            walk = self.ranks.decide(partial(go_back, walk, finding, folder=folder, pinned=pinned, say=progress.note))
             progress.go_back(finding.position - walk.begin)
 
     def _walk(
@@ -158,10 +157,12 @@ class Walker:
             )
             finding = self._fit(walk, module, [self._start(walk, parent), Rate(walk), metrics, *shown, fork])
             if finding is not None and count is not None:
+                count.reach(finding.position)  # it was computed
                 count.outcome = "rewound"
         if later and self.ranks.is_first:
             for table in folder.tables:
                 table.cut(later[-1])  # puts the rows in order again
+            folder.guard.cut(sys.maxsize)
         return finding
 
     def _start(self, walk: Walk, parent: Path | None) -> Start:

@@ -85,7 +85,7 @@ def test_a_path_goes_back_as_far_as_it_must_and_never_behind_a_needed_state(
         write_json(folder.state(position) / MANIFEST, {})
     pinned = {StateKey(walk.path.id, position) for position in needed} | {StateKey("another", 25)}
 
-    back = go_back(walk, finding(31), folder=folder, pinned=pinned, say=said.append)
+    back = go_back(walk, finding(31), folder=folder, pinned=lambda: pinned, say=said.append)
 
     assert (back.begin, back.end) == (begin, walk.end)
     assert folder.positions() == kept

@@ -181,6 +181,8 @@ class Config:
     guard: Guard = field(default_factory=Guard)
     figure: str | None
     format: Literal["text", "json"]
+    paths: str | tuple[str, ...] | None = None
+    wait: bool = False
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)
@@ -188,6 +190,8 @@ class Config:
             raise ConfigError(f"study={self.study} is where data.folder keeps token stores; choose another name")
         if not 1 <= self.versions <= MAX_VERSIONS:
             raise ConfigError(f"versions={self.versions} must lie in [1, {MAX_VERSIONS:_}]")
+        if self.paths == ():
+            raise ConfigError("paths is empty, so nothing would be run; name some, paths=main, or leave it out")
         if not self.paradigms:
             raise ConfigError("paradigm is empty; choose some, paradigm=[path_switching,continual,from_scratch]")
         whole, micro_batch = self.batch.sequences_per_update, self.strategy.micro_batch
@@ -204,12 +208,60 @@ class ReportConfig:
     """What `report` is told.
 
     Args:
+        study: Folder name under `outputs`, or several to report on together.
+        outputs: Folder of studies.
+        folder: Where to; null for the study's own report folder, and must be given for several.
+    """
+
+    study: str | tuple[str, ...]
+    outputs: str
+    folder: str | None
+
+    def __post_init__(self) -> None:
+        for name in self.studies:
+            _check_place(self.outputs, name)
+        if not self.studies:
+            raise ConfigError("study is empty; name one, or several, study=[july,august]")
+        if len(self.studies) > 1 and self.folder is None:
+            raise ConfigError("folder must be given for a report on several studies: folder=july_and_august")
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies."""
+        return (self.study,) if isinstance(self.study, str) else self.study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowConfig:
+    """What `show` is told.
+
+    Args:
         study: Folder name under `outputs`.
         outputs: Folder of studies.
     """
 
     study: str
     outputs: str
+
+    def __post_init__(self) -> None:
+        _check_place(self.outputs, self.study)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneConfig:
+    """What `prune` is told.
+
+    Args:
+        study: Folder name under `outputs`.
+        outputs: Folder of studies.
+        drop: Plans to keep no longer, by their numbers, 1 for the oldest.
+        ask: Whether to ask before anything is removed.
+    """
+
+    study: str
+    outputs: str
+    drop: int | tuple[int, ...] | None
+    ask: bool
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)

@@ -31,7 +31,7 @@ class MismatchError(LrpathError):
 
 
 class BusyError(LrpathError):
-    """Another process is running the path that this one was asked to run."""
+    """Another process is running a path that this one was asked to run, or has yet to make the state it leaves from."""
 
     exit_code = 3
 

@@ -13,7 +13,7 @@ from lrpath.build.project import Project
 def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
     project = Project(config.load(cfg))
-    _ = project.plan  # an impossible plan is refused before torch is imported
+    _ = project.selected, project.plan  # what is impossible is refused before torch is imported
     from lrpath.build.workshop import ProjectWorkshop, build_machine, check_same
 
     console = Console()

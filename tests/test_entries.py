@@ -57,6 +57,8 @@ def test_the_plan_of_the_paper_as_json_has_the_same_figures(
         ("plan", ["+exp=paper/main", "figure=rates.png"], "config"),
         ("train", ["--help"], "config"),
         ("report", ["--help"], "report"),
+        ("show", ["--help"], "show"),
+        ("prune", ["--help"], "prune"),
     ],
 )
 def test_plans_figures_and_help_need_no_torch(
@@ -105,6 +107,8 @@ def test_a_figure_is_drawn_to_the_file_that_is_named(
         ),
         ("report", ["python -m lrpath.report study=quickstart", "study: ???"]),
         ("export", ["python -m lrpath.export study=quickstart release=v4", "release: ???"]),
+        ("show", ["python -m lrpath.show study=quickstart", "study: ???"]),
+        ("prune", ["python -m lrpath.prune study=quickstart drop=1", "ask: true"]),
     ],
 )
 def test_help_shows_what_an_entry_is_for_with_examples(name: str, words: list[str], tmp_path: Path) -> None:

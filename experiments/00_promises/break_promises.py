@@ -81,10 +81,10 @@ BREAKS = (
     Break(
         promise=2,
         what="a branch begins with fresh weights",
-        file="lrpath/training/executor.py",
-        old="        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer)",
+        file="lrpath/training/start.py",
+        old="        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)",
         new="        _ = load_state if self._walk.first else load_state(\n"
-        "            place, key=key, module=pl_module.backbone, optimizer=optimizer)",
+        "            place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)",
         tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
     ),
     Break(
@@ -169,8 +169,8 @@ BREAKS = (
     Break(
         promise=5,
         what="what a rolling state has read is not compared",
-        file="lrpath/training/executor.py",
-        old="        check_reading(place, expected=self._reading)\n",
+        file="lrpath/training/start.py",
+        old="        check_reading(place, expected=expected)\n",
         new="",
         tests=("test_identity.py::test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data",),
     ),
@@ -186,8 +186,8 @@ BREAKS = (
         promise=6,
         what="retention knows the plans from before the walk only",
         file="lrpath/training/executor.py",
-        old="            pinned=lambda: pinned_states(self.study, self.tree),\n",
-        new="            pinned=lambda known=pinned_states(self.study, self.tree): known,\n",
+        old="                pinned=partial(pinned_states, self.study, self.tree),\n",
+        new="                pinned=lambda known=pinned_states(self.study, self.tree): known,\n",
         tests=("test_retention.py::test_a_plan_that_is_kept_while_another_runs_is_heard",),
     ),
     Break(
@@ -225,17 +225,17 @@ BREAKS = (
     Break(
         promise=8,
         what="a path is run without its lock",
-        file="lrpath/records/path_folder.py",
-        old="                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-        new="                pass\n",
+        file="lrpath/records/lease.py",
+        old="            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        new="            pass\n",
         tests=("test_idempotence.py::test_a_second_process_is_told_who_runs_the_path_and_runs_nothing",),
     ),
     Break(
         promise=8,
         what="what is on disk is not looked at again under the lock",
         file="lrpath/training/executor.py",
-        old="            walk = planned.rest(folder.positions())",
-        new="            walk: Walk | None = planned",
+        old="        return planned.rest(folder.positions()), folder.folder\n",
+        new="        return planned, folder.folder\n",
         tests=("test_idempotence.py::test_what_another_process_made_since_the_plan_was_compared_is_not_made_again",),
     ),
     Break(
@@ -266,8 +266,8 @@ BREAKS = (
         promise=10,
         what="a state is loaded by torch.load when it is no safetensors file",
         file="lrpath/training/states.py",
-        old="    manifest = check_state(folder, key=key)\n",
-        new="    manifest = check_state(folder, key=key)\n"
+        old="    manifest = ranks.decide(lambda: check_state(folder, key=key))\n",
+        new="    manifest = ranks.decide(lambda: check_state(folder, key=key))\n"
         '    for file in folder.glob("*.safetensors"):\n        if file.read_bytes()[:1] == b"\\x80":\n'
         "            torch.load(file, weights_only=False)\n",
         tests=("test_no_code_from_data.py::test_a_pickle_in_place_of_a_shard_is_refused[rewritten to fit]",),
@@ -276,8 +276,8 @@ BREAKS = (
         promise=10,
         what="loading a state unpickles its metadata",
         file="lrpath/training/states.py",
-        old="    manifest = check_state(folder, key=key)\n",
-        new="    import pickle\n\n    manifest = check_state(folder, key=key)\n"
+        old="    manifest = ranks.decide(lambda: check_state(folder, key=key))\n",
+        new="    import pickle\n\n    manifest = ranks.decide(lambda: check_state(folder, key=key))\n"
         "    pickle.loads(pickle.dumps(torch.Size([1])))\n",
         tests=("test_no_code_from_data.py::test_loading_everything_that_a_study_holds_unpickles_and_executes_nothing",),
     ),

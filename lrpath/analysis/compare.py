@@ -56,6 +56,7 @@ class Series:
     """The releases of one label in one plan.
 
     Args:
+        study: The study that keeps the plan.
         plan: The plan.
         paradigm: The label in the plan.
         settings: What the paradigm and its recipe were given, flat, by dotted field name.
@@ -63,6 +64,7 @@ class Series:
         label: The group, extended by the seed if seeds differ.
     """
 
+    study: Study
     plan: Plan
     paradigm: str
     settings: dict[str, Any]
@@ -102,6 +104,13 @@ class Outcome:
     def number(self) -> int:
         """Number of the version, from 1."""
         return self.series.plan.versions.index(self.version) + 1
+
+    @property
+    def place(self) -> tuple[str, tuple[int, ...]]:
+        """What is equal where losses are compared: a digest of model, data and batch, and the increments so far."""
+        recipe = self.series.tree.paths[0].recipe
+        setup = [recipe.model, recipe.data, recipe.sequences_per_update, recipe.tokens_per_sequence]
+        return content_id(setup), self.increments
 
     @property
     def increments(self) -> tuple[int, ...]:
@@ -175,29 +184,29 @@ def read_plans(study: Study) -> tuple[Plan, ...]:
     return tuple(plans.from_record(record) for record in study.plans().values())
 
 
-def read_series(study: Study) -> tuple[Series, ...]:
+def read_series(*studies: Study) -> tuple[Series, ...]:
     """Return the series of all plans, by label and settings; of series that begin with the same states, the longest.
 
     States are named by content, so a plan to which v5 was added, or the from-scratch releases of every plan in an α
     sweep, are found to be the same thing.
     """
-    longest: dict[tuple[object, ...], tuple[Plan, str]] = {}
-    every = read_plans(study)
-    order = list(dict.fromkeys(paradigm for plan in every for paradigm in plan.paradigms))
-    for plan in every:
+    longest: dict[tuple[object, ...], tuple[Study, Plan, str]] = {}
+    every = [(study, plan) for study in studies for plan in read_plans(study)]
+    order = list(dict.fromkeys(paradigm for _, plan in every for paradigm in plan.paradigms))
+    for study, plan in every:
         for paradigm in plan.paradigms:
             key = (paradigm, *(r.parts for r in plan.tree.releases if r.paradigm == paradigm))
             if any(known[: len(key)] == key for known in longest):
                 continue
             shorter = [known for known in longest if key[: len(known)] == known]
             longest = {known: value for known, value in longest.items() if known not in shorter}
-            longest[key] = (plan, paradigm)
-    kept = sorted(longest.values(), key=lambda pair: order.index(pair[1]))
-    return _named([(plan, paradigm, _settings(plan, paradigm)) for plan, paradigm in kept])
+            longest[key] = (study, plan, paradigm)
+    kept = sorted(longest.values(), key=lambda row: order.index(row[2]))
+    return _named([(study, plan, paradigm, _settings(plan, paradigm)) for study, plan, paradigm in kept])
 
 
-def read_outcomes(study: Study) -> tuple[Outcome, ...]:
-    """Return the outcome of every release of every series, also of those not made yet.
+def read_outcomes(*studies: Study) -> tuple[Outcome, ...]:
+    """Return the outcome of every release of every series of some studies, also of those not made yet.
 
     Raises:
         StateError: If a table of evaluations is altered.
@@ -207,11 +216,11 @@ def read_outcomes(study: Study) -> tuple[Outcome, ...]:
         Outcome(
             series=series,
             version=release.version,
-            scores=scores_of(study, release=release),
+            scores=scores_of(series.study, release=release),
             cost=series.plan.cost(series.plan.part(series.paradigm, versions=number)),
             cost_from_scratch=series.plan.updates_from_scratch(versions=number),
         )
-        for series in read_series(study)
+        for series in read_series(*studies)
         for number, version in enumerate(series.plan.versions, start=1)
         for release in series.tree.releases
         if release.version == version
@@ -232,18 +241,18 @@ def _flat(record: dict[str, Any], at: str = "") -> dict[str, Any]:
     return flat
 
 
-def _named(rows: list[tuple[Plan, str, dict[str, Any]]]) -> tuple[Series, ...]:
+def _named(rows: list[tuple[Study, Plan, str, dict[str, Any]]]) -> tuple[Series, ...]:
     """Extend each label by the settings that differ between series of that label, and by a path id if none does."""
     found: list[tuple[list[tuple[int, float, str]], Series]] = []
-    names = [paradigm for _, paradigm, _ in rows]
-    for plan, paradigm, settings in rows:
-        rivals = [other for _, name, other in rows if name == paradigm]
+    names = [paradigm for *_, paradigm, _ in rows]
+    for study, plan, paradigm, settings in rows:
+        rivals = [other for *_, name, other in rows if name == paradigm]
         fields = [key for key in settings if any(other.get(key) != settings[key] for other in rivals)]
         group = _extended(paradigm, {key: settings[key] for key in fields if key != "seed"})
         label = _extended(paradigm, {key: settings[key] for key in fields})
         if any(series.label == label for _, series in found):
             group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
-        series = Series(plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
+        series = Series(study=study, plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
         order = [(names.index(paradigm), 0.0, ""), *(_rank(settings[key]) for key in fields)]
         found.append((order, series))
     return tuple(series for _, series in sorted(found, key=lambda pair: pair[0]))

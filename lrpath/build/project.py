@@ -126,6 +126,16 @@ class Project:
         )
 
     @cached_property
+    def selected(self) -> frozenset[str] | None:
+        """Ids of the paths to run; None for all.
+
+        Raises:
+            PlanError: If a name means no path of the plan.
+        """
+        names = self.config.paths
+        return None if names is None else self.plan.tree.named((names,) if isinstance(names, str) else names)
+
+    @cached_property
     def study(self) -> Study:
         """The study's folder.
 

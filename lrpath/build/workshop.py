@@ -108,7 +108,14 @@ class ProjectWorkshop:
             cadence=cadence,
             flops_per_token=plan.flops_per_token or self._counted_flops(),
         )
-        return Executor(tree=plan.tree, order=plan.versions, walker=walker, console=console)
+        return Executor(
+            tree=plan.tree,
+            order=plan.versions,
+            walker=walker,
+            console=console,
+            selected=self.project.selected,
+            wait=config.wait,
+        )
 
 
 def build_machine(project: Project) -> Machine:

@@ -9,6 +9,7 @@ is needed of it: the forks and releases that lie on it.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from lrpath.errors import PlanError
@@ -277,6 +278,25 @@ class Tree:
                 goes_on = found and found[-1] == (segment, begin)
                 found[-1:] = [(segment, stop)] if goes_on else [*found[-1:], (segment, stop - begin)]
         return found
+
+    def named(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the ids of the paths that any of the names means.
+
+        Args:
+            names: A path's name, `path_switching.v2`; its part before or after the point, `v2`; or a pattern with `*`.
+
+        Raises:
+            PlanError: If a name means no path of the tree.
+        """
+        found: set[str] = set()
+        for name in names:
+            parts = {path.id: (path.name, *path.name.split(".")) for path in self.paths}
+            meant = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
+            if not meant:
+                known = ", ".join(path.name for path in self.paths)
+                raise PlanError(f"paths={name} means no path of this plan; it has {known}")
+            found |= meant
+        return frozenset(found)
 
     def only(self, releases: tuple[Release, ...]) -> "Tree":
         """Return the tree that needs these releases and nothing else."""

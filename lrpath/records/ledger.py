@@ -123,13 +123,26 @@ class RunningCount:
         settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else self.outcome)
 
 
+def reached(folder: PathFolder) -> int | None:
+    """Return the position that the run of a path has counted to; None if no run is going on, or none has said so."""
+    text = _text(folder.folder / "reached") if (folder.folder / "running.json").exists() else ""
+    return int(text) if text.isdigit() else None
+
+
+def _text(file: File) -> str:
+    try:
+        return file.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
     """Write an unfinished run of a path folder to the ledger; does nothing if there is none."""
     file, counter = folder / "running.json", folder / "reached"
     if not file.exists():
         return
     run = Run(**read_json(file))
-    text = counter.read_text().strip() if counter.exists() else ""
+    text = _text(counter)
     end = max(run.begin, int(text)) if text.isdigit() else run.begin
     share = (end - run.begin) / max(run.end - run.begin, 1)
     before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)

@@ -1,17 +1,14 @@
 """The folder of one path in a study: its tables, its states, and who owns it."""
 
 import contextlib
-import fcntl
-import os
 import re
 import shutil
-import socket
-from collections.abc import Iterator
 from pathlib import Path as File
 from typing import Any
 
-from lrpath.errors import BusyError, StateError
+from lrpath.errors import StateError
 from lrpath.records.files import read_json
+from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.tables import EVALUATION_COLUMNS, GUARD_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
 
@@ -21,13 +18,19 @@ _STATE_NAME = re.compile("[0-9]{9,}")
 class PathFolder:
     """The folder of one path in a study."""
 
-    def __init__(self, folder: File) -> None:
-        """Name the folder; it need not exist yet."""
+    def __init__(self, folder: File, *, lease: Lease | None = None) -> None:
+        """Name the folder, which need not exist yet; who writes into it for long gives its lease."""
         self.folder = folder
+        self._lease = lease
         self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
         self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
         self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
         self.guard = Table(folder / "guard.csv", columns=GUARD_COLUMNS)
+
+    @property
+    def path_id(self) -> str:
+        """Id of the path, by the folder's name."""
+        return self.folder.name.rpartition("-")[2]
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -76,32 +79,33 @@ class PathFolder:
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
-    def clear_torn(self) -> None:
-        """Remove what a killed save left: folders beside and folders without manifest. Call it with the lock held."""
-        for folder in (self.folder / "states").glob("*"):
-            torn = _STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists()
-            if torn or folder.name.startswith("."):
-                shutil.rmtree(folder, ignore_errors=True)
+    def torn(self) -> list[File]:
+        """Return what a killed save left: folders beside, and folders without manifest."""
+        folders = sorted((self.folder / "states").glob("*"))
+        return [
+            folder
+            for folder in folders
+            if folder.name.startswith(".") or (_STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists())
+        ]
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Own the path while the block runs; the lock ends with the process, however it ends.
+    def clear_torn(self) -> None:
+        """Remove what a killed save left. Call it with the lock held: a save that is going on looks just like it."""
+        for folder in self.torn():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def lock(self) -> contextlib.AbstractContextManager[Lease]:
+        """Own the path while a block runs; see `lrpath.records.lease`.
 
         Raises:
             BusyError: If another process owns it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "lock"
-        with file.open("a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                handle.seek(0)
-                owner = handle.read().strip() or "another process"
-                raise BusyError(
-                    f"path {self.folder.name} is being run by {owner}; wait until it ends, then run this again"
-                ) from None
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
-            yield
+        return owned(self.folder / "lock")
+
+    def check_owned(self) -> None:
+        """Raise if the lease that this folder was given has been taken over.
+
+        Raises:
+            BusyError: Naming the new owner.
+        """
+        if self._lease is not None:
+            self._lease.check()

@@ -46,6 +46,10 @@ class Study:
         if not file.exists():
             write_json(file, record)
 
+    def drop_plan(self, plan_id: str) -> None:
+        """Keep a plan no longer: the states that it alone needs may then be removed."""
+        (self.folder / "plans" / f"{plan_id}.json").unlink()
+
     def plans(self) -> dict[str, dict[str, Any]]:
         """Return the records of all plans run here by id, oldest first.
 

@@ -4,7 +4,7 @@ Several settings of one kind of paradigm have its colour and differ in marker.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path as File
 
 import numpy as np
@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lrpath.analysis.compare import Outcome
+from lrpath.analysis.compare import Outcome, Score
+from lrpath.analysis.seeds import Summary, summarise
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
+from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.reporting.canvas import (
     MARKERS,
@@ -33,6 +35,8 @@ from lrpath.reporting.canvas import (
 
 SAMPLES = 400
 """Points a curve is drawn with, besides the ends of its pieces."""
+LINES = ("-", "--", ":", "-.")
+"""Settings of one kind of paradigm, where curves have no markers."""
 MOST_LETTERS = 48
 """Longer names than this together do not fit into one line of the legend."""
 
@@ -97,7 +101,7 @@ def rate_curve(tree: Tree, path: Path) -> Curve:
     return np.array(positions), np.array(rates)
 
 
-def plot_losses(study: Study, panels: Sequence[Panel], file: File) -> bool:
+def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: File) -> bool:
     """Draw the training loss of trees over position, branches joined to the path they leave; False if nothing ran.
 
     A point is the mean over the last hundredth of the axis, along the line from the root, so a branch begins with its
@@ -105,7 +109,7 @@ def plot_losses(study: Study, panels: Sequence[Panel], file: File) -> bool:
     """
     end = max(panel.tree.end(path.id) for panel in panels for path in panel.tree.paths)
     window = max(1, end // 100)
-    losses = {path.id: _losses(study, path.id) for panel in panels for path in panel.tree.paths}
+    losses = {path.id: _losses(studies, path.id) for panel in panels for path in panel.tree.paths}
     curves = [{path.id: _smooth(panel.tree, path, losses, window) for path in panel.tree.paths} for panel in panels]
     values = np.concatenate([means for drawn in curves for _, means in drawn.values()])
     if not values.size:
@@ -122,11 +126,15 @@ def plot_losses(study: Study, panels: Sequence[Panel], file: File) -> bool:
     return True
 
 
-def _losses(study: Study, path_id: str) -> dict[int, float]:
-    folder = study.find(path_id)
+def _losses(studies: Sequence[Study], path_id: str) -> dict[int, float]:
+    folder = _find(studies, path_id)
     rows = [] if folder is None else folder.metrics.rows()
     losses = {int(row["position"]): float(row["loss"]) for row in rows}
     return {position: loss for position, loss in losses.items() if math.isfinite(loss)}  # others were left out
+
+
+def _find(studies: Sequence[Study], path_id: str) -> PathFolder | None:
+    return next((folder for study in studies if (folder := study.find(path_id)) is not None), None)
 
 
 def _smooth(tree: Tree, path: Path, losses: dict[str, dict[int, float]], window: int) -> Curve:
@@ -233,3 +241,98 @@ def _draw_last_version(axes: Axes, judged: list[Outcome], markers: dict[str, str
     axes.margins(y=0.15)
     axes.set_ylabel(f"held-out loss of {versions[-1]} on {_span(versions)}\n[nats per token]")
     axes.set_xlabel(f"cost of {_span(versions)} [× training each from scratch]")
+
+
+def plot_alpha(outcomes: Sequence[Outcome], file: File) -> bool:
+    """Draw held-out loss over α, one curve a version, on the sets of that version and those before it.
+
+    A point is the mean over seeds with its 95 % interval; a dashed line is from scratch, the best of its settings.
+    False if no kind of paradigm was evaluated at two values of α.
+    """
+    found = [one for one in summarise(outcomes) if isinstance(one.first.series.settings.get("alpha"), float)]
+    curves: dict[tuple[str, str], list[Summary]] = {}
+    for one in found:
+        curves.setdefault((one.first.series.kind, one.first.version), []).append(one)
+    swept = {key: points for key, points in curves.items() if len({_alpha(one) for one in points}) > 1}
+    if not swept:
+        return False
+    with style():
+        figure = Figure(figsize=(WIDTH, 4), layout="constrained")
+        axes = figure.subplots()
+        for number, ((kind, version), points) in enumerate(swept.items()):
+            points.sort(key=_alpha)
+            means, halves = [one.loss.mean for one in points], [one.loss.half or 0.0 for one in points]
+            marker, colour = MARKERS[number % len(MARKERS)], colour_of(kind)
+            places = [_alpha(one) for one in points]
+            axes.errorbar(places, means, halves, color=colour, marker=marker, markersize=5, capsize=2)
+            name_point(axes, (places[-1], means[-1]), version, colour, offset=(5, -3))
+            if (scratch := _scratch_loss(points[-1])) is not None:
+                axes.axhline(scratch, color=colour_of("from_scratch"), linestyle="--", linewidth=1)
+                name_point(axes, (places[0], scratch), f"{version} from scratch", "#000000", offset=(0, 3))
+        axes.set_xlabel("α [branch updates ÷ updates of the version's increment]")
+        axes.set_ylabel("held-out loss [nats per token]")
+        save(figure, file)
+    return True
+
+
+def _alpha(summary: Summary) -> float:
+    return float(summary.first.series.settings["alpha"])
+
+
+def _scratch_loss(summary: Summary) -> float | None:
+    """Return the mean loss from scratch over the seeds that both have."""
+    return None if summary.gap is None else summary.loss.mean - summary.gap.mean
+
+
+def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: File) -> bool:
+    """Draw held-out loss over position, a panel for each domain, along all paths; False with fewer than two domains.
+
+    The loss of a domain is that on its sets of all versions together. It shows how a domain is learned, and how an old
+    one is lost and comes back. A branch begins with the loss of its parent where that was evaluated at the fork.
+    """
+    losses = {path.id: _domain_losses(studies, path.id) for panel in panels for path in panel.tree.paths}
+    domains = sorted({domain for found in losses.values() for domain in found})
+    if len(domains) < 2:
+        return False
+    kinds = [panel.kind for panel in panels]
+    with style():
+        figure = Figure(figsize=(WIDTH, 1.1 + 1.9 * len(domains)), layout="constrained")
+        grid = figure.subplots(len(domains), 1, sharex=True, squeeze=False)
+        for axes, domain in zip(grid[:, 0], domains, strict=True):
+            axes.set_title(domain, fontsize=10, loc="left")
+            for number, panel in enumerate(panels):
+                line = LINES[kinds[:number].count(panel.kind) % len(LINES)]
+                for path in panel.tree.paths:
+                    places, heights = _domain_curve(path, losses, domain)
+                    label = panel.label if path is panel.tree.paths[0] else "_nolegend_"
+                    axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label)
+        grid[-1, 0].set_xlabel("position [updates]")
+        grid[-1, 0].xaxis.set_major_formatter(whole_numbers())
+        figure.supylabel("held-out loss [nats per token]", fontsize=10)
+        names = grid[0, 0].get_legend_handles_labels()
+        figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+        save(figure, file)
+    return True
+
+
+def _domain_curve(
+    path: Path, losses: Mapping[str, Mapping[str, Mapping[int, float]]], domain: str
+) -> tuple[list[int], list[float]]:
+    """Return positions and losses of a path, from its fork on if the parent was evaluated there."""
+    points = dict(losses[path.id].get(domain, {}))
+    before = {} if path.parent is None else losses[path.parent.path_id].get(domain, {})
+    if path.start in before:
+        points[path.start] = before[path.start]
+    places = sorted(points)
+    return places, [points[place] for place in places]
+
+
+def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int, float]]:
+    """Return a path's held-out losses by domain and position."""
+    sums: dict[str, dict[int, Score]] = {}
+    folder = _find(studies, path_id)
+    for row in [] if folder is None else folder.evaluation.rows():
+        scores, position = sums.setdefault(row["domain"], {}), int(row["position"])
+        score = Score(nll=float(row["nll"]), tokens=int(row["tokens"]))
+        scores[position] = scores[position] + score if position in scores else score
+    return {domain: {position: score.loss for position, score in found.items()} for domain, found in sums.items()}

@@ -1,9 +1,10 @@
-"""One small table of values, written as aligned text, Markdown or CSV; and the table of a study.
+"""One small table of values, written as aligned text, Markdown, LaTeX, HTML or CSV; and the table of a study.
 
 Text and Markdown are for reading: a missing value is `–`. CSV is for programs: full digits, a missing value is empty.
 """
 
 import csv
+import html
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -108,6 +109,26 @@ class Table:
         notes = [line for note in self.notes for line in ("", note)]
         return "\n".join([f"**{self.title}**", "", *lines, *notes]) + "\n"
 
+    def latex(self) -> str:
+        """Return a `tabular` of LaTeX's booktabs, with its title and notes as comments above."""
+        heads = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in self.columns]
+        sides = "".join("r" if column.align is Align.RIGHT else "l" for column in self.columns)
+        head, *rows = (" & ".join(map(_latex, row)) + r" \\" for row in (heads, *self.cells()))
+        comments = [f"% {line}" for line in (self.title, *self.notes)]
+        begin, end = f"\\begin{{tabular}}{{{sides}}}", r"\end{tabular}"
+        return "\n".join([*comments, begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end]) + "\n"
+
+    def html(self) -> str:
+        """Return the table as HTML, with its title as caption and its notes below."""
+        heads = [f"{column.title} <small>{html.escape(column.unit)}</small>" for column in self.columns]
+        sides = ["" if column.align is Align.RIGHT else ' class="left"' for column in self.columns]
+        lines = [_html_row("th", heads, sides)]
+        lines += [_html_row("td", [html.escape(cell) for cell in row], sides) for row in self.cells()]
+        notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in self.notes)
+        head, body = lines[0], "\n".join(lines[1:])
+        caption = f"<caption>{html.escape(self.title)}</caption>"
+        return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>\n{notes}"
+
     def csv(self) -> str:
         """Return the values with all their digits, under the columns' keys."""
         out = io.StringIO()
@@ -115,6 +136,28 @@ class Table:
         writer.writerow([column.key for column in self.columns])
         writer.writerows([["" if value is None else value for value in row] for row in self.rows])
         return out.getvalue()
+
+
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "–": "--",
+    "−": "$-$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "α": r"$\alpha$",
+    "≥": r"$\geq$",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def _html_row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}{side}>{cell}</{tag}>" for cell, side in zip(cells, sides, strict=True)) + "</tr>"
 
 
 def held_out_versions(outcomes: Sequence[Outcome]) -> tuple[str, ...]:

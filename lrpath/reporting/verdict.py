@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lrpath.analysis.compare import Outcome
-from lrpath.planning.lineage import content_id
 
 ORDER = ("from_scratch", "path_switching", "continual")
 """The paper's order, best first."""
@@ -94,19 +93,11 @@ def ordering(outcomes: Sequence[Outcome]) -> tuple[Ordering, ...]:
     judged = [outcome for outcome in outcomes if outcome.series.kind in ORDER and outcome.headline is not None]
     kinds: dict[Place, set[str]] = {}
     for outcome in judged:
-        kinds.setdefault(_place(outcome), set()).add(outcome.series.kind)
+        kinds.setdefault(outcome.place, set()).add(outcome.series.kind)
     complete = [place for place, found in kinds.items() if found == set(ORDER)]
     last = [place for place in complete if not any(_is_earlier(place, other) for other in complete)]
-    sides = [
-        _side_by_side([o for o in judged if _place(o) == place or _is_earlier(_place(o), place)]) for place in last
-    ]
+    sides = [_side_by_side([o for o in judged if o.place == place or _is_earlier(o.place, place)]) for place in last]
     return tuple(side for side in sides if side is not None)
-
-
-def _place(outcome: Outcome) -> Place:
-    recipe = outcome.series.tree.paths[0].recipe
-    setup = [recipe.model, recipe.data, recipe.sequences_per_update, recipe.tokens_per_sequence]
-    return content_id(setup), outcome.increments
 
 
 def _is_earlier(place: Place, other: Place) -> bool:

@@ -175,6 +175,7 @@ class Metrics(UpdateCallback):
         self._pending = []
 
     def _record(self, figures: list[list[float]]) -> None:
+        self._folder.check_owned()
         per_update = self.walk.path.recipe.tokens_per_update
         rows: list[tuple[int, float, float, float, int]] = []
         for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
@@ -295,6 +296,13 @@ class PlanProgress:
         start = f"update {walk.begin:,}" if walk.source() else "initial weights"
         self._say(f"[{self._walk}/{self._walks}] {walk.path.name}: from {start} to {walk.end:,}", final=True)
 
+    def note(self, text: str, *, first: bool) -> None:
+        """Show a line about a wait at its beginning, and then if the last line is old enough."""
+        now = self._clock()
+        if first or now - self._shown >= self._interval:
+            self._shown = now
+            self._say(text, final=False)
+
     def step(self, walk: Walk, *, position: int, loss: float, tokens_per_second: float) -> None:
         """Note an update, and show a line if the last one is old enough."""
         self._done += 1
@@ -311,7 +319,7 @@ class PlanProgress:
         )
         self._say(text, final=False)
 
-    def note(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         """Show a line about something that is not progress."""
         self._say(text, final=True)
 
@@ -354,7 +362,7 @@ class Progress(UpdateCallback):
         shown = 0.0 if np.isnan(speed) else speed
         self._plan.step(self.walk, position=position, loss=self._metrics.last_loss, tokens_per_second=shown)
         if position in self.walk.pinned and (spike := self._watch.spike()):
-            self._plan.note(
+            self._plan.tell(
                 f"{self.walk.path.name}: the state at {position:,}, which the plan needs, lies in a spike: {spike}; "
                 "look at the losses before you trust what leaves from it"
             )

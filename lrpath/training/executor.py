@@ -8,15 +8,17 @@ for. A plan that is finished runs zero updates; a plan that was killed goes on f
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as File
 
 from rich.console import Console
 
-from lrpath.errors import MismatchError, TrainingError
+from lrpath.errors import BusyError, MismatchError, TrainingError
 from lrpath.planning.paths import StateKey, Tree
+from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -26,6 +28,7 @@ from lrpath.training.releases import evaluate_merged
 from lrpath.training.retention import pinned_states, remove_rolling
 from lrpath.training.start import check_reading
 from lrpath.training.states import explain_disk_error
+from lrpath.training.waiting import Waiting
 from lrpath.training.walk import Walk
 from lrpath.training.walker import Walker
 
@@ -39,22 +42,32 @@ class Executor:
         order: Versions in order of arrival.
         walker: Makes the updates, in its study.
         console: Where progress is shown.
+        selected: Ids of the paths to walk; None for all.
+        wait: Whether to wait for what other processes make, and to walk meanwhile what can be walked.
     """
 
     tree: Tree
     order: Sequence[str]
     walker: Walker
     console: Console
+    selected: frozenset[str] | None = None
+    wait: bool = False
 
     def run(self) -> int:
-        """Make every state that is missing and return how many updates that took."""
+        """Make every selected state that is missing and return how many updates that took.
+
+        Raises:
+            BusyError: If another process is running a path, or has yet to make a fork, and this one does not wait.
+        """
         self.walker.machine.set_threads()
         with _quiet_lightning(), _disk_errors_explained(self.study.folder):
             walks = self.ranks.decide(self._begin)
             progress = PlanProgress(
                 self.console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks)
             )
-            updates = sum(self._run(walk, progress) for walk in walks)
+            updates = 0
+            while walks:
+                updates += self._run_one(walks, progress)
             self.ranks.decide(self._finish)
         return updates
 
@@ -70,12 +83,13 @@ class Executor:
 
     def _begin(self) -> list[Walk]:
         """Count what killed runs have made, check what is there, and return what is missing."""
+        shared = self.wait or self.selected is not None
         for folder in self._folders():
-            with folder.lock():
+            with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
                 settle(folder.folder, ledger=self.study.ledger)
         self._check_made()
         self._check_held_out()
-        walks = list(self.missing())
+        walks = [walk for walk in self.missing() if self.selected is None or walk.path.id in self.selected]
         if walks:
             self.walker.workshop.check_data()
         return walks
@@ -84,8 +98,9 @@ class Executor:
         """Evaluate the releases that are means of states, and remove the rolling states."""
         held_out, device = self.walker.held_out, self.walker.machine.torch_device
         for release in self.tree.releases:
-            recipe = self.tree.path(release.last.path_id).recipe
-            evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
+            if all(self.study.has_state(key) for key, _ in release.parts):
+                recipe = self.tree.path(release.last.path_id).recipe
+                evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
         remove_rolling(self.study, self.tree)
 
     def missing(self) -> Iterator[Walk]:
@@ -146,30 +161,68 @@ class Executor:
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
 
-    def _run(self, planned: Walk, progress: PlanProgress) -> int:
-        if self.ranks.is_first:
-            progress.begin(planned)
+    def _run_one(self, walks: list[Walk], progress: PlanProgress) -> int:
+        """Make one of the walks, take it off the list, and return its updates."""
         with contextlib.ExitStack() as owned:
-            walk, place = self.ranks.decide(lambda: self._own(planned, owned))
+            leases: list[Lease] = []
+            number, walk, place = self.ranks.decide(
+                lambda: self._choose(walks, progress, lambda lease: leases.append(owned.enter_context(lease)))
+            )
+            del walks[number]
             if walk is None:
                 return 0
             fork = walk.path.parent
             self.walker.walk(
                 walk,
-                PathFolder(place),
+                PathFolder(place, lease=leases[0] if leases else None),
                 parent=None if fork is None else self.tree.path(fork.path_id),
                 pinned=partial(pinned_states, self.study, self.tree),
                 progress=progress,
             )
         return walk.end - walk.begin
 
-    def _own(self, planned: Walk, owned: contextlib.ExitStack) -> tuple[Walk | None, File]:
-        """Lock the path of a walk, and return what is left to walk and the path's folder."""
+    def _choose(
+        self, walks: Sequence[Walk], progress: PlanProgress, own: Callable[[AbstractContextManager[Lease]], None]
+    ) -> tuple[int, Walk | None, File]:
+        """Own the path of the first walk that can be made; return its number, what is left of it, and the folder."""
+        waiting = Waiting(study=self.study, progress=progress)
+        while True:
+            blocked: dict[str, tuple[StateKey, BusyError]] = {}
+            for number, planned in enumerate(walks):
+                if planned.path.id in blocked:
+                    continue
+                try:
+                    rest, folder = self._own(planned, own)
+                except BusyError as error:
+                    if not self.wait:
+                        raise
+                    awaited = self._missing_source(planned) or StateKey(planned.path.id, planned.end)
+                    blocked[planned.path.id] = awaited, error
+                else:
+                    progress.begin(rest or planned)
+                    return number, rest, folder
+            key, reason = next(iter(blocked.values()))
+            short = str(reason).split(";")[0]  # the rest is for those who do not wait
+            waiting.look_again(self.tree.path(key.path_id), position=key.position, reason=short)
+
+    def _own(self, planned: Walk, own: Callable[[AbstractContextManager[Lease]], None]) -> tuple[Walk | None, File]:
+        """Own the path of a walk, and return what is left to walk and the path's folder."""
+        if (source := self._missing_source(planned)) is not None:
+            parent = self.tree.path(source.path_id).name
+            raise BusyError(
+                f"{planned.path.name} leaves {parent} at {source.position:,}, and that state is not made yet; run "
+                f"paths={parent} first, or add wait=true"
+            )
         folder = self.study.open(planned.path)
-        owned.enter_context(folder.lock())
+        own(folder.lock())
         folder.clear_torn()
         # another process may have been here since the plan was compared
         return planned.rest(folder.positions()), folder.folder
+
+    def _missing_source(self, planned: Walk) -> StateKey | None:
+        """Return the state of the parent that a walk needs and that is not there."""
+        source = planned.source() if planned.first else None
+        return None if source is None or self.study.has_state(source) else source
 
 
 @contextlib.contextmanager

@@ -132,6 +132,7 @@ class Watch:
             )
 
     def _leave_out(self, finding: Finding) -> None:
+        self._folder.check_owned()
         self._folder.guard.append([finding.row(first=finding.position, action="skip")])
         self._say(f"{self._walk.path.name}: {finding.fault} at position {finding.position:,}; the update is left out")
 
@@ -172,6 +173,7 @@ def go_back(
         pinned: Returns the states that the plans of the study need at this moment.
         say: Shows a line to people.
     """
+    folder.check_owned()
     path, made = walk.path, folder.positions()
     kept = pinned()
     needed = [at for at in made if at < finding.position and StateKey(path.id, at) in kept]

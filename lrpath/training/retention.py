@@ -20,7 +20,7 @@ def remove_rolling(study: Study, tree: Tree) -> None:
     pinned = pinned_states(study, tree)
     for path in tree.paths:
         folder = study.find(path.id)
-        if folder is None:
+        if folder is None or not study.has_state(StateKey(path.id, tree.end(path.id))):
             continue
         with contextlib.suppress(BusyError), folder.lock():
             for position in folder.positions():

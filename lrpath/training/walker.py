@@ -116,7 +116,7 @@ class Walker:
             TrainingError: If it cannot go on, or was stopped; saved states are whole.
         """
         while finding := self._walk(walk, folder, parent=parent, pinned=pinned, progress=progress):
-            walk = self.ranks.decide(partial(go_back, walk, finding, folder=folder, pinned=pinned, say=progress.note))
+            walk = self.ranks.decide(partial(go_back, walk, finding, folder=folder, pinned=pinned, say=progress.tell))
             progress.go_back(finding.position - walk.begin)
 
     def _walk(
@@ -133,7 +133,7 @@ class Walker:
         backbone = self.workshop.model(recipe)
         self.ranks.decide(lambda: self.workshop.keep_backbone(folder, model=backbone))
         later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
-        watch = Watch(walk, folder=folder, say=progress.note, ranks=self.ranks)
+        watch = Watch(walk, folder=folder, say=progress.tell, ranks=self.ranks)
         module = LitCausalLM(
             backbone,
             settings=recipe.optimizer,

@@ -1,12 +1,12 @@
 """Promises 8 and 9: what is done is not done again, no two processes run a path at once, and the ledger is true."""
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from lrpath.build.workshop import ProjectWorkshop, build_machine
 from lrpath.errors import BusyError
 from tests.integration.lab import Lab, states_of, tables_of
 
@@ -97,24 +97,23 @@ def test_a_second_process_is_told_who_runs_the_path_and_runs_nothing(lab: Lab) -
     assert sum(run.updates for run in lab.study("shared").ledger.runs()) == 26
 
 
-class Interposing(io.StringIO):
-    """A console that lets something happen when the first line is written to it."""
+class Interposing(ProjectWorkshop):
+    """A workshop that lets another process run the plan after this one has seen what is missing."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
-        super().__init__()
-        self._act = [act]
-
-    def write(self, text: str) -> int:
-        while self._act:
-            self._act.pop()()
-        return super().write(text)
+    def check_data(self) -> None:
+        super().check_data()
+        ProjectWorkshop(project=self.project, store=self.store).executor(
+            build_machine(self.project), Console(file=io.StringIO())
+        ).run()
 
 
 def test_what_another_process_made_since_the_plan_was_compared_is_not_made_again(lab: Lab) -> None:
-    other = lab.executor()
-    executor = replace(lab.executor(), console=Console(file=Interposing(other.run)))
+    executor = lab.executor()
+    workshop = executor.walker.workshop
+    assert isinstance(workshop, ProjectWorkshop)
+    other = Interposing(project=workshop.project, store=workshop.store)
 
-    updates = executor.run()
+    updates = replace(executor, walker=replace(executor.walker, workshop=other)).run()
 
     lab.run("study=alone")
     assert updates == 0

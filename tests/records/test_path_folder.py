@@ -1,63 +1,9 @@
-import os
 from pathlib import Path as File
 
 import pytest
 
-from lrpath.errors import BusyError
 from lrpath.records.path_folder import PathFolder
-from tests.records.lab import save, started
-
-HOLD_THE_LOCK = """
-import sys
-from pathlib import Path
-from lrpath.records.path_folder import PathFolder
-with PathFolder(Path(sys.argv[1])).lock():
-    print("locked", flush=True)
-    sys.stdin.readline()
-print("free", flush=True)
-"""
-
-
-def test_a_path_belongs_to_one_process_until_that_dies(tmp_path: File) -> None:
-    folder = PathFolder(tmp_path / "main-0123456789ab")
-
-    with started(HOLD_THE_LOCK, folder.folder) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "locked\n"
-        with (
-            pytest.raises(BusyError, match=rf"path main-0123456789ab is being run by process {other.pid} on .*; wait"),
-            folder.lock(),
-        ):
-            pytest.fail("two processes own the path")
-        other.kill()
-        other.wait()
-
-    with folder.lock():
-        assert (folder.folder / "lock").read_text().startswith(f"process {os.getpid()} on ")
-
-
-def test_a_path_is_free_when_its_owner_has_finished(tmp_path: File) -> None:
-    folder = PathFolder(tmp_path)
-
-    with started(HOLD_THE_LOCK, folder.folder) as other:
-        assert other.stdout is not None
-        assert other.stdin is not None
-        assert other.stdout.readline() == "locked\n"
-        other.stdin.write("\n")
-        other.stdin.flush()
-        assert other.stdout.readline() == "free\n"
-        with folder.lock():
-            pass
-
-
-def test_a_lock_is_given_back_when_its_block_raises(tmp_path: File) -> None:
-    folder = PathFolder(tmp_path)
-
-    with pytest.raises(KeyError), folder.lock():
-        raise KeyError
-
-    with folder.lock():
-        pass
+from tests.records.lab import save
 
 
 def test_positions_are_those_of_whole_states(tmp_path: File) -> None:

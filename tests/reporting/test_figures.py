@@ -70,9 +70,9 @@ def test_losses_are_drawn_once_something_ran(tmp_path: Path) -> None:
     study, plan = Study(tmp_path / "toy"), plan_of(10, 10)
     keep(study, plan)
 
-    assert not plot_losses(study, panels_of(plan), tmp_path / "losses.png")
+    assert not plot_losses([study], panels_of(plan), tmp_path / "losses.png")
     run_all(study, plan)
-    assert plot_losses(study, panels_of(plan), tmp_path / "losses.png")
+    assert plot_losses([study], panels_of(plan), tmp_path / "losses.png")
 
 
 def test_quality_without_results_is_not_drawn(tmp_path: Path) -> None:

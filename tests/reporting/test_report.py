@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -5,8 +6,18 @@ import pytest
 from lrpath.errors import StateError
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
-from tests.analysis.studies import CONTINUAL, evaluate_evenly, keep, plan_of, run_all
+from tests.analysis.studies import (
+    CONTINUAL,
+    SCRATCH,
+    SWITCHING,
+    evaluate,
+    evaluate_evenly,
+    keep,
+    plan_of,
+    run_all,
+)
 
+TABLES = ["table.md", "table.csv", "seeds.md", "seeds.csv", "seeds.tex", "cost.md", "cost.csv"]
 LOSSES = {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [3.1, 2.25]}
 
 
@@ -18,7 +29,7 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
 
     report = write_report(study)
 
-    names = ["table.md", "table.csv", "rates.png", "quality_cost.png", "losses.png"]
+    names = [*TABLES, "rates.png", "quality_cost.png", "losses.png", "index.html"]
     assert [file.name for file in report.files] == names
     assert sorted(file.name for file in study.report.iterdir()) == sorted(names)
     assert "The paper's order (from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
@@ -31,7 +42,7 @@ def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path:
 
     report = write_report(study)
 
-    assert [file.name for file in report.files] == ["table.md", "table.csv", "rates.png"]
+    assert [file.name for file in report.files] == [*TABLES, "rates.png", "index.html"]
     assert "cannot be judged here" in report.text
     assert "path_switching.main lacks 14" in report.text
 
@@ -45,7 +56,7 @@ def test_a_half_run_study_reports_what_there_is(tmp_path: Path) -> None:
 
     report = write_report(study)
 
-    assert report.files[-1].name == "losses.png"
+    assert report.files[-2].name == "losses.png"
     assert "judged here" not in report.text  # v1 is there, in all three
 
 
@@ -72,3 +83,52 @@ def test_a_study_without_a_plan_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StateError, match="holds no plan"):
         write_report(Study(tmp_path / "empty"))
+
+
+def test_several_studies_are_reported_together(tmp_path: Path) -> None:
+    july, august = Study(tmp_path / "july"), Study(tmp_path / "august")
+    for study, seed in ((july, 1), (august, 2)):
+        plan = plan_of(10, 10, seed=seed)
+        keep(study, plan)
+        run_all(study, plan)
+        evaluate_evenly(study, plan, {kind: [loss + seed / 10 for loss in losses] for kind, losses in LOSSES.items()})
+
+    report = write_report(july, august, folder=tmp_path / "both")
+
+    assert "mean of 2 seeds: from_scratch 2.1500" in report.text
+    assert report.text.count("exactly as planned") == 2
+    seeds = (tmp_path / "both" / "seeds.csv").read_text().splitlines()
+    assert seeds[0].startswith("version,paradigm,seeds,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,gap")
+    assert len(seeds) == 1 + 2 * 3
+    assert not july.report.exists()
+
+
+def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "a&b"), plan_of(10, 10)
+    keep(study, plan)
+    run_all(study, plan)
+    evaluate_evenly(study, plan, LOSSES)
+
+    page = (write_report(study).files[-1]).read_text()
+
+    assert "<title>a&amp;b</title>" in page
+    assert page.count("<table>") == page.count("</table>") == 3
+    assert page.count('src="data:image/png;base64,') == 3
+    assert "http" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+
+
+def test_an_alpha_sweep_and_domains_are_drawn(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    for alpha in (0.2, 0.6):
+        plan = plan_of(10, 10, paradigms={"path_switching": replace(SWITCHING, alpha=alpha), "from_scratch": SCRATCH})
+        keep(study, plan)
+        for release in plan.tree.releases:
+            losses = {(version, domain): (200 + alpha, 100) for version in plan.versions for domain in ("old", "new")}
+            evaluate(study, plan, release, losses)
+
+    report = write_report(study)
+
+    assert {"alpha.png", "domains.png"} <= {file.name for file in report.files}
+    assert (study.report / "alpha.png").read_bytes().startswith(b"\x89PNG")

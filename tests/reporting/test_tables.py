@@ -80,3 +80,29 @@ def test_domains_have_columns_only_if_there_are_several(tmp_path: Path) -> None:
     plain, full = (study_table(read_outcomes(study), domains=domains) for domains in (False, True))
 
     assert [column.key for column in full.columns[len(plain.columns) :]] == ["perplexity_v1_code", "perplexity_v1_web"]
+
+
+def test_latex_and_html_escape_what_they_must() -> None:
+    table = Table(
+        title="50 % <b>",
+        columns=(Column(key="a", title="a_b & c", align=Align.LEFT), Column(key="b", title="b", unit="%")),
+        rows=(("x<y", 1), ("α ± 2", None)),
+        notes=("a & b",),
+    )
+
+    assert table.latex().splitlines() == [
+        "% 50 % <b>",
+        "% a & b",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"a\_b \& c & b [\%] \\",
+        r"\midrule",
+        r"x<y & 1 \\",
+        r"$\alpha$ $\pm$ 2 & -- \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    html = table.html()
+    assert "<caption>50 % &lt;b&gt;</caption>" in html
+    assert '<td class="left">x&lt;y</td><td>1</td>' in html
+    assert "<p>a &amp; b</p>" in html

@@ -1,0 +1,64 @@
+"""`python -m lrpath.prune study=…`: say which states no plan needs, and remove them."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lrpath import entry
+from lrpath.analysis.holdings import Holdings, read_holdings, remove_unneeded
+from lrpath.config import PruneConfig, typed_root
+from lrpath.errors import BusyError, ConfigError, StateError
+from lrpath.records.study import Study
+from lrpath.reporting.holdings_text import removal_text
+
+
+def prune(cfg: DictConfig) -> None:
+    """Drop the plans that were named, print what no other plan needs, and remove it if that is wanted."""
+    config = typed_root(PruneConfig, cfg)
+    study = Study.existing(Path(config.outputs), config.study)
+    dropped = _plans(study, (config.drop,) if isinstance(config.drop, int) else config.drop or ())
+    holdings = read_holdings(study, without=dropped)
+    for plan_id in dropped:
+        sys.stdout.write(f"without plan {plan_id}:\n")
+    sys.stdout.write(f"{removal_text(holdings)}\n")
+    unneeded = any(path.removable or path.torn for path in holdings.paths)
+    if not (dropped or unneeded) or (config.ask and not _agreed()):
+        return
+    for plan_id in dropped:
+        study.drop_plan(plan_id)
+    _remove(holdings)
+
+
+def _plans(study: Study, numbers: Sequence[int]) -> list[str]:
+    """Return the ids of plans by their numbers."""
+    known = dict(enumerate(study.plans(), start=1))
+    if odd := [number for number in numbers if number not in known]:
+        raise ConfigError(f"drop={odd[0]} is no plan of {study.name}; its plans are 1 to {len(known)}, see lrpath.show")
+    return [known[number] for number in numbers]
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("nothing was removed: there is no terminal to ask on; add ask=false to remove what is listed")
+    sys.stdout.write("remove it? [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _remove(holdings: Holdings) -> None:
+    busy = []
+    for path in holdings.paths:
+        if path.removable or path.torn:
+            try:
+                remove_unneeded(path)
+            except BusyError as error:
+                busy.append(str(error))
+    sys.stdout.write("removed\n" if not busy else "")
+    if busy:
+        raise StateError(f"not all was removed: {busy[0]}")
+
+
+if __name__ == "__main__":
+    entry.run(prune, config_name="prune")

@@ -1,0 +1,145 @@
+"""Who owns a path: one process group at a time, on whatever machine, until it ends, dies, or is not heard of any more.
+
+A path's folder holds one file, `lock`. Its owner keeps it locked (flock), which ends with the process, and renews its
+time, which other machines see where the file system does not carry locks between them. Times are compared by the file
+system's own clock, so the machines' clocks need not agree.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path as File
+from typing import IO, Any
+from uuid import uuid4
+
+from lrpath.errors import BusyError
+
+EXPIRY = 120.0
+"""Time without a sign of life after which an owner on another machine is taken for dead [s]."""
+
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class Lease:
+    """Ownership of a path, renewed by a thread while it is held; `owned` makes it.
+
+    Args:
+        file: The lock file.
+        token: What only this lease has written into it.
+    """
+
+    def __init__(self, file: File, *, token: str) -> None:
+        self._file = file
+        self._token = token
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease of {file.parent.name}", daemon=True)
+
+    def check(self) -> None:
+        """Raise if the path was taken over, because this process stood still for longer than the lease lasts.
+
+        Raises:
+            BusyError: Naming the new owner; nothing must be written any more.
+        """
+        owner = _read(self._file)
+        if owner.get("token") != self._token:
+            raise BusyError(
+                f"path {self._file.parent.name} was taken over by {_named(owner)} while this process stood still for "
+                f"more than {EXPIRY:.0f} s; it goes on there"
+            )
+
+    def __enter__(self) -> "Lease":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._ended.wait(EXPIRY / 8):
+            with contextlib.suppress(OSError, BusyError):
+                self.check()
+                os.utime(self._file)
+
+
+@contextlib.contextmanager
+def owned(file: File) -> Iterator[Lease]:
+    """Own a path while the block runs.
+
+    Args:
+        file: The path's lock file; made if it is not there.
+
+    Raises:
+        BusyError: If another process owns the path, or one on another machine did and may still be alive.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise BusyError(_busy(file, _read(file))) from None
+        before = _read(file)
+        if before.get("machine", _machine()) != _machine() and (silent := _silent(file)) < EXPIRY:
+            raise BusyError(
+                f"{_busy(file, before)}; its last sign of life is {silent:.0f} s old, after {EXPIRY:.0f} s it counts "
+                "as dead"
+            )
+        token = uuid4().hex
+        _write(handle, {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(), "token": token})
+        with Lease(file, token=token) as lease:
+            try:
+                yield lease
+            finally:
+                if _read(file).get("token") == token:
+                    _write(handle, {})
+
+
+def _write(handle: IO[str], owner: dict[str, Any]) -> None:
+    handle.truncate(0)
+    handle.write(json.dumps(owner) if owner else "")
+    handle.flush()
+
+
+def _read(file: File) -> dict[str, Any]:
+    """Return what the owner has written of itself; nothing if there is none, or a kill tore it."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8") or "{}")
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(owner: dict[str, Any]) -> str:
+    return (
+        f"process {owner['process']} on {owner['host']}" if {"process", "host"} <= owner.keys() else "another process"
+    )
+
+
+def _busy(file: File, owner: dict[str, Any]) -> str:
+    return (
+        f"path {file.parent.name} is being run by {_named(owner)}; wait until it ends, then run this again, or add "
+        "wait=true"
+    )
+
+
+def _silent(file: File) -> float:
+    """Return the age of a file's last renewal by the file system's clock [s]."""
+    probe = file.with_name(f".clock-{uuid4().hex}")
+    probe.touch()
+    now = probe.stat().st_mtime
+    probe.unlink()
+    return now - file.stat().st_mtime
+
+
+def _machine() -> str:
+    """Return what tells machines, and restarts of one machine, apart: a lock of before a restart is nobody's."""
+    try:
+        return File("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return socket.gethostname()

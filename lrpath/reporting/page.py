@@ -1,0 +1,69 @@
+"""One HTML page with everything a report holds: no script, nothing loaded, legible on a phone and in the dark."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as File
+
+from lrpath.reporting.tables import Table
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfc; --line: #d8d8d4; --soft: #6b6b66; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e6e2; --paper: #17181a; --line: #3a3b3e; --soft: #9c9c98; } }
+body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--paper); color: var(--ink);
+       font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
+caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
+th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
+th { vertical-align: bottom; } .left { text-align: left; }
+small, figcaption, footer { color: var(--soft); font-size: .85rem; font-weight: 400; }
+figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A figure of the page.
+
+    Args:
+        file: A PNG on disk; it is copied into the page.
+        caption: What it shows.
+    """
+
+    file: File
+    caption: str
+
+
+def page(
+    *, title: str, sentences: Sequence[str], tables: Sequence[Table], pictures: Sequence[Picture], foot: str
+) -> str:
+    """Return the page.
+
+    Args:
+        title: Heading.
+        sentences: The findings, each a line.
+        tables: In order.
+        pictures: In order.
+        foot: Last line.
+    """
+    found = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in sentences)
+    shown = "".join(f'<div class="wide">{table.html()}</div>\n' for table in tables)
+    drawn = "".join(map(_figure, pictures))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
+        f"<h1>{html.escape(title)}</h1>\n<h2>Findings</h2>\n<ul>\n{found}</ul>\n<h2>Tables</h2>\n{shown}"
+        f"<h2>Figures</h2>\n{drawn}<footer>{html.escape(foot)}</footer>\n</body></html>\n"
+    )
+
+
+def _figure(picture: Picture) -> str:
+    data = base64.b64encode(picture.file.read_bytes()).decode("ascii")
+    caption = html.escape(picture.caption)
+    return (
+        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>\n'
+    )

@@ -1,0 +1,22 @@
+"""`python -m lrpath.show study=…`: print what a study holds on disk, without torch."""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lrpath import entry
+from lrpath.analysis.holdings import read_holdings
+from lrpath.config import ShowConfig, typed_root
+from lrpath.records.study import Study
+from lrpath.reporting.holdings_text import holdings_text
+
+
+def show(cfg: DictConfig) -> None:
+    """Print plans, paths, states, who needs them, and what could be removed."""
+    config = typed_root(ShowConfig, cfg)
+    sys.stdout.write(f"{holdings_text(read_holdings(Study.existing(Path(config.outputs), config.study)))}\n")
+
+
+if __name__ == "__main__":
+    entry.run(show, config_name="show")

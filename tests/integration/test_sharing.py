@@ -1,0 +1,113 @@
+"""One path at a time, and several processes on one study: nothing is made twice, and the result is one process's."""
+
+import os
+import subprocess
+
+import pytest
+
+from lrpath.errors import BusyError
+from lrpath.records.lease import EXPIRY
+from lrpath.records.ledger import RunningCount
+from tests.integration.lab import Lab, states_of, tables_of
+
+pytestmark = pytest.mark.slow
+
+
+def started(process: subprocess.Popen[str], text: str) -> str:
+    """Return a process's first line with a text."""
+    assert process.stdout is not None
+    while text not in (line := process.stdout.readline()):
+        assert line, process.communicate()[1]  # or the process has ended
+    return line
+
+
+def check_as_alone(lab: Lab, study: str) -> None:
+    lab.run("study=alone")
+    assert states_of(lab.study(study)) == states_of(lab.study("alone"))
+    assert tables_of(lab.study(study)) == tables_of(lab.study("alone"))
+    runs = lab.study(study).ledger.runs()
+    assert (sum(run.updates for run in runs), sum(run.repeated for run in runs)) == (26, 0)
+
+
+def test_paths_run_one_at_a_time_are_those_of_the_whole_plan(lab: Lab) -> None:
+    with pytest.raises(BusyError, match=r"v2 leaves path_switching.main at 14.* run paths=path_switching.main first"):
+        lab.run("paths=v2")
+    assert states_of(lab.study()) == {}
+
+    updates = [lab.run(f"paths={name}") for name in ("main", "v2", "[path_switching.v1,main]", "v*")]
+
+    assert updates == [14, 6, 6, 0]
+    check_as_alone(lab, "study")
+
+
+def test_a_run_of_one_path_keeps_the_rolling_states_of_another_that_is_not_finished(lab: Lab) -> None:
+    killed = lab.train("paths=main", moments=("reach:9",))
+    assert killed.codes == [-9]
+    main = lab.study().folders()[0]
+    assert main.positions() == [4, 6]
+
+    assert lab.run("paths=v1") == 6
+
+    assert main.positions() == [4, 6]
+    assert lab.run() == 8 + 6
+    assert max(main.positions()) == 14
+
+
+def test_a_branch_waits_for_its_fork_and_says_so(lab: Lab) -> None:
+    lab.executor()  # prepares the text
+    branch = lab.start("paths=v2", "wait=true")
+    line = started(branch, "waiting")
+
+    lab.run("paths=main")
+    out, err = branch.communicate()
+    lab.run("paths=v1")
+
+    assert line.startswith(
+        "waiting: path_switching.v2 leaves path_switching.main at 14, and that state is not made yet"
+    )
+    assert branch.returncode == 0, err
+    assert "6 updates were run" in out
+    check_as_alone(lab, "study")
+
+
+def test_processes_that_wait_share_a_plan(lab: Lab) -> None:
+    lab.executor()
+    both = [lab.start("wait=true") for _ in range(2)]
+
+    ended = [process.communicate() for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], ended
+    assert sum(int(out.split(" updates were run")[0].split()[-1]) for out, _ in ended) == 26
+    check_as_alone(lab, "study")
+
+
+def test_a_path_whose_owner_on_another_machine_is_silent_is_taken_over(lab: Lab) -> None:
+    executor = lab.executor()
+    file = lab.study().open(executor.tree.paths[0]).folder / "lock"
+    file.write_text('{"machine": "another", "host": "node7", "process": 12, "token": "t"}')
+    with pytest.raises(BusyError, match="run by process 12 on node7"):
+        executor.run()
+
+    last = file.stat().st_mtime - EXPIRY - 1
+    os.utime(file, (last, last))
+
+    assert executor.run() == 26
+
+
+def test_a_process_that_stood_still_for_too_long_writes_no_more(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    reach = RunningCount.reach
+
+    def taken_over(count: RunningCount, position: int) -> None:
+        reach(count, position)
+        if position == 5:
+            new = '{"machine": "another", "host": "node7", "process": 12, "token": "theirs"}'
+            (lab.study().folders()[0].folder / "lock").write_text(new)
+
+    monkeypatch.setattr(RunningCount, "reach", taken_over)
+
+    with pytest.raises(BusyError, match=r"main-.* was taken over by process 12 on node7"):
+        lab.run("paths=main")
+
+    main = lab.study().folders()[0]
+    assert main.positions() == [4]
+    assert [int(row["position"]) for row in main.metrics.rows()] == [1, 2, 3, 4]

@@ -1,0 +1,133 @@
+import json
+import os
+import threading
+from pathlib import Path as File
+
+import pytest
+
+from lrpath.errors import BusyError
+from lrpath.records import lease
+from lrpath.records.lease import EXPIRY, owned
+from lrpath.records.path_folder import PathFolder
+from tests.records.lab import started
+
+HOLD_THE_LOCK = """
+import sys
+from pathlib import Path
+from lrpath.records.path_folder import PathFolder
+with PathFolder(Path(sys.argv[1])).lock():
+    print("locked", flush=True)
+    sys.stdin.readline()
+print("free", flush=True)
+"""
+
+
+def test_a_path_belongs_to_one_process_until_that_dies(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path / "main-0123456789ab")
+
+    with started(HOLD_THE_LOCK, folder.folder) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(BusyError, match=rf"path main-0123456789ab is being run by process {other.pid} on .*; wait"),
+            folder.lock(),
+        ):
+            pytest.fail("two processes own the path")
+        other.kill()
+        other.wait()
+
+    with folder.lock():
+        assert json.loads((folder.folder / "lock").read_text())["process"] == os.getpid()
+
+
+def test_a_path_is_free_when_its_owner_has_finished(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+
+    with started(HOLD_THE_LOCK, folder.folder) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "locked\n"
+        other.stdin.write("\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "free\n"
+        with folder.lock():
+            pass
+
+
+def test_a_lock_is_given_back_when_its_block_raises(tmp_path: File) -> None:
+    folder = PathFolder(tmp_path)
+
+    with pytest.raises(KeyError), folder.lock():
+        raise KeyError
+
+    with folder.lock():
+        pass
+
+
+@pytest.fixture
+def elsewhere(tmp_path: File) -> File:
+    """Return the lock file of an owner on another machine, whose lock this one does not see."""
+    file = tmp_path / "main-p" / "lock"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"machine": "another", "host": "node7", "process": 12, "token": "t"}))
+    return file
+
+
+def test_an_owner_on_another_machine_that_was_heard_of_lately_keeps_the_path(elsewhere: File) -> None:
+    before = elsewhere.read_text()
+
+    with (
+        pytest.raises(BusyError, match=r"run by process 12 on node7; .* wait=true; its last sign of life is . s old"),
+        owned(elsewhere),
+    ):
+        pytest.fail("two processes own the path")
+
+    assert elsewhere.read_text() == before
+    assert sorted(elsewhere.parent.iterdir()) == [elsewhere]
+
+
+def test_the_lease_of_a_silent_owner_expires(elsewhere: File) -> None:
+    last = elsewhere.stat().st_mtime - EXPIRY - 1
+    os.utime(elsewhere, (last, last))
+
+    with owned(elsewhere):
+        assert json.loads(elsewhere.read_text())["process"] == os.getpid()
+    assert elsewhere.read_text() == ""
+
+
+def test_an_owner_that_stood_still_learns_that_it_was_replaced(tmp_path: File) -> None:
+    file = tmp_path / "main-p" / "lock"
+
+    with owned(file) as mine:
+        mine.check()
+        new = json.dumps({"machine": "another", "host": "node7", "process": 12, "token": "theirs"})
+        file.write_text(new)
+        with pytest.raises(BusyError, match="main-p was taken over by process 12 on node7"):
+            mine.check()
+
+    assert file.read_text() == new
+
+
+def test_a_lease_is_renewed_while_it_is_held(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed, utime = threading.Event(), os.utime
+
+    def note(file: File) -> None:
+        utime(file)
+        renewed.set()
+
+    monkeypatch.setattr(lease, "EXPIRY", 0.08)
+    monkeypatch.setattr(os, "utime", note)
+
+    with owned(tmp_path / "lock"):
+        utime(tmp_path / "lock", (0, 0))
+        renewed.clear()
+        assert renewed.wait(30)
+        assert (tmp_path / "lock").stat().st_mtime > 0
+
+
+@pytest.mark.parametrize("text", ["", "process 7 on node", "[1]", '{"host": 3}', "{"])
+def test_what_a_kill_or_an_older_version_left_in_the_file_is_nobody_s(tmp_path: File, text: str) -> None:
+    (tmp_path / "lock").write_text(text)
+
+    with owned(tmp_path / "lock") as mine:
+        mine.check()

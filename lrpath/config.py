@@ -24,6 +24,7 @@ from lrpath.data.sources import HfSource, PythonSource, Source, TextSource, Toke
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, LrpathError
 from lrpath.planning.cost import wall_hours
+from lrpath.planning.guard import Guard
 from lrpath.planning.paradigms import Continual, FromScratch, Infinite, Merged, Paradigm, PathSwitching, WsdS
 from lrpath.planning.paths import Optimizer
 
@@ -181,6 +182,7 @@ class Config:
     logger: LoggerConfig
     cadence: CadenceConfig
     cluster: ClusterConfig
+    guard: Guard = field(default_factory=Guard)
     figure: str | None
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None = None

@@ -11,7 +11,7 @@ Headlines of one version are on one scale, headlines of different versions are n
 import math
 import re
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
 
@@ -228,7 +228,7 @@ def read_outcomes(*studies: Study) -> tuple[Outcome, ...]:
 
 
 def _settings(plan: Plan, paradigm: str) -> dict[str, Any]:
-    recipe = asdict(plan.part(paradigm).paths[0].recipe) | {"model": plan.model_name}
+    recipe = plan.part(paradigm).paths[0].recipe.as_record() | {"model": plan.model_name}
     sizes = [increment.updates for increment in plan.increments]
     updates = sizes[0] if len(set(sizes)) == 1 else sizes
     return _flat(plan.paradigms[paradigm]) | _flat(recipe) | {"increment_updates": updates}

@@ -79,6 +79,7 @@ class Project:
             seed=config.seed,
             sequences_per_update=config.batch.sequences_per_update,
             tokens_per_sequence=config.batch.tokens_per_sequence,
+            guard=config.guard,
         )
 
     @cached_property

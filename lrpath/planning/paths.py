@@ -15,6 +15,7 @@ from typing import Any
 from lrpath.errors import PlanError
 from lrpath.planning import schedule as schedules
 from lrpath.planning import streams
+from lrpath.planning.guard import Guard
 from lrpath.planning.lineage import content_id
 from lrpath.planning.schedule import Schedule
 from lrpath.planning.streams import Segment, Stream
@@ -63,6 +64,7 @@ class Recipe:
         seed: Seed of the initial weights and of the data order.
         sequences_per_update: Global batch B [sequences].
         tokens_per_sequence: Window length L [tokens].
+        guard: What is done about updates that would spoil the path.
     """
 
     model: dict[str, Any]
@@ -72,6 +74,7 @@ class Recipe:
     seed: int
     sequences_per_update: int
     tokens_per_sequence: int
+    guard: Guard = field(default_factory=Guard)
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
@@ -86,6 +89,12 @@ class Recipe:
     def tokens_per_update(self) -> int:
         """Global batch [tokens]."""
         return self.sequences_per_update * self.tokens_per_sequence
+
+    def as_record(self) -> dict[str, Any]:
+        """Return what determines the numbers of a path as plain data; a guard that changes none is left out."""
+        record = asdict(self)
+        del record["guard"]
+        return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -139,7 +148,7 @@ class Path:
         """
         segment, offset, _ = self.stream.spans(self.start, self.start + 1)[0]
         return {
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.as_record(),
             "schedule": schedules.as_record(self.schedule),
             "stream": {"segment": streams.as_record(segment), "from": offset},
             "parent": None if self.parent is None else {"path": self.parent.path_id, "position": self.parent.position},
@@ -326,7 +335,7 @@ def as_record(tree: Tree) -> dict[str, Any]:
     for path in tree.paths:
         stream = {"start": path.stream.start, "segments": [streams.as_record(part) for part in path.stream.segments]}
         parent = None if path.parent is None else [path.parent.path_id, path.parent.position]
-        row = {"id": path.id, "name": path.name, "recipe": asdict(path.recipe), "parent": parent}
+        row = {"id": path.id, "name": path.name, "recipe": path.recipe.as_record(), "parent": parent}
         paths.append(row | {"schedule": schedules.as_record(path.schedule), "stream": stream})
     releases = [
         {
@@ -347,7 +356,9 @@ def from_record(record: dict[str, Any]) -> Tree:
     """
     paths = []
     for row in record["paths"]:
-        recipe = Recipe(**(row["recipe"] | {"optimizer": Optimizer(**row["recipe"]["optimizer"])}))
+        given = row["recipe"]
+        parts = {"optimizer": Optimizer(**given["optimizer"]), "guard": Guard(**given.get("guard", {}))}
+        recipe = Recipe(**(given | parts))
         segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
         path = Path(
             name=row["name"],

@@ -7,6 +7,7 @@
             path.json                   identity of the path
             metrics.csv                 one row an update: position, loss, rate, gradient norm, tokens
             evaluation.csv              one row a position and held-out set: negative log-likelihood [nats] and tokens
+            guard.csv                   one row an update at fault: what it was, and which positions were skipped for it
             speed.csv                   wall time and tokens per second, which no rerun repeats
             states/<position>/          safetensors shards and, written last, state.json with their digests
             tb/                         the same rows as TensorBoard events

@@ -26,9 +26,11 @@ class Run:
         tokens: Tokens processed.
         flops: Floating-point operations of the model, by the formula of `planning.cost`.
         seconds: Wall time; None for a run that was not done.
-        outcome: `done`, `stopped` by an error or interrupt, or `killed` when the run never said how it ended.
+        outcome: `done`, `stopped` by an error or interrupt, `rewound` by the guard, or `killed` when the run never said
+            how it ended.
         device: What it ran on.
         ranks: Number of processes.
+        skipped: Updates among them that the guard left out: they ran, and changed no weight.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Run:
     outcome: str
     device: str
     ranks: int
+    skipped: int = 0
 
     def __post_init__(self) -> None:
         counts = (self.begin, self.end, self.repeated, self.tokens, self.ranks)
@@ -99,7 +102,8 @@ class Ledger:
 class RunningCount:
     """Counts the updates of a run in a file, so that a killed run is still counted to the last update.
 
-    One 20-byte write an update reaches the page cache, which outlives the process.
+    One 20-byte write an update reaches the page cache, which outlives the process. `outcome` is how the run will have
+    ended if no exception ends it.
     """
 
     def __init__(self, folder: PathFolder, *, ledger: Ledger, run: Run) -> None:
@@ -110,6 +114,7 @@ class RunningCount:
         self._run = run
         self._handle = -1
         self._begun = 0.0
+        self.outcome = "done"
 
     def __enter__(self) -> "RunningCount":
         settle(self._file.parent, ledger=self._ledger)  # a run that was killed since; its count would be overwritten
@@ -126,7 +131,7 @@ class RunningCount:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         os.close(self._handle)
         seconds = None if kind else time.monotonic() - self._begun
-        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else "done")
+        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else self.outcome)
 
 
 def reached(folder: PathFolder) -> int | None:
@@ -171,5 +176,11 @@ def unsettled(folder: File, *, ledger: Ledger) -> Run | None:
     end = max(run.begin, int(text)) if text.isdigit() else run.begin
     share = (end - run.begin) / max(run.end - run.begin, 1)
     before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)
-    repeated = max(0, min(end, before) - run.begin)
-    return replace(run, end=end, repeated=repeated, tokens=round(run.tokens * share), flops=run.flops * share)
+    return replace(
+        run,
+        end=end,
+        repeated=max(0, min(end, before) - run.begin),
+        tokens=round(run.tokens * share),
+        flops=run.flops * share,
+        skipped=len({at for skipped in PathFolder(folder).skipped() for at in skipped if run.begin < at <= end}),
+    )

@@ -10,7 +10,7 @@ from lrpath.errors import StateError
 from lrpath.records.files import read_json
 from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
-from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
+from lrpath.records.tables import EVALUATION_COLUMNS, GUARD_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
 
@@ -25,6 +25,7 @@ class PathFolder:
         self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
         self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
         self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
+        self.guard = Table(folder / "guard.csv", columns=GUARD_COLUMNS)
 
     @property
     def path_id(self) -> str:
@@ -35,6 +36,17 @@ class PathFolder:
     def tables(self) -> tuple[Table, ...]:
         """The tables that grow while the path is walked."""
         return self.metrics, self.evaluation, self.speed
+
+    def skipped(self) -> list[range]:
+        """Return the positions that were reached without a change of weights, one range for each update at fault.
+
+        Raises:
+            StateError: If the table cannot be read.
+        """
+        rows = self.guard.rows()
+        if not all(row["first"].isdecimal() for row in rows):
+            raise StateError(f"{self.guard.file} has a row without its first position; restore it from a copy")
+        return [range(int(row["first"]), int(row["position"]) + 1) for row in rows]
 
     @property
     def tensorboard(self) -> File:

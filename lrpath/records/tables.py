@@ -14,6 +14,7 @@ from lrpath.records.files import whole_lines, write_whole
 METRIC_COLUMNS = ("position", "loss", "lr", "grad_norm", "tokens")
 EVALUATION_COLUMNS = ("position", "version", "domain", "nll", "tokens")
 SPEED_COLUMNS = ("position", "seconds", "tokens_per_second")
+GUARD_COLUMNS = ("position", "first", "action", "quantity", "bound", "loss", "grad_norm")
 
 _NUMBERS = {*METRIC_COLUMNS, *EVALUATION_COLUMNS, *SPEED_COLUMNS} - {"position", "version", "domain"}
 _POSITION = re.compile("[0-9]{1,18}")

@@ -22,6 +22,8 @@ class PathCount:
         planned: Updates that the kept plans ask for, taken together.
         ran: Updates in the ledger, repeated ones included.
         repeated: Of these, updates that an earlier run had made and lost.
+        skipped: Of these, updates that the guard left out.
+        rewinds: How often the guard went back on the path.
     """
 
     path_id: str
@@ -29,6 +31,8 @@ class PathCount:
     planned: int
     ran: int
     repeated: int
+    skipped: int
+    rewinds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +65,15 @@ class Execution:
 
     @property
     def repeated(self) -> int:
-        """Updates run again after a kill."""
+        """Updates run again, after a kill or a rewind."""
         return sum(path.repeated for path in self.paths)
 
     @property
     def is_as_planned(self) -> bool:
-        """Whether every path ran exactly its planned updates, none twice, with the planned tokens and FLOPs."""
+        """Whether every path ran exactly its planned updates, none twice, with the planned tokens and FLOPs.
+
+        An update that the guard left out has run: it was computed, and judged.
+        """
         counts = all(path.ran == path.planned and not path.repeated for path in self.paths)
         # The ledger keeps FLOPs as floats, each run rounded to 16 digits.
         flops = self.flops_planned is None or math.isclose(self.flops, self.flops_planned, rel_tol=1e-9)
@@ -75,6 +82,7 @@ class Execution:
     def sentence(self) -> str:
         """Return the ledger as one line: planned, ran, repeated, and what is missing or too much."""
         line = f"ledger: {self.planned:,} updates planned, {self.ran:,} run, {self.repeated:,} of them a second time"
+        line += self._guarded()
         if self.is_as_planned:
             return f"{line}; exactly as planned"
         missing = [(path.name, path.planned - (path.ran - path.repeated)) for path in self.paths]
@@ -83,6 +91,10 @@ class Execution:
         differing = lacking + beyond
         more = [f"and {len(differing) - MOST_NAMED} more paths differ"] if len(differing) > MOST_NAMED else []
         return "; ".join([line, *differing[:MOST_NAMED], *more])
+
+    def _guarded(self) -> str:
+        skipped, rewinds = (sum(getattr(path, name) for path in self.paths) for name in ("skipped", "rewinds"))
+        return f"; the guard left out {skipped:,} of them and went back {rewinds:,} times" if skipped or rewinds else ""
 
 
 def executed(study: Study) -> Execution:
@@ -102,6 +114,8 @@ def executed(study: Study) -> Execution:
             planned=planned.get(path_id, 0),
             ran=sum(run.updates for run in runs if run.path_id == path_id),
             repeated=sum(run.repeated for run in runs if run.path_id == path_id),
+            skipped=sum(run.skipped for run in runs if run.path_id == path_id),
+            rewinds=sum(run.outcome == "rewound" for run in runs if run.path_id == path_id),
         )
         for path_id, name in ({run.path_id: run.name for run in runs} | names).items()
     ]

@@ -128,7 +128,9 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: File) -
 
 def _losses(studies: Sequence[Study], path_id: str) -> dict[int, float]:
     folder = _find(studies, path_id)
-    return {} if folder is None else {int(row["position"]): float(row["loss"]) for row in folder.metrics.rows()}
+    rows = [] if folder is None else folder.metrics.rows()
+    losses = {int(row["position"]): float(row["loss"]) for row in rows}
+    return {position: loss for position, loss in losses.items() if math.isfinite(loss)}  # others were left out
 
 
 def _find(studies: Sequence[Study], path_id: str) -> PathFolder | None:

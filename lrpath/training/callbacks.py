@@ -21,9 +21,9 @@ from lrpath.planning.units import write_time
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.guard import Finding, Judge
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.optim import set_rate
-from lrpath.training.ranks import ALONE, Ranks
 from lrpath.training.walk import Walk
 
 
@@ -119,7 +119,7 @@ class Metrics(UpdateCallback):
         held_out: Windows by (version, domain).
         every: Updates between two writings.
         count: Counts the updates for the ledger; None on ranks other than the first, which write nothing.
-        ranks: The ranks whose mean loss is written.
+        judge: Judges the losses, here unless the module asks it before each update; its ranks' mean loss is written.
     """
 
     def __init__(
@@ -131,15 +131,16 @@ class Metrics(UpdateCallback):
         held_out: HeldOutSets,
         every: int,
         count: RunningCount | None,
-        ranks: Ranks = ALONE,
+        judge: Judge,
     ) -> None:
         super().__init__(walk)
         self._folder = folder
+        self._judge = judge
         self._loggers = loggers
         self._held_out = held_out
         self._every = every
         self._count = count
-        self._ranks = ranks
+        self._ranks = judge.ranks
         self._pending: list[tuple[int, torch.Tensor, float, torch.Tensor]] = []
         self._since = 0.0
         self.last_loss = math.nan
@@ -167,7 +168,9 @@ class Metrics(UpdateCallback):
                 logger.save()  # a run that goes on from this state does not log these points again
 
     def _write(self) -> None:
-        losses = self._ranks.total(torch.stack([loss for _, loss, _, _ in self._pending])) / self._ranks.count
+        losses = torch.stack([loss for _, loss, _, _ in self._pending])
+        if not self._judge.guard.acts:  # else they are of all ranks already
+            losses = self._ranks.total(losses) / self._ranks.count
         norms = torch.stack([norm.to(losses) for _, _, _, norm in self._pending])  # of the whole gradient already
         figures = torch.stack((losses, norms), dim=1).tolist()
         self._ranks.decide(lambda: self._record(figures))
@@ -178,9 +181,10 @@ class Metrics(UpdateCallback):
         per_update = self.walk.path.recipe.tokens_per_update
         rows: list[tuple[int, float, float, float, int]] = []
         for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            finding = None if self._judge.guard.acts else self._judge.look(loss=loss, norm=norm)
+            if finding is not None:
                 self._folder.metrics.append(rows)
-                raise self._not_finite(f"loss {loss}, gradient norm {norm}", position)
+                raise self._at_fault(finding)
             rows.append((position, loss, rate, norm, position * per_update))
         self._folder.metrics.append(rows)
         now = time.monotonic()
@@ -221,6 +225,15 @@ class Metrics(UpdateCallback):
     def _log_held_out(self, position: int, version: str, domain: str, nll: float, tokens: int) -> None:
         loss, name = nll / tokens, f"{version}.{domain}"
         self._log({f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}, position)
+
+    def _at_fault(self, finding: Finding) -> TrainingError:
+        if not (math.isfinite(finding.loss) and math.isfinite(finding.norm)):
+            return self._not_finite(f"loss {finding.loss}, gradient norm {finding.norm}", finding.position)
+        return TrainingError(
+            f"{self.walk.path.name}: {finding.fault} at position {finding.position}; no state from there on was saved, "
+            "earlier ones are whole. Raise guard.spike to go on from the last of them, or begin a path with "
+            "guard.policy=skip or rewind"
+        )
 
     def _not_finite(self, what: str, position: int) -> TrainingError:
         rate = self.walk.path.schedule.rate(position - 1)
@@ -308,6 +321,14 @@ class PlanProgress:
         )
         self._say(text, final=False)
 
+    def tell(self, text: str) -> None:
+        """Show a line about something that is not progress."""
+        self._say(text, final=True)
+
+    def go_back(self, updates: int) -> None:
+        """Note that some updates will be run again."""
+        self._updates += updates
+
     def _say(self, text: str, *, final: bool) -> None:
         if self._console.is_terminal:
             width = max(self._console.width - 1, 20)
@@ -317,16 +338,22 @@ class PlanProgress:
 
 
 class Progress(UpdateCallback):
-    """Shows a walk's progress as part of the plan's."""
+    """Shows a walk's progress as part of the plan's, and warns of states in a spike."""
 
-    def __init__(self, walk: Walk, *, plan: PlanProgress, metrics: Metrics) -> None:
-        """Take the plan's progress and the metrics whose last figures are shown."""
+    def __init__(self, walk: Walk, *, plan: PlanProgress, metrics: Metrics, judge: Judge) -> None:
+        """Take the plan's progress, the metrics whose last figures are shown, and the judge that knows of spikes."""
         super().__init__(walk)
         self._plan = plan
         self._metrics = metrics
+        self._judge = judge
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
         """Show the update."""
         speed = self._metrics.tokens_per_second
         shown = 0.0 if np.isnan(speed) else speed
         self._plan.step(self.walk, position=position, loss=self._metrics.last_loss, tokens_per_second=shown)
+        if position in self.walk.pinned and (spike := self._judge.spike()):
+            self._plan.tell(
+                f"{self.walk.path.name}: the state at {position:,}, which the plan needs, lies in a spike: {spike}; "
+                "look at the losses before you trust what leaves from it"
+            )

@@ -12,17 +12,24 @@ def count_states(walks: Iterable[Walk]) -> tuple[int, int]:
     """Return how many states walks add for good, and how many more there are on disk at one time.
 
     While a rolling state is written, the one before it is still there. But a walk ends with a state that is kept, which
-    at that time is not there yet, and with it the rolling ones go: so beside all that are kept there is at most one.
+    at that time is not there yet, and with it the rolling ones go: so beside all that are kept there is at most one,
+    and those that a rewind may go back to.
     """
     walks = list(walks)
     kept = sum(sum(1 for position in {*walk.pinned, walk.end} if walk.begin < position <= walk.end) for walk in walks)
-    return kept, int(any(_rolls(walk) for walk in walks))
+    return kept, max((1 + _behind(walk) for walk in walks if _rolls(walk)), default=0)
 
 
 def _rolls(walk: Walk) -> bool:
     first = (walk.begin // walk.rolling_every + 1) * walk.rolling_every
     due = range(first, walk.end, walk.rolling_every)
     return len(due) > sum(1 for position in walk.pinned if position in due)
+
+
+def _behind(walk: Walk) -> int:
+    """Return how many older rolling states are kept for a rewind."""
+    guard = walk.path.recipe.guard
+    return -(-guard.back // walk.rolling_every) if guard.policy == "rewind" else 0
 
 
 def check_disk(folder: File, walks: Iterable[Walk], *, state_bytes: int) -> None:
@@ -44,7 +51,7 @@ def check_disk(folder: File, walks: Iterable[Walk], *, state_bytes: int) -> None
     free = shutil.disk_usage(there).free
     if needed <= free:
         return
-    restart = ", and 1 to restart from," if rolling else ""
+    restart = f", and {rolling} to restart from," if rolling else ""
     sparing = "raise cadence.save_every past every path's end, which spares that one, " if rolling else ""
     raise TrainingError(
         f"{folder} needs {needed / 1e9:.2f} GB for {kept} states that the plan keeps{restart} of "

@@ -173,11 +173,11 @@ class Executor:
             del walks[number]
             if walk is None:
                 return 0
-            key = walk.source()
+            fork = walk.path.parent
             self.walker.walk(
                 walk,
                 PathFolder(place, lease=leases[0] if leases else None),
-                source=None if key is None else self.tree.path(key.path_id),
+                parent=None if fork is None else self.tree.path(fork.path_id),
                 pinned=partial(pinned_states, self.study, self.tree),
                 progress=progress,
             )

@@ -69,9 +69,10 @@ class ForkCallback(UpdateCallback, Checkpoint):
             )
 
     def _remove_before(self, position: int) -> None:
-        pinned = self._pinned()
-        for earlier in self._folder.positions():
-            if earlier < position and StateKey(self.walk.path.id, earlier) not in pinned:
+        pinned, made = self._pinned(), self._folder.positions()
+        oldest = self.walk.oldest_kept(position, made)
+        for earlier in made:
+            if earlier < oldest and StateKey(self.walk.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)
 
 

@@ -21,6 +21,7 @@ class LitCausalLM(lightning.LightningModule):
         settings: AdamW's settings.
         accumulate: Micro-batches per update.
         place: Puts the backbone on the ranks, once Lightning has set them up; None where there is nothing to do.
+        allows: Says whether an update may be made, once its loss and gradient are there; None for all.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class LitCausalLM(lightning.LightningModule):
         settings: Optimizer,
         accumulate: int,
         place: Callable[[CausalLM], None] | None = None,
+        allows: Callable[["LitCausalLM"], bool] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.settings = settings
         self.accumulate = accumulate
         self._place = place
+        self._allows = allows
         self.update_loss: Tensor = torch.zeros(())
         self.grad_norm: Tensor = torch.zeros(())
 
@@ -60,11 +63,16 @@ class LitCausalLM(lightning.LightningModule):
 
     def configure_gradient_clipping(
         self,
-        optimizer: torch.optim.Optimizer,  # noqa: ARG002 (Lightning's signature)
+        optimizer: torch.optim.Optimizer,
         gradient_clip_val: float | None = None,  # noqa: ARG002
         gradient_clip_algorithm: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Clip the whole gradient's norm, here because Lightning's own clipping refuses fused AdamW under bf16."""
+        """Clip the whole gradient's norm, here because Lightning's own clipping refuses fused AdamW under bf16.
+
+        Without gradients, AdamW leaves weights and moments as they are: so an update is left out.
+        """
         limit = self.settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), float("inf") if limit is None else limit)
         self.grad_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).detach()
+        if self._allows is not None and not self._allows(self):
+            optimizer.zero_grad(set_to_none=True)

@@ -139,8 +139,7 @@ def _place_beside(walker: Walker) -> Iterator[File]:
 
 def _walk_again(walker: Walker, tree: Tree, walk: Walk, folder: PathFolder, progress: PlanProgress) -> None:
     """Make a walk from a state of the study; what is written goes to `folder`."""
-    key = walk.source()
-    assert key is not None
+    fork = walk.path.parent
     aside = Study(walker.study.folder)
     aside.ledger = Ledger(folder.folder / "ledger.jsonl")
     walker.ranks.decide(lambda: _copy_rows(_folder_of(walk, walker.study), folder))
@@ -149,7 +148,7 @@ def _walk_again(walker: Walker, tree: Tree, walk: Walk, folder: PathFolder, prog
     replace(walker, study=aside, held_out={}).walk(
         walk,
         folder,
-        source=tree.path(key.path_id),
+        parent=None if fork is None else tree.path(fork.path_id),
         pinned=lambda: {StateKey(walk.path.id, position) for position in (*walk.pinned, walk.end)},
         progress=progress,
     )

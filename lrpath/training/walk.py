@@ -65,6 +65,13 @@ class Walk:
         """Say whether the held-out sets are evaluated at a position."""
         return position in self.pinned or position % self.evaluate_every == 0
 
+    def oldest_kept(self, position: int, made: Collection[int]) -> int:
+        """Return the position of the oldest rolling state to keep when one is saved: a rewind may go back to it."""
+        guard = self.path.recipe.guard
+        if guard.policy != "rewind":
+            return position
+        return max((earlier for earlier in made if earlier <= position - guard.back), default=self.path.start)
+
     def random_seed(self, update: int) -> int:
         """Return the seed of an update's random numbers: a function of recipe and update, so none has to be saved."""
         text = f"update {update} of seed {self.path.recipe.seed}"

@@ -1,6 +1,7 @@
 """Walks one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from lrpath.records.study import Study
 from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
+from lrpath.training.guard import Finding, Judge, Rewind, go_back
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.ranks import Ranks
 from lrpath.training.saver import StateSaver
@@ -104,16 +106,16 @@ class Walker:
         walk: Walk,
         folder: PathFolder,
         *,
-        source: Path | None,
+        parent: Path | None,
         pinned: Callable[[], Set[StateKey]],
         progress: PlanProgress,
     ) -> None:
-        """Make the updates of a walk and save its states.
+        """Make the updates of a walk and save its states; where its guard says so, go back and on.
 
         Args:
             walk: The walk.
             folder: Its path's folder, which this process group owns.
-            source: The path of the state that it starts from; None if it starts from initial weights.
+            parent: The path that its path leaves from; None for a root.
             pinned: Returns the states that the plans of the study need at this moment, which are never removed.
             progress: The plan's progress.
 
@@ -122,20 +124,40 @@ class Walker:
             StoppedError: If a rank was sent a signal to stop; the state it had reached is saved.
             TrainingError: If it cannot go on; saved states are whole.
         """
+        noted = Noted(launched=self.ranks.launched)
+        step = partial(self._walk, folder=folder, parent=parent, pinned=pinned, progress=progress, noted=noted)
+        with noted.heard():
+            while finding := step(walk):
+                back = partial(go_back, walk, finding, folder=folder, pinned=pinned, say=progress.tell)
+                walk = self.ranks.decide(back)
+                progress.go_back(finding.position - walk.begin)
+
+    def _walk(
+        self,
+        walk: Walk,
+        *,
+        folder: PathFolder,
+        parent: Path | None,
+        pinned: Callable[[], Set[StateKey]],
+        progress: PlanProgress,
+        noted: Noted,
+    ) -> Finding | None:
+        """Walk until the end, or until an update is found for which the path goes back."""
         recipe = walk.path.recipe
         backbone = self.workshop.model(recipe)
         self.ranks.decide(lambda: self.workshop.keep_backbone(folder, model=backbone))
+        later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
+        judge = Judge(walk, folder=folder, say=progress.tell, ranks=self.ranks)
         module = LitCausalLM(
             backbone,
             settings=recipe.optimizer,
             accumulate=self.machine.accumulate(recipe),
             place=partial(self.machine.place, precision=recipe.precision),
+            allows=judge.allows if recipe.guard.acts else None,
         )
-        later = self.ranks.decide(lambda: _prepare_tables(walk, folder))
-        noted = Noted(launched=self.ranks.launched)
         saver = StateSaver(background=self.cadence.save_in_background, ranks=self.ranks)
         stop = Stop(walk, noted=noted, failure=lambda: saver.failure, ranks=self.ranks)
-        with noted.heard(), self._counted(walk, folder) as count, saver:
+        with self._counted(walk, folder) as count, saver:
             metrics = Metrics(
                 walk,
                 folder=folder,
@@ -143,33 +165,41 @@ class Walker:
                 held_out=self.held_out,
                 every=self.cadence.log_every,
                 count=count,
-                ranks=self.ranks,
+                judge=judge,
             )
-            shown = [Progress(walk, plan=progress, metrics=metrics)] if self.ranks.is_first else []
+            shown = [Progress(walk, plan=progress, metrics=metrics, judge=judge)] if self.ranks.is_first else []
             fork = ForkCallback(
                 walk,
                 folder=folder,
-                facts=partial(self._facts, walk.path),
+                facts=partial(self._facts, walk.path, judge),
                 pinned=pinned,
                 saver=saver,
                 watch=self.ranks.watch,
             )
             watched = self._phases(walk)
-            self._fit(walk, module, [stop, self._start(walk, source), Rate(walk), metrics, *shown, fork, *watched])
+            callbacks = [stop, self._start(walk, parent), Rate(walk), metrics, *shown, fork, *watched]
+            finding = self._fit(walk, module, callbacks)
             saver.wait()  # a run is done, or its state saved, when its last state is whole
-            stop.check_end()
+            if finding is None:
+                stop.check_end()
+            elif count is not None:
+                count.reach(finding.position)  # it was computed
+                count.outcome = "rewound"
         if later and self.ranks.is_first:
             for table in folder.tables:
                 table.cut(later[-1])  # puts the rows in order again
-        stop.honour()
+            folder.guard.cut(sys.maxsize)
+        if finding is None:
+            stop.honour()
+        return finding
 
     def _phases(self, walk: Walk) -> list[lightning.Callback]:
         if self.ranks.count == 1:
             return []
         return [Phases(self.ranks.watch, begin=walk.begin, patient_start=self.machine.compile)]
 
-    def _start(self, walk: Walk, source: Path | None) -> Start:
-        key = walk.source()
+    def _start(self, walk: Walk, parent: Path | None) -> Start:
+        key, source = walk.source(), parent if walk.first else walk.path
         assert (key is None) == (source is None)
         reading = None if key is None or source is None else self.reading(source, key.position)
         return Start(walk, study=self.study, reading=reading, ranks=self.ranks)
@@ -183,7 +213,7 @@ class Walker:
             self.ranks.decide(lambda: counts.append(open_count.enter_context(count)))
             yield counts[0] if counts else None
 
-    def _fit(self, walk: Walk, module: LitCausalLM, callbacks: list[lightning.Callback]) -> None:
+    def _fit(self, walk: Walk, module: LitCausalLM, callbacks: list[lightning.Callback]) -> Finding | None:
         recipe = walk.path.recipe
         data = PathDataModule(
             self.workshop.batches(walk.path),
@@ -195,10 +225,14 @@ class Walker:
         trainer = self.machine.trainer(
             callbacks, precision=recipe.precision, updates=walk.end - walk.begin, accumulate=module.accumulate
         )
-        trainer.fit(module, datamodule=data)
+        try:
+            trainer.fit(module, datamodule=data)
+        except Rewind as rewind:
+            return rewind.finding
+        return None
 
-    def _facts(self, path: Path, position: int) -> dict[str, Any]:
-        return {
+    def _facts(self, path: Path, judge: Judge, position: int) -> dict[str, Any]:
+        return judge.facts(position) | {
             "name": path.name,
             "identity": path.identity(),
             "read": self.reading(path, position),
@@ -232,6 +266,8 @@ def _prepare_tables(walk: Walk, folder: PathFolder) -> range:
     later = range(walk.end + 1, max(folder.positions(), default=0) + 1)
     for table in folder.tables:
         table.cut(walk.begin, later=later)
+    ordered = walk.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
+    folder.guard.cut(sys.maxsize if ordered else walk.begin, later=later)
     found = [int(row["position"]) for row in folder.metrics.rows()]
     if found != [*range(walk.path.start + 1, walk.begin + 1), *later]:
         raise StateError(

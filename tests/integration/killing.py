@@ -23,10 +23,12 @@ from lrpath import entry, train
 from lrpath.data.datamodule import MicroBatches
 from lrpath.errors import DataError
 from lrpath.records.ledger import Ledger, RunningCount
+from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import Table
-from lrpath.training import states
+from lrpath.training import states, walker
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.states import Shards
+from tests.integration.planting import VARIABLE, plant
 
 
 def kill_self() -> None:
@@ -110,6 +112,8 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "freeze": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGSTOP)),
     "fail": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: fail()),
     "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
+    "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
+    "rewound": (walker, "go_back", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 
@@ -164,6 +168,7 @@ def kill_when_reached(process: int, position: int, overrides: list[str]) -> None
 
 
 if __name__ == "__main__":
+    plant(os.environ.get(VARIABLE, ""))
     split = sys.argv.index("--")
     codes = [run_in_fork(moment, sys.argv[split + 1 :]) for moment in sys.argv[1:split]]
     sys.stdout.write(json.dumps(codes) + "\n")

@@ -22,6 +22,7 @@ import lrpath.reporting.report
 from lrpath import entry, train
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.killing import arm
+from tests.integration.planting import VARIABLE, plant
 
 RANK = int(os.environ.get("RANK", "0"))
 
@@ -31,6 +32,7 @@ def run(job: dict[str, Any]) -> None:
     sys.argv = ["lrpath.train", *job["overrides"]]
     if job["kill"] is not None and job["kill"][0] == RANK:
         arm(job["kill"][1])
+    plant(os.environ.get(VARIABLE, ""))
     seen, step = [], LitCausalLM.training_step
 
     def noted(module: LitCausalLM, ids_MT: torch.Tensor, batch_idx: int) -> torch.Tensor:

@@ -68,6 +68,17 @@ REFUSED = [
     ("train alpha=[0.5", "alpha=[0.5 on the command line cannot be read"),
     ("train seed", "seed on the command line cannot be read"),
     ("train --config-dir=nowhere", "nowhere' not found"),
+    # guard
+    ("train guard.policy=ignore", "guard.policy='ignore' must be one of stop, skip, rewind"),
+    ("train guard.spike=0", "guard.spike=0.0 must be positive, or null for no rule about spikes"),
+    ("train guard.spike=often", "guard.spike='often' must be a number"),
+    ("train guard.spike=inf", "guard.spike=inf must be a finite number"),
+    ("train guard.window=3", "guard.window=3 must be at least 4"),
+    ("train guard.policy=rewind guard.back=0", "guard.back=0 must be at least 1; policy=skip leaves out"),
+    ("train guard.back=1.5", "guard.back=1.5 must be a whole number"),
+    ("train guard.limit=0", "guard.limit=0 must be at least 1; policy=stop ends at the first"),
+    ("train guard=skip", "guard='skip' must be a mapping"),
+    ("train guard.patience=3", "guard.patience is no field here; there are"),
     # interpolation, and values that are not given
     (
         "train study=${nope}",

@@ -50,6 +50,8 @@ def release_ids(lab: Lab, *changes: str) -> list[str]:
         "data.tokenizer.vocab_size=299",
         "increment=11 updates",
         "alpha=0.5",
+        "guard.policy=skip",
+        "guard.policy=rewind",
     ],
 )
 def test_what_changes_the_numbers_of_a_release_gives_it_another_path(lab: Lab, changes: str) -> None:
@@ -74,6 +76,8 @@ def test_what_changes_the_numbers_of_a_release_gives_it_another_path(lab: Lab, c
         "versions=5",
         "paradigm=[path_switching,continual]",
         "increment=[10 updates,10 updates]",
+        "guard.spike=6",  # a rule that may only stop
+        "guard.limit=1",
     ],
 )
 def test_what_changes_no_number_leaves_the_path_as_it_is(lab: Lab, changes: str) -> None:

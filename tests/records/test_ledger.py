@@ -24,6 +24,33 @@ def test_a_run_is_in_the_ledger_once(tmp_path: File) -> None:
     assert [run.updates for run in ledger.runs()] == [100, 50]
 
 
+def test_a_ledger_of_an_lrpath_without_guards_is_read(tmp_path: File) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    record = asdict(RUN)
+    del record["skipped"]
+    ledger.file.write_text(json.dumps(record) + "\n")
+
+    assert ledger.runs() == [RUN]
+
+
+def test_skipped_updates_are_counted_once_and_only_where_the_run_was(place: tuple[PathFolder, Ledger]) -> None:
+    folder, ledger = place
+    rows = [(9, 3), (12, 10), (13, 11), (31, 29)]
+    folder.guard.append((position, first, "rewind", "loss", "inf", "nan", 1.0) for position, first in rows)
+
+    counted(folder, ledger, replace(RUN, begin=5), to=30)
+
+    assert [run.skipped for run in ledger.runs()] == [4 + 4 + 2]
+
+
+def test_a_row_of_the_guard_without_a_first_position_is_refused(place: tuple[PathFolder, Ledger]) -> None:
+    folder, _ = place
+    folder.guard.append([(9, "", "skip", "loss", "inf", "nan", 1.0)])
+
+    with pytest.raises(StateError, match=r"guard\.csv has a row without its first position; restore it"):
+        folder.skipped()
+
+
 def test_a_line_torn_anywhere_is_no_run_and_the_next_takes_its_place(tmp_path: File) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     other = replace(RUN, id="run-2", name="α")

@@ -26,7 +26,7 @@ def verify_rows(claims: Claims) -> Check:
         if folder is None:
             continue
         try:
-            rows = folder.metrics.rows()
+            rows, skipped = folder.metrics.rows(), folder.skipped()
         except StateError as error:
             findings.append(Finding(path=path.name, text=str(error)))
             continue
@@ -35,7 +35,7 @@ def verify_rows(claims: Claims) -> Check:
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
             for position, problem in _gaps(path, rows, last=max(claims.positions(path), default=path.start))
-            + _wrong_rows(path, rows)
+            + _wrong_rows(path, rows, skipped=skipped)
         ]
         notes += _beyond(claims, path, rows)
     return Check(
@@ -65,8 +65,8 @@ def _listed(places: list[int]) -> str:
     return first if len(places) <= 3 else f"{first} and {len(places) - 3:,} more"
 
 
-def _wrong_rows(path: Path, rows: list[dict[str, str]]) -> list[tuple[int, str]]:
-    """Return `(first position, problem)` for each kind of figure that is wrong."""
+def _wrong_rows(path: Path, rows: list[dict[str, str]], *, skipped: list[range]) -> list[tuple[int, str]]:
+    """Return `(first position, problem)` for each kind of figure that is wrong; what a guard left out may be anything."""
     wrong: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         position = int(row["position"])
@@ -74,7 +74,7 @@ def _wrong_rows(path: Path, rows: list[dict[str, str]]) -> list[tuple[int, str]]
             if read_number(row[column]) != expected:
                 wrong.setdefault(column, []).append((position, f"{column} {row[column]}, the plan says {expected!r}"))
         for column in ("loss", "grad_norm"):
-            if not math.isfinite(read_number(row[column])):
+            if not (math.isfinite(read_number(row[column])) or any(position in one for one in skipped)):
                 wrong.setdefault(column, []).append((position, f"{column} {row[column]}, which is no finite number"))
     found = []
     for column, problems in wrong.items():

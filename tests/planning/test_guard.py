@@ -1,0 +1,110 @@
+import math
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrpath.errors import PlanError
+from lrpath.planning.guard import Guard
+from tests.planning.strategies import recipe_with
+
+LOSSES = st.lists(st.floats(0.1, 20.0), min_size=4, max_size=40)
+RULE = Guard(policy="skip", spike=3.0, window=4)
+CALM = (2.0, 1.0, 3.0, 2.0)
+"""Median 2, median deviation .5: the bound of three deviations is 2 + 3 × 1.4826 × .5."""
+
+
+def fault_of(loss: float, norm: float = 2.0, *, before: tuple[float, ...] = CALM, guard: Guard = RULE) -> str | None:
+    found = guard.fault(loss=loss, norm=norm, losses=before, norms=before)
+    return None if found is None else str(found)
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "fault"),
+    [
+        (4.2239, 4.2239, None),  # the bound itself
+        (4.224, 2.0, "loss 4.224 is above its bound 4.2239"),
+        (2.0, 4.224, "gradient norm 4.224 is above its bound 4.2239"),
+        (9.0, 9.0, "loss 9 is above its bound 4.2239"),
+        (0.0, 0.0, None),
+        (math.nan, math.nan, "loss nan is not finite"),
+        (2.0, math.inf, "gradient norm inf is not finite"),
+    ],
+)
+def test_what_is_above_the_bound_or_not_finite_is_at_fault(loss: float, norm: float, fault: str | None) -> None:
+    assert fault_of(loss, norm) == fault
+
+
+def test_nothing_is_a_spike_before_the_window_is_full_or_without_a_rule() -> None:
+    assert fault_of(1e9, before=CALM[:3]) is None
+    assert fault_of(1e9, guard=Guard()) is None
+    assert fault_of(math.nan, before=()) == "loss nan is not finite"
+
+
+@given(LOSSES, st.floats(0.1, 10.0))
+def test_the_bound_is_median_and_deviation_of_the_last_values_alone(losses: list[float], spike: float) -> None:
+    guard = Guard(window=4)
+    last = losses[-4:]
+    middle = statistics.median(last)
+    deviation = statistics.median(abs(value - middle) for value in last)
+
+    assert guard.bound(losses, spike=spike) == pytest.approx(middle + spike * deviation / 0.67449, rel=1e-5)
+    assert guard.bound([1e9, *losses], spike=spike) == guard.bound(losses, spike=spike)
+
+
+@given(LOSSES, st.floats(0.1, 10.0), st.floats(0.0, 1.0))
+def test_what_is_not_above_the_median_is_no_spike_and_a_wider_rule_finds_no_more(
+    losses: list[float], spike: float, share: float
+) -> None:
+    guard, wider = (Guard(policy="skip", spike=value, window=4) for value in (spike, 2 * spike))
+    usual = share * statistics.median(losses[-4:])
+
+    assert guard.fault(loss=usual, norm=usual, losses=losses, norms=losses) is None
+    for loss in losses:
+        found = guard.fault(loss=loss, norm=usual, losses=losses, norms=losses)
+        assert found or not wider.fault(loss=loss, norm=usual, losses=losses, norms=losses)
+
+
+@given(st.lists(st.floats(1.0, 3.0), min_size=9, max_size=9), st.lists(st.floats(1e3, 1e9), max_size=3))
+def test_a_few_spikes_in_the_window_do_not_hide_the_next(losses: list[float], spikes: list[float]) -> None:
+    values = [*losses[: 9 - len(spikes)], *spikes]
+
+    assert Guard(window=9).bound(values, spike=6.0) < 20.0  # a median deviation is at most 2 here
+
+
+@pytest.mark.parametrize(
+    ("fields", "identity"),
+    [
+        ({}, {}),
+        ({"spike": 6.0, "window": 10}, {}),
+        ({"policy": "skip", "window": 10, "back": 7}, {"policy": "skip"}),
+        ({"policy": "skip", "spike": 6.0, "limit": 3}, {"policy": "skip", "spike": 6.0, "window": 128}),
+        ({"policy": "rewind", "back": 7}, {"policy": "rewind", "back": 7}),
+    ],
+)
+def test_only_what_determines_the_numbers_is_part_of_a_paths_identity(
+    fields: dict[str, Any], identity: dict[str, Any]
+) -> None:
+    guard = Guard(**fields)
+
+    assert guard.identity() == identity
+    assert recipe_with(guard=guard).as_record().get("guard", {}) == identity
+    assert Guard(**identity).identity() == identity
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"policy": "warn"}, "guard.policy=warn must be stop, skip or rewind"),
+        ({"spike": -1.0}, "guard.spike=-1.0 must be positive"),
+        ({"spike": math.nan}, "guard.spike=nan must be positive"),
+        ({"window": 3}, "guard.window=3 must be at least 4"),
+        ({"back": 0}, "guard.back=0 must be at least 1"),
+        ({"limit": 0}, "guard.limit=0 must be at least 1"),
+    ],
+)
+def test_a_guard_that_could_not_guard_is_refused(fields: dict[str, Any], rule: str) -> None:
+    with pytest.raises(PlanError, match=rule):
+        Guard(**fields)

@@ -3,7 +3,7 @@
     python experiments/09_exactness/stall.py [--rounds 3] [--updates 10]
     torchrun --nproc-per-node 2 experiments/09_exactness/stall.py strategy=fsdp
 
-A LLaMA-shape model of 107 million parameters is trained by lrpath's executor, a fresh fit for each save: one rolling
+A LLaMA-shape model of 112 million parameters is trained by lrpath's executor, a fresh fit for each save: one rolling
 state is saved at half the updates, the rest run while it may be written. Words after the options are overrides. The
 figures of each fit are appended to `stall.csv` beside this file.
 """

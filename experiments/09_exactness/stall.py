@@ -3,13 +3,15 @@
     python experiments/09_exactness/stall.py [--rounds 3] [--updates 10]
     torchrun --nproc-per-node 2 experiments/09_exactness/stall.py strategy=fsdp
 
-A LLaMA-shape model of 107 million parameters is trained by lrpath's executor, a fresh fit for each save: one rolling state
-is saved at half the updates, the rest run while it may be written. Words after the options are overrides. The figures
-of each fit are appended to `stall.csv` beside this file.
+A LLaMA-shape model of 112 million parameters is trained by lrpath's executor, a fresh fit for each save: one rolling
+state is saved at half the updates, the rest run while it may be written. Words after the options are overrides. The
+figures of each fit are appended to `stall.csv` beside this file.
 """
 
 import argparse
 import csv
+import itertools
+import json
 import statistics
 import tempfile
 import time
@@ -34,35 +36,42 @@ OVERRIDES = [
     "versions=1",
     "warmup=2",
     "peak=1e-4",
-    "batch.sequences_per_update=2",
+    "batch.sequences_per_update=1",
     "batch.tokens_per_sequence=16",
     "cadence.log_every=1",
     "cadence.evaluate_every=100000",
     "cadence.held_out_windows=1",
-    "data.source.bytes_per_version=200_000",
+    "data=text",
     "strategy.accelerator=cpu",
     "logger=none",
 ]
 SKIPPED = 2
-FIELDS = [
-    "ranks",
-    "strategy",
-    "mode",
-    "stall_ms",
-    "write_s",
-    "update_ms",
-    "updates_beside",
-    "beside_ms",
-    "lost_updates",
-    "state_bytes",
-]
+FIELDS = ["ranks", "strategy", "mode", "stall_ms", "write_s", "update_ms", "updates_beside", "beside_ms"]
+FIELDS += ["lost_updates", "state_bytes"]
 
 
 def project_in(folder: Path, *, study: str, updates: int, background: bool, changes: list[str]) -> Project:
-    given = [f"outputs={folder}", f"study={study}", f"increment={updates}", f"cadence.save_every={updates // 2}"]
+    texts = write_text(folder / "texts")
+    given = [
+        f"data.source.paths=[{texts}]",
+        f"outputs={folder}",
+        f"study={study}",
+        f"increment={updates}",
+        f"cadence.save_every={updates // 2}",
+    ]
     mode = [f"cadence.save_in_background={str(background).lower()}"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return Project(load(compose("config", overrides=[*OVERRIDES, *MODEL, *given, *mode, *changes])))
+
+
+def write_text(folder: Path) -> Path:
+    """Return a folder with lrpath's own source as the text of v1."""
+    file = folder / "v1.jsonl"
+    if not file.exists():
+        folder.mkdir(exist_ok=True)
+        sources = sorted((Path(__file__).resolve().parents[2] / "lrpath").rglob("*.py"))
+        file.write_text("".join(json.dumps({"text": source.read_text()}) + "\n" for source in sources))
+    return folder
 
 
 @contextmanager
@@ -101,10 +110,10 @@ def measure(project: Project, machine: Machine) -> dict[str, Any]:
     ):
         executor = workshop.executor(machine, Console(file=nowhere))
         executor.run()
-    updates = [(before, begin) for (_, before), (begin, _) in zip(stops[:-1], stops[1:], strict=True)]
+    updates = [(before, begin) for (_, before), (begin, _) in itertools.pairwise(stops)]
     seconds = [end - begin for begin, end in updates]
     half = len(stops) // 2
-    alone = statistics.median(seconds[SKIPPED : half - 1])
+    alone = statistics.median(seconds[: half - 1])
     blocked = (saves[0][1] - saves[0][0]) if saves else 0.0
     written_at = writes[0][1]
     beside = [end - begin for begin, end in updates[half - 1 :] if begin < written_at]

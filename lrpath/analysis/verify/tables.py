@@ -66,7 +66,7 @@ def _listed(places: list[int]) -> str:
 
 
 def _wrong_rows(path: Path, rows: list[dict[str, str]], *, skipped: list[range]) -> list[tuple[int, str]]:
-    """Return `(first position, problem)` for each kind of figure that is wrong; what a guard left out may be anything."""
+    """Return `(first position, problem)` for each kind of figure that is wrong; a guard leaves out any figure."""
     wrong: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         position = int(row["position"])

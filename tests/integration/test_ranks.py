@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lrpath.records.study import Study
-from tests.integration.lab import Job, Lab, free_ports, states_of, tables_of
+from tests.integration.lab import Job, Lab, free_ports, losses_of, states_of, tables_of
 
 pytestmark = pytest.mark.slow
 
@@ -23,21 +23,6 @@ PAIR = ("batch.sequences_per_update=2", "strategy.micro_batch=1")
 DDP, FSDP = "strategy=ddp", "strategy=fsdp"
 
 
-def codes_of(lab: Lab, *, ranks: int) -> list[tuple[int, ...]]:
-    """Return the exit codes of the last jobs, by job and rank."""
-    by_rank = [json.loads((lab.folder / f"codes-{rank}.json").read_text()) for rank in range(ranks)]
-    return list(zip(*by_rank, strict=True))
-
-
-def losses_of(study: Study, column: str = "loss") -> dict[tuple[str, str], float]:
-    """Return a column of the metrics of all paths, by path folder and position."""
-    return {
-        (folder.folder.name, row["position"]): float(row[column])
-        for folder in study.folders()
-        for row in folder.metrics.rows()
-    }
-
-
 def largest_difference(one: Study, two: Study, *, column: str = "loss") -> float:
     """Return the largest difference in a column of two studies with the same rows."""
     ours, theirs = losses_of(one, column), losses_of(two, column)
@@ -47,17 +32,9 @@ def largest_difference(one: Study, two: Study, *, column: str = "loss") -> float
 
 def check_samples(lab: Lab, study: str, *changes: str, ranks: int) -> None:
     """Check that the ranks of a study were given, together and update by update, the windows that the plan says."""
-    executor = lab.executor(f"study={study}-planned", *changes)
-    expected = [
-        executor.walker.workshop.batches(walk.path).batch(update)
-        for walk in executor.missing()
-        for update in range(walk.begin, walk.end)
-    ]
-    rebuilt = np.empty_like(np.concatenate(expected))
-    for rank in range(ranks):
-        rebuilt[rank::ranks] = np.load(lab.folder / f"{study}-{rank}.npy")  # every update is a multiple of the ranks
+    expected = np.concatenate(list(lab.planned_windows(f"study={study}-planned", *changes).values()))
 
-    assert np.array_equal(rebuilt, np.concatenate(expected))
+    assert np.array_equal(lab.windows_of(study, ranks=ranks), expected)
 
 
 def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
@@ -74,7 +51,7 @@ def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
         ranks=2,
     )
 
-    assert codes_of(lab, ranks=2) == [(0, 0)] * 4, ended.err
+    assert lab.codes_of(2) == [(0, 0)] * 4, ended.err
     assert ended.code == 0, ended.err
     single = lab.study("single")
     assert states_of(lab.study("ddp")) == states_of(single)
@@ -113,7 +90,7 @@ def test_a_state_saved_on_any_ranks_goes_on_on_any_others(lab: Lab) -> None:
         *(Job((f"study={before}_fsdp", FSDP, both)) for before in ("single", "ddp")),
         ranks=2,
     )
-    assert codes_of(lab, ranks=2) == [(0, 0)] * 8, first.err
+    assert lab.codes_of(2) == [(0, 0)] * 8, first.err
     for before in ("ddp", "fsdp"):
         assert lab.run(f"study={before}_single", both) == 10 + 6
 
@@ -144,7 +121,7 @@ def test_four_ranks_in_shards_and_replicas_repeat_themselves_after_a_kill(lab: L
         ranks=4,
     )
 
-    codes = codes_of(lab, ranks=4)
+    codes = lab.codes_of(4)
     assert [code for number, code in enumerate(codes) if number not in (1, 4)] == [(0,) * 4] * 4, ended.err
     assert codes[1] == (4, 4, -9, 4), ended.err
     assert codes[4] == (-9, 4, 4, 4), ended.err
@@ -201,7 +178,7 @@ def test_what_ends_one_rank_ends_all_with_one_message(lab: Lab) -> None:
             ranks=2,
         )
 
-    assert codes_of(lab, ranks=2) == [(3, 3), (4, 4), (2, 2), (2, 2)], ended.err
+    assert lab.codes_of(2) == [(3, 3), (4, 4), (2, 2), (2, 2)], ended.err
     assert ended.err.count("is being run by process") == 1
     assert ended.err.count("is not finite; no state from there on was saved") == 1
     assert "2 ranks cannot share batch.sequences_per_update=3 evenly; start one of [1, 3]" in ended.err

@@ -1,0 +1,27 @@
+"""Promise 3, at random: killed at moments that a seed draws, and run again; the long form is experiments/09_exactness."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.harness import RANKS, Standby, kill_until_finished, run_undisturbed
+from tests.integration.lab import Lab, write_texts
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby]:
+    folder = tmp_path_factory.mktemp("kills")
+    write_texts(folder / "texts")
+    with Standby(Lab(folder=folder, texts=folder / "texts", stores=folder / "stores")) as process:
+        yield process
+
+
+@pytest.mark.parametrize("strategy", RANKS)
+def test_a_plan_killed_at_random_and_run_again_equals_one_that_was_not(standby: Standby, strategy: str) -> None:
+    undisturbed = run_undisturbed(standby, strategy)
+
+    kills = kill_until_finished(standby, strategy, undisturbed, seed="1", most=2)
+
+    assert [kill.outcome for kill in kills] == ["equal", "equal"]

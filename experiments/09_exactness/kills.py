@@ -1,6 +1,6 @@
 """SIGKILL at random moments, and the same command again until the plan is finished; everything is then compared.
 
-    python experiments/09_exactness/kills.py [--kills 100] [--seed 1] [--most 6] [--strategies single ddp fsdp]
+    python experiments/09_exactness/kills.py [--kills 100] [--seed 1] [--most 6] [--strategies single ddp fsdp] [--cold]
 
 Writes kills.csv beside this file, a row for each kill, and ends with exit code 1 if anything differed.
 """
@@ -27,21 +27,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the first plan on each strategy")
     parser.add_argument("--most", type=int, default=6, help="kills of one plan, after which it is left alone")
     parser.add_argument("--strategies", nargs="+", choices=tuple(RANKS), default=tuple(RANKS))
+    parser.add_argument("--cold", action="store_true", help="start every run by its command line, torchrun …")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_texts(folder / "texts")
         lab = Lab(folder=folder, texts=folder / "texts", stores=folder / "stores")
-        kills = run(lab, strategies=given.strategies, kills=given.kills, seed=given.seed, most=given.most)
+        with Standby(lab, cold=given.cold) as standby:
+            kills = run(standby, given.strategies, kills=given.kills, seed=given.seed, most=given.most)
     print_summary(kills)
     sys.exit(any(kill.outcome != "equal" for kill in kills))
 
 
-def run(lab: Lab, *, strategies: list[str], kills: int, seed: int, most: int) -> list[Kill]:
+def run(standby: Standby, strategies: list[str], *, kills: int, seed: int, most: int) -> list[Kill]:
     """Kill plan after plan, on one strategy after another, and write each plan's rows when it is compared."""
     made: list[Kill] = []
     columns = [field.name for field in fields(Kill)]
-    with Standby(lab) as standby, Path(__file__).with_name("kills.csv").open("w", newline="") as file:
+    with Path(__file__).with_name("kills.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, columns, lineterminator="\n")
         rows.writeheader()
         undisturbed = {strategy: run_undisturbed(standby, strategy) for strategy in strategies}

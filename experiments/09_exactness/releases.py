@@ -79,10 +79,10 @@ def overrides(study: str, *changes: str) -> tuple[str, ...]:
     return (f"study={study}", *TREE, *changes)
 
 
-def compare(lab: Lab, study: str, reference: str) -> list[tuple[str, int, bool, float]]:
+def compare(lab: Lab, study: str, reference: str, *changes: str) -> list[tuple[str, int, bool, float]]:
     """Return release, position, whether all bits of its weights are equal, and the largest difference of a weight."""
     rows = []
-    for release in lab.project(*overrides(study)).plan.tree.releases:
+    for release in lab.project(*overrides(study, *changes)).plan.tree.releases:
         ((key, _),) = release.parts
         ours, theirs = (weights_of(lab, name, key.path_id, key.position) for name in (study, reference))
         assert ours.keys() == theirs.keys()
@@ -115,7 +115,7 @@ def run(lab: Lab) -> list[tuple[object, ...]]:
         ended = lab.ranked(*(job for *_, job in listed), ranks=ranks, nodes=nodes)
         assert lab.codes_of(ranks) == [(0,) * ranks] * len(listed), ended.err
         for study, group, label, _ in listed:
-            compared = compare(lab, study, f"single-{GROUPS.index(group)}")
+            compared = compare(lab, study, f"single-{GROUPS.index(group)}", *group.changes)
             rows += [(nodes, ranks, label, group.name, *row) for row in compared]
     return rows
 

@@ -10,6 +10,7 @@ rank, or the whole node: torchrun and all its ranks) and when:
 Kills come from outside, except those at a moment of `killing.py`, at which the process kills itself or its group.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -94,22 +95,28 @@ class Kill:
 
 
 class Standby:
-    """The process that starts runs; see `standby.py`."""
+    """The process that starts runs; see `standby.py`.
 
-    def __init__(self, lab: Lab) -> None:
+    Args:
+        lab: Where the studies are.
+        cold: Whether every run is started by its command line, `torchrun … ` where it has ranks, and imports anew.
+    """
+
+    def __init__(self, lab: Lab, *, cold: bool = False) -> None:
         self.lab = lab
+        self.cold = cold
         self._logs = lab.folder / "logs"
-        self._logs.mkdir(exist_ok=True)
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        self._logs.mkdir()
+        self._answers = self._logs / "answers"
+        os.mkfifo(self._answers)
+        self._reader = os.open(self._answers, os.O_RDWR)  # a writer too, so that it never ends
+        self._text = b""
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("standby.py"))],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
             bufsize=0,
         )
-        self._text = b""
-        assert self.answer(PATIENCE) == ["ready"]
 
     def __enter__(self) -> "Standby":
         return self
@@ -118,41 +125,127 @@ class Standby:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         if kind is not None:
             self._process.kill()
         self._process.stdin.close()
         self._process.wait()
-        self._process.stdout.close()
+        os.close(self._reader)
 
-    def start(self, study: str, strategy: str, *, log: str, blow: Blow | None) -> list[Path]:
-        """Start a run and return its logs, those of the ranks and of the agent."""
+    def start(self, study: str, strategy: str, *, log: str, blow: Blow | None) -> "Run":
+        """Start a run of the small study."""
         changes = (f"study={study}", f"strategy={strategy}", MICRO)
-        run = {
+        ranks = RANKS[strategy]
+        run = Run(standby=self, study=self.lab.study(study), ranks=max(ranks, 1), log=self._logs / log)
+        asked = {
             "folder": str(self.lab.folder),
             "overrides": self.lab.overrides(*changes),
-            "ranks": RANKS[strategy],
-            "log": str(self._logs / log),
+            "ranks": ranks,
+            "log": str(run.log),
+            "answers": str(self._answers),
+            "cold": self.cold,
             "kill": [blow.rank, blow.moment] if blow is not None and blow.moment else None,
             "whole": blow is not None and blow.who is None,
         }
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{json.dumps(run)}\n".encode())
-        return [self._logs / f"{log}.{rank}" for rank in range(max(RANKS[strategy], 1))]
+        self._process.stdin.write(f"{json.dumps(asked)}\n".encode())
+        return run
 
     def answer(self, seconds: float) -> list[str] | None:
         """Return the words of the next answer; None if there is none within so many seconds."""
-        assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
         while b"\n" not in self._text:
             left = max(deadline - time.monotonic(), 0.0)
-            if not select.select([self._process.stdout], [], [], left)[0]:
+            if not select.select([self._reader], [], [], left)[0]:
                 return None
-            read = os.read(self._process.stdout.fileno(), 1 << 12)
-            assert read, "standby.py has ended"
-            self._text += read
+            self._text += os.read(self._reader, 1 << 12)
         line, _, self._text = self._text.partition(b"\n")
         return line.decode().split()
+
+
+class Run:
+    """One run: its processes, and how it ends.
+
+    Args:
+        standby: Who starts it.
+        study: What it writes.
+        ranks: How many processes train.
+        log: Of its processes, but for `.agent`, `.0`, `.1` at the end.
+    """
+
+    def __init__(self, *, standby: Standby, study: Study, ranks: int, log: Path) -> None:
+        self.standby = standby
+        self.study = study
+        self.ranks = ranks
+        self.log = log
+        self.code: int | None = None
+        self.seconds = 0.0
+        self._begun = 0.0
+        self._pids: dict[str, int] = {}
+        os.mkfifo(self._alive)
+        self._reader = os.open(self._alive, os.O_RDONLY | os.O_NONBLOCK)
+
+    @property
+    def _alive(self) -> Path:
+        return self.log.with_name(f"{self.log.name}.alive")
+
+    @property
+    def logs(self) -> list[Path]:
+        """What each rank has said."""
+        return [self.log.with_name(f"{self.log.name}.{rank}") for rank in range(self.ranks)]
+
+    def strike(self, blow: Blow | None) -> bool:
+        """Follow the run to its end, kill it as the blow says, and return whether it was killed."""
+        while len(self._pids) <= self.ranks and self.code is None:
+            self._hear(PATIENCE)
+        struck = blow is not None and bool(blow.moment)  # unless the run ends with 0, never coming to the moment
+        if blow is not None and not blow.moment and self._wait(blow):
+            struck = self._kill(blow.who)
+        while self.code is None:
+            self._hear(PATIENCE)
+        self.seconds = time.monotonic() - self._begun
+        if not select.select([self._reader], [], [], PATIENCE)[0]:  # ready when no rank holds the pipe open
+            self._kill(None)
+            raise HangError(f"{self.study.name}: a rank lives on after its run has ended with {self.code}")
+        os.close(self._reader)
+        self._alive.unlink()
+        return struck and self.code != 0
+
+    def _hear(self, seconds: float) -> bool:
+        """Take note of the next answer, if there is one within so many seconds."""
+        words = self.standby.answer(seconds)
+        if words is None and seconds == PATIENCE:
+            self._kill(None)
+            raise HangError(f"{self.study.name}: {self.log.name} neither goes on nor ends; it had {self._pids}")
+        if words is None:
+            return False
+        if words[0] == "ended":
+            self.code = int(words[1])
+        else:
+            self._begun = self._begun or time.monotonic()
+            self._pids[words[1]] = int(words[2])
+        return True
+
+    def _wait(self, blow: Blow) -> bool:
+        """Wait for the blow's time; return whether it has come before the run's end."""
+        if self.code is not None or self._hear(max(self._begun + blow.after - time.monotonic(), 0.0)):
+            return False
+        if blow.beside is None:
+            return True
+        before = set(beside(self.study))
+        while not set(beside(self.study)) - before:
+            if self._hear(2e-4):
+                return False
+        return not self._hear(blow.beside)
+
+    def _kill(self, who: int | None) -> bool:
+        """Kill a rank, or the agent and all ranks; return whether there was any."""
+        alive = False
+        for name, pid in self._pids.items():
+            if who is None or name == str(who):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    alive = True
+        return alive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,19 +268,20 @@ class Undisturbed:
 def run_undisturbed(standby: Standby, strategy: str) -> Undisturbed:
     """Run the small study once, for comparison."""
     study = f"undisturbed-{strategy}"
-    standby.start(study, strategy, log=study, blow=None)
-    code, _, seconds = _strike(standby, study, None, ranks=max(RANKS[strategy], 1))
-    assert code == 0, f"the undisturbed run on {strategy} ended with {code}"
-    records, plan = standby.lab.study(study), standby.lab.project(f"study={study}", MICRO).plan
+    project = standby.lab.project(f"study={study}", MICRO)
+    project.prepare()  # not in the time of the run
+    run = standby.start(study, strategy, log=study, blow=None)
+    run.strike(None)
+    assert run.code == 0, f"the undisturbed run on {strategy} ended with {run.code}: {run.logs[0].read_text()}"
     return Undisturbed(
-        states=states_of(records),
-        tables=tables_of(records),
-        updates=plan.cost(plan.tree).updates,
-        seconds=seconds,
+        states=states_of(run.study),
+        tables=tables_of(run.study),
+        updates=project.plan.cost(project.plan.tree).updates,
+        seconds=run.seconds,
     )
 
 
-def draw(chance: random.Random, *, ranks: int, seconds: float) -> Blow:
+def draw(chance: random.Random, *, ranks: int, seconds: float, cold: bool) -> Blow:
     """Draw who is killed and when; half of the draws aim at the writing of a state."""
     kind = chance.choice(["time", "time", "time", "beside", "shards", "rename", "manifest"])
     rank = chance.randrange(ranks)
@@ -197,8 +291,10 @@ def draw(chance: random.Random, *, ranks: int, seconds: float) -> Blow:
         return Blow(who=who, after=chance.uniform(0, seconds))
     if kind == "beside":
         return Blow(who=who, after=chance.uniform(0, seconds / 2), beside=chance.uniform(0, WRITING_SECONDS))
+    if cold:  # ranks of a real torchrun have no group together, so none ends all at a moment
+        who = rank
     if kind != "shards":  # only the first rank puts a state in its place
-        rank, who = 0, None if whole else 0
+        rank, who = 0, None if who is None else 0
     return Blow(who=who, moment=f"{kind}:{chance.randint(1, 4)}", rank=rank)
 
 
@@ -206,91 +302,56 @@ def kill_until_finished(
     standby: Standby, strategy: str, undisturbed: Undisturbed, *, seed: str, most: int
 ) -> list[Kill]:
     """Run a plan, killed at most so many times, until it is finished, and return the kills with their outcome."""
-    study, chance, ranks = f"killed-{strategy}-{seed}", random.Random(f"{seed} {strategy}"), max(RANKS[strategy], 1)
+    study, chance = f"killed-{strategy}-{seed}", random.Random(f"{seed} {strategy}")
     kills: list[Kill] = []
-    logs: list[Path] = []
     faults: list[str] = []
-    for attempt in range(10 * most + 1):
-        blow = draw(chance, ranks=ranks, seconds=undisturbed.seconds) if len(kills) < most else None
-        logs += standby.start(study, strategy, log=f"{study}-{attempt}", blow=blow)
-        code, struck, _ = _strike(standby, study, blow, ranks=ranks)
-        if code == 0:
-            break
-        if blow is None or not struck:
-            faults.append(f"ended with {code} though nothing was killed, see {logs[-1].name}")
-            break
-        reached, on_disk = _describe(standby.lab.study(study))
-        who = "all" if blow.who is None else f"rank {blow.who}"
-        kills.append(
-            Kill(
+    code: int | None = None
+    while code != 0:
+        blow = None
+        if len(kills) < most:
+            ranks = max(RANKS[strategy], 1)
+            blow = draw(chance, ranks=ranks, seconds=undisturbed.seconds, cold=standby.cold)
+        run = standby.start(study, strategy, log=f"{study}-{len(kills)}", blow=blow)
+        struck = run.strike(blow)
+        code = run.code
+        faults += _faults_in(run, struck=struck)
+        if struck and blow is not None:
+            reached, on_disk = _describe(run.study)
+            kill = Kill(
                 seed=seed,
                 strategy=strategy,
                 number=len(kills) + 1,
-                who=who,
+                who="all" if blow.who is None else f"rank {blow.who}",
                 when=str(blow),
                 reached=reached,
                 on_disk=on_disk,
             )
-        )
+            kills.append(kill)
+        elif code != 0:
+            break
     faults += _differences(standby.lab.study(study), undisturbed)
-    faults += [f"a traceback in {log.name}" for log in logs if log.exists() and "Traceback" in log.read_text()]
     return [replace(kill, outcome="; ".join(faults) or "equal") for kill in kills]
 
 
-def _strike(standby: Standby, study: str, blow: Blow | None, *, ranks: int) -> tuple[int, bool, float]:
-    """Follow a run to its end and kill it as the blow says; return exit code, whether it was struck, and seconds."""
-    pids: dict[int, tuple[int, int]] = {}
-    begun = time.monotonic()
-    ended: list[str] | None = None
-    while len(pids) < ranks and ended is None:
-        words = standby.answer(PATIENCE)
-        if words is None:
-            raise HangError(f"{study}: ranks {sorted(pids)} of {ranks} have begun")
-        if words[0] == "ended":
-            ended = words
-        else:
-            begun = begun if pids else time.monotonic()
-            pids[int(words[1])] = int(words[2]), int(words[3])
-    struck = False
-    if blow is not None and blow.moment:
-        struck = True  # unless it ends with 0 before it comes to the moment
-    elif blow is not None and ended is None:
-        ended = _wait(standby, study, blow, begun=begun)
-        if ended is None:
-            pid, group = pids[blow.who or 0]
-            struck = _kill(group, whole=True) if blow.who is None else _kill(pid, whole=False)
-    ended = ended or standby.answer(PATIENCE)
-    if ended is None:
-        for _, group in pids.values():
-            _kill(group, whole=True)
-        raise HangError(f"{study}: did not end within {PATIENCE:.0f} s ({blow})")
-    return int(ended[1]), struck, time.monotonic() - begun
+def _faults_in(run: Run, *, struck: bool) -> list[str]:
+    """Return what the ranks of a run should not have said, and an exit code that no kill explains."""
+    faults = [] if struck or run.code == 0 else [f"{run.log.name} ended with {run.code} though nothing was killed"]
+    for log in run.logs:
+        text = log.read_text() if log.exists() else ""
+        errors = [line for line in text.splitlines() if "error:" in line and not (struck and is_survivors(line))]
+        faults += [f"{log.name} has a traceback"] if "Traceback" in text else []
+        faults += [f"{log.name} says {line}" for line in errors]
+    return faults
 
 
-def _wait(standby: Standby, study: str, blow: Blow, *, begun: float) -> list[str] | None:
-    """Wait for the blow's time; return how the run has ended if that comes first."""
-    ended = standby.answer(max(begun + blow.after - time.monotonic(), 0.0))
-    if blow.beside is None or ended is not None:
-        return ended
-    before = set(_beside(standby.lab.study(study)))
-    while not set(_beside(standby.lab.study(study))) - before:
-        ended = standby.answer(2e-4)
-        if ended is not None:
-            return ended
-    return standby.answer(blow.beside)
+def is_survivors(line: str) -> bool:
+    """Say whether a line is what a rank says when another was killed: it lost it, or torchrun ended it."""
+    return "lost the others" in line or "was stopped at position" in line
 
 
-def _beside(study: Study) -> Iterator[Path]:
+def beside(study: Study) -> Iterator[Path]:
+    """Yield the folders in which states are being written."""
     return study.folder.glob("paths/*/states/.[0-9]*")
-
-
-def _kill(process: int, *, whole: bool) -> bool:
-    """Kill a process or its group; say whether it was still there."""
-    try:
-        (os.killpg if whole else os.kill)(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _describe(study: Study) -> tuple[str, str]:
@@ -302,8 +363,8 @@ def _describe(study: Study) -> tuple[str, str]:
         reached = f"{read_json(running[0])['name']} {text}"
     folders = [folder for folder in study.folder.glob("paths/*/states/*") if not folder.name.startswith(".")]
     whole = sum((folder / "state.json").exists() for folder in folders)
-    torn, beside = len(folders) - whole, len(list(_beside(study)))
-    return reached, f"{whole} whole, {torn} torn, {beside} beside"
+    unfinished = len(list(beside(study)))
+    return reached, f"{whole} whole, {len(folders) - whole} torn, {unfinished} beside"
 
 
 def _differences(study: Study, undisturbed: Undisturbed) -> list[str]:

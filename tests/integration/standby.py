@@ -2,10 +2,11 @@
 
     python standby.py
 
-A line of JSON on standard input is a run: its folder, overrides, ranks (0: no torchrun) and log, and perhaps a rank
-that ends itself, or all of them (`whole`), at a moment of `killing.py`. Every run is a fork of this process with a
-process group of its own, and each of its ranks is a fork of that. On standard output `began <rank> <pid> <group>`
-follows when a rank begins to train, and `ended <code>` when no process of the run is left.
+A line of JSON on standard input is a run: its folder, overrides, ranks (0: no torchrun), log, two pipes with names, and
+perhaps a rank that ends itself, or all of them (`whole`), at a moment of `killing.py`. A run is a fork of this process
+with a process group of its own, and its ranks are forks of that; a `cold` run is started by the command line instead.
+Into the pipe `answers` goes `began <rank> <pid>` when a rank begins to train, and `ended <code> <pid>` when the run has
+ended; its ranks hold the pipe `alive` open as long as they live.
 """
 
 import json
@@ -22,11 +23,11 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tests.integration import killing, ranked
 
-ANSWERS = os.dup(1)
 
-
-def answer(text: str) -> None:
-    os.write(ANSWERS, f"{text}\n".encode())  # one write of a short line stays whole, whoever else writes
+def answer(run: dict[str, Any], text: str) -> None:
+    pipe = os.open(run["answers"], os.O_WRONLY)
+    os.write(pipe, f"{text}\n".encode())  # one write of a short line stays whole, whoever else writes
+    os.close(pipe)
 
 
 def log_to(file: str) -> None:
@@ -41,11 +42,15 @@ def kill_group() -> None:
 
 def train(run: dict[str, Any]) -> None:
     """Train as one rank."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # not the agent's, whose fork this is
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     ranked.RANK = int(os.environ.get("RANK", "0"))
     log_to(f"{run['log']}.{ranked.RANK}")
     if run["whole"]:
         killing.kill_self = kill_group
-    answer(f"began {ranked.RANK} {os.getpid()} {os.getpgrp()}")
+    os.open(f"{run['log']}.alive", os.O_WRONLY)
+    answer(run, f"began {ranked.RANK} {os.getpid()}")
     ranked.run(run)
 
 
@@ -67,17 +72,24 @@ def launch(run: dict[str, Any]) -> None:
         sys.exit(1)
 
 
-def fork(run: dict[str, Any]) -> int:
-    """Return how a run has ended, when all its processes have."""
-    alive, held = os.pipe()  # every process of the run holds the writing end
+def launch_cold(run: dict[str, Any]) -> None:
+    """Become the command that starts a run from nothing."""
+    place = ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", f"--nproc-per-node={run['ranks']}")
+    torchrun = ("-m", "torch.distributed.run", *place) if run["ranks"] else ()
+    os.execv(sys.executable, [sys.executable, *torchrun, __file__, json.dumps(run)])
+
+
+def fork(run: dict[str, Any]) -> None:
+    """Make a run and say how it has ended."""
     process = os.fork()
     if not process:
-        os.close(alive)
         os.setpgid(0, 0)
         os.chdir(run["folder"])
         log_to(f"{run['log']}.agent")
         code: Any = 1
         try:
+            if run["cold"]:
+                launch_cold(run)
             (launch if run["ranks"] else train)(run)
             code = 0
         except SystemExit as end:
@@ -86,14 +98,14 @@ def fork(run: dict[str, Any]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code if isinstance(code, int) else 1)
-    os.close(held)
+    answer(run, f"began agent {process}")
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    os.read(alive, 1)
-    os.close(alive)
-    return code
+    answer(run, f"ended {code} {process}")
 
 
 if __name__ == "__main__":
-    answer("ready")
-    for line in sys.stdin:
-        answer(f"ended {fork(json.loads(line))}")
+    if len(sys.argv) > 1:
+        train(json.loads(sys.argv[1]))
+    else:
+        for line in sys.stdin:
+            fork(json.loads(line))

@@ -1,4 +1,4 @@
-"""Promise 3, at random: killed at moments that a seed draws, and run again; the long form is experiments/09_exactness."""
+"""Promise 3 at random moments, which a seed draws; the long form is experiments/09_exactness/kills.py."""
 
 from collections.abc import Iterator
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.harness import RANKS, Standby, kill_until_finished, run_undisturbed
+from tests.integration.harness import Standby, kill_until_finished, run_undisturbed
 from tests.integration.lab import Lab, write_texts
 
 pytestmark = pytest.mark.slow
@@ -18,10 +18,14 @@ def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standby]:
         yield process
 
 
-@pytest.mark.parametrize("strategy", RANKS)
-def test_a_plan_killed_at_random_and_run_again_equals_one_that_was_not(standby: Standby, strategy: str) -> None:
+# Each seed draws a moment inside the writing of a state first, which is always met, and then one by the clock.
+@pytest.mark.parametrize(("strategy", "seed"), [("single", "40"), ("ddp", "26"), ("fsdp", "16")])
+def test_a_plan_killed_at_random_and_run_again_equals_one_that_was_not(
+    standby: Standby, strategy: str, seed: str
+) -> None:
     undisturbed = run_undisturbed(standby, strategy)
 
-    kills = kill_until_finished(standby, strategy, undisturbed, seed="1", most=2)
+    kills = kill_until_finished(standby, strategy, undisturbed, seed=seed, most=2)
 
-    assert [kill.outcome for kill in kills] == ["equal", "equal"]
+    assert kills
+    assert {kill.outcome for kill in kills} == {"equal"}

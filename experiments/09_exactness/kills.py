@@ -2,7 +2,7 @@
 
     python experiments/09_exactness/kills.py [--kills 100] [--seed 1] [--most 6] [--strategies single ddp fsdp] [--cold]
 
-Writes kills.csv beside this file, a row for each kill, and ends with exit code 1 if anything differed.
+Writes kills.csv, or kills_cold.csv, beside this file, a row for each kill, and ends with exit code 1 if anything differed.
 """
 
 import argparse
@@ -43,7 +43,8 @@ def run(standby: Standby, strategies: list[str], *, kills: int, seed: int, most:
     """Kill plan after plan, on one strategy after another, and write each plan's rows when it is compared."""
     made: list[Kill] = []
     columns = [field.name for field in fields(Kill)]
-    with Path(__file__).with_name("kills.csv").open("w", newline="") as file:
+    table = "kills_cold.csv" if standby.cold else "kills.csv"
+    with Path(__file__).with_name(table).open("w", newline="") as file:
         rows = csv.DictWriter(file, columns, lineterminator="\n")
         rows.writeheader()
         undisturbed = {strategy: run_undisturbed(standby, strategy) for strategy in strategies}
@@ -58,9 +59,8 @@ def run(standby: Standby, strategies: list[str], *, kills: int, seed: int, most:
                 file.flush()
                 left = (time.monotonic() - begun) / max(len(made), 1) * max(kills - len(made), 0)
                 outcome = plan[-1].outcome if plan else "finished before its first kill"
-                print(
-                    f"{len(made)}/{kills} kills  {strategy}, seed {number}: {outcome}  left: {left:.0f} s", flush=True
-                )
+                done = f"{len(made)}/{kills} kills, {left:.0f} s left"
+                print(f"{done}: {strategy}, seed {number}: {outcome}", flush=True)
             if len(made) >= kills:
                 return made
     raise AssertionError("the seeds never end")

@@ -163,13 +163,15 @@ class Lab:
     def torchrun(self, *words: str, ranks: int, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start a module or script on several ranks, by default of one node at a free port."""
         place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]
+        return self._start([sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words])
+
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
 
     def ranked(self, *jobs: Job, ranks: int, nodes: int = 1) -> Ended:
-        """Run jobs one after another on several ranks of one torchrun, or of one for each "node"; see `codes_of`."""
+        """Run jobs one after another on several ranks under torchrun's agent, one for each "node"; see `codes_of`."""
         file = self.folder / "jobs.json"
         ports = free_ports(len(jobs))
         listed = [
@@ -178,9 +180,8 @@ class Lab:
         ]
         file.write_text(json.dumps(listed))
         (port,) = free_ports(1)
-        place = (f"--nnodes={nodes}", "--rdzv-backend=c10d", "--rdzv-id=jobs", f"--rdzv-endpoint=localhost:{port}")
-        words = (str(RANKED), str(file))
-        processes = [self.torchrun(*words, ranks=ranks // nodes, options=place) for _ in range(nodes)]
+        place = (f"--ranks={ranks // nodes}", f"--nodes={nodes}", f"--endpoint=localhost:{port}")
+        processes = [self._start([sys.executable, str(RANKED), str(file), *place]) for _ in range(nodes)]
         ended = [process.communicate() for process in processes]
         code = max(process.returncode for process in processes)
         return Ended(code=code, out="".join(out for out, _ in ended), err="".join(err for _, err in ended))

@@ -19,7 +19,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tests.integration import killing, ranked
 
@@ -42,32 +41,20 @@ def kill_group() -> None:
 
 def train(run: dict[str, Any]) -> None:
     """Train as one rank."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)  # not the agent's, whose fork this is
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    ranked.RANK = int(os.environ.get("RANK", "0"))
-    log_to(f"{run['log']}.{ranked.RANK}")
+    ranked.forget_handlers()
+    rank = ranked.rank()
+    log_to(f"{run['log']}.{rank}")
     if run["whole"]:
         killing.kill_self = kill_group
     os.open(f"{run['log']}.alive", os.O_WRONLY)
-    answer(run, f"began {ranked.RANK} {os.getpid()}")
+    answer(run, f"began {rank} {os.getpid()}")
     ranked.run(run)
 
 
 def launch(run: dict[str, Any]) -> None:
     """Be torchrun's agent for a run on several ranks."""
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=run["ranks"],
-        run_id="standby",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        start_method="fork",
-    )
     try:
-        elastic_launch(config, train)(run)
+        ranked.launch(train, run, ranks=run["ranks"])
     except ChildFailedError:
         sys.exit(1)
 

@@ -138,7 +138,7 @@ def test_torchrun_ends_with_a_killed_rank_and_the_same_command_goes_on(lab: Lab)
     file.write_text(json.dumps([{"overrides": overrides, "kill": (1, "micro:9")}]))
     script = Path(__file__).with_name("ranked.py")
 
-    killed = lab.torchrun(str(script), str(file), "--here", ranks=2)
+    killed = lab.torchrun(str(script), str(file), ranks=2)
     _, killed_err = killed.communicate()
     again = lab.torchrun("-m", "lrpath.train", *overrides, ranks=2)
     out, err = again.communicate()

@@ -2,7 +2,7 @@
 
     python experiments/09_exactness/kills.py [--kills 100] [--seed 1] [--most 6] [--strategies single ddp fsdp] [--cold]
 
-Writes kills.csv, or kills_cold.csv, beside this file, a row for each kill, and ends with exit code 1 if anything differed.
+Writes a row for each kill to kills.csv, or kills_cold.csv, beside this file; exit code 1 if anything differed.
 """
 
 import argparse

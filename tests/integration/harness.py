@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from lrpath.records.files import read_json
 from lrpath.records.study import Study
@@ -170,6 +171,9 @@ class Run:
         study: What it writes.
         ranks: How many processes train.
         log: Of its processes, but for `.agent`, `.0`, `.1` at the end.
+
+    Raises:
+        HangError: From `strike`, if it neither went on nor ended.
     """
 
     def __init__(self, *, standby: Standby, study: Study, ranks: int, log: Path) -> None:
@@ -196,33 +200,38 @@ class Run:
     def strike(self, blow: Blow | None) -> bool:
         """Follow the run to its end, kill it as the blow says, and return whether it was killed."""
         while len(self._pids) <= self.ranks and self.code is None:
-            self._hear(PATIENCE)
+            self._follow()
         struck = blow is not None and bool(blow.moment)  # unless the run ends with 0, never coming to the moment
         if blow is not None and not blow.moment and self._wait(blow):
             struck = self._kill(blow.who)
         while self.code is None:
-            self._hear(PATIENCE)
+            self._follow()
         self.seconds = time.monotonic() - self._begun
         if not select.select([self._reader], [], [], PATIENCE)[0]:  # ready when no rank holds the pipe open
-            self._kill(None)
-            raise HangError(f"{self.study.name}: a rank lives on after its run has ended with {self.code}")
+            self._give_up(f"a rank lives on after its run has ended with {self.code}")
         os.close(self._reader)
         self._alive.unlink()
         return struck and self.code != 0
 
+    def _follow(self) -> None:
+        if not self._hear(PATIENCE):
+            self._give_up(f"it neither goes on nor ends; its processes are {self._pids}")
+
+    def _give_up(self, why: str) -> NoReturn:
+        self._kill(None)
+        raise HangError(f"{self.log.name}: {why}")
+
     def _hear(self, seconds: float) -> bool:
-        """Take note of the next answer, if there is one within so many seconds."""
+        """Take note of the next answer; return whether there was one within so many seconds."""
         words = self.standby.answer(seconds)
-        if words is None and seconds == PATIENCE:
-            self._kill(None)
-            raise HangError(f"{self.study.name}: {self.log.name} neither goes on nor ends; it had {self._pids}")
         if words is None:
             return False
         if words[0] == "ended":
             self.code = int(words[1])
-        else:
+            return True
+        self._pids[words[1]] = int(words[2])
+        if words[1] != "agent":
             self._begun = self._begun or time.monotonic()
-            self._pids[words[1]] = int(words[2])
         return True
 
     def _wait(self, blow: Blow) -> bool:

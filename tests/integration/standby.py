@@ -5,8 +5,8 @@
 A line of JSON on standard input is a run: its folder, overrides, ranks (0: no torchrun), log, two pipes with names, and
 perhaps a rank that ends itself, or all of them (`whole`), at a moment of `killing.py`. A run is a fork of this process
 with a process group of its own, and its ranks are forks of that; a `cold` run is started by the command line instead.
-Into the pipe `answers` goes `began <rank> <pid>` when a rank begins to train, and `ended <code> <pid>` when the run has
-ended; its ranks hold the pipe `alive` open as long as they live.
+Into the pipe `answers` goes `began agent <pid>` when it is there, `began <rank> <pid>` when a rank begins to train, and
+`ended <code>` when the agent, or the one process, has ended; the ranks hold the pipe `alive` open while they live.
 """
 
 import json
@@ -87,7 +87,7 @@ def fork(run: dict[str, Any]) -> None:
             os._exit(code if isinstance(code, int) else 1)
     answer(run, f"began agent {process}")
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    answer(run, f"ended {code} {process}")
+    answer(run, f"ended {code}")
 
 
 if __name__ == "__main__":

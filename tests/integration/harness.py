@@ -339,6 +339,7 @@ def kill_until_finished(
         elif code != 0:
             break
     faults += _differences(standby.lab.study(study), undisturbed)
+    assert kills or not faults, f"{study} was never killed, but {'; '.join(faults)}"
     return [replace(kill, outcome="; ".join(faults) or "equal") for kill in kills]
 
 

@@ -45,7 +45,6 @@ OVERRIDES = [
     "strategy.accelerator=cpu",
     "logger=none",
 ]
-SKIPPED = 2
 FIELDS = ["ranks", "strategy", "mode", "stall_ms", "write_s", "update_ms", "updates_beside", "beside_ms"]
 FIELDS += ["lost_updates", "state_bytes"]
 

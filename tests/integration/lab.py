@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
+from numpy.typing import NDArray
 from rich.console import Console
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -53,6 +54,8 @@ SMALL = {
 }
 """With α = 0.6: a main path that forks at 4 and 14, and branches from there to 10 and 20; 26 updates in all."""
 
+WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
+
 KILLING = Path(__file__).with_name("killing.py")
 RANKED = Path(__file__).with_name("ranked.py")
 
@@ -81,6 +84,15 @@ def free_ports(count: int) -> list[str]:
         for one in sockets:
             one.bind(("localhost", 0))
         return [str(one.getsockname()[1]) for one in sockets]
+
+
+def write_texts(folder: Path) -> None:
+    """Write `V1.jsonl` … `V5.jsonl`, 60 short documents each, into a new folder."""
+    folder.mkdir()
+    for number in range(1, 6):
+        words = random.Random(number)
+        records = [{"text": " ".join(words.choices(WORDS, k=40)) + f" {number}.{n}"} for n in range(60)]
+        (folder / f"V{number}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 @dataclass(frozen=True)
@@ -155,12 +167,15 @@ class Lab:
         """Start a module or script on several ranks, by default of one node at a free port."""
         place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]
+        return self._start(command, env=env)
+
+    def _start(self, command: list[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | dict(env or {})
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
 
-    def ranked(self, *jobs: Job, ranks: int) -> Ended:
-        """Run jobs one after another on several ranks of one torchrun; `codes` are by job and rank."""
+    def ranked(self, *jobs: Job, ranks: int, nodes: int = 1) -> Ended:
+        """Run jobs one after another on several ranks under torchrun's agent, one for each "node"; see `codes_of`."""
         file = self.folder / "jobs.json"
         ports = free_ports(len(jobs))
         listed = [
@@ -168,9 +183,34 @@ class Lab:
             for job, port in zip(jobs, ports, strict=True)
         ]
         file.write_text(json.dumps(listed))
-        process = self.torchrun(str(RANKED), str(file), ranks=ranks)
-        out, err = process.communicate()
-        return Ended(code=process.returncode, out=out, err=err)
+        (port,) = free_ports(1)
+        place = (f"--ranks={ranks // nodes}", f"--nodes={nodes}", f"--endpoint=localhost:{port}")
+        processes = [self._start([sys.executable, str(RANKED), str(file), *place]) for _ in range(nodes)]
+        ended = [process.communicate() for process in processes]
+        code = max(process.returncode for process in processes)
+        return Ended(code=code, out="".join(out for out, _ in ended), err="".join(err for _, err in ended))
+
+    def codes_of(self, ranks: int) -> list[tuple[int, ...]]:
+        """Return the exit codes of the last jobs on several ranks, by job and rank."""
+        by_rank = [json.loads((self.folder / f"codes-{rank}.json").read_text()) for rank in range(ranks)]
+        return list(zip(*by_rank, strict=True))
+
+    def windows_of(self, study: str, *, ranks: int) -> NDArray[np.int64]:
+        """Return the windows that the ranks of the last job on a study were given, in their global order, [N, T].
+
+        Every update has a multiple of the ranks as windows, so striding over all of them is striding in each.
+        """
+        parts = [np.load(self.folder / f"{study}-{rank}.npy") for rank in range(ranks)]
+        return np.stack(parts, axis=1).reshape(-1, parts[0].shape[-1])
+
+    def planned_windows(self, *changes: str) -> dict[tuple[str, int], NDArray[np.int64]]:
+        """Return the windows of every update that a small study lacks, by path name and update, in order, [B, T]."""
+        executor = self.executor(*changes)
+        return {
+            (walk.path.name, update): executor.walker.workshop.batches(walk.path).batch(update)
+            for walk in executor.missing()
+            for update in range(walk.begin, walk.end)
+        }
 
     def train(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> Ended:
         """Run a small study in another process and return how it ended."""
@@ -204,6 +244,15 @@ def tables_of(study: Study) -> dict[str, bytes]:
     folders = sorted(file.parent for file in (study.folder / "paths").glob("*/path.json"))
     files = [folder / name for folder in folders for name in ("metrics.csv", "evaluation.csv")]
     return {f"{file.parent.name}/{file.name}": file.read_bytes() for file in files}
+
+
+def losses_of(study: Study, column: str = "loss") -> dict[tuple[str, int], float]:
+    """Return a column of the metrics of all paths, by path folder and position."""
+    return {
+        (folder.folder.name, int(row["position"])): float(row[column])
+        for folder in study.folders()
+        for row in folder.metrics.rows()
+    }
 
 
 def disturb(seed: int) -> None:

@@ -5,13 +5,14 @@ accumulates two micro-batches, so bits are equal; other cuts of an update add in
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lrpath.records.study import Study
-from tests.integration.lab import Job, Lab, free_ports, states_of, tables_of
+from tests.integration.lab import Job, Lab, losses_of, states_of, tables_of
 
 pytestmark = pytest.mark.slow
 
@@ -23,19 +24,13 @@ PAIR = ("batch.sequences_per_update=2", "strategy.micro_batch=1")
 DDP, FSDP = "strategy=ddp", "strategy=fsdp"
 
 
-def codes_of(lab: Lab, *, ranks: int) -> list[tuple[int, ...]]:
-    """Return the exit codes of the last jobs, by job and rank."""
-    by_rank = [json.loads((lab.folder / f"codes-{rank}.json").read_text()) for rank in range(ranks)]
-    return list(zip(*by_rank, strict=True))
-
-
-def losses_of(study: Study, column: str = "loss") -> dict[tuple[str, str], float]:
-    """Return a column of the metrics of all paths, by path folder and position."""
-    return {
-        (folder.folder.name, row["position"]): float(row[column])
-        for folder in study.folders()
-        for row in folder.metrics.rows()
-    }
+@pytest.fixture(scope="module")
+def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Return a laboratory in which one process has run the small study: `whole`, and `pair` with two sequences."""
+    alone = Lab(folder=tmp_path_factory.mktemp("alone"), texts=corpus / "texts", stores=corpus / "stores")
+    alone.run("study=whole")
+    alone.run("study=pair", *PAIR)
+    return alone
 
 
 def largest_difference(one: Study, two: Study, *, column: str = "loss") -> float:
@@ -47,23 +42,13 @@ def largest_difference(one: Study, two: Study, *, column: str = "loss") -> float
 
 def check_samples(lab: Lab, study: str, *changes: str, ranks: int) -> None:
     """Check that the ranks of a study were given, together and update by update, the windows that the plan says."""
-    executor = lab.executor(f"study={study}-planned", *changes)
-    expected = [
-        executor.walker.workshop.batches(walk.path).batch(update)
-        for walk in executor.missing()
-        for update in range(walk.begin, walk.end)
-    ]
-    rebuilt = np.empty_like(np.concatenate(expected))
-    for rank in range(ranks):
-        rebuilt[rank::ranks] = np.load(lab.folder / f"{study}-{rank}.npy")  # every update is a multiple of the ranks
+    expected = np.concatenate(list(lab.planned_windows(f"study={study}-planned", *changes).values()))
 
-    assert np.array_equal(rebuilt, np.concatenate(expected))
+    assert np.array_equal(lab.windows_of(study, ranks=ranks), expected)
 
 
-def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
-    lab.run("study=single", *PAIR)
+def test_two_ranks_make_what_one_process_makes(lab: Lab, alone: Lab) -> None:
     lab.run("study=unclipped", *PAIR, "optimizer.clip_norm=null")
-    lab.run("study=whole")
     accumulating = ("strategy.micro_batch=1",)
 
     ended = lab.ranked(
@@ -74,9 +59,9 @@ def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
         ranks=2,
     )
 
-    assert codes_of(lab, ranks=2) == [(0, 0)] * 4, ended.err
+    assert lab.codes_of(2) == [(0, 0)] * 4, ended.err
     assert ended.code == 0, ended.err
-    single = lab.study("single")
+    single = alone.study("pair")
     assert states_of(lab.study("ddp")) == states_of(single)
     assert tables_of(lab.study("ddp")) == tables_of(single)
     assert {len(list(state.glob("*.safetensors"))) for state in lab.study("fsdp").folder.glob("paths/*/states/*")} == {
@@ -87,7 +72,7 @@ def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
     assert largest_difference(lab.study("fsdp"), lab.study("unclipped")) == 0
     assert largest_difference(lab.study("fsdp"), lab.study("unclipped"), column="grad_norm") < 1e-6
     for study in ("ddp_accumulating", "fsdp_accumulating"):
-        assert largest_difference(lab.study(study), lab.study("whole")) < ROUNDING
+        assert largest_difference(lab.study(study), alone.study("whole")) < ROUNDING
     check_samples(lab, "ddp", DDP.replace("ddp", "single"), *PAIR, ranks=2)
     check_samples(lab, "fsdp_accumulating", *accumulating, ranks=2)
     for study in ("ddp", "fsdp"):
@@ -100,11 +85,10 @@ def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
         ]
 
 
-def test_a_state_saved_on_any_ranks_goes_on_on_any_others(lab: Lab) -> None:
-    lab.run("study=undisturbed")
+def test_a_state_saved_on_any_ranks_goes_on_on_any_others(lab: Lab, alone: Lab) -> None:
     one, both = "versions=1", "versions=2"
-    for study in ("single_ddp", "single_fsdp"):
-        lab.run(f"study={study}", one)
+    lab.run("study=single_ddp", one)
+    shutil.copytree(lab.folder / "single_ddp", lab.folder / "single_fsdp")
 
     first = lab.ranked(
         *(Job((f"study=ddp_{then}", DDP, one)) for then in ("single", "fsdp")),
@@ -113,7 +97,7 @@ def test_a_state_saved_on_any_ranks_goes_on_on_any_others(lab: Lab) -> None:
         *(Job((f"study={before}_fsdp", FSDP, both)) for before in ("single", "ddp")),
         ranks=2,
     )
-    assert codes_of(lab, ranks=2) == [(0, 0)] * 8, first.err
+    assert lab.codes_of(2) == [(0, 0)] * 8, first.err
     for before in ("ddp", "fsdp"):
         assert lab.run(f"study={before}_single", both) == 10 + 6
 
@@ -127,7 +111,7 @@ def test_a_state_saved_on_any_ranks_goes_on_on_any_others(lab: Lab) -> None:
                 (4, ranks[1]),
                 (14, ranks[1]),
             ]
-            assert largest_difference(study, lab.study("undisturbed")) < ROUNDING
+            assert largest_difference(study, alone.study("whole")) < ROUNDING
 
 
 def test_four_ranks_in_shards_and_replicas_repeat_themselves_after_a_kill(lab: Lab) -> None:
@@ -144,7 +128,7 @@ def test_four_ranks_in_shards_and_replicas_repeat_themselves_after_a_kill(lab: L
         ranks=4,
     )
 
-    codes = codes_of(lab, ranks=4)
+    codes = lab.codes_of(4)
     assert [code for number, code in enumerate(codes) if number not in (1, 4)] == [(0,) * 4] * 4, ended.err
     assert codes[1] == (4, 4, -9, 4), ended.err
     assert codes[4] == (-9, 4, 4, 4), ended.err
@@ -180,14 +164,13 @@ def test_states_are_written_beside_the_updates_of_two_ranks(lab: Lab) -> None:
         assert largest_difference(lab.study(study), lab.study("single")) == 0
 
 
-def test_torchrun_ends_with_a_killed_rank_and_the_same_command_goes_on(lab: Lab) -> None:
-    lab.run("study=undisturbed", *PAIR)
+def test_torchrun_ends_with_a_killed_rank_and_the_same_command_goes_on(lab: Lab, alone: Lab) -> None:
     file = lab.folder / "jobs.json"
     overrides = lab.overrides("study=killed", DDP, *PAIR)
     file.write_text(json.dumps([{"overrides": overrides, "kill": (1, "micro:9")}]))
     script = Path(__file__).with_name("ranked.py")
 
-    killed = lab.torchrun(str(script), str(file), "--here", ranks=2)
+    killed = lab.torchrun(str(script), str(file), ranks=2)
     _, killed_err = killed.communicate()
     again = lab.torchrun("-m", "lrpath.train", *overrides, ranks=2)
     out, err = again.communicate()
@@ -196,23 +179,18 @@ def test_torchrun_ends_with_a_killed_rank_and_the_same_command_goes_on(lab: Lab)
     assert "Signal 9 (SIGKILL)" in killed_err
     assert again.returncode == 0, err
     assert out.count("updates were run") == 1
-    assert states_of(lab.study("killed")) == states_of(lab.study("undisturbed"))
-    assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
+    assert states_of(lab.study("killed")) == states_of(alone.study("pair"))
+    assert tables_of(lab.study("killed")) == tables_of(alone.study("pair"))
 
 
-def test_two_nodes_make_what_one_process_makes(lab: Lab) -> None:
-    lab.run("study=single", *PAIR)
-    (port,) = free_ports(1)
-    place = ("--nnodes=2", "--rdzv-backend=c10d", "--rdzv-id=nodes", f"--rdzv-endpoint=localhost:{port}")
-    words = ("-m", "lrpath.train", *lab.overrides("study=nodes", DDP, *PAIR))
+def test_two_nodes_make_what_one_process_makes(lab: Lab, alone: Lab) -> None:
+    ended = lab.ranked(Job(("study=nodes", DDP, *PAIR)), ranks=2, nodes=2)
 
-    nodes = [lab.torchrun(*words, ranks=1, options=place) for _ in range(2)]
-    ended = [node.communicate() for node in nodes]
-
-    assert [node.returncode for node in nodes] == [0, 0], ended
-    assert sorted("26 updates were run" in out for out, _ in ended) == [False, True]
-    assert states_of(lab.study("nodes")) == states_of(lab.study("single"))
-    assert tables_of(lab.study("nodes")) == tables_of(lab.study("single"))
+    assert lab.codes_of(2) == [(0, 0)], ended.err
+    assert ended.code == 0, ended.err
+    assert ended.out.count("26 updates were run") == 1
+    assert states_of(lab.study("nodes")) == states_of(alone.study("pair"))
+    assert tables_of(lab.study("nodes")) == tables_of(alone.study("pair"))
 
 
 def test_what_ends_one_rank_ends_all_with_one_message(lab: Lab) -> None:
@@ -227,7 +205,7 @@ def test_what_ends_one_rank_ends_all_with_one_message(lab: Lab) -> None:
             ranks=2,
         )
 
-    assert codes_of(lab, ranks=2) == [(3, 3), (4, 4), (2, 2), (2, 2)], ended.err
+    assert lab.codes_of(2) == [(3, 3), (4, 4), (2, 2), (2, 2)], ended.err
     assert ended.err.count("is being run by process") == 1
     assert ended.err.count("is not finite; no state from there on was saved") == 1
     assert "2 ranks cannot share batch.sequences_per_update=3 evenly; start one of [1, 3]" in ended.err
@@ -247,8 +225,7 @@ def test_a_sweep_on_several_ranks_is_refused_with_what_works(lab: Lab) -> None:
     assert not lab.study().folder.exists()
 
 
-def test_recomputed_blocks_change_no_bit(lab: Lab) -> None:
-    lab.run("study=kept")
+def test_recomputed_blocks_change_no_bit(lab: Lab, alone: Lab) -> None:
     lab.run("study=recomputed", "strategy.recompute=true")
 
-    assert states_of(lab.study("recomputed")) == states_of(lab.study("kept"))
+    assert states_of(lab.study("recomputed")) == states_of(alone.study("whole"))

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from lrpath.errors import ConfigError, LrpathError, TrainingError, is_said, said
@@ -109,7 +110,11 @@ class Ranks:
             torch.cuda.set_device(device)
         try:
             # The watch finds a rank that stands still before, and says which; the group's own limit is a net behind it.
-            dist.init_process_group(backend, timeout=None if timeout is None else 1.5 * timeout + _MARGIN)
+            net = None if timeout is None else 1.5 * timeout + _MARGIN
+            store, rank, count = next(rendezvous("env://"))
+            # torchrun keeps the store over its restarts, and with it the addresses of the ranks that are gone
+            store = PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=net)
             self.control = dist.new_group(backend="gloo", timeout=_PATIENCE)
             self.background = self._with_group(dist.new_group(backend="gloo", timeout=_PATIENCE))
             self._talk = dist.new_group(backend="gloo", timeout=_PATIENCE)

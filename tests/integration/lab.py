@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,9 +160,7 @@ class Lab:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | options.pop("env", {})
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes, **options)
 
-    def torchrun(
-        self, *words: str, ranks: int, options: tuple[str, ...] = (), env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
+    def torchrun(self, *words: str, ranks: int, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start a module or script on several ranks, by default of one node at a free port."""
         place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]

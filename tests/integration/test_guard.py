@@ -18,7 +18,7 @@ from lrpath.reporting.report import write_report
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.lab import Job, Lab, states_of, tables_of
 from tests.integration.planting import VARIABLE, plant
-from tests.integration.test_ranks import DDP, FSDP, PAIR, codes_of
+from tests.integration.test_ranks import DDP, FSDP, PAIR
 
 pytestmark = pytest.mark.slow
 
@@ -217,7 +217,7 @@ def test_all_ranks_leave_out_and_go_back_alike(lab: Lab, monkeypatch: pytest.Mon
     lab.run("study=skip", *unclipped, *SKIP)
     lab.run("study=rewind", *unclipped, *REWIND)
 
-    assert codes_of(lab, ranks=2) == [(0, 0)] * 2, ended.err
+    assert lab.codes_of(2) == [(0, 0)] * 2, ended.err
     assert states_of(lab.study("ddp")) == states_of(lab.study("skip"))
     assert faults_of(main_of(lab, "study=ddp", *unclipped, *SKIP)) == [(9, 9, "skip", "loss"), (12, 12, "skip", "loss")]
     assert states_of(lab.study("fsdp")) == states_of(lab.study("rewind"))

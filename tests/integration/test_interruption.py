@@ -3,13 +3,14 @@
 All on the CPU over gloo, in processes of torchrun or with the variables that srun sets.
 """
 
-import json
-from pathlib import Path
+import os
+import re
+import signal
 
 import pytest
 
 from tests.integration.lab import Job, Lab, free_ports, states_of, tables_of
-from tests.integration.test_ranks import DDP, FSDP, PAIR, codes_of, largest_difference
+from tests.integration.test_ranks import DDP, FSDP, PAIR, largest_difference
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def test_a_signal_to_one_rank_stops_all_at_one_position_and_the_same_command_goe
         ranks=2,
     )
 
-    assert codes_of(lab, ranks=2) == [(75, 75), (75, 75), (0, 0), (75, 75), (0, 0), (75, 75)], ended.err
+    assert lab.codes_of(2) == [(75, 75), (75, 75), (0, 0), (75, 75), (0, 0), (75, 75)], ended.err
     go_on = "its state is saved: run the same command again to go on"
     said = [line for line in ended.err.splitlines() if "error" in line]
     assert said == [
@@ -59,25 +60,11 @@ def test_a_rank_that_stands_still_or_fails_ends_all_and_is_named(lab: Lab) -> No
         ranks=2,
     )
 
-    assert codes_of(lab, ranks=2) == [(4, 4), (2, 2), (2, 2)], ended.err
+    assert lab.codes_of(2) == [(4, 4), (2, 2), (2, 2)], ended.err
     hung, *failed = [line for line in ended.err.splitlines() if "error" in line]
     assert "no update for 6 s (strategy.timeout_minutes): rank 0 on " in hung
     assert "s in data, after position 2) of 2 stands still; all saved states are whole: run the same" in hung
     assert failed == [f"{whose}error: the window at this place cannot be read" for whose in ("[rank 1] ", "")]
-
-
-def test_a_process_that_was_stopped_by_its_system_is_named_by_the_others(lab: Lab) -> None:
-    file = lab.folder / "jobs.json"
-    overrides = lab.overrides("study=frozen", DDP, SIX_SECONDS)
-    file.write_text(json.dumps([{"overrides": overrides, "kill": (1, "freeze:6")}]))
-    script = Path(__file__).with_name("ranked.py")
-
-    # torchrun kills the stopped process when it has not heeded a SIGTERM for that long
-    frozen = lab.torchrun(str(script), str(file), "--here", ranks=2, env={"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "1"})
-    _, err = frozen.communicate()
-
-    assert frozen.returncode != 0
-    assert err.count("(gives no sign since forward, after position 5) of 2 stands still") == 1, err
 
 
 def srun(rank: int, *, ranks: int, port: str) -> dict[str, str]:
@@ -107,3 +94,19 @@ def test_tasks_that_srun_starts_make_what_one_process_makes(lab: Lab) -> None:
     assert ["26 updates were run" in out for out, _ in ended] == [True, False]
     assert states_of(lab.study("slurm")) == states_of(lab.study("single"))
     assert tables_of(lab.study("slurm")) == tables_of(lab.study("single"))
+
+
+def test_a_process_that_was_stopped_by_its_system_is_named_by_the_others(lab: Lab) -> None:
+    (port,) = free_ports(1)
+    words = ("study=frozen", DDP, SIX_SECONDS)
+
+    frozen = lab.start(*words, moments=("freeze:6",), env=srun(1, ranks=2, port=port), start_new_session=True)
+    other = lab.start(*words, env=srun(0, ranks=2, port=port))
+    _, err = other.communicate()
+    os.killpg(frozen.pid, signal.SIGKILL)
+    frozen.communicate()
+
+    assert other.returncode == 4
+    assert re.search(
+        r"rank 1 on .* \(gives no sign since \w+, after position \d\) of 2 stands still; all saved", err
+    ), err

@@ -157,7 +157,7 @@ def test_states_are_written_beside_the_updates_of_two_ranks(lab: Lab) -> None:
     )
 
     expected = [(0, 0), (0, 0), (-9, 4), (0, 0), (4, -9), (0, 0), (4, 4), (0, 0)]
-    assert codes_of(lab, ranks=2) == expected, ended.err
+    assert lab.codes_of(2) == expected, ended.err
     assert ended.err.count("the disk is full") == 1, ended.err
     for study in ("ddp_late", "fsdp_late", "ddp_killed", "fsdp_killed", "fsdp_full"):
         assert states_of(lab.study(study)) == states_of(lab.study("single"))

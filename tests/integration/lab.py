@@ -164,10 +164,10 @@ class Lab:
         """Start a module or script on several ranks, by default of one node at a free port."""
         place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]
-        return self._start(command, env=env)
+        return self._start(command)
 
-    def _start(self, command: list[str], *, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | dict(env or {})
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
 

@@ -219,7 +219,7 @@ class ReportConfig:
 
     study: str | tuple[str, ...]
     outputs: str
-    folder: str | None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         for name in self.studies:

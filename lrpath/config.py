@@ -89,7 +89,7 @@ class StrategyConfig:
         threads: Threads of one CPU operation; null for torch's choice.
         recompute: Whether blocks are computed again in the backward pass.
         compile: Whether blocks are compiled.
-        shard_ranks: Ranks that hold one copy of the model under `fsdp`; null for all.
+        shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node`, or null for all.
         timeout_minutes: How long a rank may show no change in an update; null for no watch.
     """
 
@@ -99,11 +99,13 @@ class StrategyConfig:
     threads: int | None
     recompute: bool
     compile: bool
-    shard_ranks: int | None = None
+    shard_ranks: int | Literal["node"] | None = None
     timeout_minutes: float | None = None
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "strategy", only=("micro_batch", "threads", "shard_ranks"))
+        _check_at_least_one(self, "strategy", only=("micro_batch", "threads"))
+        if isinstance(self.shard_ranks, int) and self.shard_ranks < 1:
+            raise ConfigError(f"strategy.shard_ranks={self.shard_ranks} must be at least 1")
         if self.timeout_minutes is not None and not self.timeout_minutes > 0:
             raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be more than 0")
 

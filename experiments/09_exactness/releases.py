@@ -53,7 +53,7 @@ class Group:
 
 TWO = ("batch.sequences_per_update=2", "strategy.micro_batch=1")
 FOUR = ("batch.sequences_per_update=4", "strategy.micro_batch=1")
-DDP, FSDP, HSDP = ("strategy=ddp",), ("strategy=fsdp",), ("strategy=fsdp", "strategy.shard_ranks=2")
+DDP, FSDP, HSDP = ("strategy=ddp",), ("strategy=fsdp",), ("strategy=hsdp",)
 GROUPS = (
     Group(
         name="2 × 1 sequence",

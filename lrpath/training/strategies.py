@@ -4,6 +4,7 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Literal
 
 import lightning
 import torch
@@ -33,7 +34,8 @@ class Machine:
         accelerator: `cpu`, `gpu`, or `auto` for an NVIDIA or AMD GPU if there is one.
         micro_batch: Sequences of one rank in one forward pass; null takes the rank's whole share of the update.
         threads: Threads of one CPU operation; null leaves torch's choice.
-        shard_ranks: Ranks that hold one copy of the model under `fsdp`; null for all of them.
+        shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node` for those of a node, or null for
+            all of them.
         recompute: Whether blocks are computed again in the backward pass, to save memory.
         compile: Whether blocks are compiled.
         timeout_minutes: How long a rank may show no change in an update; null for no watch, and torch's own limit.
@@ -44,7 +46,7 @@ class Machine:
     accelerator: str
     micro_batch: int | None
     threads: int | None
-    shard_ranks: int | None = None
+    shard_ranks: int | Literal["node"] | None = None
     recompute: bool = False
     compile: bool = False
     timeout_minutes: float | None = None
@@ -91,9 +93,16 @@ class Machine:
             return
         if self.name != "fsdp":
             raise ConfigError(f"strategy.shard_ranks={size} is for strategy=fsdp, not {self.name}; remove it")
-        if size < 1 or self.ranks % size:
+        if isinstance(size, str) and size != "node":
+            raise ConfigError(f"strategy.shard_ranks={size} must be a number, node or null")
+        if self.copy_ranks < 1 or self.ranks % self.copy_ranks:
             fitting = [n for n in range(1, self.ranks + 1) if self.ranks % n == 0]
             raise ConfigError(f"strategy.shard_ranks={size} must divide the {self.ranks} ranks; use one of {fitting}")
+
+    @property
+    def copy_ranks(self) -> int:
+        """Number of ranks that hold one copy of the model together under `fsdp`."""
+        return self.group.local_count if isinstance(self.shard_ranks, str) else self.shard_ranks or self.ranks
 
     @property
     def ranks(self) -> int:
@@ -164,7 +173,7 @@ class Machine:
         if self.compile:
             compile_blocks(backbone)
         if self.name == "fsdp":
-            mesh = self.group.mesh(self.torch_device, shard_ranks=self.shard_ranks or self.ranks)
+            mesh = self.group.mesh(self.torch_device, shard_ranks=self.copy_ranks)
             shard_blocks(backbone, mesh=mesh, precision=precision)
 
     def trainer(

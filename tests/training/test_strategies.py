@@ -126,6 +126,15 @@ def test_impossible_mixes_are_refused_with_what_would_work(
         several(**settings).micro_batch_of(RECIPE)
 
 
+@pytest.mark.parametrize(("shard_ranks", "copy_ranks"), [(None, 8), ("node", 4), (2, 2)])
+def test_a_copy_of_the_model_lies_on_all_ranks_or_those_of_a_node_or_as_many_as_are_given(
+    monkeypatch: pytest.MonkeyPatch, shard_ranks: Any, copy_ranks: int
+) -> None:
+    started(monkeypatch, ranks=8, of_node=4)
+
+    assert several(shard_ranks=shard_ranks).copy_ranks == copy_ranks
+
+
 def test_one_process_decides_for_itself_and_raises_its_own_errors() -> None:
     alone = Ranks()
 

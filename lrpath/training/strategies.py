@@ -34,8 +34,8 @@ class Machine:
         accelerator: `cpu`, `gpu`, or `auto` for an NVIDIA or AMD GPU if there is one.
         micro_batch: Sequences of one rank in one forward pass; null takes the rank's whole share of the update.
         threads: Threads of one CPU operation; null leaves torch's choice.
-        shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node` for those of a node, or null for
-            all of them.
+        shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node` for those of a node, or null
+            for all of them.
         recompute: Whether blocks are computed again in the backward pass, to save memory.
         compile: Whether blocks are compiled.
         timeout_minutes: How long a rank may show no change in an update; null for no watch, and torch's own limit.

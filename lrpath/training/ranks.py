@@ -122,7 +122,7 @@ class Ranks:
             yield
         except Exception as error:
             signals.ignore()  # a launcher ends the ranks that are left when the first has gone
-            if not _is_of_groups(error):
+            if not is_of_groups(error):
                 self._tell(error)
                 raise
             reason = self.watch.reason()
@@ -267,6 +267,6 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _is_of_groups(error: Exception) -> bool:
+def is_of_groups(error: BaseException | None) -> bool:
     """Say whether an error comes from a process group: gloo's have no class of their own."""
     return isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error))

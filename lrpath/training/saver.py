@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from lrpath.planning.paths import StateKey
-from lrpath.training.ranks import ALONE, Ranks
+from lrpath.training.ranks import ALONE, Ranks, is_of_groups
 from lrpath.training.states import Shards, write_state
 
 LONGEST_FAREWELL_SECONDS = 600.0
-"""How long a fit that ends with an error waits for its last save: the thread of a rank that hangs would never end."""
+"""How long a fit that ends with an error waits for its last save: the thread of a rank that hangs would never end.
+
+After the loss of a rank it does not wait: the others' threads may wait for that rank, or for this one to leave."""
 
 
 class StateSaver:
@@ -42,7 +44,7 @@ class StateSaver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
             self.wait()
-        elif self._thread is not None:
+        elif self._thread is not None and not is_of_groups(error):
             self._thread.join(LONGEST_FAREWELL_SECONDS)
 
     @property

@@ -52,7 +52,7 @@ def _remove(holdings: Holdings) -> None:
     for path in holdings.paths:
         if path.removable or path.torn:
             try:
-                remove_unneeded(path)
+                remove_unneeded(path, study=holdings.study)
             except BusyError as error:
                 busy.append(str(error))
     sys.stdout.write("removed\n" if not busy else "")

@@ -116,16 +116,20 @@ def read_holdings(study: Study, *, without: Collection[str] = ()) -> Holdings:
     )
 
 
-def remove_unneeded(held: HeldPath) -> None:
+def remove_unneeded(held: HeldPath, *, study: Study) -> None:
     """Remove from a path's folder what no plan needs, and what killed writings have left.
+
+    Plans are read once more: what one that was kept meanwhile needs, stays.
 
     Raises:
         BusyError: If a process is running the path.
     """
     with held.folder.lock():
         held.folder.clear_torn()
-        for state in held.removable:
-            held.folder.remove_state(state.key.position)
+        now = {path.folder.path_id: path for path in read_holdings(study).paths}.get(held.folder.path_id)
+        for state in () if now is None else now.removable:
+            if state.key in {known.key for known in held.removable}:
+                held.folder.remove_state(state.key.position)
 
 
 def _users(tree: Tree) -> dict[StateKey, list[str]]:

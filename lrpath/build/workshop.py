@@ -1,7 +1,9 @@
 """What training needs, built from a project: models, data, loggers and the executor."""
 
 import socket
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path as File
 
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -144,6 +146,18 @@ def build_machine(project: Project) -> Machine:
     return machine
 
 
+_LOOKS = 30
+"""How often a file is looked for, a second apart: a network file system may remember that it was not there."""
+
+
+def _appears(file: File) -> bool:
+    for number in range(_LOOKS):
+        if file.exists():
+            return True
+        time.sleep(1.0 if number < _LOOKS - 1 else 0.0)
+    return False
+
+
 def check_same(ranks: Ranks, project: Project) -> None:
     """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
 
@@ -152,7 +166,7 @@ def check_same(ranks: Ranks, project: Project) -> None:
     """
     plan = content_id(project.plan.as_record())
     folder = project.study.folder.absolute()
-    sees = (folder / "plans" / f"{plan}.json").exists()
+    sees = _appears(folder / "plans" / f"{plan}.json")
     answers = ranks.together(lambda: (socket.gethostname(), plan, str(folder), sees))
     _, first_plan, first_folder, _ = answers[0]
     for rank, (host, its_plan, its_folder, it_sees) in enumerate(answers):

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path as File
 from typing import Any
+from uuid import uuid4
 
 from lrpath.errors import StateError
 
@@ -17,7 +18,7 @@ _MAX_JSON_BYTES = 1 << 30  # a plan of 300 versions in eight paradigms has 71 MB
 def write_whole(file: File, text: str) -> None:
     """Write a text file beside its place, flush it to the disk and rename it into place."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    beside = file.with_name(f".{file.name}.{uuid4().hex[:8]}")
     try:
         with beside.open("w", encoding="utf-8") as handle:
             handle.write(text)

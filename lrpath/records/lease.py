@@ -81,11 +81,13 @@ def owned(file: File) -> Iterator[Lease]:
     with file.open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen = _machine()  # locks tell of every owner here
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise BusyError(_busy(file, _read(file))) from None
+            seen = ""
         before = _read(file)
-        if before.get("machine", _machine()) != _machine() and (silent := _silent(file)) < EXPIRY:
+        if before.get("machine", seen) != seen and (silent := _silent(file)) < EXPIRY:
             raise BusyError(
                 f"{_busy(file, before)}; its last sign of life is {silent:.0f} s old, after {EXPIRY:.0f} s it counts "
                 "as dead"

@@ -4,12 +4,12 @@ Matplotlib's object interface is used throughout: no window, no global state. Co
 colour-blind readers can tell apart; sizes suit a column in print and the width of a phone.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 from matplotlib import rc_context
@@ -190,7 +190,7 @@ def save(figure: Figure, file: File) -> None:
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"figure={file} must end in one of {', '.join(SUFFIXES)}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")  # another process may draw the same
+    beside = file.with_name(f".{file.stem}.{uuid4().hex[:8]}{file.suffix}")  # another process may draw the same
     figure.savefig(beside, metadata=None if file.suffix == ".png" else {_DATE[file.suffix]: None})
     beside.replace(file)
 

@@ -23,7 +23,10 @@ from lrpath.errors import ConfigError, StoppedError
 RUN_AGAIN = StoppedError.exit_code
 """Exit code of a job that was stopped, has saved its states, and goes on when it is run again."""
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+_HEARD = "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
+"""torchrun's own list, and what SLURM sends before a time limit."""
 
 # What torchrun, a step of srun or a task of submitit tells the processes that it starts; a job's ranks are not those.
 _OF_ANOTHER_GROUP = re.compile(
@@ -74,7 +77,7 @@ class TorchrunLauncher(Launcher):
 
     def command(self, overrides: Sequence[str]) -> list[str]:
         """Return the command line of a job."""
-        torchrun = ["--standalone", f"--nproc-per-node={self.ranks}", f"--max-restarts={self._max_restarts}"]
+        torchrun = ["--standalone", f"--nproc-per-node={self.ranks}", f"--max-restarts={self._max_restarts}", _HEARD]
         given, _ = get_args_parser().parse_known_args(sys.argv[1:])
         places = {
             "--config-dir": given.config_dir,

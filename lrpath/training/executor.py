@@ -86,6 +86,8 @@ class Executor:
         """Count what killed runs have made, check what is there, and return what is missing."""
         shared = self.wait or self.selected is not None
         for folder in self._folders():
+            if not (folder.folder / "running.json").exists():
+                continue
             with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
                 settle(folder.folder, ledger=self.study.ledger)
         self._check_made()
@@ -102,7 +104,8 @@ class Executor:
         for release in self.tree.releases:
             if all(self.study.has_state(key) for key, _ in release.parts):
                 recipe = self.tree.path(release.last.path_id).recipe
-                evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
+                with contextlib.suppress(BusyError):  # another process evaluates it at this moment
+                    evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
         remove_rolling(self.study, self.tree)
 
     def missing(self) -> Iterator[Walk]:

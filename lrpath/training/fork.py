@@ -65,6 +65,7 @@ class ForkCallback(UpdateCallback, Checkpoint):
                 key=StateKey(self.walk.path.id, position),
                 tensors=_tensors(trainer, module),
                 facts=self._facts(position),
+                check=self._folder.check_owned,
                 then=partial(self._remove_before, position),
             )
 

@@ -163,7 +163,9 @@ def _folder_of(walk: Walk, study: Study) -> PathFolder:
 def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
     """Give the walk the rows before it, as the study has them; it cuts off the rest."""
     ours.folder.mkdir()
-    shutil.copyfile(theirs.metrics.file, ours.metrics.file)
+    for table, copy in ((theirs.metrics, ours.metrics), (theirs.guard, ours.guard)):
+        if table.file.exists():
+            shutil.copyfile(table.file, copy.file)
 
 
 def _compare(walker: Walker, walk: Walk, ours: PathFolder, found: _Found) -> None:

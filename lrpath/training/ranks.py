@@ -105,6 +105,7 @@ class Ranks:
         Raises:
             TrainingError: If another rank is gone, or has failed; with its reason and exit code, if it could say them.
         """
+        lost = False
         backend = "nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -121,6 +122,7 @@ class Ranks:
             self.watch.begin(name=self.decide(lambda: uuid4().hex), timeout=timeout)
             yield
         except Exception as error:
+            lost = True
             signals.ignore()  # a launcher ends the ranks that are left when the first has gone
             if not is_of_groups(error):
                 self._tell(error)
@@ -128,7 +130,7 @@ class Ranks:
             reason = self.watch.reason()
             raise self._lost(error) if reason is None else reason.error() from error
         finally:
-            self._leave()
+            self._leave(lost=lost)
 
     def _with_group(self, group: dist.ProcessGroup) -> "Ranks":
         """Return the same processes for another thread, which decides apart from this one."""
@@ -158,7 +160,8 @@ class Ranks:
             "All saved states are whole: run the same command again to go on from the last of them"
         )
 
-    def _leave(self) -> None:
+    def _leave(self, *, lost: bool) -> None:
+        """Leave the others; when one was lost, without NCCL's farewell, for which all of them would be needed."""
         self.watch.end()
         self.control = None
         self.background = self
@@ -167,7 +170,7 @@ class Ranks:
         # What still holds a group (a sharded module in a cycle, a mesh) ends its threads at the interpreter's exit, and
         # gloo then aborts the process: seen in 4 of 18 runs without the collection.
         gc.collect()
-        if dist.is_initialized():
+        if dist.is_initialized() and not (lost and dist.get_backend() == "nccl"):
             dist.destroy_process_group()
 
     def mesh(self, device: torch.device, *, shard_ranks: int) -> DeviceMesh:

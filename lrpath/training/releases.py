@@ -16,6 +16,7 @@ from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release
 from lrpath.records.files import flush_file, flush_folder
+from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, Table
@@ -102,10 +103,21 @@ def _empty_model(folder: PathFolder) -> CausalLM:
 def evaluate_merged(
     study: Study, release: Release, held_out: HeldOutSets, *, device: torch.device, precision: str
 ) -> None:
-    """Evaluate a release that is a mean of states, once; releases of one state are evaluated while they are trained."""
+    """Evaluate a release that is a mean of states, once; releases of one state are evaluated while they are trained.
+
+    Raises:
+        BusyError: If another process is doing so.
+    """
     table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
     if len(release.parts) == 1 or {(row["version"], row["domain"]) for row in table.rows()} == set(held_out):
         return
+    with owned(table.file.with_name("lock")):
+        _evaluate(study, release, held_out, table, device=device, precision=precision)
+
+
+def _evaluate(
+    study: Study, release: Release, held_out: HeldOutSets, table: Table, *, device: torch.device, precision: str
+) -> None:
     table.cut(0)  # rows of a killed evaluation, or of fewer sets
     model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)

@@ -46,6 +46,7 @@ class StateSaver:
             self.wait()
         elif self._thread is not None and not is_of_groups(error):
             self._thread.join(LONGEST_FAREWELL_SECONDS)
+        self._shards = None  # a copy as large as this rank's share
 
     @property
     def failure(self) -> Exception | None:
@@ -83,6 +84,7 @@ class StateSaver:
         key: StateKey,
         tensors: dict[str, torch.Tensor],
         facts: dict[str, Any],
+        check: Callable[[], None] = lambda: None,
         then: Callable[[], None] = lambda: None,
     ) -> None:
         """Save a state after the one before; it is whole when `wait` returns.
@@ -92,6 +94,7 @@ class StateSaver:
             key: Path and position.
             tensors: What it holds, as `tensors_of` returns it; in the background they may change when this returns.
             facts: Further fields of the manifest.
+            check: Called on the first rank before the state takes its place; raises if it must not.
             then: Called on the first rank when the state is whole.
 
         Raises:
@@ -104,7 +107,7 @@ class StateSaver:
         shards.take(tensors)
 
         def write() -> None:
-            write_state(folder, key=key, shards=shards, facts=facts, ranks=self._ranks.background)
+            write_state(folder, key=key, shards=shards, facts=facts, ranks=self._ranks.background, check=check)
             self._ranks.background.decide(then)
 
         if self._background:

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path as File
 from typing import Any
 
@@ -69,6 +69,7 @@ class Shards:
 
     def __init__(self, tensors: dict[str, torch.Tensor], *, ranks: Ranks, copied: bool) -> None:
         self._planner = _Planner()
+        self._copied = copied
         self._planner.set_up_planner(tensors, is_coordinator=ranks.is_first)
         plans, _ = self._planner.create_global_plan(ranks.together(self._planner.create_local_plan))
         self._mine = _writer(File()).prepare_global_plan(plans)[ranks.rank]
@@ -99,14 +100,24 @@ class Shards:
             copy.copy_(self._planner.lookup_live(index), non_blocking=True)
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()
+        if self._copied:
+            self._planner.state_dict = {}  # else the live tensors would outlive the fit
 
-    def write(self, folder: File) -> None:
-        """Write this rank's file of the state into a folder."""
+    def write(self, folder: File) -> list[File]:
+        """Write this rank's part of the state into a folder, and return the files that it has made."""
         writer = _writer(folder)
         writer.set_up_storage_writer(is_coordinator=False)
-        # The writer asks for the current stream, which in a new thread is that of the first GPU.
-        with torch.cuda.device(self._device) if self._device.type == "cuda" else contextlib.nullcontext():
-            writer.write_data(self._mine, self._planner).wait()
+        with contextlib.ExitStack() as own:
+            if self._device.type == "cuda":
+                # The writer waits for the current stream. In a new thread that would be one of the first GPU, or the
+                # one that the updates go on filling.
+                own.enter_context(torch.cuda.device(self._device))
+                own.enter_context(torch.cuda.stream(torch.cuda.Stream(self._device)))
+                if not self._copied:
+                    torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
+            written = writer.write_data(self._mine, self._planner)
+            written.wait()
+        return sorted({folder / result.storage_data.relative_path for result in written.value()})
 
 
 class _Planner(DefaultSavePlanner):
@@ -127,7 +138,15 @@ def _writer(folder: File) -> HuggingFaceStorageWriter:
     return HuggingFaceStorageWriter(str(folder), save_distributed=True)
 
 
-def write_state(folder: File, *, key: StateKey, shards: Shards, facts: dict[str, Any], ranks: Ranks) -> None:
+def write_state(
+    folder: File,
+    *,
+    key: StateKey,
+    shards: Shards,
+    facts: dict[str, Any],
+    ranks: Ranks,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Write a state, whole or not at all; what it holds does not depend on the ranks that saved it.
 
     Args:
@@ -136,6 +155,7 @@ def write_state(folder: File, *, key: StateKey, shards: Shards, facts: dict[str,
         shards: What this rank writes.
         facts: Further fields of the manifest: identity, what was read, where it ran.
         ranks: Those that hold the module, all of which call this; each writes its part into the one folder.
+        check: Called on the first rank before the state takes its place; raises if it must not.
 
     Raises:
         TrainingError: If it could not be written, a full disk for example; earlier states are untouched.
@@ -143,9 +163,9 @@ def write_state(folder: File, *, key: StateKey, shards: Shards, facts: dict[str,
     beside = folder.with_name(f".{folder.name}.{ranks.decide(os.getpid)}")
     try:
         ranks.decide(lambda: _make_anew(beside))
-        ranks.together(lambda: _write_shards(beside, shards))
-        parts = ranks.together(lambda: _flush_and_describe(_files(beside), ranks=ranks))
+        parts = ranks.together(lambda: _write_shards(beside, shards))
         files = dict(sorted((name, entry) for part in parts for name, entry in part.items()))
+        ranks.decide(check)
         ranks.decide(lambda: _put_in_place(beside, folder=folder, key=key, rest={"files": files} | facts))
     except OSError as error:
         if ranks.is_first:
@@ -158,12 +178,12 @@ def _make_anew(beside: File) -> None:
     beside.mkdir(parents=True)
 
 
-def _flush_and_describe(files: list[File], *, ranks: Ranks) -> dict[str, Any]:
-    """Flush all files, since only the node that wrote one can, and return size and digest of this rank's share."""
+def _write_shards(folder: File, shards: Shards) -> dict[str, Any]:
+    """Write and flush this rank's files, which another node may not see yet, and return their sizes and digests."""
+    files = shards.write(folder)
     for file in files:
         flush_file(file)
-    mine = files[ranks.rank :: ranks.count]
-    return {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in mine}
+    return {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in files}
 
 
 def _put_in_place(beside: File, *, folder: File, key: StateKey, rest: dict[str, Any]) -> None:
@@ -235,14 +255,6 @@ def _single_process_warnings_off() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         yield
-
-
-def _write_shards(folder: File, shards: Shards) -> None:
-    shards.write(folder)
-
-
-def _files(folder: File) -> list[File]:
-    return sorted(file for file in folder.iterdir() if file.is_file())
 
 
 def _cause(error: CheckpointException) -> BaseException:

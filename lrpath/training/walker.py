@@ -1,6 +1,7 @@
 """Walks one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
 
 import contextlib
+import gc
 import sys
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
@@ -128,9 +129,11 @@ class Walker:
         step = partial(self._walk, folder=folder, parent=parent, pinned=pinned, progress=progress, noted=noted)
         with noted.heard():
             while finding := step(walk):
+                gc.collect()
                 back = partial(go_back, walk, finding, folder=folder, pinned=pinned, say=progress.tell)
                 walk = self.ranks.decide(back)
                 progress.go_back(finding.position - walk.begin)
+        gc.collect()  # trainer and callbacks hold each other, and with them weights, moments and their copy
 
     def _walk(
         self,
@@ -229,6 +232,8 @@ class Walker:
             trainer.fit(module, datamodule=data)
         except Rewind as rewind:
             return rewind.finding
+        finally:
+            self.ranks.watch.rest()
         return None
 
     def _facts(self, path: Path, judge: Judge, position: int) -> dict[str, Any]:

@@ -148,8 +148,10 @@ class Watch:
             yield
             return
         self.mark(phase, patient=patient)
-        yield
-        self.mark(before, patient=before_patient)
+        try:
+            yield
+        finally:
+            self.mark(before, patient=before_patient)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -281,7 +283,7 @@ class Watch:
     def _miss_store(self) -> None:
         """End this process if the store has been silent for the limit: the host that keeps it stands still."""
         while not self._ended.wait(self._interval):
-            if self._is_still(time.monotonic() - max(self._changed, self._answered)):
+            if not self._patient and self._is_still(time.monotonic() - max(self._changed, self._answered)):
                 place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
                 keeper = "torchrun of the first node" if _agent_keeps_store() else "rank 0"
                 speaks = self._rank == (0 if _agent_keeps_store() else 1)

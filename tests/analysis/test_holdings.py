@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path as File
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_state_is_there_for_a_fork_a_release_to_go_on_from_or_for_nothing(stud
 
 def test_only_what_nobody_needs_is_removed(study: Study) -> None:
     for path in read_holdings(study).paths:
-        remove_unneeded(path)
+        remove_unneeded(path, study=study)
 
     assert sorted(uses(study)) == [
         ("path_switching.main", 4),
@@ -71,11 +72,21 @@ def test_a_plan_that_is_dropped_needs_nothing_any_more(study: Study) -> None:
     assert set(uses(study).values()) == {Use.NONE}
 
 
+def test_what_a_plan_kept_meanwhile_needs_stays(study: Study) -> None:
+    found = read_holdings(study).paths
+    keep(study, plan_of(5, 9, 6, paradigms={"path_switching": replace(SWITCHING, alpha=(0.5, 5 / 9, 0.5))}))
+
+    for path in found:
+        remove_unneeded(path, study=study)
+
+    assert ("path_switching.main", 9) in uses(study)
+
+
 def test_a_path_that_is_being_run_is_left_alone(study: Study) -> None:
     main = read_holdings(study).paths[0]
 
     with main.folder.lock(), pytest.raises(BusyError, match="is being run"):
-        remove_unneeded(main)
+        remove_unneeded(main, study=study)
 
     assert ("path_switching.main", 9) in uses(study)
 

@@ -34,9 +34,9 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return what lets the writing of shards begin."""
     opened, write = threading.Event(), states._write_shards
 
-    def wait_and_write(folder: Path, shards: Shards) -> None:
+    def wait_and_write(folder: Path, shards: Shards) -> dict[str, Any]:
         assert opened.wait(MOST_SECONDS)
-        write(folder, shards)
+        return write(folder, shards)
 
     monkeypatch.setattr(states, "_write_shards", wait_and_write)
     return opened

@@ -62,7 +62,4 @@ def _problems(claims: Claims, path: Path, runs: Sequence[Run]) -> list[tuple[int
                 f"its runs count {once:,} updates once, but cover {len(counted):,}; {remedy}",
             )
         ]
-    end = claims.tree.end(path.id)
-    if max(counted, default=0) >= max(end, reached):
-        return [(end, f"the ledger has updates up to {max(counted) + 1:,}, the plans end at {end:,}; {remedy}")]
     return []

@@ -118,8 +118,9 @@ def _terms(rates_U: Array, drops_U: Array, positions_P: Ints) -> tuple[Ints, Int
         point, block = np.repeat(point[~taken], 2), (2 * block[~taken, None] + [0, 1]).ravel()
         started = block * (size // 2) < positions_P[point]
         point, block = point[started], block[started]
-    numbers, nodes, shares = zip(*found, strict=True)
-    points, updates, weights = np.concatenate(numbers), np.concatenate(nodes), np.concatenate(shares)
+    points = np.concatenate([part[0] for part in found])
+    updates = np.concatenate([part[1] for part in found])
+    weights = np.concatenate([part[2] for part in found])
     kept = (weights != 0) & (updates < positions_P[points])  # the leaf a position lies in is cut at the position
     order = np.argsort(points[kept], kind="stable")
     return points[kept][order], updates[kept][order], weights[kept][order]

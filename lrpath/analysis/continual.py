@@ -1,6 +1,6 @@
 """The law of continual pre-training (CPT), and what follows from it.
 
-    L = L0 + A·(S1pt + S1cpt)^(−α) − C1·S2pt − C2·S2cpt + B·(1 − (1 + E·S1cpt)^(−β))                              (Eq. 4)
+    L = L0 + A·(S1pt + S1cpt)^(−α) − C1·S2pt − C2·S2cpt + B·(1 − (1 + E·S1cpt)^(−β))                     (Eq. 4)
 
 From the boundary on other data are read. The areas are those of the phases before and after it. The last term is the
 shift: B > 0 on the old data, which are forgotten, B < 0 on the new, which are learnt. The law is fitted once for each
@@ -11,9 +11,9 @@ validation set. With replay, r the share of old data after the boundary (Eq. 8),
 
 and with models of several sizes n, in millions of parameters (Eq. 7), S2pt·n^γ1, S2cpt·n^γ2, and a term F·n^(−γ3) more.
 
-The text leaves open whether the memory m of S2 crosses the boundary. Here it does by default: annealing that was under way
-goes on to count in S2pt, and without shift and with C1 = C2 the law is the annealing law. A re-warming after the boundary
-counts with its sign in S2cpt.
+The text leaves open whether the memory m of S2 crosses the boundary. Here it does by default: annealing that was under
+way goes on to count in S2pt, and without shift and with C1 = C2 the law is the annealing law. A re-warming after the
+boundary counts with its sign in S2cpt.
 
 References: arXiv 2505.07796v2.
 
@@ -247,7 +247,7 @@ def rise_of(given: Mapping[str, float], *, before: float, area: float) -> float:
         area: Forward area since then.
     """
     gained = given["A"] * (before ** -given["alpha"] - (before + area) ** -given["alpha"])
-    return shift_of(given, area=area) - gained
+    return float(shift_of(given, area=area) - gained)
 
 
 def turning_area(given: Mapping[str, float], *, before: float) -> float | None:
@@ -284,10 +284,8 @@ def critical_area(given: Mapping[str, float]) -> float:
         LawError: If B is not positive: such a loss never stays up.
     """
     if given["B"] <= 0:
-        raise LawError(
-            f"B={given['B']:g} must be positive, as on the old data; the new data's loss has no critical point"
-        )
-    low = (given["A"] / given["B"]) ** (1 / given["alpha"])
+        raise LawError(f"B={given['B']:g} must be positive, as on the old data; on the new none is lost")
+    low = float((given["A"] / given["B"]) ** (1 / given["alpha"]))
     if turning_area(given, before=low * (1 + 1e-6)) is None:
         return low
     high = low
@@ -302,7 +300,8 @@ def critical_area(given: Mapping[str, float]) -> float:
 def turning_position(*, positions: NDArray[np.int64], losses: Array, boundary: int) -> int | None:
     """Return the first position at which a loss, once risen after the boundary, is back at what it was there.
 
-    For any schedule, from a foretold curve. None if it is not back by the last position; the boundary if it never rises.
+    For any schedule, from a foretold curve. None if it is not back by the last position; the boundary if it never
+    rises.
 
     Args:
         positions: Positions, ascending, the boundary among them.

@@ -115,7 +115,8 @@ def _terms(rates_U: Array, drops_U: Array, positions_P: Ints) -> tuple[Ints, Int
         apart = area[positions_P[point]] - area[end] >= width
         taken = past & (level.exact[block] | (level.smooth[block] & apart)) if number else np.ones(point.size, bool)
         found.append(_taken(level, point[taken], block[taken]))
-        point, block = np.repeat(point[~taken], 2), (2 * block[~taken, None] + [0, 1]).ravel()
+        halves = 2 * block[~taken, None] + np.arange(2)
+        point, block = np.repeat(point[~taken], 2), halves.ravel()
         started = block * (size // 2) < positions_P[point]
         point, block = point[started], block[started]
     points = np.concatenate([part[0] for part in found])

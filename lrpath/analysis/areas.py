@@ -11,7 +11,7 @@ gave.
 
 References: arXiv 2408.11029 (the areas); arXiv 2505.07796 (with λ = .999). That a warm-up does not count is ours.
 
-Shapes: U updates of a curve.
+Shapes: U updates of a curve, P positions.
 """
 
 import numpy as np
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_FEW_FALLS = 32
 
 
 def warmup_updates(rates_U: Array) -> int:
@@ -66,14 +69,31 @@ def annealing_area(drops_U: Array, *, momentum: float) -> Array:
     >>> annealing_area(np.array([0.0, 1.0, 0.0]), momentum=0.5)
     array([0. , 0. , 1. , 1.5])
     """
-    return annealing_slope(drops_U, momentum=momentum)[0]
+    return forward_area(lfilter([1.0], [1.0, -momentum], drops_U))
 
 
-def annealing_slope(drops_U: Array, *, momentum: float) -> tuple[Array, Array]:
-    """Return S2 and ∂S2/∂λ at positions 0 … U; see `annealing_area`.
+def annealing_slope(drops_U: Array, *, momentum: float, positions_P: Ints) -> tuple[Array, Array]:
+    """Return S2 and ∂S2/∂λ at some positions, for λ below 1.
 
-    With nᵢ = ∂mᵢ/∂λ, the recursion gives nᵢ = λ·nᵢ₋₁ + mᵢ₋₁.
+    Summing mᵢ = λ·mᵢ₋₁ + dᵢ over i ≤ p gives `S2 = (Σ d − λ·m_p) ÷ (1 − λ)`, so only m and nᵢ = ∂mᵢ/∂λ = λ·nᵢ₋₁ + mᵢ₋₁
+    at the positions are needed. Of few falls, as in a schedule of stairs, what is left of each is λ^(p−k), and the
+    recursion is not run.
+
+    Args:
+        drops_U: Fall of the rate at every update.
+        momentum: λ in `(0, 1)`.
+        positions_P: Positions in `[1, U]`.
     """
-    m_U = lfilter([1.0], [1.0, -momentum], drops_U)
-    n_U = lfilter([0.0, 1.0], [1.0, -momentum], m_U)
-    return forward_area(m_U), forward_area(n_U)
+    at = np.flatnonzero(drops_U)
+    if at.size <= _FEW_FALLS:
+        age = positions_P[:, None] - 1.0 - at  # updates since each fall
+        weight = np.where(age >= 0, drops_U[at], 0.0)
+        age = np.maximum(age, 0.0)
+        power = momentum**age
+        m_P, n_P, sum_P = (weight * power).sum(1), (weight * age * power).sum(1) / momentum, weight.sum(1)
+    else:
+        m_U = lfilter([1.0], [1.0, -momentum], drops_U)
+        m_P, n_P = m_U[positions_P - 1], lfilter([0.0, 1.0], [1.0, -momentum], m_U)[positions_P - 1]
+        sum_P = np.cumsum(drops_U)[positions_P - 1]
+    area_P = (sum_P - momentum * m_P) / (1.0 - momentum)
+    return area_P, (area_P - m_P - momentum * n_P) / (1.0 - momentum)

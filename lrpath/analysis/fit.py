@@ -311,7 +311,7 @@ def fit_law(
         residuals_N=residuals,
         memory=memory,
         condition=_condition(slopes[0]),
-        untold=_untold(problem, u_F, targets_N=targets, cost=float(costs.min()), memory=memory),
+        untold=_untold(problem, few, u_F, targets_N=targets, cost=float(costs.min()), memory=memory),
         reach=Reach.of(curves),
     )
 
@@ -379,32 +379,32 @@ def _condition(slopes_NF: Array) -> float:
     return float(sizes[0] / max(sizes[-1], 1e-300))
 
 
-def _untold(problem: Problem, u_F: Array, *, targets_N: Array, cost: float, memory: float) -> dict[str, str]:
+def _untold(
+    problem: Problem, few: Problem, u_F: Array, *, targets_N: Array, cost: float, memory: float
+) -> dict[str, str]:
     """Return, for each parameter that can be moved by its `coarse` distance without being noticed, how far.
 
-    The others are found again for each move, once to the observed and once to the foretold losses. A move is noticed if
-    it changes some foretold loss by more than laws are wrong by, and makes the fit to the observed ones worse by more
-    than chance, `2·N/memory·log(cost ÷ least cost)` being χ² of one degree (errors of unknown scale, N/memory of them).
+    The others are found again for each move. It is noticed if it changes some foretold loss (of the thinned curves,
+    `few`) by more than laws are wrong by, and makes the fit to the observed ones worse by more than chance:
+    `2·N/memory·log(cost ÷ least cost)` being χ² of one degree, for errors of unknown scale, N/memory of them.
     """
     free = [problem.law.parameters[number] for number in problem.free]
-    count = len(free)
     low, high = problem.bounds()
     coarse = np.diag([parameter.coarse for parameter in free])
     moved = np.clip(u_F + np.concatenate((-coarse, coarse)), low, high)
-    held = np.tile(np.eye(count, dtype=bool), (4, 1))
-    foretold_N = problem.log_losses(u_F[None])[0][0]
-    aims = np.repeat([targets_N, foretold_N], 2 * count, axis=0)
-    found, costs = descend(problem, np.tile(moved, (2, 1)), targets_KN=aims, iterations=40, held_F=held)
-    worse = 2.0 * targets_N.size / memory * np.log(np.maximum(costs[: 2 * count], 1e-300) / max(cost, 1e-300))
-    changes = np.abs(problem.log_losses(found[2 * count :])[0] - foretold_N).max(axis=1)
-    noticed = (worse > _WORSE) & (changes > _VISIBLE)
+    held = np.tile(np.eye(len(free), dtype=bool), (2, 1))
+    foretold = few.log_losses(u_F[None])[0]
+    found, _ = descend(few, moved, targets_KN=foretold, iterations=40, held_F=held)
+    noticed = np.abs(few.log_losses(found)[0] - foretold).max(axis=1) > _VISIBLE
+    _, costs = descend(problem, found[noticed], targets_KN=targets_N[None], iterations=40, held_F=held[noticed])
+    noticed[noticed] = 2.0 * targets_N.size / memory * np.log(np.maximum(costs, 1e-300) / max(cost, 1e-300)) > _WORSE
     untold = {}
     for number, parameter in enumerate(free):
         value = float(parameter.scale.back(u_F[number])[0])
-        others = [float(parameter.scale.back(moved[row, number])[0]) for row in (number, count + number)]
-        unnoticed = [other for other, row in zip(others, (number, count + number), strict=True) if not noticed[row]]
+        unnoticed = [row for row in (number, len(free) + number) if not noticed[row]]
         if not low[number] < u_F[number] < high[number]:
             untold[parameter.name] = f"lies at its bound {value:g}"
         elif unnoticed:
-            untold[parameter.name] = f"{unnoticed[0]:.4g} fits about as well as {value:.4g}"
+            other = float(parameter.scale.back(moved[unnoticed[0], number])[0])
+            untold[parameter.name] = f"{other:.4g} fits about as well as {value:.4g}"
     return untold

@@ -187,7 +187,7 @@ class Chinchilla(Law):
         return floor + size * power, np.stack((np.ones_like(power), power, -size * power * prepared), axis=-1)
 
 
-_EXACT = 8
+_EXACT = 4
 """Values of λ at once for which S2's recursion is run."""
 _TABLED = np.linspace(np.log(0.5), np.log(1e-5), 128)
 """Values of log(1 − λ) in the table, over all that λ may be."""
@@ -233,13 +233,13 @@ class AnnealingAreas:
         if momentum not in self.recent:
             if len(self.recent) >= _EXACT:
                 self.recent.clear()
-            both = [annealing_slope(drops, momentum=momentum) for drops in self.drops]
+            both = [
+                annealing_slope(drops, momentum=momentum, positions_P=positions)
+                for drops, positions in zip(self.drops, self.positions, strict=True)
+            ]
             areas, slopes = zip(*both, strict=True)
-            self.recent[momentum] = self._spread(areas), self._spread(slopes)
+            self.recent[momentum] = np.concatenate(areas), np.concatenate(slopes)
         return self.recent[momentum]
-
-    def _spread(self, arrays: Sequence[Array]) -> Array:
-        return np.concatenate([array[positions] for array, positions in zip(arrays, self.positions, strict=True)])
 
     def _tabled(self, momenta_K: Array) -> tuple[Array, Array]:
         if not self.table:

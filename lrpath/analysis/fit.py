@@ -116,22 +116,19 @@ class Reach:
             LawError: Saying what about the curve the fit has never seen.
         """
         area = forward_area(curve.rates_U)[curve.positions_P]
-        idle = _idle_updates(curve)
-        sizes, size = self.parameters, curve.parameters
+        idle, size = _idle_updates(curve), curve.parameters
+        moves = curve.boundary is not None
+        low, high = self.replay or (0.0, 1.0)
+        small, large = self.parameters or (0.0, math.inf)
         rules = {
             f"its rate reaches {curve.peak:g}, above {self.peak:g}": curve.peak > self.peak * (1 + 1e-9),
             f"{idle:,} of its updates have rate 0": idle > self.idle + 1,  # a complete decay ends with one
-            f"its area {area[-1]:.4g} is more than {_FAR:g} times {self.most_area:.4g}": area[-1]
-            > _FAR * self.most_area,
-            f"its area begins at {area[0]:.4g}, less than half of {self.least_area:.4g}": area[0] < self.least_area / 2,
-            "it changes its data": curve.boundary is not None and self.replay is None,
-            f"its replay {curve.replay:g} lies outside {self.replay}": (
-                curve.boundary is not None
-                and self.replay is not None
-                and not self.replay[0] <= curve.replay <= self.replay[1]
-            ),
-            f"its model of {size or 0:.4g} parameters is too far from {sizes}": (
-                size is not None and sizes is not None and not sizes[0] / _FAR <= size <= sizes[1] * _FAR
+            f"its area {area[-1]:.4g} is over {_FAR:g} times {self.most_area:.4g}": area[-1] > _FAR * self.most_area,
+            f"its area begins at {area[0]:.4g}, under half of {self.least_area:.4g}": area[0] < self.least_area / 2,
+            "it changes its data": moves and self.replay is None,
+            f"its replay {curve.replay:g} lies outside [{low:g}, {high:g}]": moves and not low <= curve.replay <= high,
+            f"its model has {size or 0:.4g} parameters, {_FAR:g} times off [{small:.4g}, {large:.4g}]": (
+                size is not None and not small / _FAR <= size <= large * _FAR
             ),
         }
         broken = [text for text, holds in rules.items() if holds]

@@ -357,8 +357,9 @@ def _bootstrap(
         return np.empty((0, len(problem.law.parameters)))
     rng = np.random.default_rng((seed, draws))
     block = 1 + round(3 * (memory - 1))
-    # residuals of a fit are smaller than the noise by what its parameters have taken up
-    grown = (residuals_N - residuals_N.mean()) * math.sqrt(residuals_N.size / (residuals_N.size - u_F.size))
+    # residuals are smaller than the noise by what the parameters have taken up of its N ÷ memory pieces
+    pieces = max(residuals_N.size / memory, 2.0 * u_F.size)
+    grown = (residuals_N - residuals_N.mean()) * math.sqrt(pieces / (pieces - u_F.size))
     drawn = []
     for part in np.split(grown, np.cumsum(lengths)[:-1]):
         count = -(-part.size // block)

@@ -119,6 +119,20 @@ def rates_of(schedule: Schedule, *, updates: int) -> Array:
     return np.array([schedule.rate(update) for update in range(updates)])
 
 
+def plan_path(*, tree: Tree, path_id: str, positions: NDArray[np.int64] | None = None) -> Curve:
+    """Return the curve of a planned path without losses, to be foretold; its history is that of its ancestors.
+
+    Args:
+        tree: The plan's tree.
+        path_id: The path.
+        positions: Positions that are asked for; by default all updates of the path itself.
+    """
+    end = tree.end(path_id)
+    rates = np.array([tree.rate(path_id, update) for update in range(end)])
+    asked = np.arange(tree.path(path_id).start + 1, end + 1) if positions is None else positions
+    return Curve(name=tree.path(path_id).name, rates_U=rates, positions_P=asked)
+
+
 def read_path(study: Study, *, tree: Tree, path_id: str, whole: bool = False, held_out: str | None = None) -> Curve:
     """Return the curve of a path as a study has recorded it, its history that of its ancestors up to the forks.
 
@@ -144,11 +158,9 @@ def read_path(study: Study, *, tree: Tree, path_id: str, whole: bool = False, he
     name = line[-1].name
     if not losses:
         raise LawError(f"study {study.name} has no losses of path {name}; train it, or choose another path")
-    rates = np.array([tree.rate(path_id, update) for update in range(tree.end(path_id))])
-    positions = sorted(losses)
-    return Curve(
-        name=name, rates_U=rates, positions_P=np.array(positions), losses_P=np.array([losses[p] for p in positions])
-    )
+    positions = np.array(sorted(losses))
+    planned = plan_path(tree=tree, path_id=path_id, positions=positions)
+    return replace(planned, losses_P=np.array([losses[position] for position in positions.tolist()]))
 
 
 def _losses(folder: PathFolder, held_out: str | None) -> dict[int, float]:

@@ -35,6 +35,8 @@ _THINNED = 48
 """Observations of a curve while starts are followed."""
 _VISIBLE = 2e-3
 """Least change of a foretold loss, as a share, that counts; laws, and runs of one schedule, differ as much."""
+_TOGETHER = 1 << 20
+"""Observations × drawings that are fitted at once; bounds the memory."""
 _WORSE = 2.71
 """Twice the log likelihood that a parameter's `coarse` distance must cost: the 90 % point of χ² with one degree."""
 
@@ -266,7 +268,8 @@ def fit_law(
     Args:
         law: The law.
         curves: Observed curves. Branches of one path should hold only their own losses (`Curve.between`), or the losses
-            of the path count several times.
+            of the path count several times. Losses of every update are better averaged first (`Curve.binned`): a few
+            hundred for each curve tell as much and are fitted in a second.
         fixed: Parameters by name that are given, not sought.
         delta: Where Huber's loss turns straight [log loss].
         draws: Drawings of the bootstrap; 0 for no intervals. 200 are enough for 90 %.
@@ -286,14 +289,10 @@ def fit_law(
             "leave a parameter free, and give at least two losses for each"
         )
     problem = Problem(law=law, prepared=law.prepare(curves), fixed=fixed, delta=delta)
-    thinned = [curve if curve.positions_P.size <= _THINNED else _thin(curve) for curve in curves]
+    thinned = [_thin(curve) for curve in curves]
     few = replace(problem, prepared=law.prepare(thinned))
     few_targets = np.concatenate([np.log(curve.observed()) for curve in thinned])
-    starts = starting_points(few, targets_N=few_targets, count=_SCREENED)
-    followed, costs = descend(few, starts, targets_KN=few_targets[None], iterations=40)
-    best = followed[np.argsort(costs, kind="stable")[:_POLISHED]]
-    found, costs = descend(problem, best, targets_KN=targets[None], iterations=300)
-    u_F = found[np.argmin(costs)]
+    u_F, cost = _least(problem, few, targets_N=targets, few_targets_N=few_targets)
     log_losses, slopes = problem.log_losses(u_F[None])
     residuals = targets - log_losses[0]
     lengths = [curve.positions_P.size for curve in curves]
@@ -304,13 +303,22 @@ def fit_law(
         values=dict(zip(law.names, problem.values(u_F[None])[0][0].tolist(), strict=True)),
         fixed=tuple(fixed),
         draws_BQ=_bootstrap(problem, u_F, residuals, lengths=lengths, memory=memory, draws=draws, seed=seed),
-        cost=float(costs.min()),
+        cost=cost,
         residuals_N=residuals,
         memory=memory,
         condition=_condition(slopes[0]),
-        untold=_untold(problem, few, u_F, targets_N=targets, cost=float(costs.min()), memory=memory),
+        untold=_untold(problem, few, u_F, targets_N=targets, cost=cost, memory=memory),
         reach=Reach.of(curves),
     )
+
+
+def _least(problem: Problem, few: Problem, *, targets_N: Array, few_targets_N: Array) -> tuple[Array, float]:
+    """Return where Huber's loss is least, and how much it is; starts are followed on the thinned curves first."""
+    starts = starting_points(few, targets_N=few_targets_N, count=_SCREENED)
+    followed, costs = descend(few, starts, targets_KN=few_targets_N[None], iterations=40)
+    best = followed[np.argsort(costs, kind="stable")[:_POLISHED]]
+    found, costs = descend(problem, best, targets_KN=targets_N[None], iterations=300)
+    return found[np.argmin(costs)], float(costs.min())
 
 
 def _check_fixed(law: Law, fixed: Mapping[str, float]) -> None:
@@ -323,7 +331,10 @@ def _check_fixed(law: Law, fixed: Mapping[str, float]) -> None:
 
 
 def _thin(curve: Curve) -> Curve:
-    kept = np.unique(np.linspace(0, curve.positions_P.size - 1, _THINNED).round().astype(int))
+    """Return the curve with at most `_THINNED` of its observations, evenly chosen."""
+    kept = np.unique(
+        np.linspace(0, curve.positions_P.size - 1, min(_THINNED, curve.positions_P.size)).round().astype(int)
+    )
     return replace(curve, positions_P=curve.positions_P[kept], losses_P=curve.observed()[kept])
 
 
@@ -367,8 +378,12 @@ def _bootstrap(
         at = (begins[:, :, None] + np.arange(block)) % part.size
         drawn.append(part[at.reshape(draws, -1)[:, : part.size]])
     targets = problem.log_losses(u_F[None])[0] + np.concatenate(drawn, axis=1)
-    found, _ = descend(problem, np.repeat(u_F[None], draws, axis=0), targets_KN=targets, iterations=40)
-    return problem.values(found)[0]
+    rows = max(1, _TOGETHER // residuals_N.size)
+    found = [
+        descend(problem, np.repeat(u_F[None], len(part), axis=0), targets_KN=part, iterations=40)[0]
+        for part in np.split(targets, range(rows, draws, rows))
+    ]
+    return problem.values(np.concatenate(found))[0]
 
 
 def _condition(slopes_NF: Array) -> float:

@@ -6,7 +6,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from lrpath.analysis.curves import Curve, History, rates_of, read_csv, read_path, read_tensorboard
+from lrpath.analysis.curves import Curve, History, plan_path, rates_of, read_csv, read_path, read_tensorboard
 from lrpath.errors import DataError, LawError, StateError
 from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
@@ -43,6 +43,10 @@ def test_a_branch_has_the_main_paths_rates_before_its_fork_and_its_own_after(stu
     assert curve.rates_U.tolist() == [0.5, 1.0, 1.0, 1.0] + [branch.schedule.rate(k) for k in range(4, 10)]
     assert curve.positions_P.tolist() == [5, 6, 7, 8, 9, 10]
     assert curve.losses_P.tolist() == [5.0 - n / 100 for n in range(5, 11)]
+    planned = plan_path(tree=tree, path_id=branch.id)
+    assert planned.losses_P is None
+    assert planned.rates_U.tolist() == curve.rates_U.tolist()
+    assert planned.positions_P.tolist() == curve.positions_P.tolist()
 
 
 def test_a_branch_read_whole_has_the_main_paths_losses_up_to_its_fork(study: Study) -> None:

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python experiments/07_laws/foretell.py FOLDER      # FOLDER holds csv_25, csv_100, csv_400
 
-Writes split.csv, curves.csv, other_splits.csv and foretold.png beside itself.
+Writes split.csv, curves.csv, other_splits.csv, details.csv and foretold.png beside itself.
 """
 
 import csv
@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from public import ALL, FITTED, FORETOLD, LOGGED, PUBLISHED, SIZES, read
 
 from lrpath.analysis.curves import Curve
-from lrpath.analysis.fit import Errors, Fit, fit_law
+from lrpath.analysis.fit import DELTA, Errors, Fit, fit_law
 from lrpath.analysis.laws import Annealing, Chinchilla, Law
 from lrpath.analysis.multi_power import MultiPower
 from lrpath.errors import LawError
@@ -131,6 +131,29 @@ def show_other_splits(curves: dict[int, dict[str, Curve]]) -> None:
     )
 
 
+def show_details(curves: dict[int, dict[str, Curve]]) -> None:
+    """Write λ as different curves tell it, Huber's loss under two sets of parameters, and how far runs differ."""
+    rows: list[list[object]] = []
+    for size in SIZES:
+        for names in (("wsdcon_3",), ("wsd_20000_24000",), ("cosine_24000",), ("cosine_72000",)):
+            partner = "constant_72000" if names == ("cosine_72000",) else "constant_24000"
+            fit = fit_law(Annealing(), [curves[size][name] for name in (partner, *names)])
+            rows.append([size, f"λ of {partner} and {names[0]}", f"{fit.values['lambda']:.6f}"])
+        fit = fit_law(MultiPower(), [curves[size][name] for name in FITTED])
+        theirs = [
+            MultiPower().predict(dict(zip(fit.law.names, PUBLISHED[size], strict=True)), curve=c) for c in fit.curves
+        ]
+        errors = np.log(np.concatenate([c.observed() for c in fit.curves])) - np.log(np.concatenate(theirs))
+        small = np.minimum(np.abs(errors), DELTA)
+        rows.append([size, "Huber's loss of the fitted curves, ours", fit.cost])
+        rows.append([size, "the same, repository's parameters", float((small * (np.abs(errors) - small / 2)).sum())])
+        short, long = curves[size]["constant_24000"], curves[size]["constant_72000"]
+        for position in (2176, 6144):
+            at = [float(np.interp(position, c.positions_P, c.observed())) for c in (short, long)]
+            rows.append([size, f"constant_72000 − constant_24000 at {position}", at[1] - at[0]])
+    write("details.csv", ["size", "what", "value"], rows)
+
+
 def within(fit: Fit, curve: Curve) -> bool:
     try:
         fit.reach.check(curve)
@@ -179,7 +202,8 @@ def main() -> None:
     fits = show_split(curves)
     draw(curves, fits)
     show_other_splits(curves)
-    for file in ("split.csv", "other_splits.csv"):
+    show_details(curves)
+    for file in ("split.csv", "other_splits.csv", "details.csv"):
         print((HERE / file).read_text())
 
 

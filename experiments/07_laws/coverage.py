@@ -68,6 +68,7 @@ def plants() -> list[Plant]:
         Plant(Annealing(), annealing, (), curves),
         Plant(MultiPower(), power, ("beta", "gamma"), curves),
         Plant(Continual(domain=Domain.OLD), old, ("C1", "lambda"), shifted),
+        Plant(MultiPower(), power, (), curves),
     ]
 
 

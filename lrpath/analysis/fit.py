@@ -409,8 +409,10 @@ def _untold(
     foretold = few.log_losses(u_F[None])[0]
     found, _ = descend(few, moved, targets_KN=foretold, iterations=40, held_F=held)
     noticed = np.abs(few.log_losses(found)[0] - foretold).max(axis=1) > _VISIBLE
-    _, costs = descend(problem, found[noticed], targets_KN=targets_N[None], iterations=40, held_F=held[noticed])
-    noticed[noticed] = 2.0 * targets_N.size / memory * np.log(np.maximum(costs, 1e-300) / max(cost, 1e-300)) > _WORSE
+    if noticed.any():
+        _, costs = descend(problem, found[noticed], targets_KN=targets_N[None], iterations=40, held_F=held[noticed])
+        worse = np.log(np.maximum(costs, 1e-300) / max(cost, 1e-300))
+        noticed[noticed] = 2.0 * targets_N.size / memory * worse > _WORSE
     untold = {}
     for number, parameter in enumerate(free):
         value = float(parameter.scale.back(u_F[number])[0])

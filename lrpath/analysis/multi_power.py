@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 NODES = 5
 """Updates that stand for a block."""
-_SMOOTH = 1e-3
+_SMOOTH = 3e-4
 """Greatest error of a block's log rate when read off its nodes, for the block to count as smooth."""
 _LEAST_RATE = 1e-30
 """Stands for a rate of 0: training at 0 releases nothing of what a fall has stored."""

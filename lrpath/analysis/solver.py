@@ -105,7 +105,7 @@ def starting_points(problem: Problem, *, targets_N: Array, count: int) -> Array:
     basis_KNL = slopes[..., linear] * signs
     # what the fixed linear parameters contribute stays in the losses
     rest_KN = losses - (slopes[..., linear] * values_KQ[:, None, linear]).sum(axis=-1)
-    for row, (basis, rest) in enumerate(zip(basis_KNL, rest_KN, strict=True)):
+    for row, (basis, rest) in enumerate(zip(basis_KNL, rest_KN, strict=True) if linear else ()):
         size, _ = nnls(basis / observed[:, None], 1.0 - rest / observed)
         visible = 1e-3 * observed.mean() / np.maximum(np.abs(basis).max(axis=0), 1e-300)
         values_KQ[row, linear] = signs * np.maximum(size, visible)  # a term left out at first must be able to come back

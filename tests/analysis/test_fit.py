@@ -66,6 +66,23 @@ def test_planted_parameters_are_found_again(law: Law, true: dict[str, float], fi
     assert fit.fixed == fixed
 
 
+def test_one_parameter_alone_is_found_in_losses_without_noise() -> None:
+    curves = planted(Annealing(), ANNEALING, "drop", noise=0.0)
+
+    fit = fit_law(Annealing(), curves, fixed={name: true for name, true in ANNEALING.items() if name != "alpha"})
+
+    assert fit.values["alpha"] == pytest.approx(0.5, abs=1e-9)
+    assert fit.untold == {}
+
+
+def test_what_is_flat_tells_next_to_nothing() -> None:
+    flat = [replace(curve, losses_P=np.full(curve.positions_P.size, 3.0)) for curve in planted(Annealing(), ANNEALING)]
+
+    fit = fit_law(Annealing(), flat)
+
+    assert {"A", "alpha", "C", "lambda"} <= set(fit.untold)
+
+
 def test_replay_and_size_are_found_again() -> None:
     law = Continual(domain=Domain.OLD, replay=True, sizes=True)
     true = OLD | {"a1": 0.3, "a2": 1.5, "gamma1": 0.1, "gamma2": 0.05, "F": 2.0, "gamma3": 0.4}

@@ -34,6 +34,10 @@ class MismatchError(LrpathError):
     """Something on disk was made under another configuration; the message lists the fields that differ."""
 
 
+class LawError(LrpathError):
+    """A law cannot be fitted to the curves given, or is asked for a curve it was not fitted for."""
+
+
 class BusyError(LrpathError):
     """Another process is running a path that this one was asked to run, or has yet to make the state it leaves from."""
 

@@ -198,7 +198,7 @@ def _needed(group: str, option: str, folder: Path) -> list[str]:
 def test_every_group_that_has_a_folder_is_tested() -> None:
     folders = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
 
-    assert folders == {group.partition("@")[0] for group in GROUPS} | {"exp", "hydra", "scale"}
+    assert folders == {group.partition("@")[0] for group in GROUPS} | {"exp", "hydra", "recipe", "scale"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())

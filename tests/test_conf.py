@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / gro
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
+@lru_cache
 def project_of(*overrides: str) -> Project:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return Project(config.load(compose("config", overrides=list(overrides))))

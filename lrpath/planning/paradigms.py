@@ -110,10 +110,11 @@ class FromScratch:
         for number, increment in enumerate(setting.increments):
             read = setting.increments[: number + 1] if self.reads is Reads.ALL else (increment,)
             updates = sum(part.updates for part in read)
+            warm = _warm_updates(setting, "warmup", self.warmup, updates=updates)
             path = Path(
                 name=f"{setting.label}.{increment.version}",
                 recipe=setting.recipe,
-                schedule=Schedule(pieces=_warm_then(self, setting, self.decay, updates=updates)),
+                schedule=Schedule(pieces=_warm_then(self.decay, peak=self.peak, warm=warm, updates=updates)),
                 stream=union(read),
             )
             paths.append(path)
@@ -135,7 +136,7 @@ class Continual:
         replay: Share of versions 2…'s windows that comes from earlier increments, in `[0, 1)`.
         cycle: Length of the whole curve, warm-up included, ÷ the version's updates, at least 1: at 1 the decay is
             complete, at 2 the version is released halfway, None stays at the peak. One for all versions, or one for
-            each; nothing to versions that stay at the floor.
+            each; without effect on versions that stay at the floor.
         leave_after: Updates of a version after which the next one leaves it (updates or tokens); None leaves from its
             release.
     """
@@ -204,11 +205,8 @@ class Continual:
             return (constant(self.peak * self.decay.floor, updates=updates),)
         peak = self.rewarm_peak if number and self.rewarm_peak is not None else self.peak
         field, length = ("rewarm", self.rewarm or 0) if number else ("warmup", self.warmup)
-        warm = setting.parse(length, field)
-        _check_room(setting, field, warm, updates)
-        if cycle is None:
-            return (*warmup(peak, updates=warm), constant(peak))
-        return (*warmup(peak, updates=warm), *self.decay.pieces(updates=round(cycle * updates) - warm, peak=peak))
+        warm = _warm_updates(setting, field, length, updates=updates)
+        return _warm_then(self.decay, peak=peak, warm=warm, updates=updates, cycle=cycle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,18 +377,18 @@ def merge_weights(shape: DecayShape, *, states: int) -> tuple[float, ...]:
     return tuple(before - after for before, after in pairwise(curve))
 
 
-def _warm_then(paradigm: FromScratch, setting: Setting, decay: Decay, *, updates: int) -> tuple[Piece, ...]:
-    length = setting.parse(paradigm.warmup, "warmup")
-    _check_room(setting, "warmup", length, updates)
-    return (
-        *warmup(paradigm.peak, updates=length),
-        *decay.pieces(updates=updates - length, peak=paradigm.peak),
-    )
+def _warm_updates(setting: Setting, field: str, length: int | str, *, updates: int) -> int:
+    """Return a warm-up's length [updates], which must leave some of a version's `updates` for the decay."""
+    warm = setting.parse(length, field)
+    if warm >= updates:
+        raise PlanError(f"{setting.label}: {field} of {warm} updates leaves no update of {updates} for the decay")
+    return warm
 
 
-def _check_room(setting: Setting, field: str, length: int, updates: int) -> None:
-    if length >= updates:
-        raise PlanError(f"{setting.label}: {field} of {length} updates leaves no update of {updates} for the decay")
+def _warm_then(decay: Decay, *, peak: float, warm: int, updates: int, cycle: float | None = 1.0) -> tuple[Piece, ...]:
+    """Return a warm-up and a decay that are `cycle × updates` long together, or stay at the peak."""
+    after = (constant(peak),) if cycle is None else decay.pieces(updates=round(cycle * updates) - warm, peak=peak)
+    return (*warmup(peak, updates=warm), *after)
 
 
 def _one_each(setting: Setting, field: str, value: T | tuple[T, ...]) -> tuple[T, ...]:

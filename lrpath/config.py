@@ -27,8 +27,11 @@ from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
 from lrpath.planning.paradigms import Continual, FromScratch, Infinite, Merged, Paradigm, PathSwitching, WsdS
 from lrpath.planning.paths import Optimizer
+from lrpath.planning.units import times
 
 T = TypeVar("T")
+
+OmegaConf.register_new_resolver("times", times, replace=True)  # for all that compose conf/, before any does
 
 SOURCES: dict[str, type[Source]] = {
     "python_source": PythonSource,
@@ -336,6 +339,8 @@ class SharedConfig:
     warmup: int | str
     schedule: dict[str, Any]
     branch: dict[str, Any]
+    text_bytes: int | tuple[int, ...]
+    scale: str | None
     description: str
 
 

@@ -4,6 +4,8 @@ A golden text is the resolved configuration and plan of a file of conf/exp. A ch
 them anew after a change that was meant:
 
     LRPATH_WRITE_GOLDEN=1 pytest tests/test_conf.py
+
+Each has two: as it is, and with scale=mini, in the folder `mini`.
 """
 
 import json
@@ -11,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from hydra import compose, initialize_config_dir
 
 from lrpath import config
 from lrpath.build.project import Project
+from lrpath.planning.paths import unite
 from lrpath.planning.schedule import Piece
 
 CONF = config.conf_folder()
@@ -27,11 +31,13 @@ GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = sorted(
     file.relative_to(CONF / "exp").with_suffix("").as_posix() for file in (CONF / "exp").rglob("*.yaml")
 )
+SCALES = {"": [], "mini/": ["scale=mini"]}
 GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "logger")
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))]
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
+@lru_cache
 def project_of(*overrides: str) -> Project:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return Project(config.load(compose("config", overrides=list(overrides))))
@@ -71,10 +77,11 @@ def _flat(record: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{at}{name}", value
 
 
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_plans_what_its_golden_text_says(name: str) -> None:
-    file = GOLDEN / f"{name}.txt"
-    text = golden_text(project_of(f"+exp={name}"))
+def test_an_experiment_plans_what_its_golden_text_says(name: str, scale: str) -> None:
+    file = GOLDEN / f"{scale}{name}.txt"
+    text = golden_text(project_of(f"+exp={name}", *SCALES[scale]))
     if os.environ.get("LRPATH_WRITE_GOLDEN") == "1":
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -86,7 +93,66 @@ def test_an_experiment_plans_what_its_golden_text_says(name: str) -> None:
 def test_every_golden_text_belongs_to_an_experiment() -> None:
     found = sorted(file.relative_to(GOLDEN).with_suffix("").as_posix() for file in GOLDEN.rglob("*.txt"))
 
-    assert found == EXPERIMENTS
+    assert found == sorted(f"{scale}{name}" for scale in SCALES for name in EXPERIMENTS)
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_says_in_its_head_how_many_updates_it_takes(name: str, scale: list[str]) -> None:
+    head = re.match(r"(#.*\n)+", (CONF / "exp" / f"{name}.yaml").read_text(encoding="utf-8"))
+    plan = project_of(f"+exp={name}", *scale).plan
+
+    assert head
+    assert f"{plan.cost(plan.tree).updates:,} updates" in head[0]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_mini_twin_reads_9_to_38_tokens_per_parameter_and_does_not_share_its_study(name: str) -> None:
+    full, mini = project_of(f"+exp={name}"), project_of(f"+exp={name}", "scale=mini")
+
+    tokens = sum(part.updates for part in mini.increments) * mini.recipe.tokens_per_update
+    assert 9 <= tokens / (mini.plan.parameters or 0) <= 38
+    assert list(mini.config.paradigms) == list(full.config.paradigms)
+    assert full.config.study != mini.config.study or name == "quickstart"
+
+
+@pytest.mark.parametrize(
+    ("name", "sweeps"),
+    [
+        ("paper/architectures", [[f"model.family={family}"] for family in ("llama", "qwen2", "internlm")]),
+        ("paper/sizes", [[f"model={size}"] for size in ("203m", "1.2b", "3.1b")]),
+        ("paper/sizes", [["scale=mini", f"model.layers={layers}"] for layers in (1, 2, 5)]),
+        ("paper/data_scale", [[f"increment={updates}"] for updates in ("10_000", "20_000", "30_000")]),
+        ("paper/uneven_increments", [["increment=[5_000,40_000]"], ["increment=[40_000,5_000]"]]),
+        ("paper/uneven_increments", [["scale=mini", f"increment=[{ab}]"] for ab in ("100,800", "450,450", "800,100")]),
+        ("paper/alpha", [[f"alpha={alpha}"] for alpha in (0.2, 0.4, 0.6, 0.8)]),
+        ("rivals", [[f"alpha={alpha}"] for alpha in (0.2, 0.4, 0.6)]),
+        ("rivals", [["scale=mini", f"alpha={alpha}"] for alpha in (0.2, 0.4, 0.6)]),
+    ],
+)
+def test_the_jobs_of_a_sweep_in_the_head_of_an_experiment_share_one_study(name: str, sweeps: list[list[str]]) -> None:
+    projects = [project_of(f"+exp={name}", *sweep) for sweep in sweeps]
+
+    tree = unite(project.plan.tree for project in projects)
+
+    assert len({project.config.study for project in projects}) == 1
+    assert len(tree.paths) > len(projects[0].plan.tree.paths)
+
+
+def test_a_sweep_of_alpha_takes_the_main_path_once_and_all_branches() -> None:
+    tree = unite(project_of("+exp=paper/alpha", f"alpha={alpha}").plan.tree for alpha in (0.2, 0.4, 0.6, 0.8))
+
+    assert sum(tree.updates(path.id) for path in tree.paths) == 118_000  # 11.8 increments, 22 apart
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_takes_text_of_your_own(name: str, tmp_path: Path) -> None:
+    for version in range(1, 5):
+        (tmp_path / f"V{version}.txt").write_text("text")
+
+    project = project_of(f"+exp={name}", "data=text", f"data.source.paths=[{tmp_path}]")
+
+    assert project.plan.tree.releases
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
@@ -103,10 +169,11 @@ def test_every_option_composes_with_the_root_and_plans(group: str, option: str, 
 def test_all_paradigms_can_be_compared_at_once(experiment: list[str]) -> None:
     labels = [option for group, option in OPTIONS if group == "paradigm"]
 
-    plan = project_of(*experiment, f"paradigm=[{','.join(labels)}]").plan
+    # `constant` stays at the floor, which must then be above 0; an uneven first increment has room for a short branch
+    plan = project_of(*experiment, f"paradigm=[{','.join(labels)}]", "floor=0.1", "alpha=0.4").plan
 
-    assert sorted(plan.paradigms) == labels
-    assert len(plan.tree.releases) == len(labels) * len(plan.versions)
+    assert set(labels) <= set(plan.paradigms)
+    assert len(plan.tree.releases) == len(plan.paradigms) * len(plan.versions)
 
 
 def _needed(group: str, option: str, folder: Path) -> list[str]:
@@ -133,7 +200,7 @@ def _needed(group: str, option: str, folder: Path) -> list[str]:
 def test_every_group_that_has_a_folder_is_tested() -> None:
     folders = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
 
-    assert folders == {group.partition("@")[0] for group in GROUPS} | {"exp", "hydra"}
+    assert folders == {group.partition("@")[0] for group in GROUPS} | {"exp", "hydra", "recipe", "scale"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())

@@ -103,13 +103,13 @@ def test_a_figure_is_drawn_to_the_file_that_is_named(
     [
         (
             "train",
-            ["python -m lrpath.train +exp=quickstart", "path_switching", "model: 1.2b, 203m", "increment: 300 updates"],
+            ["python -m lrpath.train +exp=quickstart", "path_switching", "model: 1.2b, 106m", "increment: 300 updates"],
         ),
         (
             "plan",
             [
                 "python -m lrpath.plan +exp=quickstart",
-                "exp/paper: main",
+                "exp/paper: alpha, architectures",
                 "Every field is explained in the files of conf/",
             ],
         ),

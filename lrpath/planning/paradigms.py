@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate, pairwise
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paths import Path, Recipe, Release, StateKey, Tree
@@ -32,7 +32,9 @@ from lrpath.planning.schedule import (
     progress_weight,
     warmup,
 )
-from lrpath.planning.streams import Increment, again, mixture, sequential, union
+from lrpath.planning.streams import Increment, Stream, again, mixture, sequential, union
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,13 @@ class Restart(StrEnum):
     CONSTANT = "constant"
 
 
+class Reads(StrEnum):
+    """What a version trained from scratch reads: all increments so far, or its own alone."""
+
+    ALL = "all"
+    OWN = "own"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FromScratch:
     """Train each version anew on all data so far (PTFS).
@@ -85,27 +94,32 @@ class FromScratch:
         peak: Maximal rate.
         warmup: Warm-up length (updates or tokens).
         decay: Decay over all updates after the warm-up.
+        reads: `all` increments up to the version's, or its `own` alone, which is what continuing is compared with
+            when only the new domain counts.
     """
 
     kind: ClassVar[str] = "from_scratch"
     peak: float
     warmup: int | str
     decay: Decay
+    reads: Reads = Reads.ALL
 
     def plan(self, setting: Setting) -> Tree:
-        """Return N roots; path i takes ΣT≤i updates."""
-        paths = [self._path(setting, number) for number in range(len(setting.increments))]
-        releases = [setting.release(number, path, setting.totals[number]) for number, path in enumerate(paths)]
+        """Return N roots; path i takes ΣT≤i updates, or T_i if it reads its own increment alone."""
+        paths, releases = [], []
+        for number, increment in enumerate(setting.increments):
+            read = setting.increments[: number + 1] if self.reads is Reads.ALL else (increment,)
+            updates = sum(part.updates for part in read)
+            warm = _warm_updates(setting, "warmup", self.warmup, updates=updates)
+            path = Path(
+                name=f"{setting.label}.{increment.version}",
+                recipe=setting.recipe,
+                schedule=Schedule(pieces=_warm_then(self.decay, peak=self.peak, warm=warm, updates=updates)),
+                stream=union(read),
+            )
+            paths.append(path)
+            releases.append(setting.release(number, path, updates))
         return Tree(paths=tuple(paths), releases=tuple(releases))
-
-    def _path(self, setting: Setting, number: int) -> Path:
-        increments = setting.increments[: number + 1]
-        return Path(
-            name=f"{setting.label}.{increments[-1].version}",
-            recipe=setting.recipe,
-            schedule=Schedule(pieces=_warm_then(self, setting, self.decay, updates=setting.totals[number])),
-            stream=union(increments),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +134,11 @@ class Continual:
         rewarm: For `rewarm`: warm-up length of versions 2…, from rate 0.
         rewarm_peak: For `reset` and `rewarm`: maximal rate of versions 2….
         replay: Share of versions 2…'s windows that comes from earlier increments, in `[0, 1)`.
+        cycle: Length of the whole curve, warm-up included, ÷ the version's updates, at least 1: at 1 the decay is
+            complete, at 2 the version is released halfway, None stays at the peak. One for all versions, or one for
+            each; without effect on versions that stay at the floor.
+        leave_after: Updates of a version after which the next one leaves it (updates or tokens); None leaves from its
+            release.
     """
 
     kind: ClassVar[str] = "continual"
@@ -130,6 +149,8 @@ class Continual:
     rewarm: int | str | None = None
     rewarm_peak: float | None = None
     replay: float = 0.0
+    cycle: float | tuple[float | None, ...] | None = 1.0
+    leave_after: int | str | None = None
 
     def __post_init__(self) -> None:
         if (self.rewarm is not None) != (self.restart is Restart.REWARM):
@@ -140,34 +161,52 @@ class Continual:
             raise ConfigError("rewarm_peak has no use with restart=constant; remove it")
         if self.restart is Restart.CONSTANT and self.decay.floor == 0:
             raise ConfigError("restart=constant stays at the floor, which is 0 here; choose a floor above 0")
+        for value in self.cycle if isinstance(self.cycle, tuple) else (self.cycle,):
+            if value is not None and not 1 <= value < math.inf:
+                raise ConfigError(f"cycle={value} must be at least 1, or null for a rate that stays at the peak")
 
     def plan(self, setting: Setting) -> Tree:
-        """Return a chain of N paths; path i takes T_i updates from release i − 1."""
-        stream = mixture(setting.increments, replay=self.replay)
+        """Return a chain of N paths; path i takes T_i updates from release i − 1, or from where it leaves that path."""
+        whole = mixture(setting.increments, replay=self.replay)
+        cycles = _one_each(setting, "cycle", self.cycle)
         paths: list[Path] = []
+        releases = []
         for number, increment in enumerate(setting.increments):
-            start = setting.totals[number] - increment.updates
+            start = paths[-1].start + self._kept(setting, number - 1) if paths else 0
+            end = start + increment.updates
+            aligned = end == setting.totals[number]
             path = Path(
                 name=f"{setting.label}.{increment.version}",
                 recipe=setting.recipe,
-                schedule=Schedule(start=start, pieces=self._pieces(setting, number)),
-                stream=stream,
+                schedule=Schedule(start=start, pieces=self._pieces(setting, number, cycles[number])),
+                stream=whole.until(end) if aligned else Stream(start=start, segments=(whole.segments[number],)),
                 parent=StateKey(paths[-1].id, start) if paths else None,
             )
             paths.append(path)
-        releases = [setting.release(number, path, setting.totals[number]) for number, path in enumerate(paths)]
+            releases.append(setting.release(number, path, end))
         return Tree(paths=tuple(paths), releases=tuple(releases))
 
-    def _pieces(self, setting: Setting, number: int) -> tuple[Piece, ...]:
+    def _kept(self, setting: Setting, number: int) -> int:
+        """Return after how many updates of version `number` (from 0) the next one leaves it."""
+        increment = setting.increments[number]
+        if self.leave_after is None:
+            return increment.updates
+        length = setting.parse(self.leave_after, "leave_after")
+        if not 1 <= length <= increment.updates:
+            raise PlanError(
+                f"{setting.label}: leave_after of {length} updates must lie in [1, {increment.updates}], as "
+                f"{increment.version} has no more; change it, or leave it out to continue from the release"
+            )
+        return length
+
+    def _pieces(self, setting: Setting, number: int, cycle: float | None) -> tuple[Piece, ...]:
         updates = setting.increments[number].updates
-        if number == 0:
-            return _warm_then(self, setting, self.decay, updates=updates)
-        if self.restart is Restart.CONSTANT:
+        if number and self.restart is Restart.CONSTANT:
             return (constant(self.peak * self.decay.floor, updates=updates),)
-        peak = self.peak if self.rewarm_peak is None else self.rewarm_peak
-        length = 0 if self.rewarm is None else setting.parse(self.rewarm, "rewarm")
-        _check_room(setting, "rewarm", length, updates)
-        return (*warmup(peak, updates=length), *self.decay.pieces(updates=updates - length, peak=peak))
+        peak = self.rewarm_peak if number and self.rewarm_peak is not None else self.peak
+        field, length = ("rewarm", self.rewarm or 0) if number else ("warmup", self.warmup)
+        warm = _warm_updates(setting, field, length, updates=updates)
+        return _warm_then(self.decay, peak=peak, warm=warm, updates=updates, cycle=cycle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,27 +377,32 @@ def merge_weights(shape: DecayShape, *, states: int) -> tuple[float, ...]:
     return tuple(before - after for before, after in pairwise(curve))
 
 
-def _warm_then(paradigm: FromScratch | Continual, setting: Setting, decay: Decay, *, updates: int) -> tuple[Piece, ...]:
-    length = setting.parse(paradigm.warmup, "warmup")
-    _check_room(setting, "warmup", length, updates)
-    return (
-        *warmup(paradigm.peak, updates=length),
-        *decay.pieces(updates=updates - length, peak=paradigm.peak),
-    )
+def _warm_updates(setting: Setting, field: str, length: int | str, *, updates: int) -> int:
+    """Return a warm-up's length [updates], which must leave some of a version's `updates` for the decay."""
+    warm = setting.parse(length, field)
+    if warm >= updates:
+        raise PlanError(f"{setting.label}: {field} of {warm} updates leaves no update of {updates} for the decay")
+    return warm
 
 
-def _check_room(setting: Setting, field: str, length: int, updates: int) -> None:
-    if length >= updates:
-        raise PlanError(f"{setting.label}: {field} of {length} updates leaves no update of {updates} for the decay")
+def _warm_then(decay: Decay, *, peak: float, warm: int, updates: int, cycle: float | None = 1.0) -> tuple[Piece, ...]:
+    """Return a warm-up and a decay that are `cycle × updates` long together, or stay at the peak."""
+    after = (constant(peak),) if cycle is None else decay.pieces(updates=round(cycle * updates) - warm, peak=peak)
+    return (*warmup(peak, updates=warm), *after)
+
+
+def _one_each(setting: Setting, field: str, value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """Return a value for each version of a field that has one for all, or a list."""
+    count = len(setting.increments)
+    values = value if isinstance(value, tuple) else (value,) * count
+    if len(values) != count:
+        raise PlanError(f"{setting.label}: {field} has {len(values)} values for {count} versions; give one or {count}")
+    return values
 
 
 def _branch_lengths(setting: Setting, alpha: float | tuple[float, ...]) -> list[int]:
-    count = len(setting.increments)
-    alphas = alpha if isinstance(alpha, tuple) else (alpha,) * count
-    if len(alphas) != count:
-        raise PlanError(f"{setting.label}: alpha has {len(alphas)} values for {count} versions; give one or {count}")
     lengths = []
-    for value, increment in zip(alphas, setting.increments, strict=True):
+    for value, increment in zip(_one_each(setting, "alpha", alpha), setting.increments, strict=True):
         length = round(value * increment.updates) if math.isfinite(value) else 0
         if length < 1:
             raise PlanError(f"{setting.label}: alpha={value} gives {increment.version} no branch; it must be positive")

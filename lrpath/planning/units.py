@@ -43,6 +43,36 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
     return int(amount)
 
 
+def times(factor: str | float, quantity: str | float) -> str | float:
+    """Multiply a rate or a length, so that a configuration can say "half the peak" or "1 % of the new data".
+
+    Args:
+        factor: A number, or a fraction such as `10/143`; not negative.
+        quantity: A rate, or a length as `parse_updates` reads it; the product of a length is rounded to whole updates
+            or tokens.
+
+    Raises:
+        ConfigError: If the factor is no number, or the quantity neither a number nor a length.
+
+    >>> times("1/2", 3.0e-4), times("10/143", "143_000 updates"), times(0.01, "1B tokens")
+    (0.00015, '10000 updates', '10000000 tokens')
+    """
+    try:
+        share = Fraction(str(factor))
+    except (ValueError, ZeroDivisionError):
+        raise ConfigError(f"times: {factor!r} is no factor; write a number or a fraction such as 1/2") from None
+    if share < 0:
+        raise ConfigError(f"times: factor {factor} must not be negative")
+    if isinstance(quantity, float):
+        return float(share * Fraction(str(quantity)))
+    match = _LENGTH.fullmatch(str(quantity).strip())
+    if match is None:
+        raise ConfigError(f"times: {quantity!r} is neither a rate nor a length of one version")
+    amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
+    unit = "tokens" if (match["unit"] or "").startswith("token") else "updates"
+    return f"{round(share * amount)} {unit}"
+
+
 def write_count(count: float) -> str:
     """Write a large count with three digits and a multiple, `10.5B` for 10,485,760,000.
 

@@ -45,8 +45,19 @@ def test_increments_may_differ_in_size(python_tree: Path) -> None:
     assert size_of(second, "packages") > 2 * size_of(first, "packages")
 
 
+def test_increments_may_differ_in_domain(python_tree: Path) -> None:
+    source = source_of(python_tree, bytes_per_version=4_000, stdlib_share=(1.0, 0.0))
+
+    first, second = collect(source, 2)
+
+    assert {document.domain for document in first} == {"stdlib"}
+    assert {document.domain for document in second} == {"packages"}
+    assert [source.increment_spec(number)["stdlib_share"] for number in (0, 1)] == [1.0, 0.0]
+    assert source.spec() == source_of(python_tree, bytes_per_version=4_000, stdlib_share=(1.0, 0.0, 1.0)).spec()
+
+
 def test_a_list_of_sizes_that_is_too_short_is_refused(python_tree: Path) -> None:
-    with pytest.raises(ConfigError, match="lists 1 sizes, but version number 2"):
+    with pytest.raises(ConfigError, match="lists 1 values, but version number 2"):
         collect(source_of(python_tree, bytes_per_version=(4_000,)), 2)
 
 
@@ -172,6 +183,8 @@ def test_near_duplicates_share_a_mark_and_others_do_not() -> None:
         ({"bytes_per_version": 0}, "bytes_per_version must be at least 1 byte, not 0"),
         ({"bytes_per_version": ()}, "bytes_per_version must be at least 1 byte"),
         ({"stdlib_share": 1.5}, r"stdlib_share must lie in \[0, 1\], not 1.5"),
+        ({"stdlib_share": (0.5, -1.0)}, r"stdlib_share must lie in \[0, 1\], not \(0.5, -1.0\)"),
+        ({"stdlib_share": ()}, r"stdlib_share must lie in \[0, 1\], not \(\)"),
         ({"split": "line"}, "split must be document or package, not 'line'"),
     ],
 )

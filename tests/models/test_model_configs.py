@@ -44,7 +44,14 @@ def test_every_key_has_a_comment(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "non_embedding"), [("203m", 202_408_960), ("1.2b", 1_214_351_360), ("3.1b", 3_056_782_080)]
+    ("name", "non_embedding"),
+    [
+        ("106m", 106_192_128),
+        ("203m", 202_408_960),
+        ("410m", 303_612_928),
+        ("1.2b", 1_214_351_360),
+        ("3.1b", 3_056_782_080),
+    ],
 )
 def test_the_papers_models_have_the_sizes_that_their_files_say(name: str, non_embedding: int) -> None:
     assert build_shape(fields(name)).non_embedding_parameters == non_embedding

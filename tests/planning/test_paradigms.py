@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from lrpath.planning.paradigms import (
     Merged,
     Paradigm,
     PathSwitching,
+    Reads,
     Restart,
     WsdS,
     merge_weights,
@@ -228,6 +230,86 @@ def test_continual_replays_earlier_increments() -> None:
 
     parts = [(part.parts, part.increments[0].version) for part in tree.paths[1].stream.segments[1].components]
     assert parts == [(750, "v2"), (250, "v1")]
+
+
+def test_versions_trained_from_scratch_may_read_their_own_increment_alone() -> None:
+    tree = replace(SCRATCH, reads=Reads.OWN).plan(setting_of(4, 6))
+
+    first, second = tree.paths
+    assert first.id == SCRATCH.plan(setting_of(4, 6)).paths[0].id
+    assert (second.parent, tree.end(second.id)) == (None, 6)
+    assert rates_of(tree, second) == [0.5, 1.0, 0.75, 0.5, 0.25, 0.0]
+    assert coverage(tree.reads(tree.releases[1].last)) == {"v2": 1}
+
+
+def test_a_cycle_longer_than_the_version_ends_before_the_decay_is_complete() -> None:
+    tree = replace(CONTINUAL, cycle=(2.0, 1.0)).plan(setting_of(6, 4))  # a line over 12 − 2 updates, cut off at 6
+
+    first, second = tree.paths
+    assert rates_of(tree, first) == pytest.approx([0.5, 1.0, 0.9, 0.8, 0.7, 0.6], abs=1e-12)
+    assert rates_of(tree, second) == [0.75, 0.5, 0.25, 0.0]
+    assert second.parent == StateKey(first.id, 6)
+
+
+def test_a_version_without_a_cycle_stays_at_the_peak_and_is_the_main_path() -> None:
+    setting = setting_of(10, 10)
+
+    tree = replace(CONTINUAL, cycle=(None, 1.0)).plan(setting)
+
+    main = SWITCHING.plan(setting).paths[0]
+    assert rates_of(tree, tree.paths[0]) == [0.5] + [1.0] * 9
+    assert tree.paths[0].id == main.id
+    assert len(unite([tree, SWITCHING.plan(setting)]).paths) == 1 + 1 + 2
+
+
+def test_first_stages_that_stay_at_the_peak_are_one_path_whatever_is_replayed_later() -> None:
+    setting = setting_of(10, 10)
+    ours = replace(CONTINUAL, cycle=(None, 1.0))
+
+    tree = unite([ours.plan(setting), replace(ours, replay=0.5).plan(setting)])
+
+    assert len(tree.paths) == 3
+
+
+def test_one_cycle_of_1_for_all_versions_changes_nothing() -> None:
+    setting = setting_of(10, 20, 30)
+
+    assert replace(CONTINUAL, cycle=(1.0, 1.0, 1.0)).plan(setting) == CONTINUAL.plan(setting)
+
+
+@pytest.mark.parametrize("cycle", [0.5, math.inf, math.nan, (1.0, 0.0)])
+def test_a_cycle_shorter_than_the_version_is_refused(cycle: Any) -> None:
+    with pytest.raises(ConfigError, match=r"cycle=.* must be at least 1, or null for a rate that stays at the peak"):
+        replace(CONTINUAL, cycle=cycle)
+
+
+def test_a_list_of_cycles_has_one_for_each_version() -> None:
+    with pytest.raises(PlanError, match="path: cycle has 1 values for 2 versions; give one or 2"):
+        replace(CONTINUAL, cycle=(2.0,)).plan(setting_of(10, 10))
+
+
+def test_a_version_may_leave_the_one_before_ahead_of_its_end() -> None:
+    tree = replace(CONTINUAL, leave_after=3).plan(setting_of(10, 4, 8))
+
+    first, second, third = tree.paths
+    assert [path.start for path in tree.paths] == [0, 3, 6]
+    assert (second.parent, third.parent) == (StateKey(first.id, 3), StateKey(second.id, 6))
+    assert [release.last.position for release in tree.releases] == [10, 7, 14]
+    assert tree.needed(first.id) == (3, 10)
+    assert updates_of(tree) == 10 + 4 + 8
+    assert coverage(tree.reads(tree.releases[2].last)) == {"v1": Fraction(3, 10), "v2": Fraction(3, 4), "v3": 1}
+
+
+def test_leaving_after_the_whole_version_is_leaving_from_its_release() -> None:
+    setting = setting_of(10, 10)
+
+    assert replace(CONTINUAL, leave_after="10 updates").plan(setting) == CONTINUAL.plan(setting)
+
+
+@pytest.mark.parametrize("leave_after", [0, 11])
+def test_leaving_before_the_first_or_after_the_last_update_is_refused(leave_after: int) -> None:
+    with pytest.raises(PlanError, match=rf"path: leave_after of {leave_after} updates must lie in \[1, 10\]"):
+        replace(CONTINUAL, leave_after=leave_after).plan(setting_of(10, 20))
 
 
 def test_version_1_from_scratch_and_version_1_continual_are_one_path() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError
-from lrpath.planning.units import parse_updates, write_count
+from lrpath.planning.units import parse_updates, times, write_count
 
 PAPER_BATCH = 1_048_576  # 512 × 2,048 tokens per update
 
@@ -101,3 +101,34 @@ def test_tokens_are_rounded_to_the_nearest_update(tokens: int, tokens_per_update
 )
 def test_a_count_is_written_with_three_digits(count: float, text: str) -> None:
     assert write_count(count) == text
+
+
+@pytest.mark.parametrize(
+    ("factor", "quantity", "product"),
+    [
+        ("1/2", 3e-4, 1.5e-4),
+        (2, 3e-4, 6e-4),  # not 5.999…e-4, as a path id would see it
+        ("10/143", 143_000, "10000 updates"),
+        ("1/3", "30K updates", "10000 updates"),
+        (0.005, 760, "4 updates"),  # 3.8
+        (0, "300 updates", "0 updates"),
+        (0.01, "240B tokens", "2400000000 tokens"),
+    ],
+)
+def test_a_rate_or_a_length_may_be_multiplied(factor: str | float, quantity: str | float, product: str | float) -> None:
+    assert times(factor, quantity) == product
+
+
+@pytest.mark.parametrize(
+    ("factor", "quantity", "message"),
+    [
+        ("half", 1.0, "'half' is no factor; write a number or a fraction"),
+        ("1/0", 1.0, "'1/0' is no factor"),
+        (-1, 1.0, "factor -1 must not be negative"),
+        (1, "long", "'long' is neither a rate nor a length of one version"),
+        (1, True, "True is neither a rate nor a length"),
+    ],
+)
+def test_a_product_of_something_else_is_refused(factor: str | float, quantity: str | float, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        times(factor, quantity)

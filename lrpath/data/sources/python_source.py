@@ -22,13 +22,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from zlib import crc32
 
 import numpy as np
 
 from lrpath.data.sources.document import Arrival, Document, HeldOut, mark_of
 from lrpath.errors import ConfigError, DataError
+
+Number = TypeVar("Number", int, float)
 
 RULES = 1
 """Number of the rules above; part of the specification, so that a changed rule is another text."""
@@ -56,7 +58,8 @@ class PythonSource:
     Args:
         bytes_per_version: Training text of each increment [bytes], or one number for each; the last document of a
             domain goes in whole, so an increment has a little more. Held-out documents come on top.
-        stdlib_share: Share of the bytes that comes from the standard library; the rest comes from the packages.
+        stdlib_share: Share of the bytes that comes from the standard library; the rest comes from the packages. One
+            number for each increment makes a shift of domain, `(1.0, 0.0)` a whole one.
         split: `document` gives each increment the next documents; `package` gives it whole packages (or modules),
             of which the part beyond the increment's bytes is never read.
         seed: Another seed is another order.
@@ -70,7 +73,7 @@ class PythonSource:
     """
 
     bytes_per_version: int | tuple[int, ...] = 2_000_000
-    stdlib_share: float = 0.25
+    stdlib_share: float | tuple[float, ...] = 0.25
     split: Literal["document", "package"] = "document"
     seed: int = 0
     include_tests: bool = False
@@ -82,7 +85,8 @@ class PythonSource:
         sizes = self.bytes_per_version if isinstance(self.bytes_per_version, tuple) else (self.bytes_per_version,)
         if not sizes or min(sizes) < 1:
             raise ConfigError(f"data.source.bytes_per_version must be at least 1 byte, not {self.bytes_per_version}")
-        if not 0 <= self.stdlib_share <= 1:
+        shares = self.stdlib_share if isinstance(self.stdlib_share, tuple) else (self.stdlib_share,)
+        if not shares or not all(0 <= share <= 1 for share in shares):
             raise ConfigError(f"data.source.stdlib_share must lie in [0, 1], not {self.stdlib_share}")
         if self.split not in ("document", "package"):
             raise ConfigError(f"data.source.split must be document or package, not {self.split!r}")
@@ -92,7 +96,7 @@ class PythonSource:
         return {
             "kind": "python",
             "rules": RULES,
-            "stdlib_share": self.stdlib_share,
+            "stdlib_share": None if isinstance(self.stdlib_share, tuple) else self.stdlib_share,  # a list may grow
             "split": self.split,
             "seed": self.seed,
             "include_tests": self.include_tests,
@@ -102,8 +106,9 @@ class PythonSource:
         }
 
     def increment_spec(self, number: int) -> dict[str, Any]:
-        """Return the size of an increment."""
-        return {"bytes": self.expected_bytes(number)}
+        """Return the size of an increment, and its share of the standard library if each has its own."""
+        share = {"stdlib_share": self._stdlib_share(number)} if isinstance(self.stdlib_share, tuple) else {}
+        return {"bytes": self.expected_bytes(number)} | share
 
     def expected_bytes(self, number: int) -> int:
         """Return the training text of an increment [bytes].
@@ -111,14 +116,10 @@ class PythonSource:
         Raises:
             ConfigError: If the sizes are listed and the list is too short.
         """
-        if not isinstance(self.bytes_per_version, tuple):
-            return self.bytes_per_version
-        if number >= len(self.bytes_per_version):
-            raise ConfigError(
-                f"data.source.bytes_per_version lists {len(self.bytes_per_version)} sizes, but version number "
-                f"{number + 1} was asked for; add a size"
-            )
-        return self.bytes_per_version[number]
+        return _of_version(self.bytes_per_version, number, field="bytes_per_version")
+
+    def _stdlib_share(self, number: int) -> float:
+        return _of_version(self.stdlib_share, number, field="stdlib_share")
 
     def documents(self, arrival: Arrival) -> Iterator[Document]:
         """Yield the documents of an increment: those of the standard library, then those of the packages.
@@ -127,7 +128,7 @@ class PythonSource:
             DataError: If there is too little text that no earlier increment used.
         """
         total = self.expected_bytes(arrival.number)
-        from_stdlib = round(total * self.stdlib_share)
+        from_stdlib = round(total * self._stdlib_share(arrival.number))
         divider, seen = self.heldout.divider(), set(arrival.used)
         for domain, wanted in (("stdlib", from_stdlib), ("packages", total - from_stdlib)):
             taken = 0
@@ -185,6 +186,17 @@ class PythonSource:
         packages = {_package(name) for name in names}
         by_package = {name: blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest() for name in packages}
         return sorted(names, key=lambda name: (by_package[_package(name)], by_name[name]))
+
+
+def _of_version(value: Number | tuple[Number, ...], number: int, *, field: str) -> Number:
+    """Return a field's value for the increment `number` (from 0)."""
+    if not isinstance(value, tuple):
+        return value
+    if number >= len(value):
+        raise ConfigError(
+            f"data.source.{field} lists {len(value)} values, but version number {number + 1} was asked for; add one"
+        )
+    return value[number]
 
 
 def _package(name: str) -> str:

@@ -40,6 +40,7 @@ def test_a_job_is_the_command_that_a_person_would_type(monkeypatch: pytest.Monke
     assert command == [
         sys.executable,
         *shlex.split("-m lrpath.sweep.torchrun --standalone --nproc-per-node=2 --max-restarts=0"),
+        "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
         *shlex.split("-m lrpath.train '--config-dir=my conf' +exp=mine alpha=0.4 hydra.verbose=true hydra.mode=RUN"),
     ]
 

@@ -94,3 +94,15 @@ def write_time(seconds: float) -> str:
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+
+
+def write_bytes(size: float) -> str:
+    """Write a size in decimal units, `14.6 GB`.
+
+    >>> write_bytes(14_568_123_456), write_bytes(512)
+    ('14.6 GB', '512 B')
+    """
+    for unit, multiple in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if size >= multiple * 0.9995:
+            return f"{size / multiple:.3g} {unit}"
+    return f"{size:.3g} B"

@@ -3,26 +3,15 @@
 from collections.abc import Sequence
 
 from lrpath.analysis.holdings import HeldPath, HeldState, Holdings, Use
+from lrpath.planning.units import write_bytes
 
 _USES = {Use.NEEDED: "", Use.RESUME: "to go on from", Use.NONE: "not needed"}
-
-
-def write_size(size: int) -> str:
-    """Write a size in decimal units.
-
-    >>> write_size(999), write_size(501_760), write_size(12_300_000_000)
-    ('999 B', '502 kB', '12.3 GB')
-    """
-    for unit, scale in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}"
-    return f"{size} B"
 
 
 def holdings_text(holdings: Holdings) -> str:
     """Return the whole of a study: its plans, its paths with their states, what is missing and what nobody needs."""
     states = [state for path in holdings.paths for state in path.states]
-    total = write_size(sum(path.size for path in holdings.paths))
+    total = write_bytes(sum(path.size for path in holdings.paths))
     lines = [
         f"{holdings.study.folder}: {_count(len(holdings.plans), 'plan')}, {_count(len(holdings.paths), 'path')}, "
         f"{_count(len(states), 'state')}, {total}",
@@ -45,7 +34,7 @@ def removal_text(holdings: Holdings) -> str:
     paths = [path for path in holdings.paths if path.removable or path.torn]
     if not paths:
         return "nothing could be removed: every state is needed by a plan, or to go on from"
-    size = write_size(sum(state.size for path in paths for state in path.removable))
+    size = write_bytes(sum(state.size for path in paths for state in path.removable))
     return "\n".join(
         [f"{size} could be removed by python -m lrpath.prune study={holdings.study.name}:", *map(_removal, paths)]
     )
@@ -89,7 +78,7 @@ def _rows(path: HeldPath, paths: Sequence[HeldPath], *, depth: int) -> list[Row]
     reached = max((state.key.position for state in path.states), default=begin)
     goal = "" if path.end in (None, reached) else f" of {path.end:,}"
     extent = "of no plan" if path.path is None else f"{begin:,} → {reached:,}{goal}"
-    rows: list[Row] = [(lead + path.name, path.folder.path_id, extent, write_size(path.size), "")]
+    rows: list[Row] = [(lead + path.name, path.folder.path_id, extent, write_bytes(path.size), "")]
     rows += [_state_row(state, lead=lead) for state in path.states]
     for child in paths:
         if _parent(child) == path.folder.path_id:
@@ -100,7 +89,7 @@ def _rows(path: HeldPath, paths: Sequence[HeldPath], *, depth: int) -> list[Row]
 def _state_row(state: HeldState, *, lead: str) -> Row:
     digest = state.digest[:12] or "manifest unreadable"
     use = ", ".join(state.users) or _USES[state.use]
-    return f"{lead}  at {state.key.position:,}", digest, "", write_size(state.size), use
+    return f"{lead}  at {state.key.position:,}", digest, "", write_bytes(state.size), use
 
 
 def _count(number: int, what: str) -> str:

@@ -7,8 +7,8 @@ from lrpath.planning.cost import DEVICES, Compute, Cost, Strategy, device_hours,
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape
-from lrpath.planning.units import write_count
-from lrpath.reporting.tables import Align, Column, Table, write_bytes, write_fixed, write_flops, write_whole_number
+from lrpath.planning.units import write_bytes, write_count
+from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_flops, write_whole_number
 from lrpath.reporting.tree_text import peak_rate, readings, walked_pieces, write_rate
 
 

@@ -239,15 +239,3 @@ def write_flops(flops: float) -> str:
     power = math.floor(math.log10(flops))
     digits = f"{flops / 10**power:.2f}"
     return f"{digits}e{power}" if digits != "10.00" else f"1.00e{power + 1}"
-
-
-def write_bytes(size: float) -> str:
-    """Write a size in decimal units, `14.6 GB`.
-
-    >>> write_bytes(14_568_123_456), write_bytes(512)
-    ('14.6 GB', '512 B')
-    """
-    for unit, multiple in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if size >= multiple * 0.9995:
-            return f"{size / multiple:.3g} {unit}"
-    return f"{size:.3g} B"

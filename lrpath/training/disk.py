@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path as File
 
 from lrpath.errors import TrainingError
+from lrpath.planning.units import write_bytes
 from lrpath.training.walk import Walk
 
 
@@ -54,7 +55,7 @@ def check_disk(folder: File, walks: Iterable[Walk], *, state_bytes: int) -> None
     restart = f", and {rolling} to restart from," if rolling else ""
     sparing = "raise cadence.save_every past every path's end, which spares that one, " if rolling else ""
     raise TrainingError(
-        f"{folder} needs {needed / 1e9:.2f} GB for {kept} states that the plan keeps{restart} of "
-        f"{state_bytes / 1e9:.2f} GB each, but {free / 1e9:.2f} GB are free: free {(needed - free) / 1e9:.2f} GB, "
+        f"{folder} needs {write_bytes(needed)} for {kept} states that the plan keeps{restart} of "
+        f"{write_bytes(state_bytes)} each, but {write_bytes(free)} are free: free {write_bytes(needed - free)}, "
         f"{sparing}plan fewer paradigms or versions, or give another folder as outputs"
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import lightning
 
-from lrpath.errors import StoppedError, said
+from lrpath.errors import StoppedError, is_said, said
 from lrpath.training.callbacks import UpdateCallback
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.ranks import ALONE, Ranks
@@ -73,7 +73,7 @@ class Stop(UpdateCallback):
 
     def _raise_failure(self) -> None:
         failure = self._failure()
-        if failure is not None:
+        if failure is not None and not is_said(failure):  # the rank that it came from raises it, and says why
             raise failure
 
     def check_end(self) -> None:

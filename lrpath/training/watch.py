@@ -121,6 +121,7 @@ class Watch:
         self._limit = None if timeout is None else timeout.total_seconds()
         self._interval = 1.0 if self._limit is None else min(1.0, self._limit / 10)
         self._answered = time.monotonic()
+        self._store.set(f"mark/{self._rank}", json.dumps(asdict(self._mark(0.0))))
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 

@@ -91,7 +91,7 @@ def test_an_altered_table_of_metrics_is_refused(study: Study) -> None:
     tree, branch = branch_of(study)
     study.open(branch).metrics.append([(11, "low", 1.0, 1.0, 8)])
 
-    with pytest.raises(StateError, match=r"metrics\.csv has a row that is no number"):
+    with pytest.raises(StateError, match=r"metrics\.csv has 'low' as loss, which is no number"):
         read_path(study, tree=tree, path_id=branch.id)
 
 

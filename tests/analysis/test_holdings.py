@@ -74,7 +74,7 @@ def test_a_plan_that_is_dropped_needs_nothing_any_more(study: Study) -> None:
 
 def test_what_a_plan_kept_meanwhile_needs_stays(study: Study) -> None:
     found = read_holdings(study).paths
-    keep(study, plan_of(5, 9, 6, paradigms={"path_switching": replace(SWITCHING, alpha=(0.5, 5 / 9, 0.5))}))
+    keep(study, plan_of(10, 10, paradigms={"path_switching": replace(SWITCHING, alpha=(0.1, 0.6))}))
 
     for path in found:
         remove_unneeded(path, study=study)

@@ -274,11 +274,6 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
         ("ledger", "path_switching.main", 0),
         "its runs count 24 updates once, but cover 14",
     ),
-    "updates that no plan asks for": (
-        lambda s: add_run(s, PLAN, PLAN.tree.paths[0].id, begin=14, end=16),
-        ("ledger", "path_switching.main", 14),
-        "the ledger has updates up to 16, the plans end at 14",
-    ),
     "a count of updates that cannot be read": (
         lambda s: (part(s, "main").folder / "running.json").write_text("{}"),
         ("ledger", "", None),

@@ -41,7 +41,7 @@ def test_paths_run_one_at_a_time_are_those_of_the_whole_plan(lab: Lab) -> None:
 
 
 def test_a_run_of_one_path_keeps_the_rolling_states_of_another_that_is_not_finished(lab: Lab) -> None:
-    killed = lab.train("paths=main", moments=("reach:9",))
+    killed = lab.train("paths=main", "cadence.save_in_background=false", moments=("reach:9",))
     assert killed.codes == [-9]
     main = lab.study().folders()[0]
     assert main.positions() == [4, 6]

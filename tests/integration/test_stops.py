@@ -144,32 +144,45 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of its own; the test is left out where that is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("no file system may be mounted here")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 
 
+def fill(file: Path) -> None:
+    with file.open("wb", buffering=0) as handle:
+        while True:
+            handle.write(bytes(4096))
+
+
 def test_a_disk_that_is_really_full_is_explained_and_the_same_command_goes_on_when_there_is_space(
     lab: Lab, small_disk: Path
 ) -> None:
     lab.run("study=undisturbed")
-    changes = (f"outputs={small_disk}", "study=full")
+    changes, ballast = (f"outputs={small_disk}", "study=full"), small_disk / "ballast"
 
-    full = lab.train(*changes)
+    filling = lab.start(*changes, moments=("wait:9",))
+    assert filling.stdout is not None
+    while "waiting" not in (line := filling.stdout.readline()):
+        assert line, filling.communicate()[1]  # or the process has ended
+    with pytest.raises(OSError, match="No space left"):
+        fill(ballast)
+    out, err = filling.communicate()
     check_all_states(Study(small_disk / "full"))
     made = len(states_of(Study(small_disk / "full")))
     again = lab.train(*changes)
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    ballast.unlink()
     freed = lab.train(*changes)
 
-    for ended in (full, again):
-        assert ended.code == 4, ended.err
-        assert "the disk is full: " in ended.err
-        assert "earlier states are whole: free some space and run the same command again" in ended.err
-        assert "Traceback" not in ended.err
+    assert out.endswith("[4]\n"), err
+    assert "the disk is full: " in err
+    assert "earlier states are whole: free some space and run the same command again" in err
+    assert "Traceback" not in err
     assert made > 0
+    assert again.code == 4, again.err
+    assert "are free: free" in again.err  # refused before the first update
     assert freed.code == 0, freed.err
     assert states_of(Study(small_disk / "full")) == states_of(lab.study("undisturbed"))
     assert tables_of(Study(small_disk / "full")) == tables_of(lab.study("undisturbed"))

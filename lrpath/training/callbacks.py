@@ -6,18 +6,15 @@ callback of `lrpath.training.fork`, which Lightning runs last because it is a `C
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from rich.console import Console
 
 from lrpath.errors import TrainingError
-from lrpath.planning.units import write_time
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.evaluation import HeldOutSets, evaluate
@@ -260,100 +257,3 @@ class Metrics(UpdateCallback):
         """Close the loggers' files, so that the curve up to an error can be seen."""
         for logger in self._loggers:
             logger.finalize("failed")
-
-
-class PlanProgress:
-    """How far a whole plan is: which path of how many, and the time left by the pace so far.
-
-    Args:
-        console: Where lines go; on a terminal a line is drawn over the one before.
-        walks: Walks the plan still has to make.
-        updates: Updates they take together.
-        clock: Monotonic time [s].
-        interval: Seconds between lines when there is no terminal.
-    """
-
-    def __init__(
-        self,
-        console: Console,
-        *,
-        walks: int,
-        updates: int,
-        clock: Callable[[], float] = time.monotonic,
-        interval: float = 10.0,
-    ) -> None:
-        self._console = console
-        self._walks = walks
-        self._updates = updates
-        self._clock = clock
-        self._interval = 0.2 if console.is_terminal else interval
-        self._walk = 0
-        self._done = 0
-        self._begun = clock()
-        self._shown = clock()
-
-    def begin(self, walk: Walk) -> None:
-        """Note that a walk begins."""
-        self._walk += 1
-        start = f"update {walk.begin:,}" if walk.source() else "initial weights"
-        self._say(f"[{self._walk}/{self._walks}] {walk.path.name}: from {start} to {walk.end:,}", final=True)
-
-    def note(self, text: str, *, first: bool) -> None:
-        """Show a line about a wait at its beginning, and then if the last line is old enough."""
-        now = self._clock()
-        if first or now - self._shown >= self._interval:
-            self._shown = now
-            self._say(text, final=False)
-
-    def step(self, walk: Walk, *, position: int, loss: float, tokens_per_second: float) -> None:
-        """Note an update, and show a line if the last one is old enough."""
-        self._done += 1
-        now = self._clock()
-        if now - self._shown < self._interval:
-            return
-        self._shown = now
-        pace = (now - self._begun) / self._done
-        shown = "not read yet" if math.isnan(loss) else f"{loss:.3f}"
-        text = (
-            f"[{self._walk}/{self._walks}] {walk.path.name}  {position:,}/{walk.end:,}  loss {shown}  "
-            f"{tokens_per_second:,.0f} tokens/s  left: path {write_time((walk.end - position) * pace)}, "
-            f"plan {write_time((self._updates - self._done) * pace)}"
-        )
-        self._say(text, final=False)
-
-    def tell(self, text: str) -> None:
-        """Show a line about something that is not progress."""
-        self._say(text, final=True)
-
-    def go_back(self, updates: int) -> None:
-        """Note that some updates will be run again."""
-        self._updates += updates
-
-    def _say(self, text: str, *, final: bool) -> None:
-        if self._console.is_terminal:
-            width = max(self._console.width - 1, 20)
-            print("\r" + text[:width].ljust(width), end="\n" if final else "", file=self._console.file, flush=True)
-        else:
-            print(text, file=self._console.file, flush=True)
-
-
-class Progress(UpdateCallback):
-    """Shows a walk's progress as part of the plan's, and warns of states in a spike."""
-
-    def __init__(self, walk: Walk, *, plan: PlanProgress, metrics: Metrics, judge: Judge) -> None:
-        """Take the plan's progress, the metrics whose last figures are shown, and the judge that knows of spikes."""
-        super().__init__(walk)
-        self._plan = plan
-        self._metrics = metrics
-        self._judge = judge
-
-    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
-        """Show the update."""
-        speed = self._metrics.tokens_per_second
-        shown = 0.0 if np.isnan(speed) else speed
-        self._plan.step(self.walk, position=position, loss=self._metrics.last_loss, tokens_per_second=shown)
-        if position in self.walk.pinned and (spike := self._judge.spike()):
-            self._plan.tell(
-                f"{self.walk.path.name}: the state at {position:,}, which the plan needs, lies in a spike: {spike}; "
-                "look at the losses before you trust what leaves from it"
-            )

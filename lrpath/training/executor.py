@@ -22,8 +22,8 @@ from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.training.callbacks import PlanProgress
 from lrpath.training.disk import check_disk
+from lrpath.training.progress import PlanProgress
 from lrpath.training.ranks import Ranks
 from lrpath.training.releases import evaluate_merged
 from lrpath.training.retention import pinned_states, remove_rolling

@@ -25,8 +25,8 @@ from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import METRIC_COLUMNS, read_number
-from lrpath.training.callbacks import PlanProgress
 from lrpath.training.executor import quiet_lightning
+from lrpath.training.progress import PlanProgress
 from lrpath.training.states import read_tensors
 from lrpath.training.walk import Walk
 from lrpath.training.walker import Walker

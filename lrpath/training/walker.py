@@ -20,11 +20,13 @@ from lrpath.planning.paths import Path, Recipe, StateKey
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.training.callbacks import Metrics, PlanProgress, Progress, Rate
+from lrpath.training.callbacks import Metrics, Rate
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.fork import ForkCallback
 from lrpath.training.guard import Finding, Judge, Rewind, go_back
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.phases import Phases
+from lrpath.training.progress import PlanProgress, Progress
 from lrpath.training.ranks import Ranks
 from lrpath.training.saver import StateSaver
 from lrpath.training.signals import Noted
@@ -32,7 +34,6 @@ from lrpath.training.start import Start
 from lrpath.training.stop import Stop
 from lrpath.training.strategies import Machine
 from lrpath.training.walk import Walk
-from lrpath.training.watch import Phases
 
 
 class Workshop(Protocol):

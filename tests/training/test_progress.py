@@ -3,7 +3,7 @@ import math
 
 from rich.console import Console
 
-from lrpath.training.callbacks import PlanProgress
+from lrpath.training.progress import PlanProgress
 from tests.training.test_walk import BRANCH, walk
 
 

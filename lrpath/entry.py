@@ -16,7 +16,8 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lrpath.config import conf_folder, suggestion
+from lrpath.config.schema import conf_folder
+from lrpath.config.typed import suggestion
 from lrpath.errors import ConfigError, LrpathError, StoppedError, is_said
 from lrpath.training import signals
 

@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.compare import release_folder
-from lrpath.config import ExportConfig, typed_root
+from lrpath.config.schema import ExportConfig
+from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
 from lrpath.reporting.card import card_text, choose_release
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lrpath import config, entry
+from lrpath import entry
 from lrpath.build.project import Project
+from lrpath.config import schema
 from lrpath.reporting.plan_text import plan_json, plan_text
 
 
 def plan(cfg: DictConfig) -> None:
     """Print the plan of a configuration, as text or JSON, and draw its rates if `figure` names a file."""
-    project = Project(config.load(cfg))
+    project = Project(schema.load(cfg))
     settings = project.config
     share = max(settings.batch.sequences_per_update // settings.cluster.count, 1)
     details: dict[str, Any] = {

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.holdings import Holdings, read_holdings, remove_unneeded
-from lrpath.config import PruneConfig, typed_root
+from lrpath.config.schema import PruneConfig
+from lrpath.config.typed import typed_root
 from lrpath.errors import BusyError, ConfigError, StateError
 from lrpath.records.study import Study
 from lrpath.reporting.holdings_text import removal_text

@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.holdings import read_holdings
-from lrpath.config import ShowConfig, typed_root
+from lrpath.config.schema import ShowConfig
+from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
 from lrpath.reporting.holdings_text import holdings_text
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from omegaconf import DictConfig
 from rich.console import Console
 
-from lrpath import config, entry
+from lrpath import entry
 from lrpath.build.project import Project
+from lrpath.config import schema
 
 
 def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
-    project = Project(config.load(cfg))
+    project = Project(schema.load(cfg))
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
     from lrpath.build.workshop import ProjectWorkshop, build_machine, check_same
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from lrpath import config, entry
+from lrpath import entry
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.study import verify_study
 from lrpath.build.project import Project
+from lrpath.config import schema
 from lrpath.errors import VerificationError
 from lrpath.planning.units import write_time
 from lrpath.records.study import Study
@@ -23,7 +24,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def verify(cfg: DictConfig) -> None:
     """Print what was compared and what was found; the exit code is 5 if anything was."""
-    settings, asked = config.load_verify(cfg)
+    settings, asked = schema.load_verify(cfg)
     study = Study.existing(Path(settings.outputs), settings.study)
     if asked.null_fork is None:
         checks = verify_study(study, digests=asked.digests, seen=_Reading().show)
@@ -38,7 +39,7 @@ def verify(cfg: DictConfig) -> None:
         raise VerificationError(f"{verdict_line(checks)} in {study.folder}; each says what to do")
 
 
-def _with_null_forks(settings: config.Config, asked: config.VerifyConfig, study: Study) -> tuple[Check, ...]:
+def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
     _ = project.plan  # an impossible plan is refused before torch is imported

@@ -21,12 +21,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 
-from lrpath import config
 from lrpath.build.project import Project
+from lrpath.config import schema
 from lrpath.planning.paths import unite
 from lrpath.planning.schedule import Piece
 
-CONF = config.conf_folder()
+CONF = schema.conf_folder()
 GOLDEN = Path(__file__).parent / "golden"
 EXPERIMENTS = sorted(
     file.relative_to(CONF / "exp").with_suffix("").as_posix() for file in (CONF / "exp").rglob("*.yaml")
@@ -40,7 +40,7 @@ FILES = sorted(CONF.rglob("*.yaml"))
 @lru_cache
 def project_of(*overrides: str) -> Project:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return Project(config.load(compose("config", overrides=list(overrides))))
+        return Project(schema.load(compose("config", overrides=list(overrides))))
 
 
 def golden_text(project: Project) -> str:
@@ -238,7 +238,7 @@ def _value_keys(node: yaml.Node | None) -> Iterator[yaml.Node]:
 def test_every_shared_root_field_is_used_by_some_group() -> None:
     texts = "".join(file.read_text(encoding="utf-8") for file in FILES)
 
-    unused = {name for name in config.SHARED if f"${{{name}}}" not in texts}
+    unused = {name for name in schema.SHARED if f"${{{name}}}" not in texts}
 
     assert unused == {"description"}  # for people
 
@@ -247,4 +247,4 @@ def test_every_field_of_the_schema_has_a_value_in_conf() -> None:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         given = set(compose("config"))
 
-    assert given == {*config.Config.__dataclass_fields__, *config.SHARED}
+    assert given == {*schema.Config.__dataclass_fields__, *schema.SHARED}

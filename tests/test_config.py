@@ -8,19 +8,17 @@ from typing import Any, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from lrpath.config import (
+from lrpath.config.schema import (
     BatchConfig,
     CadenceConfig,
     ClusterConfig,
     ReportConfig,
     StrategyConfig,
-    converted,
     paradigms_of,
     source_of,
-    typed,
-    typed_root,
 )
-from lrpath.config import Config as RootConfig
+from lrpath.config.schema import Config as RootConfig
+from lrpath.config.typed import converted, typed, typed_root
 from lrpath.data.sources import PythonSource, TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart

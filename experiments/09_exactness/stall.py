@@ -25,7 +25,7 @@ from rich.console import Console
 
 from lrpath.build.project import Project
 from lrpath.build.workshop import ProjectWorkshop, build_machine
-from lrpath.config import conf_folder, load
+from lrpath.config.schema import conf_folder, load
 from lrpath.training import saver
 from lrpath.training.fork import ForkCallback
 from lrpath.training.strategies import Machine

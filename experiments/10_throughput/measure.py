@@ -22,7 +22,7 @@ from rich.console import Console
 
 from lrpath.build.project import Project
 from lrpath.build.workshop import ProjectWorkshop, build_machine
-from lrpath.config import conf_folder, load
+from lrpath.config.schema import conf_folder, load
 from lrpath.data.store import TokenStore
 from lrpath.models import CausalLM, build_model
 from lrpath.records.ledger import RunningCount

@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path as File
 from typing import TYPE_CHECKING
 
-from lrpath.config import Config, converted, paradigms_of, placed, source_of
+from lrpath.config.schema import Config, paradigms_of, source_of
+from lrpath.config.typed import converted, placed
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes

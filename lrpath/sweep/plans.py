@@ -15,9 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath import config as schema
 from lrpath import entry
 from lrpath.build.project import Project
+from lrpath.config import schema
 from lrpath.errors import ConfigError
 from lrpath.planning.paths import unite
 from lrpath.sweep.launcher import TorchrunLauncher

@@ -21,9 +21,9 @@ from rich.console import Console
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from lrpath import config
 from lrpath.build.project import Project
 from lrpath.build.workshop import ProjectWorkshop, build_machine
+from lrpath.config import schema
 from lrpath.records.study import Study
 from lrpath.training.executor import Executor
 
@@ -134,8 +134,8 @@ class Lab:
 
     def project(self, *changes: str) -> Project:
         """Return a project composed from conf/."""
-        with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_folder())):
-            return Project(config.load(compose("config", overrides=self.overrides(*changes))))
+        with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
+            return Project(schema.load(compose("config", overrides=self.overrides(*changes))))
 
     def executor(self, *changes: str) -> Executor:
         """Return the executor of a small study, its plan kept and its text prepared."""

@@ -17,12 +17,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from lrpath import config, entry, export, plan, report, train
+from lrpath import entry, export, plan, report, train
 from lrpath.build.project import Project
+from lrpath.config import schema
 
 
 def prepare(cfg: DictConfig) -> None:
-    Project(config.load(cfg)).prepare()
+    Project(schema.load(cfg)).prepare()
 
 
 ENTRIES = {
@@ -245,7 +246,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trainer = trainers.BpeTrainer(vocab_size=260, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet)
     tokenizer.train_from_iterator(["hello world " * 50], trainer=trainer)
     tokenizer.save(str(folder / "tok.json"))
-    with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_folder())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
         for study, alpha in (("planned", 0.6), ("halves", 0.6), ("halves", 0.5)):
             overrides = [
                 f"outputs={folder / 'outputs'}",
@@ -253,7 +254,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 f"alpha={alpha}",
                 "paradigm=[path_switching]",
             ]
-            project = Project(config.load(compose("config", overrides=overrides)))
+            project = Project(schema.load(compose("config", overrides=overrides)))
             project.study.save_plan(project.plan.as_record())
     return folder
 

@@ -5,6 +5,7 @@ time limit (`--signal=USR1@120`). No torch is imported here: every entry uses th
 """
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -27,10 +28,24 @@ def raised() -> Iterator[None]:
         yield
 
 
-def _raise(number: int, _: FrameType | None) -> None:
+def _raise(number: int, frame: FrameType | None) -> None:
+    if _is_put_off(number, frame):
+        return
     raise StoppedError(
         f"stopped by {signal.Signals(number).name}; what was saved is whole: run the same command again to go on"
     )
+
+
+def _is_put_off(number: int, frame: FrameType | None) -> bool:
+    """Send a signal that came within a finalizer once more, a moment later: what is raised there is lost."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    if frame is None:
+        return False
+    later = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    later.daemon = True
+    later.start()
+    return True
 
 
 def ignore() -> None:
@@ -61,10 +76,12 @@ class Noted:
         with _handled(self._note):
             yield
 
-    def _note(self, number: int, _: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if not self.number:
             self.number, self._first = number, time.monotonic()
         elif number != signal.SIGUSR1 and time.monotonic() - self._first >= self._echo:
+            if _is_put_off(number, frame):
+                return
             raise StoppedError(
                 f"stopped by a second {signal.Signals(number).name} before a state was saved; earlier states are "
                 "whole: run the same command again to go on from the last of them"

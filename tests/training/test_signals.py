@@ -71,3 +71,13 @@ def test_a_process_that_ends_ignores_signals_for_good() -> None:
     finally:
         for number, handler in zip(STOPPING, before, strict=True):
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def test_a_signal_within_a_finalizer_is_not_lost() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(StoppedError, match="stopped by SIGTERM"), signals.raised():
+        Finalized()
+        signal.sigtimedwait([], 30)  # until the signal comes again

@@ -78,6 +78,9 @@ def test_a_signal_within_a_finalizer_is_not_lost() -> None:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(StoppedError, match="stopped by SIGTERM"), signals.raised():
+    def finalize() -> None:
         Finalized()
         signal.sigtimedwait([], 30)  # until the signal comes again
+
+    with pytest.raises(StoppedError, match="stopped by SIGTERM"), signals.raised():
+        finalize()

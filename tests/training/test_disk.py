@@ -79,7 +79,7 @@ def test_a_plan_that_does_not_fit_is_refused_before_anything_is_trained(
     size = executor.walker.state_bytes
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * size - 1))
-        with pytest.raises(TrainingError, match=r"needs .* GB for 4 states .* free 0\.00 GB, plan fewer paradigms"):
+        with pytest.raises(TrainingError, match=r"needs .* for 4 states .* are free: free 1 B, plan fewer paradigms"):
             executor.run()
 
         assert not list(lab.study().folder.glob("paths/*/metrics.csv"))

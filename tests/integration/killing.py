@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lrpath.build.workshop
+import lrpath.reporting.report
 from lrpath import entry, train
 from lrpath.data.datamodule import MicroBatches
 from lrpath.errors import DataError

@@ -355,8 +355,8 @@ def _faults_in(run: Run, *, struck: bool) -> list[str]:
 
 
 def is_survivors(line: str) -> bool:
-    """Say whether a line is what a rank says when another was killed: it lost it, or torchrun, or its end, asked it to stop."""
-    return any(text in line for text in ("lost the others", "was stopped at position", "stopped by SIGTERM", "stopped by SIGINT"))
+    """Say whether a line is what a rank says when another was killed: it lost it, or torchrun or its end stopped it."""
+    return any(text in line for text in ("lost the others", "was stopped at position", "stopped by SIG"))
 
 
 def beside(study: Study) -> Iterator[Path]:

@@ -15,15 +15,14 @@ def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
     project = Project(schema.load(cfg))
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
-    from lrpath.build.workshop import ProjectWorkshop, build_machine, check_same
+    from lrpath.build.workshop import build_machine, check_same, open_workshop
 
     console = Console()
     machine = build_machine(project)
     with machine.joined():
         ranks = machine.group
-        ranks.decide(lambda: _prepare(project, console))
-        store = project.prepare()
-        executor = ProjectWorkshop(project=project, store=store).executor(machine, console)
+        workshop = open_workshop(project, ranks, progress=_preparation_line(console))
+        executor = workshop.executor(machine, console)
         ranks.decide(project.keep_plan)
         check_same(ranks, project)
         updates = executor.run()
@@ -32,10 +31,6 @@ def train(cfg: DictConfig) -> None:
     from lrpath.reporting.report import write_report
 
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
-
-
-def _prepare(project: Project, console: Console) -> None:
-    project.prepare(_preparation_line(console))  # its store is opened by each rank for itself
 
 
 def _preparation_line(console: Console) -> Callable[[str, int, int | None], None]:

@@ -43,23 +43,17 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
     _ = project.plan  # an impossible plan is refused before torch is imported
-    from lrpath.build.workshop import ProjectWorkshop, build_machine
+    from lrpath.build.workshop import build_machine, open_workshop
     from lrpath.training.null_fork import verify_null_forks
 
     machine = build_machine(project)
     with machine.joined():
         checks = machine.group.decide(lambda: verify_study(study, digests=asked.digests, seen=_Reading().show))
-        machine.group.decide(lambda: _prepare(project))
-        workshop = ProjectWorkshop(project=project, store=project.prepare())
         console = Console(stderr=True)
-        executor = workshop.executor(machine, console)
+        executor = open_workshop(project, machine.group).executor(machine, console)
         assert asked.null_fork is not None
         found = verify_null_forks(executor.walker, executor.tree, updates=asked.null_fork, console=console)
     return (*checks, found)
-
-
-def _prepare(project: Project) -> None:
-    project.prepare()  # its store is opened by each rank for itself
 
 
 class _Reading:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.analysis.areas import forward_area
 from lrpath.analysis.curves import Curve
 from lrpath.analysis.laws import Law
+from lrpath.analysis.reach import Reach
 from lrpath.analysis.solver import Problem, descend, starting_points
 from lrpath.errors import LawError
 
@@ -27,8 +27,6 @@ Array = NDArray[np.float64]
 
 DELTA = 1e-3
 """Where Huber's loss turns straight [log loss]; the value of arXiv 2408.11029 and 2503.12811."""
-_FAR = 4.0
-"""How many times the greatest fitted area, or size of model, a law may be asked for."""
 _SCREENED, _POLISHED = 8, 3
 """Starts that are followed on thinned curves, and of those the best that are followed on all observations."""
 _THINNED = 48
@@ -74,75 +72,6 @@ class Errors:
             worst=float((np.abs(error) / observed).max()),
             last=float(error[-1]),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """What a law was fitted on, beyond which it must not be asked without saying so.
-
-    Args:
-        peak: Highest rate.
-        least_area: Least forward area of an observation [rate × updates].
-        most_area: Greatest forward area [rate × updates].
-        idle: Greatest number of updates at rate 0.
-        replay: Least and greatest share of old data after a boundary; None if no curve has one.
-        parameters: Least and greatest size of model; None if no curve says.
-    """
-
-    peak: float
-    least_area: float
-    most_area: float
-    idle: int
-    replay: tuple[float, float] | None
-    parameters: tuple[float, float] | None
-
-    @classmethod
-    def of(cls, curves: Sequence[Curve]) -> "Reach":
-        """Take the reach of some curves."""
-        areas = [forward_area(curve.rates_U)[curve.positions_P] for curve in curves]
-        replays = [curve.replay for curve in curves if curve.boundary is not None]
-        sizes = [curve.parameters for curve in curves if curve.parameters is not None]
-        return cls(
-            peak=max(curve.peak for curve in curves),
-            least_area=min(float(area[0]) for area in areas),
-            most_area=max(float(area[-1]) for area in areas),
-            idle=max(_idle_updates(curve) for curve in curves),
-            replay=(min(replays), max(replays)) if replays else None,
-            parameters=(min(sizes), max(sizes)) if sizes else None,
-        )
-
-    def check(self, curve: Curve) -> None:
-        """Raise unless the curve lies within reach.
-
-        Raises:
-            LawError: Saying what about the curve the fit has never seen.
-        """
-        area = forward_area(curve.rates_U)[curve.positions_P]
-        idle, size = _idle_updates(curve), curve.parameters
-        moves = curve.boundary is not None
-        low, high = self.replay or (0.0, 1.0)
-        small, large = self.parameters or (0.0, math.inf)
-        rules = {
-            f"its rate reaches {curve.peak:g}, above {self.peak:g}": curve.peak > self.peak * (1 + 1e-9),
-            f"{idle:,} of its updates have rate 0": idle > self.idle + 1,  # a complete decay ends with one
-            f"its area {area[-1]:.4g} is over {_FAR:g} times {self.most_area:.4g}": area[-1] > _FAR * self.most_area,
-            f"its area begins at {area[0]:.4g}, under half of {self.least_area:.4g}": area[0] < self.least_area / 2,
-            "it changes its data": moves and self.replay is None,
-            f"its replay {curve.replay:g} lies outside [{low:g}, {high:g}]": moves and not low <= curve.replay <= high,
-            f"its model has {size or 0:.4g} parameters, {_FAR:g} times off [{small:.4g}, {large:.4g}]": (
-                size is not None and not small / _FAR <= size <= large * _FAR
-            ),
-        }
-        broken = [text for text, holds in rules.items() if holds]
-        if broken:
-            raise LawError(
-                f"curve {curve.name} goes beyond what the law was fitted on: {'; '.join(broken)}. "
-                "Fit on curves that reach there, or pass beyond=True"
-            )
-
-
-def _idle_updates(curve: Curve) -> int:
-    return int((curve.rates_U[: curve.positions_P[-1]] == 0).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

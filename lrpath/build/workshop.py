@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lrpath.build.project import Project
+from lrpath.data.prepare import Progress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
 from lrpath.errors import ConfigError, DataError
@@ -122,6 +123,20 @@ class ProjectWorkshop:
             selected=self.project.selected,
             wait=config.wait,
         )
+
+
+def open_workshop(project: Project, ranks: Ranks, *, progress: Progress | None = None) -> ProjectWorkshop:
+    """Prepare the text on the first rank, and return the workshop over its store, which each rank opens for itself.
+
+    Raises:
+        DataError: As `Project.prepare`.
+    """
+
+    def prepare() -> None:
+        project.prepare(progress)
+
+    ranks.decide(prepare)
+    return ProjectWorkshop(project=project, store=project.prepare())
 
 
 def build_machine(project: Project) -> Machine:

@@ -74,7 +74,8 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
     }
     for name, text in texts.items():
         write_whole(place / name, text)
-    pictures = _draw(studies, outcomes, _panels(series), place)
+    panels = _panels(series)
+    pictures = _draw(studies, outcomes, panels[:MOST_PANELS], place, left_out=len(panels) - MOST_PANELS)
     found, ledgers = verdict(outcomes), [executed(study).sentence() for study in studies]
     whole = page(
         title=", ".join(study.name for study in studies),
@@ -90,8 +91,11 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
     return Report(text="\n".join([shown.text(), *lines]), files=tuple(place / name for name in names))
 
 
-def _draw(studies: Sequence[Study], outcomes: Sequence[Outcome], panels: Sequence[Panel], place: File) -> list[Picture]:
-    """Draw every figure that has data."""
+def _draw(
+    studies: Sequence[Study], outcomes: Sequence[Outcome], panels: Sequence[Panel], place: File, *, left_out: int
+) -> list[Picture]:
+    """Draw every figure that has data; captions say where series were left out."""
+    more = f"; {left_out:,} more series are in the tables" if left_out > 0 else ""
     files = {caption: place / f"{name}.png" for name, caption in _CAPTIONS.items()}
     rates, quality, losses, alpha, domains = files.values()
     draw_rates(panels, rates)
@@ -102,7 +106,12 @@ def _draw(studies: Sequence[Study], outcomes: Sequence[Outcome], panels: Sequenc
         alpha: plot_alpha(outcomes, alpha),
         domains: plot_domains(studies, panels, domains),
     }
-    return [Picture(file=file, caption=caption) for caption, file in files.items() if drawn[file]]
+    partly = (rates, losses, domains)
+    return [
+        Picture(file=file, caption=caption + (more if file in partly else ""))
+        for caption, file in files.items()
+        if drawn[file]
+    ]
 
 
 def _panels(found: tuple[Series, ...]) -> tuple[Panel, ...]:
@@ -110,4 +119,4 @@ def _panels(found: tuple[Series, ...]) -> tuple[Panel, ...]:
     groups: dict[str, Panel] = {}
     for series in found:
         groups.setdefault(series.group, Panel(label=series.group, kind=series.kind, tree=series.tree))
-    return tuple(groups.values())[:MOST_PANELS]
+    return tuple(groups.values())

@@ -21,14 +21,18 @@ def write_interval(digits: int, *, signed: bool = False) -> Any:
     return write
 
 
-_RELEASES = (
+class IntervalColumn(Column):
+    """A column of means over seeds; for programs it becomes two."""
+
+
+_RELEASES: tuple[Column, ...] = (
     Column(key="version", title="version", align=Align.LEFT),
     Column(key="paradigm", title="paradigm", align=Align.LEFT),
     Column(key="seeds", title="seeds"),
-    Column(key="loss_nats_per_token", title="loss", unit="nats/token", write=write_interval(4)),
-    Column(key="gap_nats_per_token", title="gap", unit="nats/token", write=write_interval(4, signed=True)),
-    Column(key="perplexity", title="perplexity", write=write_interval(3)),
-    Column(key="perplexity_gap", title="perplexity gap", write=write_interval(3, signed=True)),
+    IntervalColumn(key="loss_nats_per_token", title="loss", unit="nats/token", write=write_interval(4)),
+    IntervalColumn(key="gap_nats_per_token", title="gap", unit="nats/token", write=write_interval(4, signed=True)),
+    IntervalColumn(key="perplexity", title="perplexity", write=write_interval(3)),
+    IntervalColumn(key="perplexity_gap", title="perplexity gap", write=write_interval(3, signed=True)),
     Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
     Column(key="updates", title="updates", write=write_whole_number),
     Column(key="tokens_again", title="read again", unit="% of tokens", write=write_fixed(0)),
@@ -76,17 +80,14 @@ def seed_table(outcomes: Sequence[Outcome]) -> Table:
     return Table(title=shown.title, columns=tuple(columns), rows=tuple(rows))
 
 
-_INTERVALS = ("loss_nats_per_token", "gap_nats_per_token", "perplexity", "perplexity_gap")
-
-
 def _plain_columns(column: Column) -> tuple[Column, ...]:
-    if column.key not in _INTERVALS:
+    if not isinstance(column, IntervalColumn):
         return (column,)
     return tuple(Column(key=f"{column.key}_{part}", title=column.title) for part in ("mean", "half_width_95"))
 
 
 def _plain_values(column: Column, value: Any) -> tuple[Any, ...]:
-    if column.key not in _INTERVALS:
+    if not isinstance(column, IntervalColumn):
         return (value,)
     return (None, None) if value is None else (value.mean, value.half)
 

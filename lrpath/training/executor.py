@@ -204,7 +204,7 @@ class Executor:
                     awaited = self._missing_source(planned) or StateKey(planned.path.id, planned.end)
                     blocked[planned.path.id] = awaited, error
                 else:
-                    progress.begin(rest or planned)
+                    progress.begin(rest, planned=planned)
                     return number, rest, folder
             key, reason = next(iter(blocked.values()))
             short = str(reason).split(";")[0]  # the rest is for those who do not wait

@@ -45,8 +45,13 @@ class PlanProgress:
         self._begun = clock()
         self._shown = clock()
 
-    def begin(self, walk: Walk) -> None:
-        """Note that a walk begins."""
+    def begin(self, walk: Walk | None, *, planned: Walk | None = None) -> None:
+        """Note that a walk begins: of a planned one what is left of it, which is nothing where others have made it."""
+        if planned is not None:
+            self.expect((0 if walk is None else walk.end - walk.begin) - (planned.end - planned.begin))
+        if walk is None:
+            self._walks -= 1
+            return
         self._walk += 1
         start = f"update {walk.begin:,}" if walk.source() else "initial weights"
         self._say(f"[{self._walk}/{self._walks}] {walk.path.name}: from {start} to {walk.end:,}", final=True)
@@ -78,9 +83,9 @@ class PlanProgress:
         """Show a line about something that is not progress."""
         self._say(text, final=True)
 
-    def go_back(self, updates: int) -> None:
-        """Note that some updates will be run again."""
-        self._updates += updates
+    def expect(self, more: int) -> None:
+        """Note that so many more updates will be run than was thought, or fewer."""
+        self._updates += more
 
     def _say(self, text: str, *, final: bool) -> None:
         if self._console.is_terminal:

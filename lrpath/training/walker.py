@@ -133,7 +133,7 @@ class Walker:
                 gc.collect()
                 back = partial(go_back, walk, finding, folder=folder, pinned=pinned, say=progress.tell)
                 walk = self.ranks.decide(back)
-                progress.go_back(finding.position - walk.begin)
+                progress.expect(finding.position - walk.begin)
         gc.collect()  # trainer and callbacks hold each other, and with them weights, moments and their copy
 
     def _walk(

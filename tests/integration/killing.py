@@ -28,6 +28,7 @@ from lrpath.records.tables import Table
 from lrpath.training import states, walker
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.states import Shards
+from tests.integration.forks import start_fork, wait_for
 from tests.integration.planting import VARIABLE, plant
 
 
@@ -135,24 +136,17 @@ def arm(moment: str) -> None:
 
 def run_in_fork(moment: str, overrides: list[str]) -> int:
     """Return how a process that trains has ended."""
-    process = os.fork()
-    if not process:
+
+    def act() -> None:
         sys.argv = ["lrpath.train", *overrides]
         if moment.partition(":")[0] in MOMENTS:
             arm(moment)
-        code: Any = 1
-        try:
-            entry.run(train.train, config_name="config")
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
+        entry.run(train.train, config_name="config")
+
+    process = start_fork(act)
     if moment.startswith("poll:"):
         kill_when_reached(process, int(moment.removeprefix("poll:")), overrides)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return wait_for(process)
 
 
 def kill_when_reached(process: int, position: int, overrides: list[str]) -> None:

@@ -29,6 +29,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 import lrpath.reporting.report
 from lrpath import entry, train
 from lrpath.training.lit_module import LitCausalLM
+from tests.integration.forks import start_fork, wait_for
 from tests.integration.killing import arm
 from tests.integration.planting import VARIABLE, plant
 
@@ -88,21 +89,13 @@ def run(job: dict[str, Any]) -> None:
 
 def run_in_fork(job: dict[str, Any]) -> int:
     """Return how a process that trains has ended; the ranks of a job meet at a port of its own."""
-    process = os.fork()
-    if not process:
+
+    def act() -> None:
         forget_handlers()
         os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_ADDR": "localhost", "MASTER_PORT": job["port"]}
-        code: Any = 1
-        try:
-            run(job)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        run(job)
+
+    return wait_for(start_fork(act))
 
 
 def run_all(file: Path) -> None:

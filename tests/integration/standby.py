@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from tests.integration import killing, ranked
+from tests.integration.forks import start_fork, wait_for
 
 
 def answer(run: dict[str, Any], text: str) -> None:
@@ -68,26 +69,18 @@ def launch_cold(run: dict[str, Any]) -> None:
 
 def fork(run: dict[str, Any]) -> None:
     """Make a run and say how it has ended."""
-    process = os.fork()
-    if not process:
+
+    def act() -> None:
         os.setpgid(0, 0)
         os.chdir(run["folder"])
         log_to(f"{run['log']}.agent")
-        code: Any = 1
-        try:
-            if run["cold"]:
-                launch_cold(run)
-            (launch if run["ranks"] else train)(run)
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
+        if run["cold"]:
+            launch_cold(run)
+        (launch if run["ranks"] else train)(run)
+
+    process = start_fork(act)
     answer(run, f"began agent {process}")
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    answer(run, f"ended {code}")
+    answer(run, f"ended {wait_for(process)}")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,26 @@ def summarise(outcomes: Iterable[Outcome]) -> tuple[Summary, ...]:
     )
 
 
+def pareto_front(found: Iterable[Summary]) -> tuple[Summary, ...]:
+    """Return the summaries of the last version that nothing is better than at their cost or less, by rising cost.
+
+    Only what was trained on equal model, data, batch and increments is set beside each other: of several such groups,
+    that of the most summaries. The mean over seeds decides, however wide its interval.
+    """
+    every = list(found)
+    last = max((one.first.number for one in every), default=0)
+    groups: dict[object, list[Summary]] = {}
+    for one in every:
+        if one.first.number == last:
+            groups.setdefault(one.first.place, []).append(one)
+    most = max(groups.values(), key=len, default=[])
+    front: list[Summary] = []
+    for one in sorted(most, key=lambda one: (one.first.relative_cost, one.loss.mean)):
+        if not front or one.loss.mean < front[-1].loss.mean:
+            front.append(one)
+    return tuple(front)
+
+
 Cell = dict[int, tuple[Outcome, Score]]
 
 

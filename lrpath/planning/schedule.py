@@ -145,7 +145,7 @@ class Schedule:
 
 
 class DecayShape(StrEnum):
-    """Shapes a decay can be asked for by name: the pieces' own, and two that are composed."""
+    """Shapes a decay can be asked for by name: the pieces' own, and two more; a knee is a hold, then a line."""
 
     LINEAR = "linear"
     COSINE = "cosine"
@@ -165,7 +165,8 @@ class Decay:
     Args:
         shape: Curve.
         floor: Last rate as a share of the peak, in `[0, 1)`.
-        hold: For `knee`: share of the decay's updates that stay at the peak, in `(0, 1)`.
+        hold: Share of the decay's updates that stay at the peak before the curve begins, in `(0, 1)`; `knee` needs it,
+            `stair` has its own. With it a decay over a whole training is warm-up, stable, decay (WSD).
         exponent: For `power`: positive exponent.
         shares: For `stair`: shares of the updates, adding up to 1.
         levels: For `stair`: rates as shares of the peak, as many as `shares`, at most 1 and never rising. By default
@@ -182,7 +183,10 @@ class Decay:
     def __post_init__(self) -> None:
         if not 0 <= self.floor < 1:
             raise ConfigError(f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate")
-        self._check_option("hold", DecayShape.KNEE, needed=True)
+        if self.hold is None and self.shape is DecayShape.KNEE:
+            raise ConfigError("shape=knee needs hold")
+        if self.hold is not None and self.shape is DecayShape.STAIR:
+            raise ConfigError("hold belongs to other shapes, not to shape=stair; give its first share instead")
         self._check_option("exponent", DecayShape.POWER, needed=True)
         self._check_option("shares", DecayShape.STAIR, needed=True)
         self._check_option("levels", DecayShape.STAIR, needed=False)
@@ -223,16 +227,18 @@ class Decay:
         Raises:
             PlanError: If `updates` is too small for every part of the shape to have an update.
         """
-        low = self.floor * peak
         if self.shape is DecayShape.STAIR:
             return self._stairs(updates=updates, peak=peak)
-        if self.shape is DecayShape.KNEE:
-            held = round((self.hold or 0.0) * updates)
-            if not 0 < held < updates:
-                raise PlanError(f"a knee over {updates} updates with hold={self.hold} has an empty part; lengthen it")
-            return (constant(peak, updates=held), ramp(peak, low, updates=updates - held))
-        shape = Shape(self.shape.value)
-        return (Piece(shape=shape, updates=updates, first=peak, last=low, exponent=self.exponent or 1.0),)
+        held = round((self.hold or 0.0) * updates)
+        if self.hold is not None and not 0 < held < updates:
+            raise PlanError(
+                f"a {self.shape} over {updates} updates with hold={self.hold} has an empty part; lengthen it"
+            )
+        shape = Shape.LINEAR if self.shape is DecayShape.KNEE else Shape(self.shape.value)
+        curve = Piece(
+            shape=shape, updates=updates - held, first=peak, last=self.floor * peak, exponent=self.exponent or 1.0
+        )
+        return (constant(peak, updates=held), curve) if held else (curve,)
 
     def _stairs(self, *, updates: int, peak: float) -> tuple[Piece, ...]:
         levels = self.levels or (1.0, math.sqrt(self.floor), self.floor)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lrpath.analysis.compare import Outcome, Score
-from lrpath.analysis.seeds import Summary, summarise
+from lrpath.analysis.seeds import Summary, pareto_front, summarise
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder
@@ -162,7 +162,8 @@ def plot_quality_against_cost(outcomes: Sequence[Outcome], file: File) -> bool:
     Headlines of different versions stand on different sets and may not share an axis. So the upper panel shows v1 … vN,
     joined by paradigm, on the same sets throughout: those that every release was evaluated on. The lower panel shows
     the headlines of the last version alone, which are on the same sets, over cost relative to training each version
-    from scratch; there, paradigms that lie close together come apart. Every seed has its own point.
+    from scratch; there, paradigms that lie close together come apart. Every seed has its own point; the dotted steps
+    are the Pareto front of the means over seeds.
     """
     judged = [outcome for outcome in outcomes if outcome.headline is not None]
     if not judged:
@@ -236,6 +237,10 @@ def _draw_last_version(axes: Axes, judged: list[Outcome], markers: dict[str, str
         assert outcome.headline is not None
         colour, marker = colour_of(outcome.series.kind), markers[outcome.series.group]
         axes.plot(outcome.relative_cost, outcome.headline.loss, color=colour, marker=marker, markersize=7)
+    front = [(one.first.relative_cost, one.loss.mean) for one in pareto_front(summarise(judged))]
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", color="#999999", linewidth=1, linestyle=":", zorder=1)
+        name_point(axes, front[-1], "best at this cost or less", "#777777", offset=(-120, -12))
     versions = found[0].series.plan.versions[:number]
     axes.set_xlim(0, 1.08 * max(1.0, *(outcome.relative_cost for outcome in found)))
     axes.margins(y=0.15)

@@ -15,7 +15,7 @@ from lrpath.reporting.figures import draw_rates, plot_alpha, plot_domains, plot_
 from lrpath.reporting.page import Picture, page
 from lrpath.reporting.summary_tables import cost_table, seed_table, summary_table
 from lrpath.reporting.tables import held_out_versions, study_table
-from lrpath.reporting.verdict import verdict
+from lrpath.reporting.verdict import front_sentences, verdict
 
 MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
@@ -76,7 +76,7 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
         write_whole(place / name, text)
     panels = _panels(series)
     pictures = _draw(studies, outcomes, panels[:MOST_PANELS], place, left_out=len(panels) - MOST_PANELS)
-    found, ledgers = verdict(outcomes), [executed(study).sentence() for study in studies]
+    found, ledgers = verdict(outcomes) + front_sentences(outcomes), [executed(study).sentence() for study in studies]
     whole = page(
         title=", ".join(study.name for study in studies),
         sentences=found + ledgers,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrpath.analysis.compare import Outcome, Series
-from lrpath.analysis.seeds import Interval, summarise
+from lrpath.analysis.seeds import Interval, pareto_front, summarise
 from lrpath.planning.units import write_count
 from lrpath.records.ledger import Run
 from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_flops, write_whole_number
@@ -36,12 +36,14 @@ _RELEASES: tuple[Column, ...] = (
     Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
     Column(key="updates", title="updates", write=write_whole_number),
     Column(key="tokens_again", title="read again", unit="% of tokens", write=write_fixed(0)),
+    Column(key="on_front", title="front", write=lambda on: "●" if on else ""),
 )
 
 
 def summary_table(outcomes: Sequence[Outcome]) -> Table:
     """Return one row a version and setting: means over seeds with 95 % intervals, and gaps to training from scratch."""
     found = summarise(outcomes)
+    front = pareto_front(found)
     references = sorted({one.reference for one in found if one.reference is not None})
     return Table(
         title="Releases over seeds",
@@ -58,6 +60,7 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
                 one.first.relative_cost,
                 one.first.cost.updates,
                 100 * (1 - one.first.cost.tokens_first / one.first.cost.tokens),
+                one in front,
             )
             for one in found
         ),
@@ -65,6 +68,7 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
             "Mean ± half of the 95 % interval (Student's t over seeds). A gap is to from scratch, seed by seed"
             + (f": {', '.join(references)}, the best at each version." if len(references) > 1 else "."),
             "Cost, updates and tokens: of this and all earlier versions.",
+            "●: no setting that costs as much or less has a lower mean loss of the last version.",
         ),
     )
 

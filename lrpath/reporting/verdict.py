@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lrpath.analysis.compare import Outcome
+from lrpath.analysis.seeds import pareto_front, summarise
 
 ORDER = ("from_scratch", "path_switching", "continual")
 """The paper's order, best first."""
@@ -142,6 +143,17 @@ def verdict(outcomes: Sequence[Outcome]) -> list[str]:
         f"no evaluated release of {', '.join(missing)}" if missing else "no version with equal data and seed in all"
     )
     return [f"The order of the paper ({' ≤ '.join(ORDER)}) cannot be judged here: {reason}."]
+
+
+def front_sentences(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return which settings are worth their price at the last version, in one sentence; none where no choice is."""
+    front = pareto_front(summarise(outcomes))
+    if len(front) < 2:
+        return []
+    names = ", ".join(
+        f"{one.first.series.group} ({one.first.relative_cost:.2f} × scratch, {one.loss.mean:.4f})" for one in front
+    )
+    return [f"Quality against cost at {front[0].first.version}; no other is better at its price or less: {names}."]
 
 
 def _sentences(found: Ordering) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from lrpath.analysis.compare import read_outcomes
-from lrpath.analysis.seeds import Summary, interval_of, summarise
+from lrpath.analysis.seeds import Summary, interval_of, pareto_front, summarise
 from lrpath.records.study import Study
 from tests.analysis.studies import evaluate_evenly, keep, plan_of
 
@@ -57,3 +57,25 @@ def test_a_gap_is_taken_seed_by_seed(found: dict[tuple[str, str], Summary]) -> N
     )
     assert switching.reference == "from_scratch"
     assert (found["v2", "from_scratch"].gap, found["v2", "from_scratch"].reference) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("switching", "front"),
+    [
+        (2.3, ["continual", "path_switching", "from_scratch"]),
+        (2.6, ["continual", "from_scratch"]),  # dearer than continual, and no better
+        (1.9, ["continual", "path_switching"]),  # cheaper than from scratch, and better
+    ],
+)
+def test_the_front_holds_what_is_best_at_its_cost_or_less(tmp_path: Path, switching: float, front: list[str]) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, 10)
+    keep(study, plan)
+    evaluate_evenly(
+        study, plan, {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [1.0, switching]}
+    )
+
+    found = summarise(read_outcomes(study))
+
+    assert [one.first.series.group for one in pareto_front(found)] == front
+    assert {one.first.version for one in pareto_front(found)} == {"v2"}
+    assert pareto_front([]) == ()

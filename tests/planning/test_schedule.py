@@ -45,6 +45,7 @@ def rates_of(decay: Decay, *, updates: int, peak: float = 1.0) -> list[float]:
         (Decay(shape=DecayShape.HARMONIC, floor=0.2), [1 / 2, 1 / 3, 1 / 4, 1 / 5]),
         (Decay(shape=DecayShape.KNEE, hold=0.5), [1.0, 1.0, 0.5, 0.0]),
         (Decay(shape=DecayShape.KNEE, hold=0.75, floor=0.2), [1.0, 1.0, 1.0, 0.2]),
+        (Decay(shape=DecayShape.ONE_MINUS_SQRT, hold=0.5), [1.0, 1.0, 1.0 - math.sqrt(0.5), 0.0]),
         (Decay(shape=DecayShape.LINEAR, floor=0.2), [0.8, 0.6, 0.4, 0.2]),
     ],
 )
@@ -224,7 +225,7 @@ STAIR = {"shape": DecayShape.STAIR, "floor": 0.1}
         ({"shape": DecayShape.LINEAR, "floor": math.nan}, "floor=nan must lie"),
         ({"shape": DecayShape.EXPONENTIAL}, "floor=0 is out of reach for shape=exponential"),
         ({"shape": DecayShape.HARMONIC}, "floor=0 is out of reach for shape=harmonic"),
-        ({"shape": DecayShape.LINEAR, "hold": 0.5}, "hold belongs to shape=knee, not to shape=linear; remove it"),
+        ({"shape": DecayShape.STAIR, "hold": 0.5, "shares": (0.5, 0.5)}, "hold belongs to other shapes"),
         ({"shape": DecayShape.LINEAR, "exponent": 2.0}, "exponent belongs to shape=power"),
         ({"shape": DecayShape.LINEAR, "shares": (1.0,)}, "shares belongs to shape=stair"),
         ({"shape": DecayShape.KNEE, "hold": 0.5, "levels": (1.0,)}, "levels belongs to shape=stair"),

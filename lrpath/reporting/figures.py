@@ -160,27 +160,39 @@ def plot_quality_against_cost(outcomes: Sequence[Outcome], file: File) -> bool:
     """Draw held-out loss against cost, two panels; False if no release was evaluated.
 
     Headlines of different versions stand on different sets and may not share an axis. So the upper panel shows v1 … vN,
-    joined by paradigm, on the same sets throughout: those that every release was evaluated on. The lower panel shows
-    the headlines of the last version alone, which are on the same sets, over cost relative to training each version
-    from scratch; there, paradigms that lie close together come apart. Every seed has its own point; the dotted steps
-    are the Pareto front of the means over seeds.
+    joined by setting, on the same sets throughout: those that every release was evaluated on. The lower panel shows the
+    headlines of the last version alone, which are on the same sets, over cost relative to training each version from
+    scratch; there, settings that lie close together come apart. Lines and full markers are means over seeds, small
+    ones the seeds; the dotted steps are the Pareto front, whose settings are named.
     """
     judged = [outcome for outcome in outcomes if outcome.headline is not None]
     if not judged:
         return False
     common = set.intersection(*({version for version, _ in outcome.scores or {}} for outcome in judged))
     sets = [version for version in judged[0].series.plan.versions if version in common]
-    markers = {group: MARKERS[n % len(MARKERS)] for n, group in enumerate(_by_group(judged))}
+    markers = _markers(judged)
     with style():
-        figure = Figure(figsize=(WIDTH, 7), layout="constrained")
+        many = sum(map(len, markers)) > MOST_LETTERS
+        above_all = 0.2 * len(markers) / 2 if many else 0.0
+        figure = Figure(figsize=(WIDTH, 7 + above_all), layout="constrained")
         above, below = figure.subplots(2, 1)
         _draw_all_versions(above, judged, sets, markers)
         _draw_last_version(below, judged, markers)
-        columns = 2 if sum(map(len, markers)) > MOST_LETTERS else len(markers)
         names = above.get_legend_handles_labels()
-        figure.legend(*names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+        columns = 2 if many else len(markers)
+        figure.legend(*names, loc="outside upper center", ncols=columns, frameon=False, fontsize=8 if many else 9)
         save(figure, file)
     return True
+
+
+def _markers(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return a marker for each setting; within one kind, that is one colour, they differ."""
+    kinds: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        groups = kinds.setdefault(outcome.series.kind, [])
+        if outcome.series.group not in groups:
+            groups.append(outcome.series.group)
+    return {group: MARKERS[n % len(MARKERS)] for groups in kinds.values() for n, group in enumerate(groups)}
 
 
 def _span(versions: Sequence[str]) -> str:
@@ -195,20 +207,15 @@ def _by_group(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
 
 
 def _draw_all_versions(axes: Axes, judged: list[Outcome], sets: list[str], markers: dict[str, str]) -> None:
-    """Draw a line for each seed of each group; the first line of each kind has its versions named."""
+    """Draw a line for each setting; the first line of each kind has its versions named."""
     cheapest = min(judged, key=lambda outcome: outcome.relative_cost).series.kind
     named_kinds: set[str] = set()
     for group, found in _by_group(judged).items():
         kind = found[0].series.kind
-        lines = _lines(found, sets)
-        for number, (updates, losses) in enumerate(lines.values()):
-            name = "_nolegend_" if number else group  # matplotlib leaves out what begins with an underscore
-            axes.plot(updates, losses, color=colour_of(kind), marker=markers[group], markersize=5, label=name)
-        first = found[0].series.label
-        points = zip(
-            *lines[first], [outcome.version for outcome in found if outcome.series.label == first], strict=True
-        )
-        for x, y, version in named(list(points)) if kind not in named_kinds else ():
+        points = _means(found, sets)
+        spent, losses = [updates for updates, _, _ in points], [loss for _, loss, _ in points]
+        axes.plot(spent, losses, color=colour_of(kind), marker=markers[group], markersize=5, label=group)
+        for x, y, version in named(points) if kind not in named_kinds else ():
             name_point(axes, (x, y), version, colour_of(kind), offset=(-4, -11) if kind == cheapest else (4, 4))
         named_kinds.add(kind)
     axes.set_ylabel(f"held-out loss on {_span(sets)}\n[nats per token]")
@@ -217,30 +224,34 @@ def _draw_all_versions(axes: Axes, judged: list[Outcome], sets: list[str], marke
     axes.set_xlim(left=0)
 
 
-def _lines(found: list[Outcome], sets: list[str]) -> dict[str, tuple[list[int], list[float]]]:
-    """Return updates spent and losses on the sets, version by version, for each series."""
-    lines: dict[str, tuple[list[int], list[float]]] = {}
+def _means(found: list[Outcome], sets: list[str]) -> list[tuple[int, float, str]]:
+    """Return updates spent, mean loss over the seeds on the sets, and name, version by version."""
+    losses: dict[tuple[int, str], list[float]] = {}
     for outcome in found:
         score = outcome.score(versions=sets)
         assert score is not None
-        updates, losses = lines.setdefault(outcome.series.label, ([], []))
-        updates.append(outcome.cost.updates)
-        losses.append(score.loss)
-    return lines
+        losses.setdefault((outcome.cost.updates, outcome.version), []).append(score.loss)
+    return [(updates, math.fsum(some) / len(some), version) for (updates, version), some in losses.items()]
 
 
 def _draw_last_version(axes: Axes, judged: list[Outcome], markers: dict[str, str]) -> None:
-    """Draw the headlines of the last version over relative cost."""
+    """Draw the headlines of the last version over relative cost, and the front."""
     number = max(outcome.number for outcome in judged)
     found = [outcome for outcome in judged if outcome.number == number]
     for outcome in found:
         assert outcome.headline is not None
         colour, marker = colour_of(outcome.series.kind), markers[outcome.series.group]
-        axes.plot(outcome.relative_cost, outcome.headline.loss, color=colour, marker=marker, markersize=7)
-    front = [(one.first.relative_cost, one.loss.mean) for one in pareto_front(summarise(judged))]
+        axes.plot(outcome.relative_cost, outcome.headline.loss, color=colour, marker=marker, markersize=3, alpha=0.5)
+    for one in summarise(found):
+        colour, marker = colour_of(one.first.series.kind), markers[one.first.series.group]
+        axes.plot(one.first.relative_cost, one.loss.mean, color=colour, marker=marker, markersize=7)
+    front = pareto_front(summarise(found))
     if len(front) > 1:
-        axes.step(*zip(*front, strict=True), where="post", color="#999999", linewidth=1, linestyle=":", zorder=1)
-        name_point(axes, front[-1], "best at this cost or less", "#777777", offset=(-120, -12))
+        places = [(one.first.relative_cost, one.loss.mean) for one in front]
+        axes.step(*zip(*places, strict=True), where="post", color="#888888", linewidth=1, linestyle=":", zorder=1)
+        for one, place in zip(front, places, strict=True):
+            towards_the_middle = (-5, -12) if place[0] > places[-1][0] / 2 else (3, -12)
+            name_point(axes, place, one.first.series.group, colour_of(one.first.series.kind), offset=towards_the_middle)
     versions = found[0].series.plan.versions[:number]
     axes.set_xlim(0, 1.08 * max(1.0, *(outcome.relative_cost for outcome in found)))
     axes.margins(y=0.15)

@@ -20,6 +20,7 @@ caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; } .left { text-align: left; }
 small, figcaption, footer { color: var(--soft); font-size: .85rem; font-weight: 400; }
+details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }
 """
 
@@ -38,27 +39,41 @@ class Picture:
 
 
 def page(
-    *, title: str, sentences: Sequence[str], tables: Sequence[Table], pictures: Sequence[Picture], foot: str
+    *,
+    title: str,
+    sentences: Sequence[str],
+    first: Table,
+    pictures: Sequence[Picture],
+    tables: Sequence[Table],
+    foot: str,
 ) -> str:
     """Return the page.
 
     Args:
         title: Heading.
         sentences: The findings, each a line.
-        tables: In order.
+        first: What most readers came for.
         pictures: In order.
+        tables: In order, folded, since they may be long.
         foot: Last line.
     """
     found = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in sentences)
-    shown = "".join(f'<div class="wide">{table.html()}</div>\n' for table in tables)
+    folded = "".join(
+        f"<details><summary>{html.escape(table.title)} ({len(table.rows):,} rows)</summary>{_wide(table)}</details>\n"
+        for table in tables
+    )
     drawn = "".join(map(_figure, pictures))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<h2>Findings</h2>\n<ul>\n{found}</ul>\n<h2>Tables</h2>\n{shown}"
-        f"<h2>Figures</h2>\n{drawn}<footer>{html.escape(foot)}</footer>\n</body></html>\n"
+        f"<h1>{html.escape(title)}</h1>\n<h2>Findings</h2>\n<ul>\n{found}</ul>\n{_wide(first)}"
+        f"<h2>Figures</h2>\n{drawn}<h2>Tables</h2>\n{folded}<footer>{html.escape(foot)}</footer>\n</body></html>\n"
     )
+
+
+def _wide(table: Table) -> str:
+    return f'<div class="wide">{table.html()}</div>\n'
 
 
 def _figure(picture: Picture) -> str:

@@ -13,19 +13,22 @@ from lrpath.reporting.canvas import Panel
 from lrpath.reporting.execution import executed
 from lrpath.reporting.figures import draw_rates, plot_alpha, plot_domains, plot_losses, plot_quality_against_cost
 from lrpath.reporting.page import Picture, page
-from lrpath.reporting.summary_tables import cost_table, seed_table, summary_table
+from lrpath.reporting.summary_tables import cost_table, last_version_table, seed_table, summary_table
 from lrpath.reporting.tables import held_out_versions, study_table
 from lrpath.reporting.verdict import front_sentences, verdict
 
 MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
+MOST_ROWS = 40
+"""With more releases than this, the last version's alone are printed, the mean over seeds for each setting."""
 MOST_PANELS = 12
+"""Series that a figure with a panel or a line for each of them shows."""
 _CAPTIONS = {
-    "rates": "Learning rates: bold where branches leave, a dot is a fork, a ring a release",
-    "quality_cost": "Held-out loss against cost",
-    "losses": "Training losses of the trees on one axis",
+    "quality_cost": "Held-out loss against cost; small markers are seeds, dotted steps the Pareto front of their means",
     "alpha": "Held-out loss over α",
     "domains": "Held-out losses, domain by domain, along every path",
+    "losses": "Training losses of the trees on one axis",
+    "rates": "Learning rates: bold where branches leave, a dot is a fork, a ring a release",
 }
 
 
@@ -80,13 +83,18 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
     whole = page(
         title=", ".join(study.name for study in studies),
         sentences=found + ledgers,
-        tables=[seeds, releases, costs],
+        first=last_version_table(outcomes),
         pictures=pictures,
+        tables=[seeds, releases, costs],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)
     names = [*texts, *(picture.file.name for picture in pictures), "index.html"]
-    shown = study_table(outcomes, sets=len(held_out_versions(outcomes)) <= MOST_SETS)
+    shown = (
+        study_table(outcomes, sets=len(held_out_versions(outcomes)) <= MOST_SETS)
+        if len(releases.rows) <= MOST_ROWS
+        else last_version_table(outcomes)
+    )
     lines = ["", *found, "", *ledgers, f"written to {place}: {', '.join(names)}"]
     return Report(text="\n".join([shown.text(), *lines]), files=tuple(place / name for name in names))
 
@@ -97,14 +105,14 @@ def _draw(
     """Draw every figure that has data; captions say where series were left out."""
     more = f"; {left_out:,} more series are in the tables" if left_out > 0 else ""
     files = {caption: place / f"{name}.png" for name, caption in _CAPTIONS.items()}
-    rates, quality, losses, alpha, domains = files.values()
+    quality, alpha, domains, losses, rates = files.values()
     draw_rates(panels, rates)
     drawn = {
-        rates: True,
         quality: plot_quality_against_cost(outcomes, quality),
-        losses: plot_losses(studies, panels, losses),
         alpha: plot_alpha(outcomes, alpha),
         domains: plot_domains(studies, panels, domains),
+        losses: plot_losses(studies, panels, losses),
+        rates: True,
     }
     partly = (rates, losses, domains)
     return [
@@ -115,8 +123,15 @@ def _draw(
 
 
 def _panels(found: tuple[Series, ...]) -> tuple[Panel, ...]:
-    """Return one panel for each group of series; of several seeds, whose rates are equal, the first is drawn."""
+    """Return one panel for each group of series; of several seeds, whose rates are equal, the first is drawn.
+
+    Where not all can be drawn, every kind comes first once, then a second time, and so on.
+    """
     groups: dict[str, Panel] = {}
     for series in found:
         groups.setdefault(series.group, Panel(label=series.group, kind=series.kind, tree=series.tree))
-    return tuple(groups.values())
+    panels = list(groups.values())
+    kinds = [panel.kind for panel in panels]
+    turn = {panel.label: kinds[:number].count(panel.kind) for number, panel in enumerate(panels)}
+    shown = sorted(panels, key=lambda panel: turn[panel.label]) if len(panels) > MOST_PANELS else panels
+    return tuple(shown)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lrpath.analysis.compare import Outcome, Series
@@ -34,9 +35,9 @@ _RELEASES: tuple[Column, ...] = (
     IntervalColumn(key="perplexity", title="perplexity", write=write_interval(3)),
     IntervalColumn(key="perplexity_gap", title="perplexity gap", write=write_interval(3, signed=True)),
     Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
+    Column(key="on_front", title="front", write=lambda on: "●" if on else ""),
     Column(key="updates", title="updates", write=write_whole_number),
     Column(key="tokens_again", title="read again", unit="% of tokens", write=write_fixed(0)),
-    Column(key="on_front", title="front", write=lambda on: "●" if on else ""),
 )
 
 
@@ -58,9 +59,9 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
                 one.perplexity,
                 one.perplexity_gap,
                 one.first.relative_cost,
+                one in front,
                 one.first.cost.updates,
                 100 * (1 - one.first.cost.tokens_first / one.first.cost.tokens),
-                one in front,
             )
             for one in found
         ),
@@ -71,6 +72,16 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
             "●: no setting that costs as much or less has a lower mean loss of the last version.",
         ),
     )
+
+
+def last_version_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return the rows of the last version out of `summary_table`, the lowest loss first."""
+    whole = summary_table(outcomes)
+    columns = [column.key for column in whole.columns]
+    version, loss = columns.index("version"), columns.index("loss_nats_per_token")
+    last = max((one.first.number, one.first.version) for one in summarise(outcomes))[1] if whole.rows else None
+    rows = sorted((row for row in whole.rows if row[version] == last), key=lambda row: row[loss].mean)
+    return replace(whole, title=f"Releases of {last}, best first", rows=tuple(rows))
 
 
 def seed_table(outcomes: Sequence[Outcome]) -> Table:

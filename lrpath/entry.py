@@ -4,6 +4,7 @@ What is refused on purpose, by lrpath, by Hydra or by the file system, is one li
 `lrpath.errors`. Anything else is a fault of ours and keeps its traceback. `HYDRA_FULL_ERROR=1` shows every traceback.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,23 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
 def given_environment() -> dict[str, str]:
     """Return the environment that this command was started in, for another that it starts in its place."""
     return dict(_given)
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Import in the block what stays until the process ends, such as torch.
+
+    The garbage collector waits meanwhile and afterwards leaves out what is there: going through all of torch at the end
+    of every walk takes longer than a short walk. Only the first block in a process does that, so that what later jobs
+    of a sweep leave behind is still found.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        if gc.get_freeze_count() == 0:
+            gc.freeze()
+        gc.enable()
 
 
 @contextmanager

@@ -15,7 +15,8 @@ def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
     project = Project(schema.load(cfg))
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
-    from lrpath.build.workshop import build_machine, check_same, open_workshop
+    with entry.lasting():
+        from lrpath.build.workshop import build_machine, check_same, open_workshop
 
     console = Console()
     machine = build_machine(project)

@@ -43,8 +43,9 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
     _ = project.plan  # an impossible plan is refused before torch is imported
-    from lrpath.build.workshop import build_machine, open_workshop
-    from lrpath.training.null_fork import verify_null_forks
+    with entry.lasting():
+        from lrpath.build.workshop import build_machine, open_workshop
+        from lrpath.training.null_fork import verify_null_forks
 
     machine = build_machine(project)
     with machine.joined():

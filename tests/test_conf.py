@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ EXPERIMENTS = sorted(
 )
 SCALES = {"": [], "mini/": ["scale=mini"]}
 GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "logger")
-OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))]
+OPTIONS = {group: [file.stem for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))] for group in GROUPS}
+OTHERS = [group for group in GROUPS if group != "paradigm"]
+CHOICES = [{"paradigm": option} for option in OPTIONS["paradigm"]] + [
+    {group: option for group, option in zip(OTHERS, row, strict=True) if option is not None}
+    for row in zip_longest(*(OPTIONS[group] for group in OTHERS))
+]
+"""Paradigms alone, for not each of them uses the schedules; of the other groups the n-th options together."""
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
@@ -145,39 +152,32 @@ def test_a_sweep_of_alpha_takes_the_main_path_once_and_all_branches() -> None:
     assert sum(tree.updates(path.id) for path in tree.paths) == 118_000  # 11.8 increments, 22 apart
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_takes_text_of_your_own(name: str, tmp_path: Path) -> None:
-    for version in range(1, 5):
-        (tmp_path / f"V{version}.txt").write_text("text")
+@pytest.mark.parametrize("chosen", CHOICES, ids=lambda chosen: " ".join(f"{g}={o}" for g, o in chosen.items()))
+def test_every_option_composes_with_the_root_and_plans(chosen: dict[str, str], tmp_path: Path) -> None:
+    words = [f"{group}=[{option}]" if group == "paradigm" else f"{group}={option}" for group, option in chosen.items()]
 
-    project = project_of(f"+exp={name}", "data=text", f"data.source.paths=[{tmp_path}]")
-
-    assert project.plan.tree.releases
-
-
-@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=[f"{group}={option}" for group, option in OPTIONS])
-def test_every_option_composes_with_the_root_and_plans(group: str, option: str, tmp_path: Path) -> None:
-    chosen = f"{group}=[{option}]" if group == "paradigm" else f"{group}={option}"
-
-    project = project_of(chosen, *_needed(group, option, tmp_path))
+    project = project_of(*words, *_needed(chosen, tmp_path))
 
     assert project.plan.tree.releases
     assert project.plan.increments[0].updates == 300
 
 
 @pytest.mark.parametrize("experiment", [[], *([f"+exp={name}"] for name in EXPERIMENTS)], ids=str)
-def test_all_paradigms_can_be_compared_at_once(experiment: list[str]) -> None:
-    labels = [option for group, option in OPTIONS if group == "paradigm"]
+def test_all_paradigms_can_be_compared_at_once_on_text_of_your_own(experiment: list[str], tmp_path: Path) -> None:
+    labels = OPTIONS["paradigm"]
+    for version in range(1, 5):
+        (tmp_path / f"V{version}.txt").write_text("text")
+    text = ("data=text", f"data.source.paths=[{tmp_path}]")
 
     # `constant` stays at the floor, which must then be above 0; an uneven first increment has room for a short branch
-    plan = project_of(*experiment, f"paradigm=[{','.join(labels)}]", "floor=0.1", "alpha=0.4").plan
+    plan = project_of(*experiment, *text, f"paradigm=[{','.join(labels)}]", "floor=0.1", "alpha=0.4").plan
 
     assert set(labels) <= set(plan.paradigms)
     assert len(plan.tree.releases) == len(plan.paradigms) * len(plan.versions)
 
 
-def _needed(group: str, option: str, folder: Path) -> list[str]:
-    """Return the values that an option leaves to the user."""
+def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
+    """Return the values that the options leave to the user."""
     ids, texts, sizes, tokenizer = folder / "ids.bin", folder / "texts", folder / "config.json", folder / "tok.json"
     texts.mkdir()
     (texts / "V1.txt").write_text("text")
@@ -185,7 +185,7 @@ def _needed(group: str, option: str, folder: Path) -> list[str]:
     tokenizer.write_text("{}")
     shape = {"model_type": "gpt2", "vocab_size": 512, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128}
     sizes.write_text(json.dumps(shape))
-    return {
+    values = {
         ("data", "text"): [f"data.source.paths=[{texts}]"],
         ("data", "tokens"): [
             f"data.source.files=[{ids}]",
@@ -194,7 +194,8 @@ def _needed(group: str, option: str, folder: Path) -> list[str]:
         ],
         ("data", "hf"): ["data.source.dataset=some/data", "data.source.revision=0123456"],
         ("model", "hf_file"): [f"model.file={sizes}"],
-    }.get((group, option), [])
+    }
+    return [value for choice in chosen.items() for value in values.get(choice, [])]
 
 
 def test_every_group_that_has_a_folder_is_tested() -> None:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lrpath.build.workshop
 import lrpath.reporting.report
+import tests.integration.preloaded  # noqa: F401
 from lrpath import entry, train
 from lrpath.data.datamodule import MicroBatches
 from lrpath.errors import DataError

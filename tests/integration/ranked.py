@@ -27,6 +27,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import lrpath.reporting.report
+import tests.integration.preloaded  # noqa: F401
 from lrpath import entry, train
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.forks import start_fork, wait_for

@@ -1,0 +1,9 @@
+"""Imports, once and before any fork, what every run would otherwise import for itself; torch alone takes seconds."""
+
+from lrpath.entry import lasting
+
+with lasting():
+    import torch.distributed.fsdp  # noqa: F401
+    import transformers.models.llama.modeling_llama  # noqa: F401
+
+    import lrpath.build.workshop  # noqa: F401

@@ -15,11 +15,19 @@ from typing import Any
 from lrpath.analysis.compare import Outcome, Series
 from lrpath.records.events import Event, EventFile, scalars
 from lrpath.reporting.hparams import columns, read_rows
-from lrpath.reporting.tables import Table, held_out_versions
+from lrpath.reporting.tables import Align, Column, Table, held_out_versions, write_whole_number
 from lrpath.reporting.tree_text import tree_text
 
 MOST_TREES = 12
 """With more plans than this, the trees of the first are shown."""
+_RUNS = (
+    Column(key="run", title="run", align=Align.LEFT),
+    Column(key="series", title="series", align=Align.LEFT),
+    Column(key="first", title="from", write=write_whole_number),
+    Column(key="end", title="to", write=write_whole_number),
+    Column(key="leaves", title="leaves", align=Align.LEFT),
+    Column(key="releases", title="releases", align=Align.LEFT),
+)
 
 
 def write_board(
@@ -40,9 +48,10 @@ def write_board(
         for old in folder.iterdir():
             if old.is_dir() and old.name not in {row.name for row in rows}:
                 shutil.rmtree(old)
-        texts = {"findings": "\n".join(f"- {sentence}" for sentence in sentences)}
-        texts |= {table.title: table.markdown() for table in tables}
-        texts |= {"trees": _trees([row.series for row in rows])}
+        texts = {"Findings": "\n".join(f"- {sentence}" for sentence in sentences)}
+        every = [row.series for row in rows]
+        texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(every))}
+        texts |= {"Trees": _trees(every)}
         numbered = enumerate(texts.items(), start=1)  # TensorBoard sorts by name
         shown = [_text(f"report/{number} {title}", text) for number, (title, text) in numbered]
         EventFile(folder, map(_event, [_layout(outcomes), columns(rows), *shown])).close()
@@ -90,13 +99,41 @@ def _layout(outcomes: Sequence[Outcome]) -> Any:
     return Summary(value=[value])
 
 
+def runs_table(found: Sequence[Series]) -> Table:
+    """Return a row for every path of some series: what it is that TensorBoard's list of runs names."""
+    series_of: dict[str, list[Series]] = {}
+    for series in found:
+        for path in series.tree.paths:
+            series_of.setdefault(path.id, []).append(series)
+    rows = []
+    for path_id, its in series_of.items():
+        path, folder = its[0].tree.path(path_id), its[0].study.find(path_id)
+        released = [r.version for series in its for r in series.tree.releases if r.last.path_id == path_id]
+        rows.append(
+            (
+                f"{path.name}-{path_id}" if folder is None else folder.folder.name,
+                ", ".join([*(series.label for series in its[:2]), *([f"{len(its) - 2} more"] if len(its) > 2 else [])]),
+                path.start,
+                max(series.tree.end(path_id) for series in its),
+                None if path.parent is None else its[0].tree.path(path.parent.path_id).name,
+                ", ".join(dict.fromkeys(released)) or None,
+            )
+        )
+    return Table(title="Runs", columns=_RUNS, rows=tuple(rows), notes=("Positions in updates.",))
+
+
 def _trees(found: Sequence[Series]) -> str:
     """Return the plans' trees as Markdown, each under the series that are its."""
     plans = {id(series.plan): series.plan for series in found}
     labels = {key: [series.label for series in found if series.plan is plan] for key, plan in plans.items()}
-    drawn = [f"**{', '.join(labels[key])}**\n\n```\n{tree_text(plan)}\n```" for key, plan in plans.items()]
+    drawn = [f"**{', '.join(labels[key])}**\n\n{_as_it_stands(tree_text(plan))}" for key, plan in plans.items()]
     left_out = [f"{len(drawn) - MOST_TREES:,} more plans are left out."] if len(drawn) > MOST_TREES else []
     return "\n\n".join([*drawn[:MOST_TREES], *left_out])
+
+
+def _as_it_stands(text: str) -> str:
+    """Return Markdown of lines kept as they are; TensorBoard would break the words in the cells of a Markdown table."""
+    return f"```\n{text}\n```"
 
 
 def _text(tag: str, markdown: str) -> Any:

@@ -9,8 +9,9 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from lrpath.analysis.compare import read_outcomes
+from lrpath.analysis.compare import read_outcomes, read_series
 from lrpath.records.study import Study
+from lrpath.reporting.board import runs_table
 from lrpath.reporting.report import open_board
 from lrpath.reporting.tables import study_table
 from tests.analysis.studies import SCRATCH, SWITCHING, evaluate_evenly, keep, plan_of
@@ -112,16 +113,17 @@ def test_tables_trees_and_layouts_are_shown(study: Study) -> None:
     events.Reload()
     tags = events.Tags()["tensors"]
     assert [tag for tag in tags if tag.startswith("report/")] == [
-        "report/1 findings",
+        "report/1 Findings",
         "report/2 Releases over seeds",
         "report/3 Releases, on held-out text and by cost",
         "report/4 Cost, planned and run",
-        "report/5 trees",
+        "report/5 Runs",
+        "report/6 Trees",
     ]
-    table = study_table(read_outcomes(study)).markdown()
-    assert text_of(events, "report/3 Releases, on held-out text and by cost") == table
-    assert "updates planned, 0 run" in text_of(events, "report/1 findings")
-    assert "├─ v1" in text_of(events, "report/5 trees")
+    table = study_table(read_outcomes(study)).text()
+    assert text_of(events, "report/3 Releases, on held-out text and by cost") == f"```\n{table}\n```"
+    assert "updates planned, 0 run" in text_of(events, "report/1 Findings")
+    assert "├─ v1" in text_of(events, "report/6 Trees")
     (event,) = events.Tensors("custom_scalars__config__")
     layout = Layout.FromString(event.tensor_proto.string_val[0])
     assert {part.title: tags_of(part.chart) for part in layout.category} == {
@@ -133,6 +135,17 @@ def test_tables_trees_and_layouts_are_shown(study: Study) -> None:
 
 def tags_of(charts: Iterable[Any]) -> list[str]:
     return [tag for chart in charts for tag in chart.multiline.tag]
+
+
+def test_the_runs_are_said_to_be_paths_of_which_series(study: Study) -> None:
+    records = runs_table(read_series(study)).records()
+
+    (main,) = (row for row in records if row["run"].startswith("path_switching.main") and "seed=1" in row["series"])
+    (branch,) = (row for row in records if row["series"] == "path_switching (alpha=0.6, seed=1)" and row["end"] == 20)
+    both = "path_switching (alpha=0.2, seed=1), path_switching (alpha=0.6, seed=1)"
+    assert (main["series"], main["first"], main["end"], main["leaves"], main["releases"]) == (both, 0, 18, None, None)
+    assert (branch["first"], branch["leaves"], branch["releases"]) == (14, "path_switching.main", "v2")
+    assert (study.folder / "paths" / branch["run"]).is_dir()
 
 
 def test_a_board_stands_before_anything_was_run(tmp_path: Path) -> None:

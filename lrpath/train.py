@@ -26,6 +26,10 @@ def train(cfg: DictConfig) -> None:
         executor = workshop.executor(machine, console)
         ranks.decide(project.keep_plan)
         check_same(ranks, project)
+        if project.config.logger.name == "tensorboard":
+            from lrpath.reporting.report import open_board
+
+            ranks.decide(lambda: open_board(project.study))
         updates = executor.run()
     if not ranks.is_first:
         return

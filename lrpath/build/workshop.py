@@ -1,4 +1,4 @@
-"""What training needs, built from a project: models, data, loggers and the executor."""
+"""What training needs, built from a project: models, data and the executor."""
 
 import socket
 import time
@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path as File
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -30,7 +29,7 @@ from lrpath.training.walker import Cadence, Walker
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectWorkshop:
-    """Makes models, data and loggers for the executor.
+    """Makes models and data for the executor.
 
     Args:
         project: The configuration.
@@ -47,19 +46,6 @@ class ProjectWorkshop:
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
         return self.project.batches(path, store=self.store)
-
-    def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
-        """Return loggers for a path whose next point is at `position + 1`; later points of a killed run are purged."""
-        if self.project.config.logger.name == "none":
-            return []
-        tensorboard = TensorBoardLogger(
-            save_dir=folder.tensorboard.parent,
-            name="",
-            version=folder.tensorboard.name,
-            default_hp_metric=False,
-            purge_step=position + 1,
-        )
-        return [tensorboard]
 
     def check_data(self) -> None:
         """Compare the tokens of every version of the plan with their digests, about a second for each gigabyte.
@@ -112,6 +98,7 @@ class ProjectWorkshop:
             machine=machine,
             held_out=self.held_out(),
             cadence=cadence,
+            tensorboard=config.logger.name == "tensorboard",
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape),
         )

@@ -10,8 +10,8 @@
             guard.csv                   one row an update at fault: what it was, and which positions were skipped for it
             speed.csv                   wall time and tokens per second, which no rerun repeats
             states/<position>/          safetensors shards and, written last, state.json with their digests
-            tb/                         the same rows as TensorBoard events
-        report/                         tables and figures
+            tb/                         the same rows as TensorBoard events, made from the tables above
+        report/                         tables, figures, a page; in tb/ what TensorBoard shows besides the curves
 
 Every file is whole or absent: written beside, flushed, renamed. Rows are appended and cut back to the position that a
 run resumes from, so that no row is there twice.

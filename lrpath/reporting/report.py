@@ -1,5 +1,9 @@
-"""Writes the report of studies from what is on disk: tables, figures, the verdict, the ledger, and a page of it all."""
+"""Writes the report of studies from what is on disk: tables, figures, verdict, ledger, a page of it all, and a board.
 
+The board is TensorBoard's; it is written only beside curves, so not where `logger=none` was asked for.
+"""
+
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -9,6 +13,7 @@ from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
 from lrpath.errors import StateError
 from lrpath.records.files import write_whole
 from lrpath.records.study import Study
+from lrpath.reporting.board import write_board
 from lrpath.reporting.canvas import Panel
 from lrpath.reporting.execution import executed
 from lrpath.reporting.figures import draw_rates, plot_alpha, plot_domains, plot_losses, plot_quality_against_cost
@@ -48,6 +53,19 @@ class Report:
         return self.text
 
 
+def open_board(study: Study) -> None:
+    """Write a study's board before its plan is run, so that TensorBoard can show how it goes.
+
+    Raises:
+        StateError: As `write_report`.
+        PlanError: Likewise.
+    """
+    outcomes, series = read_outcomes(study), read_series(study)
+    tables = [last_version_table(outcomes), summary_table(outcomes), study_table(outcomes), cost_table(series)]
+    sentences = [*verdict(outcomes), *front_sentences(outcomes), executed(study).sentence()]
+    write_board(study.report / "tb", outcomes=outcomes, sentences=sentences, tables=tables)
+
+
 def write_report(*studies: Study, folder: File | None = None) -> Report:
     """Write tables, figures and a page about studies taken together; a figure without any data is left out.
 
@@ -65,7 +83,8 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
             raise StateError(f"{study.folder} holds no plan; train first, or choose another study")
     place = folder or studies[0].report
     outcomes, series = read_outcomes(*studies), read_series(*studies)
-    releases, seeds, costs = study_table(outcomes), summary_table(outcomes), cost_table(series)
+    best, releases = last_version_table(outcomes), study_table(outcomes)
+    seeds, costs = summary_table(outcomes), cost_table(series)
     texts = {
         "table.md": releases.markdown(),
         "table.csv": study_table(outcomes, domains=True).csv(),
@@ -83,20 +102,30 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
     whole = page(
         title=", ".join(study.name for study in studies),
         sentences=found + ledgers,
-        first=last_version_table(outcomes),
+        first=best,
         pictures=pictures,
         tables=[seeds, releases, costs],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)
     names = [*texts, *(picture.file.name for picture in pictures), "index.html"]
+    boards = []
+    if any(folder.tensorboard.is_dir() for study in studies for folder in study.folders()):
+        write_board(place / "tb", outcomes=outcomes, sentences=found + ledgers, tables=[best, seeds, releases, costs])
+        boards = [f"curves and rows: tensorboard --logdir {_around(place, *(study.folder for study in studies))}"]
     shown = (
         study_table(outcomes, sets=len(held_out_versions(outcomes)) <= MOST_SETS)
         if len(releases.rows) <= MOST_ROWS
-        else last_version_table(outcomes)
+        else best
     )
-    lines = ["", *found, "", *ledgers, f"written to {place}: {', '.join(names)}"]
+    lines = ["", *found, "", *ledgers, f"written to {place}: {', '.join(names)}", *boards]
     return Report(text="\n".join([shown.text(), *lines]), files=tuple(place / name for name in names))
+
+
+def _around(*folders: File) -> File:
+    """Return the folder that holds all of some, as they were named if it is one of them."""
+    around = File(os.path.commonpath([folder.absolute() for folder in folders]))
+    return next((folder for folder in folders if folder.absolute() == around), around)
 
 
 def _draw(

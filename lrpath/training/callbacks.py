@@ -11,10 +11,10 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from lrpath.errors import TrainingError
+from lrpath.records.events import PathEvents
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.evaluation import HeldOutSets, evaluate
@@ -104,7 +104,7 @@ def rate_of(trainer: lightning.Trainer) -> float:
 
 
 class Metrics(UpdateCallback):
-    """Writes a row for every update, and the held-out sets' losses, to the path's tables and to the loggers.
+    """Writes a row for every update, and the held-out sets' losses, to the path's tables and its TensorBoard events.
 
     Losses stay on the device until `every` updates are written at once, and always before a state is saved, so that
     rows and states agree after a kill.
@@ -112,7 +112,7 @@ class Metrics(UpdateCallback):
     Args:
         walk: The walk.
         folder: Where the tables are.
-        loggers: Lightning loggers; each point is logged at its position.
+        events: Take every row that the tables take; None where there are to be none.
         held_out: Windows by (version, domain).
         every: Updates between two writings.
         count: Counts the updates for the ledger; None on ranks other than the first, which write nothing.
@@ -124,7 +124,7 @@ class Metrics(UpdateCallback):
         walk: Walk,
         *,
         folder: PathFolder,
-        loggers: list[Logger],
+        events: PathEvents | None,
         held_out: HeldOutSets,
         every: int,
         count: RunningCount | None,
@@ -133,7 +133,7 @@ class Metrics(UpdateCallback):
         super().__init__(walk)
         self._folder = folder
         self._judge = judge
-        self._loggers = loggers
+        self._events = events
         self._held_out = held_out
         self._every = every
         self._count = count
@@ -158,11 +158,6 @@ class Metrics(UpdateCallback):
             with self._ranks.watch.phase("evaluation"):
                 self._evaluate(module, position)
             self._since = time.monotonic()
-        if position == self.walk.end and self._loggers:
-            self._log_later()
-        if self.walk.saves(position):
-            for logger in self._loggers:
-                logger.save()  # a run that goes on from this state does not log these points again
 
     def _write(self) -> None:
         losses = torch.stack([loss for _, loss, _, _ in self._pending])
@@ -187,11 +182,10 @@ class Metrics(UpdateCallback):
         now = time.monotonic()
         seconds, self._since = now - self._since, now
         self.last_loss, self.tokens_per_second = rows[-1][1], len(rows) * per_update / max(seconds, 1e-9)
-        last = rows[-1][0]
-        self._folder.speed.append([(last, round(seconds, 4), round(self.tokens_per_second, 1))])
-        for row in rows:
-            self._log_update(*row)
-        self._log({"speed/tokens_per_second": self.tokens_per_second}, last)
+        speed = [(rows[-1][0], round(seconds, 4), round(self.tokens_per_second, 1))]
+        self._folder.speed.append(speed)
+        if self._events is not None:
+            self._events.append(metrics=rows, speed=speed)
 
     def _evaluate(self, module: LitCausalLM, position: int) -> None:
         precision = self.walk.path.recipe.precision
@@ -203,25 +197,8 @@ class Metrics(UpdateCallback):
         if not all(math.isfinite(nll) for nll, _ in found.values()):
             raise self._not_finite("a held-out loss", position)
         self._folder.evaluation.append(rows)
-        for row in rows:
-            self._log_held_out(*row)
-
-    def _log_later(self) -> None:
-        """Log the rows behind the walk again: loggers have purged every point after the position it began from."""
-        figures: list[dict[str, str]] = [*self._folder.metrics.rows(), *self._folder.evaluation.rows()]
-        for row in figures:
-            position, tokens = int(row["position"]), int(row["tokens"])
-            if position > self.walk.end and "loss" in row:
-                self._log_update(position, float(row["loss"]), float(row["lr"]), float(row["grad_norm"]), tokens)
-            elif position > self.walk.end:
-                self._log_held_out(position, row["version"], row["domain"], float(row["nll"]), tokens)
-
-    def _log_update(self, position: int, loss: float, rate: float, norm: float, tokens: int) -> None:
-        self._log({"train/loss": loss, "train/lr": rate, "train/grad_norm": norm, "train/tokens": tokens}, position)
-
-    def _log_held_out(self, position: int, version: str, domain: str, nll: float, tokens: int) -> None:
-        loss, name = nll / tokens, f"{version}.{domain}"
-        self._log({f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}, position)
+        if self._events is not None:
+            self._events.append(evaluation=rows)
 
     def _at_fault(self, finding: Finding) -> TrainingError:
         if not (math.isfinite(finding.loss) and math.isfinite(finding.norm)):
@@ -238,22 +215,3 @@ class Metrics(UpdateCallback):
             f"{self.walk.path.name}: {what} at position {position} is not finite; no state from there on was saved, "
             f"earlier ones are whole. Lower the peak rate (the rate was {rate:g}) or lengthen the warm-up"
         )
-
-    def _log(self, figures: Mapping[str, float], position: int) -> None:
-        for logger in self._loggers:
-            logger.log_metrics(dict(figures), step=position)
-
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Close the loggers' files."""
-        for logger in self._loggers:
-            logger.finalize("success")
-
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,  # noqa: ARG002 (Lightning's signature)
-        pl_module: lightning.LightningModule,  # noqa: ARG002
-        exception: BaseException,  # noqa: ARG002
-    ) -> None:
-        """Close the loggers' files, so that the curve up to an error can be seen."""
-        for logger in self._loggers:
-            logger.finalize("failed")

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import lightning
-from lightning.pytorch.loggers import Logger
 
 from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
 from lrpath.errors import StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey
+from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -51,9 +51,6 @@ class Workshop(Protocol):
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
 
-    def loggers(self, folder: PathFolder, *, position: int) -> list[Logger]:
-        """Return loggers for a path whose next point is at `position + 1`."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
@@ -78,10 +75,11 @@ class Walker:
 
     Args:
         study: Where states, metrics and ledger are.
-        workshop: Makes models, data and loggers.
+        workshop: Makes models and data.
         machine: Devices, ranks and precision.
         held_out: Windows by (version, domain).
         cadence: How often to log, evaluate and save.
+        tensorboard: Whether a path's rows are written as TensorBoard events too.
         flops_per_token: Cost of a token, for the ledger.
         state_bytes: Size of a state on disk [bytes].
     """
@@ -91,6 +89,7 @@ class Walker:
     machine: Machine
     held_out: HeldOutSets
     cadence: Cadence
+    tensorboard: bool
     flops_per_token: float
     state_bytes: int
 
@@ -161,11 +160,11 @@ class Walker:
         )
         saver = StateSaver(background=self.cadence.save_in_background, ranks=self.ranks)
         stop = Stop(walk, noted=noted, failure=lambda: saver.failure, ranks=self.ranks)
-        with self._counted(walk, folder) as count, saver:
+        with self._counted(walk, folder) as count, self._events(walk, folder) as events, saver:
             metrics = Metrics(
                 walk,
                 folder=folder,
-                loggers=self.workshop.loggers(folder, position=walk.begin) if self.ranks.is_first else [],
+                events=events,
                 held_out=self.held_out,
                 every=self.cadence.log_every,
                 count=count,
@@ -193,6 +192,8 @@ class Walker:
             for table in folder.tables:
                 table.cut(later[-1])  # puts the rows in order again
             folder.guard.cut(sys.maxsize)
+            if self.tensorboard:
+                rewrite_path_events(folder)
         if finding is None:
             stop.honour()
         return finding
@@ -216,6 +217,15 @@ class Walker:
             count = RunningCount(folder, ledger=self.study.ledger, run=self._as_run(walk))
             self.ranks.decide(lambda: counts.append(open_count.enter_context(count)))
             yield counts[0] if counts else None
+
+    @contextlib.contextmanager
+    def _events(self, walk: Walk, folder: PathFolder) -> Iterator[PathEvents | None]:
+        """Write the path's events anew up to where the walk begins, on the first rank, which writes on in the block."""
+        made: list[PathEvents] = []
+        if self.tensorboard:
+            self.ranks.decide(lambda: made.append(PathEvents(folder, until=walk.begin)))
+        with contextlib.ExitStack() as opened:
+            yield opened.enter_context(made[0]) if made else None
 
     def _fit(self, walk: Walk, module: LitCausalLM, callbacks: list[lightning.Callback]) -> Finding | None:
         recipe = walk.path.recipe

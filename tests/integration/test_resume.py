@@ -2,19 +2,15 @@
 
 import csv
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from lightning.pytorch.loggers import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from lrpath.build.workshop import ProjectWorkshop
 from lrpath.planning.paths import StateKey
 from lrpath.records.ledger import Run
 from lrpath.records.manifest import check_state
-from lrpath.records.path_folder import PathFolder
 from tests.integration.lab import Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
@@ -83,83 +79,36 @@ def test_tensorboard_shows_every_position_once_after_kills(lab: Lab) -> None:
         points = points_of(folder / "tb", "train/loss")
         assert [position for position, _ in points] == list(rows)
         assert dict(points) == pytest.approx(rows, rel=1e-6)  # TensorBoard keeps float32
+        raw = raw_points_of(folder / "tb")
+        assert len(raw) == len(set(raw))
 
 
-class Recorder(Logger):
-    """A logger that notes which points were flushed before their state was there."""
+def test_points_behind_a_fork_that_is_made_later_are_kept(lab: Lab) -> None:
+    lab.run("logger=tensorboard")
 
-    def __init__(self, folder: PathFolder) -> None:
-        self.folder = folder
-        self.logged: list[int] = []
-        self.flushed: list[tuple[list[int], list[int]]] = []
+    lab.run("logger=tensorboard", "alpha=0.3", "versions=1")  # the main path goes from 4 to the new fork at 7
 
-    @property
-    def name(self) -> str:
-        return "recorder"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        if "train/loss" in metrics:
-            assert step is not None
-            self.logged.append(step)
-
-    def finalize(self, status: str) -> None:
-        pass
-
-    def save(self) -> None:
-        self.flushed.append((self.logged.copy(), self.folder.positions()))
-
-
-def test_points_are_flushed_before_the_state_that_makes_them_final(lab: Lab) -> None:
-    recorders = run_recorded(lab)
-
-    # main 0 → 4 saves at 3 and 4; v1 4 → 10 at 6, 9, 10; main 4 → 14 at 6, 9, 12, 14; v2 14 → 20 at 15, 18, 20
-    assert [[logged[-1] for logged, _ in recorder.flushed] for recorder in recorders] == [
-        [3, 4],
-        [6, 9, 10],
-        [6, 9, 12, 14],
-        [15, 18, 20],
-    ]
-    assert all(logged[-1] not in saved for recorder in recorders for logged, saved in recorder.flushed)
-
-
-def test_points_behind_a_state_that_is_made_later_are_logged_again(lab: Lab) -> None:
-    """A logger purges what comes after the position that a walk begins from."""
-    lab.run()
-
-    first, *_ = run_recorded(lab, "alpha=0.3")
-
-    assert first.logged == [5, 6, 7, *range(8, 15)]  # the main path goes from 4 to the new fork at 7; 14 is there
-
-
-def run_recorded(lab: Lab, *changes: str) -> list[Recorder]:
-    """Run a small study and return the logger of each walk."""
-    executor = lab.executor(*changes)
-    recorders: list[Recorder] = []
-
-    class Recording(ProjectWorkshop):
-        def loggers(self, folder: PathFolder, **_: Any) -> list[Logger]:
-            recorders.append(Recorder(folder))
-            return [recorders[-1]]
-
-    workshop = executor.walker.workshop
-    assert isinstance(workshop, ProjectWorkshop)
-    replace(
-        executor, walker=replace(executor.walker, workshop=Recording(project=workshop.project, store=workshop.store))
-    ).run()
-    return recorders
+    (main,) = (lab.study().folder / "paths").glob("*main*")
+    assert [position for position, _ in points_of(main / "tb", "train/loss")] == [*range(1, 15)]
+    raw = raw_points_of(main / "tb")
+    assert len(raw) == len(set(raw))
+    assert [position for tag, position in raw if tag == "train/loss"] == [*range(1, 15)]
 
 
 def points_of(folder: Path, tag: str) -> list[tuple[int, float]]:
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def raw_points_of(folder: Path) -> list[tuple[str, int]]:
+    """Return tag and position of every point in the files, as they are before TensorBoard leaves any out."""
+    return [
+        (value.tag, event.step)
+        for file in sorted(folder.iterdir())
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+    ]
 
 
 def test_a_state_that_was_removed_from_the_middle_is_made_again_without_a_gap(lab: Lab) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.errors import StateError
+from lrpath.records.events import rewrite_path_events
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
 from tests.analysis.studies import (
@@ -26,14 +27,16 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
     keep(study, plan)
     run_all(study, plan)
     evaluate_evenly(study, plan, LOSSES)
+    rewrite_path_events(study.folders()[0])
 
     report = write_report(study)
 
     names = [*TABLES, "quality_cost.png", "losses.png", "rates.png", "index.html"]
     assert [file.name for file in report.files] == names
-    assert sorted(file.name for file in study.report.iterdir()) == sorted(names)
+    assert sorted(file.name for file in study.report.iterdir()) == sorted([*names, "tb"])
     assert "The paper's order (from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
     assert "exactly as planned" in str(report)
+    assert report.text.endswith(f"tensorboard --logdir {study.folder}")
 
 
 def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path: Path) -> None:
@@ -43,6 +46,7 @@ def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path:
     report = write_report(study)
 
     assert [file.name for file in report.files] == [*TABLES, "rates.png", "index.html"]
+    assert not (study.report / "tb").exists()  # no path has curves
     assert "cannot be judged here" in report.text
     assert "path_switching.main lacks 14" in report.text
 

@@ -76,7 +76,6 @@ def test_a_study_holds_no_pickle_and_no_file_of_another_kind(lab: Lab) -> None:
         ".jsonl",
         ".csv",
         ".safetensors",
-        ".yaml",
     }
     assert {file.name for file in files if not file.suffix} <= {"lock", ".lock", "reached"}
 

@@ -239,7 +239,7 @@ def test_long_reading_says_how_far_it_is_and_what_is_left(
     print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
 
     printed = capsys.readouterr()
-    assert re.fullmatch(r"(states: 0\.0 of 0\.0 GB read, 0:0\d left\n)+", printed.err)
+    assert re.fullmatch(r"(states: 0\.0 of 0\.0 GB read, \d+:\d\d left\n)+", printed.err)
     assert printed.out.endswith("\neverything is as claimed\n")
 
 

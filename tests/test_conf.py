@@ -145,6 +145,24 @@ def test_a_sweep_of_alpha_takes_the_main_path_once_and_all_branches() -> None:
     assert sum(tree.updates(path.id) for path in tree.paths) == 118_000  # 11.8 increments, 22 apart
 
 
+@pytest.mark.parametrize(
+    ("jobs", "increments"),
+    [
+        (["schedule@branch=cosine", "schedule@branch=linear"], 3.4 + 2 * 4 * 0.6),
+        (["floor=0", "floor=0.1", "floor=0.5"], 3.4 + 3 * 4 * 0.6),
+        (["versions=2", "versions=3", "versions=5"], 4.4 + 5 * 0.6),
+    ],
+    ids=["shape", "floor", "versions"],
+)
+def test_a_sweep_of_branches_or_versions_takes_the_main_path_once(jobs: list[str], increments: float) -> None:
+    trees = [project_of("+exp=paper/alpha", job).plan.tree for job in jobs]
+
+    tree = unite(trees)
+
+    assert [path.name for path in tree.paths if path.parent is None] == ["path_switching.main"]
+    assert sum(tree.updates(path.id) for path in tree.paths) == pytest.approx(increments * 10_000)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_takes_text_of_your_own(name: str, tmp_path: Path) -> None:
     for version in range(1, 5):

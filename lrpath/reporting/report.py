@@ -1,6 +1,8 @@
 """Writes the report of studies from what is on disk: tables, figures, the verdict, the ledger, and a page of it all."""
 
-from collections.abc import Sequence
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path as File
 
@@ -61,6 +63,20 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
         if not study.plans():
             raise StateError(f"{study.folder} holds no plan; train first, or choose another study")
     place = folder or studies[0].report
+    with _alone(place):
+        return _write(studies, place)
+
+
+@contextmanager
+def _alone(place: File) -> Iterator[None]:
+    """Let nobody else read for and write this report: of processes that end together, the last one's is of them all."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _write(studies: Sequence[Study], place: File) -> Report:
     outcomes, series = read_outcomes(*studies), read_series(*studies)
     releases, seeds, costs = study_table(outcomes), summary_table(outcomes), cost_table(series)
     texts = {

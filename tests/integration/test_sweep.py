@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.integration.lab import REPOSITORY, Lab
+from tests.integration.lab import REPOSITORY, Lab, started
 
 pytestmark = pytest.mark.slow
 
@@ -26,6 +26,30 @@ def test_a_sweep_over_alpha_walks_the_main_path_once_although_forks_come_in_fall
     assert sum(run.updates for run in main) == 18  # to the last fork, of α = 0.2 at 20 − 2
     assert sum(run.updates for run in runs) == 18 + 2 * (2 + 4 + 6)
     assert all(run.repeated == 0 for run in runs)
+
+
+def test_jobs_side_by_side_that_begin_on_one_path_wait_for_each_other_unasked(lab: Lab) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    main = lab.executor("alpha=0.2").tree.paths[0]  # prepares the text
+    command = [sys.executable, "-m", "lrpath.train", "-m", *lab.overrides("alpha=0.2,0.4", "hydra/launcher=joblib")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+    with lab.study().open(main).lock():
+        sweep = subprocess.Popen(
+            [*command, "hydra.launcher.n_jobs=2"], cwd=lab.folder, env=environment, text=True, stdout=-1, stderr=-1
+        )
+        for _ in range(2):
+            line = started(sweep, "waiting")
+            assert "path path_switching.main-" in line
+    out, err = sweep.communicate()
+
+    runs = lab.study().ledger.runs()
+    assert sweep.returncode == 0, err
+    assert out.count("updates were run") == 2
+    assert sum(run.updates for run in runs if run.name == "path_switching.main") == 18
+    assert sum(run.updates for run in runs) == 18 + 2 * (2 + 4)
+    assert all(run.repeated == 0 for run in runs)
+    assert ",," not in (lab.study().report / "table.csv").read_text()  # whoever wrote it last knew of both
 
 
 def test_a_sweep_with_one_impossible_job_is_refused_before_the_first_starts(lab: Lab) -> None:

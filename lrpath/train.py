@@ -19,6 +19,7 @@ def train(cfg: DictConfig) -> None:
         config = replace(config, wait=True)
     project = Project(config)
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
+    project.check_extends()
     from lrpath.build.workshop import build_machine, check_same, open_workshop
 
     console = Console()

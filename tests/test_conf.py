@@ -8,6 +8,7 @@ them anew after a change that was meant:
 Each has two: as it is, and with scale=mini, in the folder `mini`.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -35,6 +36,17 @@ SCALES = {"": [], "mini/": ["scale=mini"]}
 GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "logger")
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))]
 FILES = sorted(CONF.rglob("*.yaml"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work where there is a folder of months, of which exp/next_version takes the first one's digest into its ids."""
+    folder = tmp_path_factory.mktemp("here")
+    for number in range(1, 5):
+        (folder / f"months/v{number}").mkdir(parents=True)
+        (folder / f"months/v{number}/text.txt").write_text("text")
+    with contextlib.chdir(folder):
+        yield
 
 
 @lru_cache

@@ -148,7 +148,7 @@ class _Preparation:
         if found := differences(_as_json(there), _as_json(asked)):
             raise MismatchError(
                 f"{self.folder / name} was prepared under other settings (there → asked): {'; '.join(found)}; "
-                "restore the settings, or choose another data.folder"
+                "restore the settings or the text, or choose another data.folder"
             )
 
     def _spec(self) -> dict[str, Any]:

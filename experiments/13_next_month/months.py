@@ -12,7 +12,8 @@ import sysconfig
 from pathlib import Path
 
 BYTES = 1_500_000
-LEFT_OUT = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idlelib"}
+LEFT_OUT = {"site-packages", "dist-packages", "__pycache__", "test", "tests", "idlelib", "encodings", "pydoc_data"}
+"""Packages, tests, and what is tables more than code."""
 
 
 def main() -> None:

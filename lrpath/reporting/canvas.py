@@ -99,7 +99,8 @@ def stack(panels: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
     all_axes = [grid[row, 0] for row in range(len(panels))]
     for axes, panel in zip(all_axes, panels, strict=True):
         name = axes.text(0.995, 0.95, panel.label, transform=axes.transAxes, ha="right", va="top")
-        name.set(color=panel.colour, fontweight="bold", path_effects=_HALO, zorder=6)
+        # in the layout, a long name would make the panels narrow; `part_names` makes it fit
+        name.set(color=panel.colour, fontweight="bold", path_effects=_HALO, zorder=6, in_layout=False)
     end = max(panel.tree.end(path.id) for panel in panels for path in panel.tree.paths)
     all_axes[0].set_xlim(0, 1.06 * end)
     all_axes[-1].set_xlabel("position [updates]")

@@ -69,7 +69,7 @@ def test_every_paradigm_of_a_plan_has_its_own_colour() -> None:
 
 
 def test_names_touch_neither_each_other_nor_the_name_of_their_panel() -> None:
-    plan = plan_of(100, 3, 3, paradigms={"merged": Merged(peak=1.0, warmup=2, states=2, spacing=1)})
+    plan = plan_of(100, 6, 6, paradigms={"merged": Merged(peak=1.0, warmup=2, states=2, spacing=1)})
     panel = replace(panels_of(plan)[0], label=f"merged ({'a long list of settings, ' * 4})")
     figure, (axes,) = stack([panel])
     draw_tree(axes, panel, {path.id: rate_curve(panel.tree, path) for path in panel.tree.paths})

@@ -17,14 +17,21 @@ def sweep(lab: Lab, *changes: str, **variables: str) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=lab.folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_sweep_over_alpha_walks_the_main_path_once_although_forks_come_in_falling_order(lab: Lab) -> None:
-    done = sweep(lab, "alpha=0.2,0.4,0.6")
+@pytest.mark.parametrize(
+    ("swept", "main", "branches"),
+    [
+        (["alpha=0.2,0.4,0.6"], 18, 2 * (2 + 4 + 6)),  # to the last fork, of α = 0.2 at 20 − 2, though it comes first
+        (["schedule@branch=cosine,linear", "versions=1,2"], 14, 2 * (6 + 6)),
+    ],
+    ids=["alpha", "shape and versions"],
+)
+def test_a_sweep_walks_the_main_path_once(lab: Lab, swept: list[str], main: int, branches: int) -> None:
+    done = sweep(lab, *swept)
 
     runs = lab.study().ledger.runs()
-    main = [run for run in runs if run.name == "path_switching.main"]
     assert done.returncode == 0, done.stderr
-    assert sum(run.updates for run in main) == 18  # to the last fork, of α = 0.2 at 20 − 2
-    assert sum(run.updates for run in runs) == 18 + 2 * (2 + 4 + 6)
+    assert sum(run.updates for run in runs if run.name == "path_switching.main") == main
+    assert sum(run.updates for run in runs) == main + branches
     assert all(run.repeated == 0 for run in runs)
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -73,6 +75,14 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
 def given_environment() -> dict[str, str]:
     """Return the environment that this command was started in, for another that it starts in its place."""
     return dict(_given)
+
+
+def runs_beside_others() -> bool:
+    """Say whether this is a job of a sweep whose launcher may run others meanwhile, as joblib's and submitit's do."""
+    if not HydraConfig.initialized():
+        return False
+    hydra_config = HydraConfig.get()
+    return hydra_config.mode == RunMode.MULTIRUN and not hydra_config.launcher._target_.endswith(".BasicLauncher")
 
 
 @contextmanager

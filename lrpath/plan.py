@@ -16,6 +16,7 @@ from lrpath.reporting.plan_text import plan_json, plan_text
 def plan(cfg: DictConfig) -> None:
     """Print the plan of a configuration, as text or JSON, and draw its rates if `figure` names a file."""
     project = Project(schema.load(cfg))
+    project.check_extends()
     settings = project.config
     share = max(settings.batch.sequences_per_update // settings.cluster.count, 1)
     details: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -13,8 +14,12 @@ from lrpath.config import schema
 
 def train(cfg: DictConfig) -> None:
     """Run a configuration's plan; what is on disk is not run again."""
-    project = Project(schema.load(cfg))
+    config = schema.load(cfg)
+    if entry.runs_beside_others() and config.paths is None:  # with `paths`, it could wait for a job that starts later
+        config = replace(config, wait=True)
+    project = Project(config)
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
+    project.check_extends()
     with entry.lasting():
         from lrpath.build.workshop import build_machine, check_same, open_workshop
 

@@ -8,6 +8,7 @@ them anew after a change that was meant:
 Each has two: as it is, and with scale=mini, in the folder `mini`.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -42,6 +43,17 @@ CHOICES = [{"paradigm": option} for option in OPTIONS["paradigm"]] + [
 ]
 """Paradigms alone, for not each of them uses the schedules; of the other groups the n-th options together."""
 FILES = sorted(CONF.rglob("*.yaml"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Work where there is a folder of months, of which exp/next_version takes the first one's digest into its ids."""
+    folder = tmp_path_factory.mktemp("here")
+    for number in range(1, 5):
+        (folder / f"months/v{number}").mkdir(parents=True)
+        (folder / f"months/v{number}/text.txt").write_text("text")
+    with contextlib.chdir(folder):
+        yield
 
 
 @lru_cache
@@ -150,6 +162,24 @@ def test_a_sweep_of_alpha_takes_the_main_path_once_and_all_branches() -> None:
     tree = unite(project_of("+exp=paper/alpha", f"alpha={alpha}").plan.tree for alpha in (0.2, 0.4, 0.6, 0.8))
 
     assert sum(tree.updates(path.id) for path in tree.paths) == 118_000  # 11.8 increments, 22 apart
+
+
+@pytest.mark.parametrize(
+    ("jobs", "increments"),
+    [
+        (["schedule@branch=cosine", "schedule@branch=linear"], 3.4 + 2 * 4 * 0.6),
+        (["floor=0", "floor=0.1", "floor=0.5"], 3.4 + 3 * 4 * 0.6),
+        (["versions=2", "versions=3", "versions=5"], 4.4 + 5 * 0.6),
+    ],
+    ids=["shape", "floor", "versions"],
+)
+def test_a_sweep_of_branches_or_versions_takes_the_main_path_once(jobs: list[str], increments: float) -> None:
+    trees = [project_of("+exp=paper/alpha", job).plan.tree for job in jobs]
+
+    tree = unite(trees)
+
+    assert [path.name for path in tree.paths if path.parent is None] == ["path_switching.main"]
+    assert sum(tree.updates(path.id) for path in tree.paths) == pytest.approx(increments * 10_000)
 
 
 @pytest.mark.parametrize("chosen", CHOICES, ids=lambda chosen: " ".join(f"{g}={o}" for g, o in chosen.items()))

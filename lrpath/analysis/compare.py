@@ -10,7 +10,7 @@ Headlines of one version are on one scale, headlines of different versions are n
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -21,6 +21,7 @@ from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release, Tree
 from lrpath.planning.plan import Plan
+from lrpath.planning.units import write_count
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, Table
 
@@ -188,7 +189,7 @@ def read_series(*studies: Study) -> tuple[Series, ...]:
     """Return the series of all plans, by label and settings; of series that begin with the same states, the longest.
 
     States are named by content, so a plan to which v5 was added, or the from-scratch releases of every plan in an α
-    sweep, are found to be the same thing.
+    sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases.
     """
     longest: dict[tuple[object, ...], tuple[Study, Plan, str]] = {}
     every = [(study, plan) for study in studies for plan in read_plans(study)]
@@ -196,13 +197,20 @@ def read_series(*studies: Study) -> tuple[Series, ...]:
     for study, plan in every:
         for paradigm in plan.paradigms:
             key = (paradigm, *(r.parts for r in plan.tree.releases if r.paradigm == paradigm))
-            if any(known[: len(key)] == key for known in longest):
+            if any(known[: len(key)] == key for known in longest if known != key):
+                continue
+            if key in longest and _evaluated(*longest[key]) >= _evaluated(study, plan, paradigm):
                 continue
             shorter = [known for known in longest if key[: len(known)] == known]
             longest = {known: value for known, value in longest.items() if known not in shorter}
             longest[key] = (study, plan, paradigm)
     kept = sorted(longest.values(), key=lambda row: order.index(row[2]))
     return _named([(study, plan, paradigm, _settings(plan, paradigm)) for study, plan, paradigm in kept])
+
+
+def _evaluated(study: Study, plan: Plan, paradigm: str) -> int:
+    releases = (release for release in plan.tree.releases if release.paradigm == paradigm)
+    return sum(scores_of(study, release=release) is not None for release in releases)
 
 
 def read_outcomes(*studies: Study) -> tuple[Outcome, ...]:
@@ -228,10 +236,11 @@ def read_outcomes(*studies: Study) -> tuple[Outcome, ...]:
 
 
 def _settings(plan: Plan, paradigm: str) -> dict[str, Any]:
-    recipe = plan.part(paradigm).paths[0].recipe.as_record() | {"model": plan.model_name}
+    recipe = plan.part(paradigm).paths[0].recipe.as_record()
     sizes = [increment.updates for increment in plan.increments]
     updates = sizes[0] if len(set(sizes)) == 1 else sizes
-    return _flat(plan.paradigms[paradigm]) | _flat(recipe) | {"increment_updates": updates}
+    own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
+    return _flat(plan.paradigms[paradigm]) | _flat(recipe) | own
 
 
 def _flat(record: dict[str, Any], at: str = "") -> dict[str, Any]:
@@ -246,8 +255,7 @@ def _named(rows: list[tuple[Study, Plan, str, dict[str, Any]]]) -> tuple[Series,
     found: list[tuple[list[tuple[int, float, str]], Series]] = []
     names = [paradigm for *_, paradigm, _ in rows]
     for study, plan, paradigm, settings in rows:
-        rivals = [other for *_, name, other in rows if name == paradigm]
-        fields = [key for key in settings if any(other.get(key) != settings[key] for other in rivals)]
+        fields = [key for key in _telling([other for *_, name, other in rows if name == paradigm]) if key in settings]
         group = _extended(paradigm, {key: settings[key] for key in fields if key != "seed"})
         label = _extended(paradigm, {key: settings[key] for key in fields})
         if any(series.label == label for _, series in found):
@@ -258,13 +266,32 @@ def _named(rows: list[tuple[Study, Plan, str, dict[str, Any]]]) -> tuple[Series,
     return tuple(series for _, series in sorted(found, key=lambda pair: pair[0]))
 
 
+def _telling(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the fields that differ between rivals; sizes of the model only where they are needed to tell them apart.
+
+    The number of parameters says most about a size, so widths and depths come after it.
+    """
+    known = dict.fromkeys(key for settings in rivals for key in settings)
+    differing = [key for key in known if any(other.get(key) != rivals[0].get(key) for other in rivals)]
+    sizes = [key for key in differing if key.startswith("model.")]
+    fields = [key for key in differing if key not in sizes and key != "parameters"]
+    for more in (["parameters"], sizes):
+        if len({str([settings.get(key) for key in fields]) for settings in rivals}) < len(rivals):
+            fields += [key for key in more if key in differing]
+    return fields
+
+
 def _rank(value: Any) -> tuple[int, float, str]:
     """Sort numbers by size and before anything else."""
     return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
 
 
 def _extended(name: str, settings: dict[str, Any]) -> str:
-    texts = [
-        f"{key}={f'{value:g}' if isinstance(value, float) else str(value)[:24]}" for key, value in settings.items()
-    ]
+    texts = [f"{key}={_written(key, value)}" for key, value in settings.items()]
     return f"{name} ({', '.join(texts)})" if texts else name
+
+
+def _written(key: str, value: Any) -> str:
+    if key == "parameters" and value is not None:
+        return write_count(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)[:24]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from lrpath.config.schema import Config, paradigms_of, source_of
 from lrpath.config.typed import converted, placed
 from lrpath.data.sources import Source, TokensSource
-from lrpath.errors import ConfigError, LrpathError, PlanError
+from lrpath.errors import ConfigError, LrpathError, MismatchError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes
-from lrpath.planning.lineage import content_id
+from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, unite
 from lrpath.planning.plan import Plan, from_record
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from lrpath.data.prepare import Progress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
+
+
+MOST_DIFFERENCES = 3
+"""A message names so many fields that differ."""
 
 
 class Project:
@@ -145,6 +149,19 @@ class Project:
         """
         return Study(_writable(File(self.config.outputs) / self.config.study, "outputs"))
 
+    def check_extends(self) -> None:
+        """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
+
+        Raises:
+            MismatchError: If it goes on from none; the message has what differs from the newest.
+        """
+        kept = [from_record(record) for record in self.study.plans().values()] if self.config.extend else []
+        if kept and not any(self.plan.extends(old) or old.extends(self.plan) for old in kept):
+            raise MismatchError(
+                f"extend=true: this plan does not go on from the newest of study {self.study.name}: "
+                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both"
+            )
+
     def keep_plan(self) -> None:
         """Keep the plan in its study, which from then on never removes a state that it needs.
 
@@ -203,6 +220,21 @@ class Project:
             seed=path.recipe.seed,
             repeat=self.config.data.repeat,
         )
+
+
+def _first_difference(old: Plan, new: Plan) -> str:
+    """Return how the first release of the old plan that is none of the new one has changed."""
+    lost = next(release for release in old.tree.releases if release not in new.tree.releases)
+    label = f"{lost.paradigm}/{lost.version}"
+    same = [release for release in new.tree.releases if f"{release.paradigm}/{release.version}" == label]
+    if not same:
+        return f"it has no {label}"
+    lines = old.tree.line(lost.last.path_id), new.tree.line(same[0].last.path_id)
+    for before, after in zip(*lines, strict=False):
+        if found := differences(before.identity(), after.identity()):
+            more = f" and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else ""
+            return f"{after.name} of {label} would be trained anew ({'; '.join(found[:MOST_DIFFERENCES])}{more})"
+    return f"{label} would be made of other states"
 
 
 def _writable(folder: File, field: str) -> File:

@@ -4,10 +4,8 @@ A store is prepared increment by increment, under a lock. What is there is never
 left is removed. The same source and settings give the same bytes.
 """
 
-import fcntl
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,12 +35,11 @@ from lrpath.data.tokenizer import (
 from lrpath.data.writer import IncrementWriter, remove_torn
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.planning.lineage import differences
-from lrpath.records.files import digest_file, write_json, write_whole
+from lrpath.records.files import digest_file, locked, write_json, write_whole
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
 
-_LOCK_FILE = ".lock"
 _CHUNK_BYTES = 4 << 20
 _CHUNK_IDS = 1 << 22
 
@@ -78,8 +75,7 @@ def prepare(
     for number in range(len(versions)):  # what is missing is said before hours are spent on what is there
         source.increment_spec(number)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder):
             remove_torn(folder)
             work.run(versions)
     return TokenStore.open(folder)
@@ -99,14 +95,6 @@ def _check_tokenizer(source: Source, tokenizer: TokenizerSettings | None) -> Non
         raise ConfigError("text needs a tokenizer; give data.tokenizer")
     if tokenizer is not None and tokenizer.file is None and isinstance(source, TokensSource):
         raise ConfigError("ids cannot train a tokenizer; give data.tokenizer.file, or no tokenizer")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the store's lock; a second process waits here and then finds the work done."""
-    with (folder / _LOCK_FILE).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +136,7 @@ class _Preparation:
         if found := differences(_as_json(there), _as_json(asked)):
             raise MismatchError(
                 f"{self.folder / name} was prepared under other settings (there → asked): {'; '.join(found)}; "
-                "restore the settings, or choose another data.folder"
+                "restore the settings or the text, or choose another data.folder"
             )
 
     def _spec(self) -> dict[str, Any]:

@@ -68,6 +68,10 @@ class Plan:
         known = ", ".join(f"{release.paradigm}/{release.version}" for release in self.tree.releases)
         raise PlanError(f"the plan has no release {paradigm}/{version}; it has {known}")
 
+    def extends(self, other: "Plan") -> bool:
+        """Say whether every release of another plan is one of this plan: nothing of the other is then trained anew."""
+        return set(other.tree.releases) <= set(self.tree.releases)
+
     def part(self, paradigm: str, *, versions: int | None = None) -> Tree:
         """Return the tree of one paradigm, for the first `versions` versions (all by default).
 

@@ -1,10 +1,12 @@
 """Files that are whole or absent, and how they are flushed, read and told apart."""
 
+import fcntl
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path as File
 from typing import Any
 from uuid import uuid4
@@ -29,6 +31,15 @@ def write_whole(file: File, text: str) -> None:
         beside.unlink(missing_ok=True)
         raise
     flush_folder(file.parent)
+
+
+@contextmanager
+def locked(folder: File) -> Iterator[None]:
+    """Let one process at a time work in a folder, which is made; others wait here and then find the work done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def flush_file(file: File) -> None:

@@ -1,6 +1,5 @@
 """A study: the plans that were run in one folder, their paths, and the ledger."""
 
-import fcntl
 import re
 from pathlib import Path as File
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
-from lrpath.records.files import read_json, write_json
+from lrpath.records.files import locked, read_json, write_json
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
@@ -94,9 +93,7 @@ class Study:
     def _make(self, path: Path) -> PathFolder:
         """Make the folder of a path, one at a time: a path has one folder, whatever names it goes by in two plans."""
         paths = self.folder / "paths"
-        paths.mkdir(parents=True, exist_ok=True)
-        with (paths / ".lock").open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with locked(paths):
             name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
             made = self.find(path.id) or PathFolder(paths / f"{name}-{path.id}")
             made.folder.mkdir(exist_ok=True)

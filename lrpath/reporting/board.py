@@ -4,7 +4,6 @@ report/tb/              layouts (CUSTOM SCALARS); findings, tables and trees (TE
 report/tb/<series>/     a row of HPARAMS: what the series was given, and of its last release loss and cost
 """
 
-import fcntl
 import re
 import shutil
 import time
@@ -33,7 +32,7 @@ _RUNS = (
 def write_board(
     folder: File, *, outcomes: Sequence[Outcome], sentences: Sequence[str], tables: Sequence[Table]
 ) -> None:
-    """Write the event files of a board in place of those that are there.
+    """Write the event files of a board in place of those that are there; one process at a time may.
 
     Args:
         folder: Where to; folders in it that are of no series are removed.
@@ -42,22 +41,20 @@ def write_board(
         tables: Shown as text, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as handle:  # jobs of a sweep may report at once
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        rows = read_rows(outcomes)
-        for old in folder.iterdir():
-            if old.is_dir() and old.name not in {row.name for row in rows}:
-                shutil.rmtree(old)
-        texts = {"Findings": "\n".join(f"- {sentence}" for sentence in sentences)}
-        every = [row.series for row in rows]
-        texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(every))}
-        texts |= {"Trees": _trees(every)}
-        numbered = enumerate(texts.items(), start=1)  # TensorBoard sorts by name
-        shown = [_text(f"report/{number} {title}", text) for number, (title, text) in numbered]
-        EventFile(folder, map(_event, [_layout(outcomes), columns(rows), *shown])).close()
-        for row in rows:
-            figures = [] if row.last is None else [scalars(row.last.number, row.figures(), seconds=time.time())]
-            EventFile(folder / row.name, [_event(row.summary()), *figures]).close()
+    rows = read_rows(outcomes)
+    for old in folder.iterdir():
+        if old.is_dir() and old.name not in {row.name for row in rows}:
+            shutil.rmtree(old)
+    texts = {"Findings": "\n".join(f"- {sentence}" for sentence in sentences)}
+    every = [row.series for row in rows]
+    texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(every))}
+    texts |= {"Trees": _trees(every)}
+    numbered = enumerate(texts.items(), start=1)  # TensorBoard sorts by name
+    shown = [_text(f"report/{number} {title}", text) for number, (title, text) in numbered]
+    EventFile(folder, map(_event, [_layout(outcomes), columns(rows), *shown])).close()
+    for row in rows:
+        figures = [] if row.last is None else [scalars(row.last.number, row.figures(), seconds=time.time())]
+        EventFile(folder / row.name, [_event(row.summary()), *figures]).close()
 
 
 def _layout(outcomes: Sequence[Outcome]) -> Any:

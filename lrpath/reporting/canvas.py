@@ -16,7 +16,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from lrpath.errors import ConfigError
@@ -97,7 +99,8 @@ def stack(panels: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
     all_axes = [grid[row, 0] for row in range(len(panels))]
     for axes, panel in zip(all_axes, panels, strict=True):
         name = axes.text(0.995, 0.95, panel.label, transform=axes.transAxes, ha="right", va="top")
-        name.set(color=panel.colour, fontweight="bold", path_effects=_HALO, zorder=6)
+        # in the layout, a long name would make the panels narrow; `part_names` makes it fit
+        name.set(color=panel.colour, fontweight="bold", path_effects=_HALO, zorder=6, in_layout=False)
     end = max(panel.tree.end(path.id) for panel in panels for path in panel.tree.paths)
     all_axes[0].set_xlim(0, 1.06 * end)
     all_axes[-1].set_xlabel("position [updates]")
@@ -179,6 +182,37 @@ def name_point(axes: Axes, point: Pair, name: str, colour: str, *, offset: Pair)
         path_effects=_HALO,
         annotation_clip=False,
     )
+
+
+def part_names(figure: Figure, all_axes: Sequence[Axes]) -> None:
+    """Lay a figure out, write the names of panels small enough for them, and move versions' names off each other.
+
+    A name that would touch another, or the panel's, goes to the other side of its point, below it, or both; where
+    nothing is free it stays. Panels are those of `stack`, whose first text is their name.
+    """
+    figure.draw_without_rendering()
+    for axes in all_axes:
+        title = axes.texts[0]
+        room = 0.99 * axes.get_window_extent().width
+        if (width := title.get_window_extent().width) > room:
+            title.set_fontsize(float(title.get_fontsize()) * room / width)
+        taken = [title.get_window_extent()]
+        names = [text for text in axes.texts if isinstance(text, Annotation)]
+        for name in sorted(names, key=lambda name: -name.xy[0]):  # of two close points the right one has the right side
+            taken.append(_free_place(name, taken))
+
+
+def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:
+    """Move a name to the first of four places where it touches none of the taken ones, and return where it is."""
+    right, up = name.xyann
+    below = -up - float(name.get_fontsize())
+    for x, y in ((right, up), (-right, up), (right, below), (-right, below), (right, up)):
+        name.xyann = x, y
+        name.set_horizontalalignment("right" if x < 0 else "left")
+        place = name.get_window_extent()
+        if not any(place.overlaps(other) for other in taken):
+            break
+    return place
 
 
 def save(figure: Figure, file: File) -> None:

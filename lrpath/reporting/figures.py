@@ -27,6 +27,7 @@ from lrpath.reporting.canvas import (
     draw_tree,
     name_point,
     named,
+    part_names,
     save,
     stack,
     style,
@@ -75,6 +76,7 @@ def draw_rates(panels: Sequence[Panel], file: File) -> None:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10**power:g}"))
             axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         figure.supylabel(f"learning rate [$10^{{{power}}}$]", fontsize=10)
+        part_names(figure, all_axes)
         save(figure, file)
 
 
@@ -122,6 +124,7 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: File) -
         margin = max(high - low, 1e-3)
         all_axes[0].set_ylim(low - 0.25 * margin, high + 0.25 * margin)
         figure.supylabel(f"training loss [nats per token]\nmean of {window:,} updates", fontsize=10)
+        part_names(figure, all_axes)
         save(figure, file)
     return True
 
@@ -134,7 +137,10 @@ def _losses(studies: Sequence[Study], path_id: str) -> dict[int, float]:
 
 
 def _find(studies: Sequence[Study], path_id: str) -> PathFolder | None:
-    return next((folder for study in studies if (folder := study.find(path_id)) is not None), None)
+    """Return the folder of a path; of those in several studies the one with most rows of metrics, by their size."""
+    found = [folder for study in studies if (folder := study.find(path_id)) is not None]
+    sizes = [folder.metrics.file.stat().st_size if folder.metrics.file.exists() else 0 for folder in found]
+    return found[sizes.index(max(sizes))] if found else None
 
 
 def _smooth(tree: Tree, path: Path, losses: dict[str, dict[int, float]], window: int) -> Curve:

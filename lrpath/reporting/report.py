@@ -11,7 +11,7 @@ from pathlib import Path as File
 from lrpath import __version__
 from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
 from lrpath.errors import StateError
-from lrpath.records.files import write_whole
+from lrpath.records.files import locked, write_whole
 from lrpath.records.study import Study
 from lrpath.reporting.board import write_board
 from lrpath.reporting.canvas import Panel
@@ -60,10 +60,11 @@ def open_board(study: Study) -> None:
         StateError: As `write_report`.
         PlanError: Likewise.
     """
-    outcomes, series = read_outcomes(study), read_series(study)
-    tables = [last_version_table(outcomes), summary_table(outcomes), study_table(outcomes), cost_table(series)]
-    sentences = [*verdict(outcomes), *front_sentences(outcomes), executed(study).sentence()]
-    write_board(study.report / "tb", outcomes=outcomes, sentences=sentences, tables=tables)
+    with locked(study.report):
+        outcomes, series = read_outcomes(study), read_series(study)
+        tables = [last_version_table(outcomes), summary_table(outcomes), study_table(outcomes), cost_table(series)]
+        sentences = [*verdict(outcomes), *front_sentences(outcomes), executed(study).sentence()]
+        write_board(study.report / "tb", outcomes=outcomes, sentences=sentences, tables=tables)
 
 
 def write_report(*studies: Study, folder: File | None = None) -> Report:
@@ -82,6 +83,11 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
         if not study.plans():
             raise StateError(f"{study.folder} holds no plan; train first, or choose another study")
     place = folder or studies[0].report
+    with locked(place):  # of processes that end together, the last one's report is of them all
+        return _write(studies, place)
+
+
+def _write(studies: Sequence[Study], place: File) -> Report:
     outcomes, series = read_outcomes(*studies), read_series(*studies)
     best, releases = last_version_table(outcomes), study_table(outcomes)
     seeds, costs = summary_table(outcomes), cost_table(series)

@@ -54,6 +54,7 @@ def _keep_plans(config: DictConfig) -> None:
     projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]
     for project in projects:
         _check_ranks(project.config.strategy.name, config)
+        project.check_extends()
     unite(project.plan.tree for project in projects)  # all are possible, and agree, before one is kept
     for project in projects:
         project.keep_plan()

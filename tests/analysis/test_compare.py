@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ import pytest
 from lrpath.analysis.compare import Score, read_outcomes, read_series, release_folder
 from lrpath.errors import StateError
 from lrpath.planning.paradigms import PathSwitching
+from lrpath.planning.paths import StateKey, Tree
+from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, Table
 from tests.analysis.studies import (
@@ -161,6 +164,46 @@ def test_increments_of_other_sizes_are_another_series(study: Study) -> None:
     labels = [series.label for series in read_series(study)]
 
     assert labels == ["continual (increment_updates=10)", "continual (increment_updates=20)"]
+
+
+def test_models_are_named_by_their_parameters_and_by_sizes_only_where_these_are_equal(study: Study) -> None:
+    for layers, parameters in ((2, 268_000_000), (1, 30_000_000)):
+        keep(study, sized(layers=layers, parameters=parameters))
+
+    assert [series.label for series in read_series(study)] == [
+        "continual (parameters=30M)",
+        "continual (parameters=268M)",
+    ]
+
+    keep(study, sized(layers=4, parameters=30_000_000))
+
+    assert [series.label for series in read_series(study)] == [
+        "continual (parameters=30M, model.layers=1)",
+        "continual (parameters=30M, model.layers=4)",
+        "continual (parameters=268M, model.layers=2)",
+    ]
+
+
+def sized(*, layers: int, parameters: int) -> Plan:
+    plan = plan_of(10, paradigms={"continual": CONTINUAL})
+    (path,) = plan.tree.paths
+    other = replace(path, recipe=replace(path.recipe, model=path.recipe.model | {"layers": layers}))
+    (release,) = plan.tree.releases
+    parts = ((StateKey(other.id, release.last.position), 1.0),)
+    return replace(plan, parameters=parameters, tree=Tree(paths=(other,), releases=(replace(release, parts=parts),)))
+
+
+def test_of_equal_series_of_two_studies_the_one_with_more_evaluated_releases_is_read(tmp_path: Path) -> None:
+    begun, finished = Study(tmp_path / "begun"), Study(tmp_path / "finished")
+    plan = plan_of(10, 10)
+    for study, last in ((begun, None), (finished, 2.0)):
+        keep(study, plan)
+        evaluate_evenly(study, plan, {kind: [3.0, last] for kind in THREE})
+
+    for studies in ((begun, finished), (finished, begun)):
+        outcomes = read_outcomes(*studies)
+        assert {outcome.series.study.name for outcome in outcomes} == {"finished"}
+        assert all(outcome.headline is not None for outcome in outcomes)
 
 
 @pytest.mark.parametrize(

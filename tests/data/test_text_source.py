@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from lrpath.data.sources import Arrival, HeldOut, TextSource
 from lrpath.data.sources.division import Division
+from lrpath.data.sources.document import mark_of
 from lrpath.errors import ConfigError, DataError
 
 WriteJsonl = Callable[..., Path]
@@ -46,6 +47,20 @@ def test_listed_paths_are_the_versions_as_listed(tmp_path: Path) -> None:
 def test_a_version_without_a_file_is_refused(texts: Path) -> None:
     with pytest.raises(DataError, match="has 4 files or folders to be versions, but version number 5"):
         texts_of(source_of(texts), 4)
+
+
+def test_a_document_of_an_earlier_version_is_kept_or_refused_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "v2.txt").write_text("once")
+    used = {mark_of(b"once")}
+
+    kept = list(source_of(tmp_path / "v2.txt").documents(Arrival(version="v2", number=0, used=used)))
+    refused = source_of(tmp_path / "v2.txt", overlap="refuse")
+
+    assert [document.text for document in kept] == ["once"]
+    assert refused.spec() == source_of(tmp_path / "v2.txt").spec()
+    assert texts_of(refused, 0) == ["once"]
+    with pytest.raises(DataError, match=r"v2\.txt: this text is in an earlier version than v2 already; remove it"):
+        list(refused.documents(Arrival(version="v2", number=0, used=used)))
 
 
 def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> None:

@@ -216,6 +216,14 @@ class Lab:
         return Ended(code=process.returncode, out=out, err=err)
 
 
+def started(process: subprocess.Popen[str], text: str) -> str:
+    """Return a process's first line with a text."""
+    assert process.stdout is not None
+    while text not in (line := process.stdout.readline()):
+        assert line, process.communicate()[1]  # or the process has ended
+    return line
+
+
 def states_of(study: Study) -> Bits:
     """Return the bits of all tensors of all states of a study, by path id and position."""
     found = {}

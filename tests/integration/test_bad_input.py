@@ -331,7 +331,7 @@ def test_a_text_that_changed_after_its_preparation_is_refused_with_the_differenc
     printed = capsys.readouterr().err
     assert "v2/increment.json was prepared under other settings (there → asked): source.files[0].bytes:" in printed
     assert "→ 20; " in printed
-    assert "restore the settings, or choose another data.folder" in printed
+    assert "restore the settings or the text, or choose another data.folder" in printed
 
 
 def test_a_last_version_that_is_too_small_is_refused_before_the_first_is_trained(

@@ -122,6 +122,33 @@ def test_another_first_text_is_another_path(own: Lab) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("peak=2e-2", r"path_switching.main of path_switching/v1 would be .*pieces\[0\].last: 0.01 → 0.02; "),
+        ("alpha=0.4", r"path_switching.v1 of path_switching/v1 .*parent.position: 4 → 6"),
+        ("paradigm=[continual]", "it has no path_switching/v1"),
+    ],
+)
+def test_a_plan_that_should_extend_its_study_and_does_not_is_refused(lab: Lab, changes: str, words: str) -> None:
+    lab.project("extend=true").keep_plan()
+
+    lab.project("extend=true", "versions=3").check_extends()
+    lab.project("extend=true", "versions=1").check_extends()
+    lab.project("extend=false", "versions=3", changes).check_extends()
+    with pytest.raises(MismatchError, match=f"does not go on from the newest of study study: {words}"):
+        lab.project("extend=true", "versions=3", changes).check_extends()
+
+
+def test_a_changed_old_text_is_named_where_a_plan_should_extend_its_study(own: Lab) -> None:
+    own.project().keep_plan()
+    with (own.texts / "V1.jsonl").open("a") as file:
+        file.write('{"text": "one more"}\n')
+
+    with pytest.raises(MismatchError, match=r"trained anew \(recipe\.data\.first_increment\.files\[0\]\..* → "):
+        own.project("extend=true", "versions=3").check_extends()
+
+
 def test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id(own: Lab) -> None:
     own.run()
     alter(own, "v1")

@@ -1,24 +1,15 @@
 """One path at a time, and several processes on one study: nothing is made twice, and the result is one process's."""
 
 import os
-import subprocess
 
 import pytest
 
 from lrpath.errors import BusyError
 from lrpath.records.lease import EXPIRY
 from lrpath.records.ledger import RunningCount
-from tests.integration.lab import Lab, states_of, tables_of
+from tests.integration.lab import Lab, started, states_of, tables_of
 
 pytestmark = pytest.mark.slow
-
-
-def started(process: subprocess.Popen[str], text: str) -> str:
-    """Return a process's first line with a text."""
-    assert process.stdout is not None
-    while text not in (line := process.stdout.readline()):
-        assert line, process.communicate()[1]  # or the process has ended
-    return line
 
 
 def check_as_alone(lab: Lab, study: str) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.integration.lab import REPOSITORY, Lab
+from tests.integration.lab import REPOSITORY, Lab, started
 
 pytestmark = pytest.mark.slow
 
@@ -17,15 +17,46 @@ def sweep(lab: Lab, *changes: str, **variables: str) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=lab.folder, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_sweep_over_alpha_walks_the_main_path_once_although_forks_come_in_falling_order(lab: Lab) -> None:
-    done = sweep(lab, "alpha=0.2,0.4,0.6")
+@pytest.mark.parametrize(
+    ("swept", "main", "branches"),
+    [
+        (["alpha=0.2,0.4,0.6"], 18, 2 * (2 + 4 + 6)),  # to the last fork, of α = 0.2 at 20 − 2, though it comes first
+        (["schedule@branch=cosine,linear", "versions=1,2"], 14, 2 * (6 + 6)),
+    ],
+    ids=["alpha", "shape and versions"],
+)
+def test_a_sweep_walks_the_main_path_once(lab: Lab, swept: list[str], main: int, branches: int) -> None:
+    done = sweep(lab, *swept)
 
     runs = lab.study().ledger.runs()
-    main = [run for run in runs if run.name == "path_switching.main"]
     assert done.returncode == 0, done.stderr
-    assert sum(run.updates for run in main) == 18  # to the last fork, of α = 0.2 at 20 − 2
-    assert sum(run.updates for run in runs) == 18 + 2 * (2 + 4 + 6)
+    assert sum(run.updates for run in runs if run.name == "path_switching.main") == main
+    assert sum(run.updates for run in runs) == main + branches
     assert all(run.repeated == 0 for run in runs)
+
+
+def test_jobs_side_by_side_that_begin_on_one_path_wait_for_each_other_unasked(lab: Lab) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    main = lab.executor("alpha=0.2").tree.paths[0]  # prepares the text
+    command = [sys.executable, "-m", "lrpath.train", "-m", *lab.overrides("alpha=0.2,0.4", "hydra/launcher=joblib")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+
+    with lab.study().open(main).lock():
+        sweep = subprocess.Popen(
+            [*command, "hydra.launcher.n_jobs=2"], cwd=lab.folder, env=environment, text=True, stdout=-1, stderr=-1
+        )
+        for _ in range(2):
+            line = started(sweep, "waiting")
+            assert "path path_switching.main-" in line
+    out, err = sweep.communicate()
+
+    runs = lab.study().ledger.runs()
+    assert sweep.returncode == 0, err
+    assert out.count("updates were run") == 2
+    assert sum(run.updates for run in runs if run.name == "path_switching.main") == 18
+    assert sum(run.updates for run in runs) == 18 + 2 * (2 + 4)
+    assert all(run.repeated == 0 for run in runs)
+    assert ",," not in (lab.study().report / "table.csv").read_text()  # whoever wrote it last knew of both
 
 
 def test_a_sweep_with_one_impossible_job_is_refused_before_the_first_starts(lab: Lab) -> None:

@@ -67,6 +67,21 @@ def test_a_part_that_is_not_planned_is_refused() -> None:
         plan_of(10, 10).part("other")
 
 
+@pytest.mark.parametrize("label", ALL)
+def test_a_plan_with_one_version_more_extends_the_shorter_one(label: str) -> None:
+    short, long = (plan_of(*sizes, paradigms={label: ALL[label]}) for sizes in ([10, 10], [10, 10, 10]))
+
+    assert long.extends(short)
+    assert not short.extends(long)
+
+
+def test_a_plan_whose_old_releases_would_be_others_extends_nothing() -> None:
+    old = plan_of(10, 10, paradigms={"switching": SWITCHING})
+
+    for other in (replace(SWITCHING, alpha=0.4), replace(SWITCHING, peak=2.0)):
+        assert not plan_of(10, 10, 10, paradigms={"switching": other}).extends(old)
+
+
 def test_the_cost_is_the_hand_worked_one() -> None:
     plan = plan_of(10, 10)  # branches of 6 updates from 4 and 14
 

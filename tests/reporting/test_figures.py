@@ -1,13 +1,15 @@
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lrpath.errors import ConfigError
-from lrpath.planning.paradigms import PathSwitching
+from lrpath.planning.paradigms import Merged, PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.records.study import Study
-from lrpath.reporting.canvas import colour_of
+from lrpath.reporting.canvas import colour_of, draw_tree, part_names, stack
 from lrpath.reporting.figures import panels_of, plot_losses, plot_quality_against_cost, plot_rates, rate_curve
 from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all
 
@@ -64,6 +66,22 @@ def test_every_paradigm_of_a_plan_has_its_own_colour() -> None:
 
     assert len({panel.colour for panel in panels}) == 4
     assert colour_of("unheard of") not in {panel.colour for panel in panels}
+
+
+def test_names_touch_neither_each_other_nor_the_name_of_their_panel() -> None:
+    plan = plan_of(100, 6, 6, paradigms={"merged": Merged(peak=1.0, warmup=2, states=2, spacing=1)})
+    panel = replace(panels_of(plan)[0], label=f"merged ({'a long list of settings, ' * 4})")
+    figure, (axes,) = stack([panel])
+    draw_tree(axes, panel, {path.id: rate_curve(panel.tree, path) for path in panel.tree.paths})
+    axes.set_ylim(0, 1.2)  # the names of the versions stand where the panel's does
+
+    part_names(figure, [axes])
+
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts[1:]] == ["v3", "v2", "v1"]
+    assert not [(one, two) for one, two in combinations(boxes, 2) if one.overlaps(two)]
+    assert boxes[0].x0 >= axes.get_window_extent().x0
+    assert boxes[1].x0 > boxes[2].x0
 
 
 def test_losses_are_drawn_once_something_ran(tmp_path: Path) -> None:

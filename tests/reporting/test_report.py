@@ -33,7 +33,7 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
 
     names = [*TABLES, "quality_cost.png", "losses.png", "rates.png", "index.html"]
     assert [file.name for file in report.files] == names
-    assert sorted(file.name for file in study.report.iterdir()) == sorted([*names, "tb"])
+    assert sorted(file.name for file in study.report.glob("[!.]*")) == sorted([*names, "tb"])
     assert "The paper's order (from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
     assert "exactly as planned" in str(report)
     assert report.text.endswith(f"tensorboard --logdir {study.folder}")

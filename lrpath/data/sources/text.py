@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.division import Division
@@ -32,6 +32,7 @@ class TextSource:
         versions: How the records are divided. By file: a single folder's entries, `V2` before `V10`, or the listed
             paths, are the increments; an entry that is a folder gives all its files.
         heldout: Which documents are held out when a record has no `split`.
+        overlap: What is done about a document that an earlier version has, word for word: it is kept, or refused.
 
     Raises:
         ConfigError: If not exactly one of `paths` and `domains` is given, or a domain is no short name.
@@ -41,6 +42,7 @@ class TextSource:
     domains: Mapping[str, str] = field(default_factory=dict)
     versions: Division = field(default_factory=Division)
     heldout: HeldOut = field(default_factory=HeldOut)
+    overlap: Literal["keep", "refuse"] = "keep"
 
     def __post_init__(self) -> None:
         if bool(self.paths) == bool(self.domains):
@@ -82,7 +84,8 @@ class TextSource:
         """Yield the documents of an increment, domain by domain and file by file.
 
         Raises:
-            DataError: If a file is missing, unreadable or malformed; the message has the file and the line.
+            DataError: If a file is missing, unreadable or malformed, or has what is refused; the message has the file
+                and the line.
         """
         divider = self.heldout.divider()
         self.increment_spec(arrival.number)
@@ -91,7 +94,15 @@ class TextSource:
                 for place, record in read_records(path):
                     document = self.versions.document(record, arrival, domain=domain, divider=divider, place=place)
                     if document is not None:
+                        self._check_new(document, arrival, place=place)
                         yield document
+
+    def _check_new(self, document: Document, arrival: Arrival, *, place: str) -> None:
+        if self.overlap == "refuse" and not arrival.used.isdisjoint(document.marks):
+            raise DataError(
+                f"{place}: this text is in an earlier version than {arrival.version} already; remove it from here, or "
+                "give data.source.overlap=keep to read it again"
+            )
 
     def _roots(self) -> list[tuple[str | None, list[Path]]]:
         if self.domains:

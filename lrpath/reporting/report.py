@@ -26,6 +26,8 @@ MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
 MOST_ROWS = 40
 """With more releases than this, the last version's alone are printed, the mean over seeds for each setting."""
+TICKED_RUNS = 40
+"""Of more runs than this TensorBoard shows none until they are ticked."""
 MOST_PANELS = 12
 """Series that a figure with a panel or a line for each of them shows."""
 _CAPTIONS = {
@@ -116,9 +118,13 @@ def _write(studies: Sequence[Study], place: File) -> Report:
     write_whole(place / "index.html", whole)
     names = [*texts, *(picture.file.name for picture in pictures), "index.html"]
     boards = []
-    if any(folder.tensorboard.is_dir() for study in studies for folder in study.folders()):
+    if curves := sum(folder.tensorboard.is_dir() for study in studies for folder in study.folders()):
         write_board(place / "tb", outcomes=outcomes, sentences=found + ledgers, tables=[best, seeds, releases, costs])
         boards = [f"curves and rows: tensorboard --logdir {_around(place, *(study.folder for study in studies))}"]
+        if curves + len(series) > TICKED_RUNS:
+            boards.append(
+                f"(TensorBoard ticks no run where there are over {TICKED_RUNS}: tick report/tb and those you want)"
+            )
     shown = (
         study_table(outcomes, sets=len(held_out_versions(outcomes)) <= MOST_SETS)
         if len(releases.rows) <= MOST_ROWS

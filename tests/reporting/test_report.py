@@ -102,7 +102,9 @@ def test_several_studies_are_reported_together(tmp_path: Path) -> None:
     assert "mean of 2 seeds: from_scratch 2.1500" in report.text
     assert report.text.count("exactly as planned") == 2
     seeds = (tmp_path / "both" / "seeds.csv").read_text().splitlines()
-    assert seeds[0].startswith("version,paradigm,seeds,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,gap")
+    assert seeds[0].startswith(
+        "version,paradigm,seeds,relative_cost,on_front,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,gap"
+    )
     assert len(seeds) == 1 + 2 * 3
     assert not july.report.exists()
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lrpath.analysis.areas import warmup_updates
-from lrpath.analysis.continual import Domain
+from lrpath.analysis.continual import Continual, Domain
 from lrpath.analysis.curves import FROM_FIRST_ROW, Curve, History, read_csv, read_tensorboard
 from lrpath.analysis.fit import Errors, Fit, Prediction, fit_law
 from lrpath.analysis.path_curves import (
@@ -135,6 +135,14 @@ class View:
         kinds = {Domain.OLD if version in self.old else Domain.NEW for version in self.held_out.versions}
         return kinds.pop() if len(kinds) == 1 else None
 
+    def by_domain(self) -> tuple["View", ...]:
+        """Return a view for the old and one for the new data, as far as the sets are of them; itself without shift."""
+        if self.held_out is None or self.old is None:
+            return (self,)
+        new = self.held_out.versions - self.old
+        parts = [self.held_out.part(versions) for versions in (self.held_out.versions & self.old, new) if versions]
+        return tuple(replace(self, held_out=part) for part in parts)
+
     def planned(self, path: NamedPath) -> Curve:
         """Return a path's rates, to be foretold at all its updates that are not left out."""
         return self._ready(plan_path(tree=path.tree, path_id=path.path.id), path)
@@ -182,6 +190,11 @@ class Fitted:
     set: str
     recipe: dict[str, Any] | None
     path_ids: frozenset[str]
+
+    @property
+    def is_of_new_data(self) -> bool:
+        """Whether the loss is that on new data, after a change of domain."""
+        return isinstance(self.fit.law, Continual) and self.fit.law.domain is Domain.NEW
 
     def check_recipe(self, path: NamedPath, *, beyond: bool) -> None:
         """Raise if a path is of another model, batch, data or optimizer than the fitted ones.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lrpath.analysis.compare import read_plans, read_series
 from lrpath.analysis.curves import Curve, rates_of
 from lrpath.errors import LawError, PlanError, StateError
-from lrpath.planning.paths import Path, Tree, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.streams import WEIGHT_PARTS, Segment
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -91,10 +91,15 @@ class NamedPath:
         return self.tree.end(self.path.id)
 
     @property
+    def made_releases(self) -> tuple[Release, ...]:
+        """Releases that the state at its end is."""
+        key = StateKey(self.path.id, self.end)
+        return tuple(release for release in self.tree.releases if release.parts == ((key, 1.0),))
+
+    @property
     def releases(self) -> tuple[str, ...]:
         """Versions that the state at its end is."""
-        ends = {r.version: None for r in self.tree.releases if len(r.parts) == 1 and r.last.path_id == self.path.id}
-        return tuple(ends)
+        return tuple(dict.fromkeys(release.version for release in self.made_releases))
 
     def is_meant(self, pattern: str) -> bool:
         """Say whether a pattern means its name, that in its plan, a part of it, or its id."""

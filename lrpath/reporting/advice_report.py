@@ -136,9 +136,12 @@ def _shift_sentences(advice: Advice) -> list[str]:
         back = "the old data's loss does not rise (turning length 0)"
     else:
         back = f"the old data's loss is back after {shift.turning:,.0f} updates at a constant rate (turning length)"
+    old = next(judge.fitted.fit for judge in advice.judges if not judge.fitted.is_of_new_data)
+    untold = [name for name in ("A", "alpha", "B", "E", "beta") if name in old.untold]
+    doubt = f" Both rest on {', '.join(untold)}, which the curves do not tell: no more than a hint." if untold else ""
     return [
         f"The data change after {shift.before:,} updates, at loss potential {shift.potential:.2f}: by the law {back}; "
-        f"critical point: {shift.critical:,.0f} updates of pre-training at the peak."
+        f"critical point: {shift.critical:,.0f} updates of pre-training at the peak.{doubt}"
     ]
 
 

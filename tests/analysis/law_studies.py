@@ -12,7 +12,7 @@ from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, Table
 
-TRUE = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "C": 0.4, "lambda": 0.98}
+TRUE = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "C": 0.006, "lambda": 0.98}
 NOISE = 2e-4
 
 

@@ -127,7 +127,7 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_old_ones_fate_
         ("advise", [*SMALL, "shapes=[knee]"], "shapes: knee needs more than a floor"),
         ("advise", [*SMALL, "label=continual"], "label=continual is none; choose the paradigm"),
         ("advise", [*SMALL, "paradigm=[from_scratch]"], "is of kind from_scratch, which has no branch"),
-        ("advise", [*SMALL, "model.hidden_size=64"], "of another recipe than the fitted ones (model."),
+        ("advise", [*SMALL, "model.layers=7"], "of another recipe than the fitted ones (model."),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_one_line(

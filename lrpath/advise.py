@@ -73,7 +73,9 @@ def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[Fitted, .
     if settings.law.endswith(".json"):
         found, known = read_fitted(Path(settings.law))
         return tuple(found.values()), replace(settings, law=str(known["law"]), old=tuple(known["old"]))
-    view = View.of(Study.existing(Path(config.outputs), config.study), settings)
+    outputs = Path(config.outputs)
+    study = Study(outputs / config.study) if settings.fit == () else Study.existing(outputs, config.study)
+    view = View.of(study, settings)
     return tuple(fit_paths(one, settings, patterns=settings.fit) for one in view.by_domain()), settings
 
 

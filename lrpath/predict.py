@@ -29,7 +29,9 @@ from lrpath.reporting.forecast_report import forecast_json, write_forecast
 def predict(cfg: DictConfig) -> None:
     """Print what is foretold, and the error where it has been run; write it to the study's folder."""
     config, settings, asked = load_laws(PredictConfig, cfg)
-    study = Study.existing(Path(config.outputs), config.study)
+    needs_none = settings.fit == () and asked.plan == "given"  # curves from files, for a plan that may not be begun
+    outputs = Path(config.outputs)
+    study = Study(outputs / config.study) if needs_none else Study.existing(outputs, config.study)
     fitted, view, settings = _fitted(study, settings)
     paths = _asked(config, asked, study, fitted)
     found = foretell(fitted, view, paths, level=settings.level, beyond=settings.beyond)

@@ -75,6 +75,25 @@ def test_a_law_that_was_saved_is_asked_again_and_a_path_that_was_run_gets_its_er
     assert float(row[0].split()[7]) < 0.002  # RMSE of a branch like the one that was fitted
 
 
+def test_curves_from_files_are_fitted_without_a_study(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table,) = (outputs / "toy" / "paths").glob("path_switching.v2-*/metrics.csv")
+    (main,) = (outputs / "toy" / "paths").glob("path_switching.main-*/metrics.csv")
+    rows = [line.split(",") for line in (main.read_text() + table.read_text()).splitlines() if line[0].isdigit()]
+    by_position = {int(row[0]): f"{row[0]},{row[2]},{row[1]}" for row in rows}
+    (tmp_path / "whole.csv").write_text("\n".join(["step,lr,loss", *(by_position[n] for n in range(1, 401))]) + "\n")
+
+    asked = [text for text in SMALL if not text.startswith("study=")]
+    run(
+        monkeypatch, "predict", tmp_path, *asked, "fit=[]", f"files=[{tmp_path / 'whole.csv'}]", "plan=given", "skip=20"
+    )
+
+    printed = capsys.readouterr().out
+    assert "of 1 curves" in printed
+    assert re.search(r"^path_switching\.v3 +600 +2\.\d+", printed, flags=re.MULTILINE)
+
+
 def test_the_advised_command_plans_the_very_paths_that_were_foretold(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

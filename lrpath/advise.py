@@ -41,8 +41,6 @@ def give_advice(cfg: DictConfig) -> None:
     setting = Setting(label=label, recipe=project.recipe, increments=project.increments, parse=project.parse)
     numbers = _numbers(project, label, names_in(asked.releases))
     options, configured = options_of(paradigm, setting, wish, numbers)
-    for one in fitted:
-        one.check_recipe(options[0].path, beyond=settings.beyond)
     advice: Advice = advise(
         options,
         configured,

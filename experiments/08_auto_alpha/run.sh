@@ -8,7 +8,7 @@ small="+exp=paper/alpha scale=mini cadence.evaluate_every=10"
 python -m lrpath.train $small study=auto_alpha alpha=0.2 'paths=[main,v2]'
 for law in annealing multi_power; do
   python -m lrpath.advise +exp=paper/alpha scale=mini study=auto_alpha 'fit=[main,v2]' "set='*'" 'releases=[v2,v3,v4]' \
-    law=$law folder=$here/$law
+    law=$law folder=outputs/auto_alpha/$law
 done
 
 # the truth, in a copy, so that the advice cannot see it: α from .1 to 1, then what the annealing law advised
@@ -18,5 +18,8 @@ python -m lrpath.train -m $small study=auto_alpha_truth "alpha=${alphas#,}" 'pat
 python -m lrpath.train $small study=auto_alpha_truth 'paradigms.path_switching.alpha=[0.2,0.3,0.35,0.45]' \
   'paradigms.path_switching.decay={shape:one_minus_sqrt,floor:0}' 'paths=[main,v2,v3,v4]'
 for law in annealing multi_power; do
-  python -m lrpath.predict study=auto_alpha_truth law=$here/$law/law.json 'predict=["*.v2","*.v3","*.v4"]' folder=$here/$law/truth
+  python -m lrpath.predict study=auto_alpha_truth law=outputs/auto_alpha/$law/law.json \
+    'predict=["*.v2","*.v3","*.v4"]' folder=outputs/auto_alpha_truth/$law
+  cp outputs/auto_alpha_truth/$law/table.csv $here/$law.csv
 done
+python $here/more_branches.py

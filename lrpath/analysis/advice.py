@@ -363,7 +363,7 @@ def _judge(options: Sequence[Option], judges: Sequence[Judge], *, old: frozenset
         by_set = {judge.fitted.set: _losses(judge.fitted, curves)[0] for judge in judges}
         for number, (option, curve) in enumerate(zip(some, curves, strict=True)):
             losses = {name: float(values[number]) for name, values in by_set.items()}
-            broken = dict.fromkeys(text for judge in judges for text in judge.fitted.fit.reach.beyond(curve))
+            broken = dict.fromkeys(text for judge in judges for text in judge.fitted.beyond(option.path, curve))
             loss = sum(judge.weight * losses[judge.fitted.set] for judge in judges)
             found.append(Judged(option=option, loss=loss, losses=losses, beyond=tuple(broken)))
     return tuple(found)

@@ -196,18 +196,17 @@ class Fitted:
         """Whether the loss is that on new data, after a change of domain."""
         return isinstance(self.fit.law, Continual) and self.fit.law.domain is Domain.NEW
 
-    def check_recipe(self, path: NamedPath, *, beyond: bool) -> None:
-        """Raise if a path is of another model, batch, data or optimizer than the fitted ones.
+    def beyond(self, path: NamedPath, curve: Curve) -> tuple[str, ...]:
+        """Return in which respects a path goes beyond what was fitted: recipe, rates, areas; none if in none.
 
-        Raises:
-            LawError: With the fields that differ, unless `beyond`.
+        Args:
+            path: The path.
+            curve: Its rates, asked for at some positions.
         """
         lines = [] if self.recipe is None else differences(self.recipe, recipe_of(path.path))
-        if lines and not beyond:
-            raise LawError(
-                f"path {path.name} is of another recipe than the fitted ones ({'; '.join(lines[:3])}), which the law "
-                "knows nothing of; fit on paths of its recipe, or add beyond=true"
-            )
+        more = "" if len(lines) < 4 else f" and {len(lines) - 3} fields more"
+        strange = (f"it is of another recipe than the fitted ones ({'; '.join(lines[:3])}{more})",) if lines else ()
+        return (*strange, *self.fit.reach.beyond(curve))
 
     def as_record(self) -> dict[str, Any]:
         """Return plain data for `read_fitted`."""
@@ -265,10 +264,13 @@ def fit_paths(view: View, settings: FitSettings, *, patterns: str | tuple[str, .
             "changes no number of a path, or fit the training loss, set=train)"
         ) from None
     recipe = recipe_of(paths[0].path) if paths else None
-    fitted = Fitted(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
     for path in paths:
-        fitted.check_recipe(path, beyond=settings.beyond)
-    return fitted
+        if (lines := differences(recipe, recipe_of(path.path))) and not settings.beyond:
+            raise LawError(
+                f"paths {paths[0].name} and {path.name} are of two recipes ({'; '.join(lines[:3])}), which one law "
+                "cannot tell apart; choose with fit=, or add beyond=true"
+            )
+    return Fitted(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
 
 
 def read_fitted(file: File) -> tuple[dict[str, Fitted], dict[str, Any]]:
@@ -408,10 +410,8 @@ def foretell(fitted: Fitted, view: View, paths: Sequence[NamedPath], *, level: f
 
 
 def _forecast(fitted: Fitted, view: View, path: NamedPath, *, level: float, beyond: bool) -> Forecast:
-    fitted.check_recipe(path, beyond=beyond)
-    reach = fitted.fit.reach
     planned = view.planned(path)
-    broken = reach.beyond(planned)
+    broken = fitted.beyond(path, planned)
     if broken and not beyond:
         raise LawError(
             f"path {path.name} goes beyond what the law was fitted on: {'; '.join(broken)}. Fit on paths that reach "
@@ -425,7 +425,7 @@ def _forecast(fitted: Fitted, view: View, path: NamedPath, *, level: float, beyo
         observed=observed,
         errors=errors,
         beyond=broken,
-        cautions=reach.cautions(planned),
+        cautions=fitted.fit.reach.cautions(planned),
     )
 
 

@@ -75,8 +75,12 @@ def warnings_of(found: Foretold) -> list[str]:
     for one in found.forecasts:
         if one.beyond:
             lines.append(f"WARNING: {one.path.name} goes beyond what the law was fitted on: {'; '.join(one.beyond)}")
-        if one.cautions:
-            lines.append(f"note: of {one.path.name}, {'; '.join(one.cautions)}: the law alone speaks for that")
+    cautious = [one for one in found.forecasts if one.cautions]
+    if cautious:
+        lines.append(
+            f"note: {len(cautious)} of {len(found.forecasts)} paths decay longer or deeper than any that was fitted, for "
+            f"example {cautious[-1].path.name}: {'; '.join(cautious[-1].cautions)}; there the law alone speaks"
+        )
     return lines
 
 

@@ -102,7 +102,7 @@ def test_a_report_has_a_line_for_every_path_and_leaves_all_its_files(study: Stud
 
     assert all(path.name in text for path in paths_of(study))
     assert "Kendall's τ" in text
-    assert "note: of alpha_8.v2, it decays for 160 updates" in text
+    assert "paths decay longer or deeper than any that was fitted, for example alpha_8.v2: it decays for 160" in text
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "curves.csv", "forecast.json", "forecast.png", "law.json", "table.csv", "table.md"
     ]  # fmt: skip
@@ -121,7 +121,7 @@ def test_a_path_of_another_model_or_rate_is_refused_unless_it_is_asked_for_all_t
         foretell(fitted, view, hot, level=0.9, beyond=False)
     with pytest.raises(LawError, match=r"of another recipe than the fitted ones \(precision: bf16 → fp32\)"):
         foretell(strange, view, hot, level=0.9, beyond=False)
-    assert foretell(strange, view, hot, level=0.9, beyond=True).forecasts[0].beyond == ("its rate reaches 2, above 1",)
+    assert len(foretell(strange, view, hot, level=0.9, beyond=True).forecasts[0].beyond) == 2
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,7 @@ def main() -> None:
         (path.releases[0], ALPHAS[path.end - path.path.start]): path for path in cosine
     }
     (main_path,) = choose_paths(every, ["main"], field="fit")
-    print(
-        "| fitted besides the main path | branch updates | law | RMS error at the end, v2 / v3 / v4 | best α foretold | τ |"
-    )
+    print("| fitted besides the main path | branch updates | law | RMS error at the end | best α foretold | τ |")
     print("|---|---|---|---|---|---|")
     for text, choices in FITTED.items():
         ids = (main_path.path.id, *(by_choice[choice].path.id for choice in choices))

@@ -78,8 +78,8 @@ def warnings_of(found: Foretold) -> list[str]:
     cautious = [one for one in found.forecasts if one.cautions]
     if cautious:
         lines.append(
-            f"note: {len(cautious)} of {len(found.forecasts)} paths decay longer or deeper than any that was fitted, for "
-            f"example {cautious[-1].path.name}: {'; '.join(cautious[-1].cautions)}; there the law alone speaks"
+            f"note: {len(cautious)} of {len(found.forecasts)} paths decay longer or deeper than any that was fitted, "
+            f"for example {cautious[-1].path.name}: {'; '.join(cautious[-1].cautions)}; there the law alone speaks"
         )
     return lines
 

@@ -255,7 +255,7 @@ def plot_advice(advice: Advice, file: File) -> None:
     """Draw foretold loss over the branch's updates, or the new data's over the old data's where the price is fixed."""
     with style():
         versions = [choice.judged.option.version for choice in advice.choices]
-        figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 4), layout="constrained")
         axes = figure.subplots()
         for number, version in enumerate(versions):
             rows = [row for row in advice.judged if row.option.version == version and not row.beyond]
@@ -263,7 +263,8 @@ def plot_advice(advice: Advice, file: File) -> None:
                 _draw_prices(axes, advice, rows, number)
             else:
                 _draw_domains(axes, advice, rows, number)
-        axes.legend(fontsize=8, frameon=False)
+        names = axes.get_legend_handles_labels()
+        figure.legend(*names, loc="outside upper center", ncols=min(len(versions), 3), fontsize=7, frameon=False)
         save(figure, file)
 
 

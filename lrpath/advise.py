@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.advice import Advice, Judge, Wish, advise, options_of
+from lrpath.analysis.advice import Advice, Judge, Option, Wish, advise, options_of
 from lrpath.analysis.forecast import (
     FitSettings,
     Fitted,
@@ -58,6 +58,7 @@ def give_advice(cfg: DictConfig) -> None:
         given=_train_overrides(),
         versions=versions,
         alphas=alpha if isinstance(alpha, tuple) else (alpha,) * len(versions),
+        main=_main_path(project, options[0], label),
         level=settings.level,
         settings=settings_record(settings),
     )
@@ -104,6 +105,13 @@ def _made(project: Project, label: str) -> set[str]:
     runs = [path for path in paths_of(study) if has_losses(study, path.path)]
     ends = {(release.paradigm, release.version) for path in runs for release in path.made_releases}
     return {version for paradigm, version in ends if paradigm == label}
+
+
+def _main_path(project: Project, option: Option, label: str) -> str:
+    """Return the name of the main path in the plan, in which paradigms that share it are united."""
+    parent = option.path.path.parent
+    names = {path.id: path.name for path in project.plan.tree.paths}
+    return names.get(parent.path_id, f"{label}.main") if parent is not None else f"{label}.main"
 
 
 def _train_overrides() -> tuple[str, ...]:

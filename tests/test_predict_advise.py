@@ -116,6 +116,23 @@ def test_the_advised_command_plans_the_very_paths_that_were_foretold(
     assert "WARNING: this extrapolates: of v3's choice, " in printed  # long decays were never seen
 
 
+def test_the_command_names_a_main_path_that_another_paradigm_shares_as_the_plan_does(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = (
+        "paradigm=[merged,path_switching]",
+        "paradigms.merged.spacing=5",
+        "releases=v3",
+        f"folder={outputs / 'it'}",
+    )
+
+    run(monkeypatch, "advise", outputs, *SMALL, "fit=[main,v1,v2]", *shared)
+
+    words = shlex.split(json.loads((outputs / "it" / "advice.json").read_text())["command"])
+    assert words[-1] == "paths=[merged.main,path_switching.v3]"
+    assert len(project_of(*words[3:]).selected or ()) == 2
+
+
 def test_after_a_change_of_domain_both_losses_are_weighed_and_the_old_ones_fate_is_told(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

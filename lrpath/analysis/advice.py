@@ -103,6 +103,11 @@ class Option:
         """What all versions of one plan must have alike."""
         return tuple(value for name, value in self.fields.items() if name != "alpha")
 
+    def is_beside(self, other: "Option") -> bool:
+        """Say whether the two differ in α, or in the share replayed, at most."""
+        names = self.fields.keys() - {"alpha", "replay"}
+        return all(self.fields[name] == other.fields[name] for name in names)
+
     def curve(self, old: frozenset[str] | None) -> Curve:
         """Return the path's rates, asked for at its end."""
         tree, path_id = self.path.tree, self.path.path.id
@@ -251,7 +256,9 @@ class Choice:
         high: Upper end.
         marginal: What the last updates of the branch gain [nats per update], from the next shorter one; None for the
             shortest, and where the price is fixed.
-        alphas: Between which α the choice lies in the drawings, by the level of the intervals; None if none was asked.
+        drawn: Between which α, or shares replayed, the choice lies in the drawings, by the level of the intervals; None
+            without drawings, and for a wanted loss or budget.
+        is_told: Whether that is less than half of what there was to choose from.
         cautions: What about it no fitted curve shows.
     """
 
@@ -259,7 +266,8 @@ class Choice:
     low: float | None
     high: float | None
     marginal: float | None
-    alphas: tuple[float, float] | None
+    drawn: tuple[float, float] | None
+    is_told: bool
     cautions: tuple[str, ...]
 
 
@@ -467,7 +475,7 @@ def _detail(
 ) -> Choice:
     option = row.option
     line = sorted(
-        (one for one in rows if (one.option.version, one.option.shared) == (option.version, option.shared)),
+        (one for one in rows if one.option.version == option.version and one.option.is_beside(option)),
         key=lambda one: one.option.updates,
     )
     curves = [one.option.curve(old) for one in line]
@@ -475,26 +483,35 @@ def _detail(
     marginal = None
     if at and line[at - 1].option.updates < option.updates:
         marginal = (line[at - 1].loss - row.loss) / (option.updates - line[at - 1].option.updates)
-    low = high = alphas = None
+    low = high = drawn = None
+    name = "alpha" if "alpha" in option.fields else "replay"
+    choices = np.array([one.option.fields[name] for one in line])
     if all(len(judge.fitted.fit.draws_BQ) for judge in judges):
-        count = min(len(judge.fitted.fit.draws_BQ) for judge in judges)
-        drawn = sum(judge.weight * _losses(judge.fitted, curves, drawn=True)[:count] for judge in judges)
-        assert not isinstance(drawn, int)
+        losses = _drawn_losses(judges, curves)
         ends = [(1 - level) / 2, (1 + level) / 2]
-        low, high = (float(end) for end in np.quantile(drawn[:, at], ends))
-        if "alpha" in option.fields and wish.loss is None and wish.budget is None:
-            first = np.argmax(drawn <= drawn.min(axis=1, keepdims=True) + wish.within, axis=1)
-            shares = np.array([one.option.fields["alpha"] for one in line])[first]
-            alphas = tuple(float(end) for end in np.quantile(shares, ends, method="nearest"))
+        low, high = (float(end) for end in np.quantile(losses[:, at], ends))
+        if wish.loss is None and wish.budget is None:
+            room = wish.within if name == "alpha" else 0.0  # a price that is fixed makes nothing cheaper
+            first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)
+            least, most = np.quantile(choices[first], ends, method="nearest")
+            drawn = float(least), float(most)
     cautions = dict.fromkeys(text for judge in judges for text in judge.fitted.fit.reach.cautions(curves[at]))
     return Choice(
         judged=row,
         low=low,
         high=high,
         marginal=marginal,
-        alphas=None if alphas is None else (alphas[0], alphas[1]),
+        drawn=drawn,
+        is_told=drawn is None or len(line) == 1 or drawn[1] - drawn[0] < 0.5 * float(np.ptp(choices)),
         cautions=(*row.beyond, *cautions),
     )
+
+
+def _drawn_losses(judges: Sequence[Judge], curves: Sequence[Curve]) -> Array:
+    """Return the weighted losses `(B, curves)` by each drawing."""
+    count = min(len(judge.fitted.fit.draws_BQ) for judge in judges)
+    parts = [judge.weight * _losses(judge.fitted, curves, drawn=True)[:count] for judge in judges]
+    return np.asarray(np.sum(parts, axis=0))
 
 
 def _shift(chosen: Sequence[Judged], judges: Sequence[Judge], *, old: frozenset[str] | None) -> Shift | None:

@@ -37,6 +37,7 @@ class Question:
         given: Overrides of the command line that belong to `lrpath.train`.
         versions: All versions of the configuration, in order.
         alphas: Their configured α; empty where there is none.
+        main: Name of the main path in the configuration's plan, where another paradigm may share and name it.
         level: Probability of the intervals.
         settings: How the laws were fitted.
     """
@@ -46,6 +47,7 @@ class Question:
     given: tuple[str, ...]
     versions: tuple[str, ...]
     alphas: tuple[float, ...]
+    main: str
     level: float
     settings: Mapping[str, Any]
 
@@ -61,7 +63,7 @@ def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
             f"{at}.alpha=[{','.join(f'{alpha:g}' for alpha in alphas)}]",
             f"{at}.decay={{shape:{fields['shape']},floor:{fields['floor']:g}}}",
         )
-        return (*made, f"paths=[{question.label}.main,{','.join(names)}]")
+        return (*made, f"paths=[{question.main},{','.join(names)}]")
     peak = advice.choices[0].judged.option.path.path.schedule.pieces[0].first
     rewarmed = () if fields["peak"] is None else (f"{at}.rewarm_peak={peak:g}",)
     return (f"{at}.replay={fields['replay']:g}", *rewarmed)
@@ -121,9 +123,8 @@ def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
         text += f"; the best foretold, {best.option.text()}, gains another {row.loss - best.loss:.4f}{price}"
     else:
         text += "; nothing to choose from is foretold better"
-    if choice.alphas is not None:
-        low, high = choice.alphas
-        text += f"; by the drawings α is {low:g} to {high:g} ({level:.0%})" if low < high else ""
+    if choice.drawn is not None and choice.drawn[0] < choice.drawn[1]:
+        text += f"; by the drawings {_name(choice)} is {choice.drawn[0]:g} to {choice.drawn[1]:g} ({level:.0%})"
     return text + "."
 
 
@@ -152,6 +153,11 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
         if choice.cautions:
             where = choice.judged.option.version
             lines.append(f"WARNING: this extrapolates: of {where}'s choice, {'; '.join(choice.cautions)}")
+        if not choice.is_told and choice.drawn is not None:
+            lines.append(
+                f"WARNING: these curves do not tell {_name(choice)} of {choice.judged.option.version}: by the "
+                f"drawings it lies anywhere in [{choice.drawn[0]:g}, {choice.drawn[1]:g}]"
+            )
     shares = {row.option.fields.get("alpha") for row in advice.judged}
     ends = [
         c.judged.option.version for c in advice.choices if c.judged.option.fields.get("alpha") == max(shares, key=_zero)
@@ -161,6 +167,10 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
     for reason, count in advice.excluded.items():
         lines.append(f"note: {count:,} options were left out, for {reason}: beyond what the law was fitted on")
     return lines
+
+
+def _name(choice: Choice) -> str:
+    return "α" if "alpha" in choice.judged.option.fields else "replay"
 
 
 def _zero(value: float | None) -> float:
@@ -182,7 +192,8 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
                 "low": choice.low,
                 "high": choice.high,
                 "marginal_nats_per_update": choice.marginal,
-                "alphas_of_drawings": choice.alphas,
+                "drawn": choice.drawn,
+                "is_told": choice.is_told,
                 "cautions": list(choice.cautions),
             }
             for choice in advice.choices

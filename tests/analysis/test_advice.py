@@ -66,7 +66,8 @@ def test_the_cheapest_within_reach_of_the_best_is_chosen() -> None:
         assert best < choice.judged.loss <= best + 0.01
         same = [row for row in rows if row.option.shared == choice.judged.option.shared]
         assert all(row.loss > best + 0.01 for row in same if row.option.updates < choice.judged.option.updates)
-        assert choice.alphas == (choice.judged.option.fields["alpha"],) * 2  # all drawings are alike
+        assert choice.drawn == (choice.judged.option.fields["alpha"],) * 2  # all drawings are alike
+        assert choice.is_told
         assert (choice.low, choice.high) == pytest.approx((choice.judged.loss,) * 2)
         assert choice.marginal > 0
     assert len({choice.judged.option.shared for choice in advice.choices}) == 1
@@ -159,6 +160,18 @@ def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
         return float(advice.choices[0].judged.option.fields["replay"])
 
     assert (chosen(0.0), chosen(1.0)) == (0.5, 0.0)
+
+
+def test_an_alpha_that_the_drawings_put_anywhere_is_said_not_to_be_told() -> None:
+    fit = LAW.fitted.fit
+    short, long = [TRUE | {"lambda": value} for value in (0.9, 0.999)]
+    draws = np.array([fit.law.values(short), fit.law.values(long)] * 4)
+    judge = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, draws_BQ=draws)))
+
+    choice = asked(Wish(), (1,), judge).choices[0]
+
+    assert choice.drawn[1] - choice.drawn[0] > 0.5
+    assert not choice.is_told
 
 
 def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_datas_law() -> None:

@@ -138,13 +138,16 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_old_ones_fate_
 ) -> None:
     setup = ("+exp=cpt_dynamics/transfer_points", "scale=mini", "increment=[200,200]", "peak=1.0", "study=switched")
 
-    run(monkeypatch, "advise", outputs, *setup, "law=continual", "set='*'", "label=after_all", "weight=0.25")
+    change = ("+paradigms.after_all.restart=rewarm", "+paradigms.after_all.rewarm=5", "peaks=[0.5]")
+    run(monkeypatch, "advise", outputs, *setup, *change, "law=continual", "set='*'", "label=after_all", "weight=0.25")
 
     printed = capsys.readouterr().out
     assert "by the loss on v1 × 0.75 and v2 × 0.25" in printed
     assert re.search(r"at loss potential 1\.00: by the law .*turning length.* critical point: [\d,]+ updates", printed)
     assert "its replay 0.5 lies outside [0, 0]: beyond what the law was fitted on" in printed
-    assert "paradigms.after_all.replay=0" in printed
+    words = shlex.split(json.loads((outputs / "switched" / "advise" / "advice.json").read_text())["command"])
+    assert words[-2:] == ["++paradigms.after_all.replay=0", "++paradigms.after_all.rewarm_peak=0.5"]
+    assert project_of(*words[3:]).config.paradigms["after_all"]["rewarm_peak"] == 0.5
 
 
 @pytest.mark.parametrize(

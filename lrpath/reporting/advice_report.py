@@ -60,13 +60,13 @@ def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
         chosen = {choice.judged.option.version: choice.judged.option.fields["alpha"] for choice in advice.choices}
         alphas = [chosen.get(version, alpha) for version, alpha in zip(question.versions, question.alphas, strict=True)]
         made = (
-            f"{at}.alpha=[{','.join(f'{alpha:g}' for alpha in alphas)}]",
+            f"{at}.alpha=[{','.join(f'{alpha!r}' for alpha in alphas)}]",
             f"{at}.decay={{shape:{fields['shape']},floor:{fields['floor']:g}}}",
         )
         return (*made, f"paths=[{question.main},{','.join(names)}]")
-    peak = advice.choices[0].judged.option.path.path.schedule.pieces[0].first
-    rewarmed = () if fields["peak"] is None else (f"{at}.rewarm_peak={peak:g}",)
-    return (f"{at}.replay={fields['replay']:g}", *rewarmed)
+    peak = max(max(piece.first, piece.last) for piece in advice.choices[0].judged.option.path.path.schedule.pieces)
+    rewarmed = () if fields["peak"] is None else (f"++{at}.rewarm_peak={peak!r}",)
+    return (f"++{at}.replay={fields['replay']:g}", *rewarmed)
 
 
 def command_of(advice: Advice, question: Question) -> str:

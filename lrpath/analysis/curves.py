@@ -16,11 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.errors import DataError, LawError, StateError
-from lrpath.planning.paths import Tree
-from lrpath.planning.schedule import Schedule
-from lrpath.records.path_folder import PathFolder
-from lrpath.records.study import Study
+from lrpath.errors import DataError, LawError
+from lrpath.planning.schedule import Schedule, Shape
 
 Array = NDArray[np.float64]
 
@@ -110,72 +107,23 @@ class Curve:
 
 
 def rates_of(schedule: Schedule, *, updates: int) -> Array:
-    """Return the rates of a root path's first updates, those of the schedule.
+    """Return the rates of a path's first updates, those of the schedule.
 
     Args:
-        schedule: Curve that starts at position 0.
+        schedule: The curve.
         updates: How many [updates].
     """
-    return np.array([schedule.rate(update) for update in range(updates)])
-
-
-def plan_path(*, tree: Tree, path_id: str, positions: NDArray[np.int64] | None = None) -> Curve:
-    """Return the curve of a planned path without losses, to be foretold; its history is that of its ancestors.
-
-    Args:
-        tree: The plan's tree.
-        path_id: The path.
-        positions: Positions that are asked for; by default all updates of the path itself.
-    """
-    end = tree.end(path_id)
-    rates = np.array([tree.rate(path_id, update) for update in range(end)])
-    asked = np.arange(tree.path(path_id).start + 1, end + 1) if positions is None else positions
-    return Curve(name=tree.path(path_id).name, rates_U=rates, positions_P=asked)
-
-
-def read_path(study: Study, *, tree: Tree, path_id: str, whole: bool = False, held_out: str | None = None) -> Curve:
-    """Return the curve of a path as a study has recorded it, its history that of its ancestors up to the forks.
-
-    Args:
-        study: The study.
-        tree: The plan's tree, which knows the path's rates and ancestors.
-        path_id: The path.
-        whole: Whether its ancestors' losses are observed too. By default only its own are, so that the curves of a tree
-            together hold every loss once.
-        held_out: Version whose held-out loss is read (all its domains together); the training loss by default.
-
-    Raises:
-        LawError: If nothing is recorded.
-        StateError: If a table is altered.
-    """
-    line = tree.line(path_id)
-    ends = [*(path.start for path in line[1:]), tree.end(path_id)]
-    losses: dict[int, float] = {}
-    for path, end in list(zip(line, ends, strict=True))[0 if whole else -1 :]:
-        folder = study.find(path.id)
-        rows = {} if folder is None else _losses(folder, held_out)
-        losses |= {position: loss for position, loss in rows.items() if path.start < position <= end}
-    name = line[-1].name
-    if not losses:
-        raise LawError(f"study {study.name} has no losses of path {name}; train it, or choose another path")
-    positions = np.array(sorted(losses))
-    planned = plan_path(tree=tree, path_id=path_id, positions=positions)
-    return replace(planned, losses_P=np.array([losses[position] for position in positions.tolist()]))
-
-
-def _losses(folder: PathFolder, held_out: str | None) -> dict[int, float]:
-    table = folder.metrics if held_out is None else folder.evaluation
-    try:
-        if held_out is None:
-            return {int(row["position"]): float(row["loss"]) for row in table.rows()}
-        sums: dict[int, tuple[float, int]] = {}
-        for row in table.rows():
-            if row["version"] == held_out:
-                nll, tokens = sums.get(int(row["position"]), (0.0, 0))
-                sums[int(row["position"])] = (nll + float(row["nll"]), tokens + int(row["tokens"]))
-        return {position: nll / tokens for position, (nll, tokens) in sums.items()}
-    except (ValueError, ZeroDivisionError) as error:
-        raise StateError(f"{table.file} has a row that is no number ({error}); restore it from a copy") from None
+    parts: list[Array] = []
+    left = updates
+    for piece in schedule.pieces:
+        count = left if piece.updates is None else min(piece.updates, left)
+        is_constant = piece.shape is Shape.CONSTANT  # a main path is long
+        rates = np.full(count, piece.last) if is_constant else np.array([piece.rate(k) for k in range(count)])
+        parts.append(rates)
+        left -= count
+    if left:
+        raise LawError(f"the schedule ends at {schedule.end}, {left:,} updates before those that are asked for")
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,8 @@ class Fit:
 
     Args:
         law: The law.
-        curves: The curves it was fitted to.
+        curves: The curves it was fitted to; none when it was read from a file.
+        names: Their names.
         values: Parameters by name, fixed ones too.
         fixed: Names of those that were given, not sought.
         draws_BQ: Parameters of every drawing of the bootstrap; no rows without one.
@@ -111,6 +112,7 @@ class Fit:
 
     law: Law
     curves: tuple[Curve, ...]
+    names: tuple[str, ...]
     values: dict[str, float]
     fixed: tuple[str, ...]
     draws_BQ: Array
@@ -170,7 +172,7 @@ class Fit:
 
     def describe(self) -> str:
         """Return parameters with units and intervals, the quality of the fit, and all warnings, as lines of text."""
-        lines = [f"{self.law.name}: {self.residuals_N.size} observations of {len(self.curves)} curves"]
+        lines = [f"{self.law.name}: {self.residuals_N.size} observations of {len(self.names)} curves"]
         for parameter in self.law.parameters:
             text = f"  {parameter.name:8}{self.values[parameter.name]:>12.6g}  {parameter.unit:14} {parameter.meaning}"
             if parameter.name in self.fixed:
@@ -229,6 +231,7 @@ def fit_law(
     return Fit(
         law=law,
         curves=tuple(curves),
+        names=tuple(curve.name for curve in curves),
         values=dict(zip(law.names, problem.values(u_F[None])[0][0].tolist(), strict=True)),
         fixed=tuple(fixed),
         draws_BQ=_bootstrap(problem, u_F, residuals, lengths=lengths, memory=memory, draws=draws, seed=seed),

@@ -6,7 +6,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from lrpath.analysis.curves import Curve, History, plan_path, rates_of, read_csv, read_path, read_tensorboard
+from lrpath.analysis.curves import Curve, History, rates_of, read_csv, read_tensorboard
+from lrpath.analysis.path_curves import HeldOut, plan_path, read_path
 from lrpath.errors import DataError, LawError, StateError
 from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
@@ -75,7 +76,7 @@ def test_a_held_out_curve_pools_the_domains_of_a_version(study: Study) -> None:
         study, plan, plan.tree.releases[0], {("v1", "a"): (30.0, 10), ("v1", "b"): (10.0, 30), ("v2", "a"): (9.0, 1)}
     )
 
-    curve = read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out="v1")
+    curve = read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v1",)))
 
     assert (curve.positions_P.tolist(), curve.losses_P.tolist()) == ([10], [1.0])
 

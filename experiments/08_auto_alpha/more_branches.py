@@ -1,0 +1,52 @@
+"""After the fact: what would other short spendings have told? Reads outputs/auto_alpha_truth; prints a Markdown table.
+
+OMP_NUM_THREADS=1 python experiments/08_auto_alpha/more_branches.py
+"""
+
+import statistics
+from pathlib import Path
+
+from lrpath.analysis.forecast import FitSettings, View, fit_paths, foretell
+from lrpath.analysis.path_curves import NamedPath, choose_paths, paths_of
+from lrpath.records.study import Study
+
+ALPHAS = {38: 0.1, 76: 0.2, 114: 0.3, 152: 0.4, 228: 0.6, 304: 0.8, 380: 1.0}
+FITTED = {
+    "v2 α=.2": [("v2", 0.2)],
+    "v2, v3 α=.2": [("v2", 0.2), ("v3", 0.2)],
+    "v2 α=.2, .4": [("v2", 0.2), ("v2", 0.4)],
+    "v2 α=.1, .6": [("v2", 0.1), ("v2", 0.6)],
+    "v2 α=1": [("v2", 1.0)],
+}
+
+
+def main() -> None:
+    study = Study(Path("outputs/auto_alpha_truth"))
+    every = paths_of(study)
+    cosine = [path for path in every if path.path.schedule.pieces[0].shape == "cosine" and path.releases != ("v1",)]
+    by_choice: dict[tuple[str, float], NamedPath] = {
+        (path.releases[0], ALPHAS[path.end - path.path.start]): path for path in cosine
+    }
+    (main_path,) = choose_paths(every, ["main"], field="fit")
+    print("| fitted besides the main path | branch updates | law | RMS error at the end | best α foretold | τ |")
+    print("|---|---|---|---|---|---|")
+    for text, choices in FITTED.items():
+        ids = (main_path.path.id, *(by_choice[choice].path.id for choice in choices))
+        for law in ("annealing", "multi_power"):
+            settings = FitSettings(law=law, set="*", fit=ids, draws=0)
+            view = View.of(study, settings)
+            rest = [path for choice, path in by_choice.items() if choice not in choices]
+            found = foretell(fit_paths(view, settings, patterns=ids), view, rest, level=0.9, beyond=True)
+            errors, best = [], []
+            for version in ("v2", "v3", "v4"):
+                some = [one for one in found.forecasts if one.path.releases == (version,)]
+                errors.append(statistics.fmean(one.errors.last**2 for one in some if one.errors) ** 0.5)
+                least = min(some, key=lambda one: one.final[1])
+                best.append(f"{ALPHAS[least.path.end - least.path.path.start]:g}")
+            updates = sum(round(380 * alpha) for _, alpha in choices)
+            shown = " / ".join(f"{error:.3f}" for error in errors)
+            print(f"| {text} | {updates} | {law} | {shown} | {', '.join(best)} | {found.ranking.tau:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

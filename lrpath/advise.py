@@ -1,0 +1,125 @@
+"""`python -m lrpath.advise +exp=…`: choose α, shape and floor, or replay, from a fitted law; no torch."""
+
+import dataclasses
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from lrpath import entry
+from lrpath.analysis.advice import Advice, Judge, Option, Wish, advise, options_of
+from lrpath.analysis.forecast import (
+    FitSettings,
+    Fitted,
+    View,
+    fit_paths,
+    names_in,
+    read_fitted,
+    settings_record,
+)
+from lrpath.analysis.path_curves import has_losses, paths_of
+from lrpath.build.project import Project
+from lrpath.config import schema
+from lrpath.config.laws import AdviseConfig, label_of, load_laws
+from lrpath.errors import PlanError
+from lrpath.planning.paradigms import Setting
+from lrpath.records.study import Study
+from lrpath.reporting.advice_report import Question, advice_json, write_advice
+
+
+def give_advice(cfg: DictConfig) -> None:
+    """Print the advice and the command that trains it; write both and what they rest on to the study's folder."""
+    config, settings, asked = load_laws(AdviseConfig, cfg)
+    project, label = Project(config), label_of(config, asked.label)
+    fitted, settings = _fits(config, settings)
+    wish: Wish = asked
+    if asked.budget is not None:
+        wish = replace(asked, budget=project.parse(asked.budget, "budget"))
+    paradigm = schema.paradigms_of(config)[label]
+    setting = Setting(label=label, recipe=project.recipe, increments=project.increments, parse=project.parse)
+    numbers = _numbers(project, label, names_in(asked.releases))
+    options, configured = options_of(paradigm, setting, wish, numbers)
+    advice: Advice = advise(
+        options,
+        configured,
+        _judges(fitted, weight=asked.weight),
+        wish,
+        old=frozenset(names_in(settings.old)) if settings.law == "continual" else None,
+        level=settings.level,
+        beyond=settings.beyond,
+    )
+    alpha = getattr(paradigm, "alpha", ())
+    versions = project.plan.versions
+    question = Question(
+        label=label,
+        wish=wish,
+        given=_train_overrides(),
+        versions=versions,
+        alphas=alpha if isinstance(alpha, tuple) else (alpha,) * len(versions),
+        main=_main_path(project, options[0], label),
+        level=settings.level,
+        settings=settings_record(settings),
+    )
+    folder = Path(config.outputs) / config.study / "advise" if asked.folder is None else Path(asked.folder)
+    text = write_advice(advice, question, folder)
+    sys.stdout.write(f"{advice_json(advice, question) if config.format == 'json' else text}\n")
+
+
+def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[Fitted, ...], FitSettings]:
+    """Return the laws, one for each loss that counts, fitted now or before."""
+    if settings.law.endswith(".json"):
+        found, known = read_fitted(Path(settings.law))
+        return tuple(found.values()), replace(settings, law=str(known["law"]), old=tuple(known["old"]))
+    outputs = Path(config.outputs)
+    study = Study(outputs / config.study) if settings.fit == () else Study.existing(outputs, config.study)
+    view = View.of(study, settings)
+    return tuple(fit_paths(one, settings, patterns=settings.fit) for one in view.by_domain()), settings
+
+
+def _judges(fitted: tuple[Fitted, ...], *, weight: float) -> tuple[Judge, ...]:
+    if len(fitted) == 1:
+        return (Judge(fitted=fitted[0], weight=1.0),)
+    return tuple(Judge(fitted=one, weight=weight if one.is_of_new_data else 1 - weight) for one in fitted)
+
+
+def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:
+    """Return the versions that are advised on, from 0: those named, else those that have not been run, else all."""
+    versions = project.plan.versions
+    if odd := [name for name in names if name not in versions]:
+        raise PlanError(f"releases={odd[0]} is no version of this configuration; it has {', '.join(versions)}")
+    if names:
+        return [versions.index(name) for name in versions if name in names]
+    made = _made(project, label)
+    first = 1 if project.config.paradigms[label]["kind"] == "continual" else 0
+    every = list(range(first, len(versions)))
+    return [number for number in every if versions[number] not in made] or every
+
+
+def _made(project: Project, label: str) -> set[str]:
+    """Return the versions of the label of which some path has been run in the study, whatever its α."""
+    study = Study(Path(project.config.outputs) / project.config.study)
+    if not study.plans():
+        return set()
+    runs = [path for path in paths_of(study) if has_losses(study, path.path)]
+    ends = {(release.paradigm, release.version) for path in runs for release in path.made_releases}
+    return {version for paradigm, version in ends if paradigm == label}
+
+
+def _main_path(project: Project, option: Option, label: str) -> str:
+    """Return the name of the main path in the plan, in which paradigms that share it are united."""
+    parent = option.path.path.parent
+    names = {path.id: path.name for path in project.plan.tree.paths}
+    return names.get(parent.path_id, f"{label}.main") if parent is not None else f"{label}.main"
+
+
+def _train_overrides() -> tuple[str, ...]:
+    """Return the overrides of this command line that `lrpath.train` knows."""
+    own = {field.name for kind in (FitSettings, AdviseConfig) for field in dataclasses.fields(kind)}
+    given = HydraConfig.get().overrides.task
+    return tuple(text for text in given if text.lstrip("+~").partition("=")[0].partition(".")[0] not in own)
+
+
+if __name__ == "__main__":
+    entry.run(give_advice, config_name="advise")

@@ -1,0 +1,534 @@
+"""Chooses α, shape and floor of branches, or replay and peak of a continued run, by what fitted laws foretell.
+
+    options = options_of(paradigm, setting, wish, numbers)      # everything there is to choose from
+    advice = advise(options, judges, wish)                      # what is foretold of each, and the choice
+
+The loss of an option is the weighted mean over its judges, one for each validation loss: one for a single domain, two
+(old data, new data) where domains shift. Its price is the updates of its own path; the main path is walked anyway.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpath.analysis.areas import forward_area
+from lrpath.analysis.continual import Continual as ContinualLaw
+from lrpath.analysis.continual import Domain, critical_area, loss_potential, turning_area
+from lrpath.analysis.curves import Curve
+from lrpath.analysis.forecast import Fitted
+from lrpath.analysis.path_curves import NamedPath, plan_path, with_shift
+from lrpath.errors import ConfigError, LawError, PlanError
+from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
+from lrpath.planning.schedule import Decay, DecayShape
+
+Array = NDArray[np.float64]
+
+_COMPOSED = (DecayShape.POWER, DecayShape.STAIR, DecayShape.KNEE)
+"""Shapes that need more than a floor."""
+_POSITIVE = (DecayShape.EXPONENTIAL, DecayShape.HARMONIC)
+_ALPHAS = tuple(round(0.05 * k, 2) for k in range(1, 21))
+_TOGETHER = 64
+"""Options that are foretold at once; bounds the memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is wished for, and what there is to choose from; `conf/advise.yaml` says what each field is for.
+
+    Args:
+        releases: Versions that are advised on; None for those that have not been run.
+        loss: Loss to be reached at the least price [nats per token].
+        budget: Most updates of all paths together (updates or tokens), for the least loss.
+        within: Without either: how near to the best foretold loss the cheapest must be [nats per token].
+        alphas: Branch updates ÷ increment updates; None for .05, .1 … 1.
+        shapes: Shapes of decay.
+        floors: Last rates as shares of the peak.
+        replays: Shares of old data, for `continual`.
+        peaks: Peaks of versions 2… as shares of the peak, for `continual`; None for the configured one.
+        weight: Weight of the new data's loss; the old data's has the rest.
+    """
+
+    releases: str | tuple[str, ...] | None = None
+    loss: float | None = None
+    budget: int | str | None = None
+    within: float = 0.005
+    alphas: tuple[float, ...] | None = None
+    shapes: tuple[DecayShape, ...] = (DecayShape.COSINE, DecayShape.LINEAR)
+    floors: tuple[float, ...] = (0.0, 0.1)
+    replays: tuple[float, ...] = (0.0,)
+    peaks: tuple[float, ...] | None = None
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.loss is not None and self.budget is not None:
+            raise ConfigError("loss and budget are two questions; give one of them")
+        if self.loss is not None and not self.loss > 0:
+            raise ConfigError(f"loss={self.loss} must be above 0")
+        for name in ("shapes", "floors", "replays"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty; give at least one to choose from")
+        if odd := [shape for shape in self.shapes if shape in _COMPOSED]:
+            raise ConfigError(f"shapes: {odd[0]} needs more than a floor and cannot be advised on; remove it")
+        if not self.within >= 0:
+            raise ConfigError(f"within={self.within} must be at least 0")
+        if not 0 <= self.weight <= 1:
+            raise ConfigError(f"weight={self.weight} must lie in [0, 1]: the new data's share of the loss")
+        for name, values in (("alphas", self.alphas), ("peaks", self.peaks)):
+            if values is not None and not (values and all(0 < value < math.inf for value in values)):
+                raise ConfigError(f"{name}={list(values)} must be positive shares, at least one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way to make one version.
+
+    Args:
+        version: The version.
+        fields: What is chosen, by name: alpha, shape and floor, or replay and peak.
+        path: The path that would make it.
+        updates: Its own updates, the price.
+    """
+
+    version: str
+    fields: dict[str, Any]
+    path: NamedPath
+    updates: int
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """What all versions of one plan must have alike."""
+        return tuple(value for name, value in self.fields.items() if name != "alpha")
+
+    def is_beside(self, other: "Option") -> bool:
+        """Say whether the two differ in α, or in the share replayed, at most."""
+        names = self.fields.keys() - {"alpha", "replay"}
+        return all(self.fields[name] == other.fields[name] for name in names)
+
+    def curve(self, old: frozenset[str] | None) -> Curve:
+        """Return the path's rates, asked for at its end."""
+        tree, path_id = self.path.tree, self.path.path.id
+        curve = plan_path(tree=tree, path_id=path_id, positions=np.array([self.path.end]))
+        curve = replace(curve, name=f"{self.version} ({self.text()})")
+        return curve if old is None else with_shift(curve, tree=tree, path_id=path_id, old=old)
+
+    def text(self) -> str:
+        """Return the choice in words, `α=0.4, linear to 0`."""
+        names = self.fields
+        if "alpha" in names:
+            return f"α={names['alpha']:g}, {names['shape']} to {names['floor']:g}"
+        peak = "" if names["peak"] is None else f", peak × {names['peak']:g}"
+        return f"replay {names['replay']:g}{peak}"
+
+
+def options_of(
+    paradigm: Paradigm, setting: Setting, wish: Wish, numbers: Sequence[int]
+) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    """Return what there is to choose from, and what is configured.
+
+    Args:
+        paradigm: Branches (`path_switching`, `infinite`) or `continual`; what is not chosen stays as it is there.
+        setting: What the paradigm is given.
+        wish: What to choose from.
+        numbers: Versions, from 0.
+
+    Raises:
+        LawError: If the paradigm is of another kind, or no option can be planned.
+    """
+    if isinstance(paradigm, PathSwitching | Infinite):
+        return _branches(paradigm, setting, wish, numbers)
+    if isinstance(paradigm, Continual):
+        return _continued(paradigm, setting, wish, numbers)
+    raise LawError(
+        f"{setting.label} is of kind {paradigm.kind}, which has no branch and no replay to choose; advise on "
+        "path_switching, infinite or continual with label="
+    )
+
+
+def _branches(
+    paradigm: PathSwitching | Infinite, setting: Setting, wish: Wish, numbers: Sequence[int]
+) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    count = len(setting.increments)
+    given = paradigm.alpha if isinstance(paradigm.alpha, tuple) else (paradigm.alpha,) * count
+    decays = [
+        Decay(shape=shape, floor=floor)
+        for shape in wish.shapes
+        for floor in wish.floors
+        if floor > 0 or shape not in _POSITIVE
+    ]
+    found, configured = [], []
+    for number in numbers:
+        for decay, alpha in [(d, a) for d in decays for a in wish.alphas or _ALPHAS]:
+            fields = {"alpha": alpha, "shape": decay.shape.value, "floor": decay.floor}
+            changed = replace(paradigm, alpha=(*given[:number], alpha), decay=decay)
+            if (option := _branch(changed, setting, number, fields)) is not None:
+                found.append(option)
+        fields = {"alpha": given[number], "shape": paradigm.decay.shape.value, "floor": paradigm.decay.floor}
+        if (option := _branch(replace(paradigm, alpha=given[: number + 1]), setting, number, fields)) is not None:
+            configured.append(option)
+    if missing := {setting.increments[n].version for n in numbers} - {option.version for option in found}:
+        raise LawError(f"{', '.join(sorted(missing))} can have no branch of these alphas: all leave before the warm-up")
+    return tuple(found), tuple(configured)
+
+
+def _branch(paradigm: PathSwitching | Infinite, setting: Setting, number: int, fields: dict[str, Any]) -> Option | None:
+    """Return an option; None if its branch would leave too early or have no update."""
+    try:
+        tree = paradigm.plan(replace(setting, increments=setting.increments[: number + 1]))
+    except PlanError:
+        return None
+    return _option(setting, number, fields, tree.releases[-1].last.path_id, tree)
+
+
+def _option(setting: Setting, number: int, fields: dict[str, Any], path_id: str, tree: Any) -> Option:
+    path = tree.path(path_id)
+    return Option(
+        version=setting.increments[number].version,
+        fields=fields,
+        path=NamedPath(name=path.name, tree=tree, path=path),
+        updates=tree.updates(path_id),
+    )
+
+
+def _continued(
+    paradigm: Continual, setting: Setting, wish: Wish, numbers: Sequence[int]
+) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    """Return options of replay and peak; the decay stays, for it is version 1's as well."""
+    if any(number == 0 for number in numbers):
+        raise LawError(f"{setting.label}: version 1 continues nothing, so there is nothing to choose; give releases=v2")
+    found, configured = [], []
+    for number in numbers:
+        short = replace(setting, increments=setting.increments[: number + 1])
+        for replay in wish.replays:
+            for peak in wish.peaks or (None,):
+                changed = replace(paradigm, replay=replay)
+                if peak is not None:
+                    changed = replace(changed, rewarm_peak=peak * paradigm.peak)
+                tree = changed.plan(short)
+                fields = {"replay": replay, "peak": peak}
+                found.append(_option(setting, number, fields, tree.releases[-1].last.path_id, tree))
+        tree = paradigm.plan(short)
+        fields = {"replay": paradigm.replay, "peak": None}
+        configured.append(_option(setting, number, fields, tree.releases[-1].last.path_id, tree))
+    return tuple(found), tuple(configured)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """A fitted law with the weight of its loss.
+
+    Args:
+        fitted: The fit.
+        weight: Share of the loss, in `[0, 1]`.
+    """
+
+    fitted: Fitted
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What is foretold of an option.
+
+    Args:
+        option: The option.
+        loss: Weighted loss at the end [nats per token].
+        losses: Loss by set.
+        beyond: In which respects it goes beyond what a law was fitted on.
+    """
+
+    option: Option
+    loss: float
+    losses: dict[str, float]
+    beyond: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The option chosen for a version.
+
+    Args:
+        judged: What is foretold of it.
+        low: Lower end of the interval of its loss; None without drawings.
+        high: Upper end.
+        marginal: What the last updates of the branch gain [nats per update], from the next shorter one; None for the
+            shortest, and where the price is fixed.
+        drawn: Between which α, or shares replayed, the choice lies in the drawings, by the level of the intervals; None
+            without drawings, and for a wanted loss or budget.
+        is_told: Whether that is less than half of what there was to choose from.
+        cautions: What about it no fitted curve shows.
+    """
+
+    judged: Judged
+    low: float | None
+    high: float | None
+    marginal: float | None
+    drawn: tuple[float, float] | None
+    is_told: bool
+    cautions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """What the fitted laws of continual pre-training say of the change of data.
+
+    Args:
+        potential: Rate at the boundary ÷ the peak before it (loss potential): 1 if not annealed.
+        before: Updates before the boundary.
+        turning: Fewest updates at the constant rate after which the old data's loss is back (turning length); 0 if it
+            never rises, None if it never comes back.
+        critical: Updates of pre-training at the peak from which on it never comes back (critical point).
+    """
+
+    potential: float
+    before: int
+    turning: float | None
+    critical: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The choice, and what it was chosen from.
+
+    Args:
+        choices: One for each version.
+        configured: What is foretold of the configuration as it stands.
+        judged: Everything that was to choose from.
+        judges: The laws.
+        excluded: Reasons for which options were not considered, with their number.
+        shift: What is known of the change of data; None without one.
+    """
+
+    choices: tuple[Choice, ...]
+    configured: tuple[Judged, ...]
+    judged: tuple[Judged, ...]
+    judges: tuple[Judge, ...]
+    excluded: dict[str, int]
+    shift: Shift | None
+
+    def frontier(self, version: str) -> tuple[Judged, ...]:
+        """Return the options of a version than which none is both cheaper and better, by price."""
+        kept: list[Judged] = []
+        rows = [row for row in self.judged if row.option.version == version and not (row.beyond and self.excluded)]
+        for row in sorted(rows, key=lambda row: (row.option.updates, row.loss)):
+            if not kept or row.loss < kept[-1].loss:
+                kept.append(row)
+        return tuple(kept)
+
+
+def advise(
+    options: Sequence[Option],
+    configured: Sequence[Option],
+    judges: Sequence[Judge],
+    wish: Wish,
+    *,
+    old: frozenset[str] | None,
+    level: float,
+    beyond: bool,
+) -> Advice:
+    """Judge all options and choose.
+
+    Args:
+        options: What there is to choose from.
+        configured: What stands in the configuration.
+        judges: Laws with weights.
+        wish: The rule: a loss, a budget (in updates here), or `within`.
+        old: Versions that are the old data; None without shift.
+        level: Probability of intervals.
+        beyond: Whether options beyond the reach of a law are considered.
+
+    Raises:
+        LawError: If no option lies within reach, or none reaches the loss or fits the budget.
+    """
+    judged = _judge(options, judges, old=old)
+    kept = [row for row in judged if beyond or not row.beyond]
+    reasons = [reason for row in judged for reason in row.beyond] if not beyond else []
+    lacking = {row.option.version for row in judged} - {row.option.version for row in kept}
+    if lacking:
+        raise LawError(
+            f"every option for {', '.join(sorted(lacking))} goes beyond what the law was fitted on, for example: "
+            f"{reasons[0]}. Fit on paths that reach there, or add beyond=true"
+        )
+    chosen = _choose(kept, wish)
+    return Advice(
+        choices=tuple(_detail(row, kept, judges, wish, old=old, level=level) for row in chosen),
+        configured=_judge(configured, judges, old=old),
+        judged=judged,
+        judges=tuple(judges),
+        excluded={reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
+        shift=_shift(chosen, judges, old=old),
+    )
+
+
+def _judge(options: Sequence[Option], judges: Sequence[Judge], *, old: frozenset[str] | None) -> tuple[Judged, ...]:
+    found: list[Judged] = []
+    for first in range(0, len(options), _TOGETHER):
+        some = options[first : first + _TOGETHER]
+        curves = [option.curve(old) for option in some]
+        by_set = {judge.fitted.set: _losses(judge.fitted, curves)[0] for judge in judges}
+        for number, (option, curve) in enumerate(zip(some, curves, strict=True)):
+            losses = {name: float(values[number]) for name, values in by_set.items()}
+            broken = dict.fromkeys(text for judge in judges for text in judge.fitted.beyond(option.path, curve))
+            loss = sum(judge.weight * losses[judge.fitted.set] for judge in judges)
+            found.append(Judged(option=option, loss=loss, losses=losses, beyond=tuple(broken)))
+    return tuple(found)
+
+
+def _losses(fitted: Fitted, curves: Sequence[Curve], *, drawn: bool = False) -> Array:
+    """Return the losses `(1 or B, curves)` at the ends of curves, by the parameters or by each drawing."""
+    fit = fitted.fit
+    values = fit.draws_BQ if drawn else fit.law.values(fit.values)[None]
+    return fit.law.losses(values, fit.law.prepare(curves))[0]
+
+
+def _choose(rows: Sequence[Judged], wish: Wish) -> tuple[Judged, ...]:
+    """Return one row for each version, alike in what versions of one plan share."""
+    budget = wish.budget
+    assert not isinstance(budget, str)
+    versions = list(dict.fromkeys(row.option.version for row in rows))
+    bests = {version: min(row.loss for row in rows if row.option.version == version) for version in versions}
+    bounds = {version: bests[version] + wish.within if wish.loss is None else wish.loss for version in versions}
+    plans: list[tuple[Judged, ...]] = []
+    for shared in dict.fromkeys(row.option.shared for row in rows):
+        groups = [
+            [row for row in rows if (row.option.shared, row.option.version) == (shared, version)]
+            for version in versions
+        ]
+        plan = _within_budget(groups, budget) if budget is not None else _cheapest(groups, list(bounds.values()))
+        if plan is not None:
+            plans.append(plan)
+    if not plans:
+        raise LawError(_out_of_reach(rows, wish, bests))
+    dear: Callable[[tuple[Judged, ...]], tuple[float, float]] = lambda plan: (  # noqa: E731
+        sum(row.option.updates for row in plan),
+        sum(row.loss for row in plan),
+    )
+    return min(plans, key=dear if budget is None else lambda plan: dear(plan)[::-1])
+
+
+def _cheapest(groups: Sequence[Sequence[Judged]], bounds: Sequence[float]) -> tuple[Judged, ...] | None:
+    """Return the cheapest row of each version whose loss is at most its bound; None if one has none."""
+    plan = []
+    for group, bound in zip(groups, bounds, strict=True):
+        good = [row for row in group if row.loss <= bound + 1e-12]
+        if not good:
+            return None
+        plan.append(min(good, key=lambda row: (row.option.updates, row.loss)))
+    return tuple(plan)
+
+
+def _within_budget(groups: Sequence[Sequence[Judged]], budget: int) -> tuple[Judged, ...] | None:
+    """Return the rows of least total loss whose prices add up to at most the budget: an exact knapsack by prices."""
+    best: dict[int, tuple[float, tuple[Judged, ...]]] = {0: (0.0, ())}
+    for group in groups:
+        grown: dict[int, tuple[float, tuple[Judged, ...]]] = {}
+        for spent, (loss, rows) in best.items():
+            for row in group:
+                price, total = spent + row.option.updates, loss + row.loss
+                if price <= budget and (price not in grown or total < grown[price][0]):
+                    grown[price] = total, (*rows, row)
+        best = _undominated(grown)
+    return min(best.values(), key=lambda pair: pair[0])[1] if best else None
+
+
+def _undominated(
+    by_price: dict[int, tuple[float, tuple[Judged, ...]]],
+) -> dict[int, tuple[float, tuple[Judged, ...]]]:
+    kept: dict[int, tuple[float, tuple[Judged, ...]]] = {}
+    least = math.inf
+    for price in sorted(by_price):
+        if by_price[price][0] < least:
+            kept[price], least = by_price[price], by_price[price][0]
+    return kept
+
+
+def _out_of_reach(rows: Sequence[Judged], wish: Wish, bests: dict[str, float]) -> str:
+    if wish.budget is not None:
+        least = sum(
+            min(row.option.updates for row in rows if row.option.version == version)
+            for version in dict.fromkeys(row.option.version for row in rows)
+        )
+        return f"budget={wish.budget:,} updates is too small: the shortest take {least:,}; enlarge it, or add alphas"
+    if wish.loss is None:
+        return f"no shape and floor is within={wish.within:g} of the best for every version; enlarge within"
+    hardest = max(bests, key=lambda version: bests[version])
+    best = min((row for row in rows if row.option.version == hardest), key=lambda row: row.loss)
+    if bests[hardest] > wish.loss:
+        return (
+            f"loss={wish.loss:g} is out of reach for {hardest}: the least foretold is {best.loss:.4f}, "
+            f"with {best.option.text()}; wish for less, or choose the versions with releases="
+        )
+    return f"loss={wish.loss:g} is reached by no one shape and floor for all versions; choose fewer with releases="
+
+
+def _detail(
+    row: Judged,
+    rows: Sequence[Judged],
+    judges: Sequence[Judge],
+    wish: Wish,
+    *,
+    old: frozenset[str] | None,
+    level: float,
+) -> Choice:
+    option = row.option
+    line = sorted(
+        (one for one in rows if one.option.version == option.version and one.option.is_beside(option)),
+        key=lambda one: one.option.updates,
+    )
+    curves = [one.option.curve(old) for one in line]
+    at = line.index(row)
+    marginal = None
+    if at and line[at - 1].option.updates < option.updates:
+        marginal = (line[at - 1].loss - row.loss) / (option.updates - line[at - 1].option.updates)
+    low = high = drawn = None
+    name = "alpha" if "alpha" in option.fields else "replay"
+    choices = np.array([one.option.fields[name] for one in line])
+    if all(len(judge.fitted.fit.draws_BQ) for judge in judges):
+        losses = _drawn_losses(judges, curves)
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        low, high = (float(end) for end in np.quantile(losses[:, at], ends))
+        if wish.loss is None and wish.budget is None:
+            room = wish.within if name == "alpha" else 0.0  # a price that is fixed makes nothing cheaper
+            first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)
+            least, most = np.quantile(choices[first], ends, method="nearest")
+            drawn = float(least), float(most)
+    cautions = dict.fromkeys(text for judge in judges for text in judge.fitted.fit.reach.cautions(curves[at]))
+    return Choice(
+        judged=row,
+        low=low,
+        high=high,
+        marginal=marginal,
+        drawn=drawn,
+        is_told=drawn is None or len(line) == 1 or drawn[1] - drawn[0] < 0.5 * float(np.ptp(choices)),
+        cautions=(*row.beyond, *cautions),
+    )
+
+
+def _drawn_losses(judges: Sequence[Judge], curves: Sequence[Curve]) -> Array:
+    """Return the weighted losses `(B, curves)` by each drawing."""
+    count = min(len(judge.fitted.fit.draws_BQ) for judge in judges)
+    parts = [judge.weight * _losses(judge.fitted, curves, drawn=True)[:count] for judge in judges]
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def _shift(chosen: Sequence[Judged], judges: Sequence[Judge], *, old: frozenset[str] | None) -> Shift | None:
+    laws = [judge.fitted.fit for judge in judges if isinstance(judge.fitted.fit.law, ContinualLaw)]
+    fits = [fit for fit in laws if isinstance(fit.law, ContinualLaw) and fit.law.domain is Domain.OLD]
+    if old is None or not fits:
+        return None
+    curve = chosen[-1].option.curve(old)
+    if curve.boundary is None:
+        return None
+    values = fits[0].values
+    area = float(forward_area(curve.rates_U)[curve.boundary])
+    rate = float(curve.rates_U[curve.boundary])
+    turning = turning_area(values, before=area)
+    return Shift(
+        potential=loss_potential(curve),
+        before=curve.boundary,
+        turning=None if turning is None else turning / max(rate, 1e-300),
+        critical=critical_area(values) / float(curve.rates_U[: curve.boundary].max()),
+    )

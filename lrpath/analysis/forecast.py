@@ -1,0 +1,440 @@
+"""Fits a law to chosen paths of a study and foretells others, with the errors of those that have been run.
+
+    view = View.of(study, settings)                             # which loss is looked at, and how
+    fitted = fit_paths(view, settings)                          # or read_fitted(file)
+    found = foretell(fitted, view, asked)                       # a forecast for each path, and how well they are ranked
+
+Shapes: U updates since the root, P observed positions.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+
+from lrpath.analysis.areas import warmup_updates
+from lrpath.analysis.continual import Continual, Domain
+from lrpath.analysis.curves import FROM_FIRST_ROW, Curve, History, read_csv, read_tensorboard
+from lrpath.analysis.fit import Errors, Fit, Prediction, fit_law
+from lrpath.analysis.path_curves import (
+    HeldOut,
+    NamedPath,
+    choose_paths,
+    has_losses,
+    paths_of,
+    plan_path,
+    read_path,
+    with_shift,
+)
+from lrpath.analysis.saved_fit import DEFAULT_FIXED, as_record, law_named, read_fits
+from lrpath.errors import ConfigError, LawError
+from lrpath.planning.lineage import differences
+from lrpath.planning.paths import Path
+from lrpath.records.study import Study
+
+TRAIN = "train"
+"""What the training loss is called among the sets."""
+
+
+def names_in(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the names in a field that has one or a list; none for null."""
+    return () if value is None else (value,) if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSettings:
+    """How a law is fitted; `conf/laws.yaml` says what each field is for.
+
+    Args:
+        law: Name of a law, or a file that `lrpath.predict` wrote, ending in `.json`.
+        fixed: Parameters by name that are not sought; None for those that the law is usually fitted with.
+        set: `train`, or patterns of held-out sets, see `HeldOut.choose`.
+        fit: Patterns of the paths that are fitted; None for all that have been run.
+        files: CSV files and TensorBoard folders whose curves are fitted too.
+        files_warmup: Updates of the warm-up that they do not show; None if they begin where the run begins.
+        old: For `continual`: versions that are the old data.
+        skip: First updates that are not fitted [updates]; None for twice the warm-up.
+        bins: Most observations of a curve; more are averaged.
+        draws: Drawings of the bootstrap; 0 for no intervals.
+        level: Probability of the intervals.
+        beyond: Whether the law is asked beyond what it was fitted on.
+    """
+
+    law: str = "annealing"
+    fixed: dict[str, float] | None = None
+    set: str | tuple[str, ...] = TRAIN
+    fit: str | tuple[str, ...] | None = None
+    files: str | tuple[str, ...] = ()
+    files_warmup: int | None = None
+    old: str | tuple[str, ...] = "v1"
+    skip: int | None = None
+    bins: int = 200
+    draws: int = 200
+    level: float = 0.9
+    beyond: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("skip", 0), ("bins", 4), ("draws", 0), ("files_warmup", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name}={value} must be at least {least}")
+        if not 0 < self.level < 1:
+            raise ConfigError(f"level={self.level} must lie in (0, 1): it is a probability")
+        if not self.set or not self.old:
+            raise ConfigError("set and old must not be empty; leave them out for train and v1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Which loss of a study is looked at, and how its curves are made ready for a law.
+
+    Args:
+        study: Where losses are recorded.
+        held_out: The sets; None for the training loss.
+        old: Versions that are the old data; None for a law without shift.
+        skip: First updates that are left out [updates]; None for twice the warm-up.
+        bins: Most observations of a curve.
+    """
+
+    study: Study
+    held_out: HeldOut | None
+    old: frozenset[str] | None
+    skip: int | None
+    bins: int
+
+    @classmethod
+    def of(cls, study: Study, settings: FitSettings) -> "View":
+        """Return the view that settings describe.
+
+        Raises:
+            LawError: If there is no such set.
+        """
+        patterns = names_in(settings.set)
+        return cls(
+            study=study,
+            held_out=None if patterns == (TRAIN,) else HeldOut.choose(study, patterns),
+            old=frozenset(names_in(settings.old)) if settings.law == "continual" else None,
+            skip=settings.skip,
+            bins=settings.bins,
+        )
+
+    @property
+    def name(self) -> str:
+        """What tables call the loss."""
+        return TRAIN if self.held_out is None else self.held_out.name
+
+    @property
+    def domain(self) -> Domain | None:
+        """Whether the sets are of old or of new data; None if of both, of neither, or without shift."""
+        if self.held_out is None or self.old is None:
+            return None
+        kinds = {Domain.OLD if version in self.old else Domain.NEW for version in self.held_out.versions}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def by_domain(self) -> tuple["View", ...]:
+        """Return a view for the old and one for the new data, as far as the sets are of them; itself without shift."""
+        if self.held_out is None or self.old is None:
+            return (self,)
+        new = self.held_out.versions - self.old
+        parts = [self.held_out.part(versions) for versions in (self.held_out.versions & self.old, new) if versions]
+        return tuple(replace(self, held_out=part) for part in parts)
+
+    def planned(self, path: NamedPath) -> Curve:
+        """Return a path's rates, to be foretold at all its updates that are not left out."""
+        return self._ready(plan_path(tree=path.tree, path_id=path.path.id), path)
+
+    def observed(self, path: NamedPath) -> Curve:
+        """Return a path's rates and recorded losses, averaged to the bins.
+
+        Raises:
+            LawError: If nothing is recorded, or only what is left out.
+        """
+        curve = read_path(self.study, tree=path.tree, path_id=path.path.id, held_out=self.held_out)
+        return self._ready(curve, path).binned(self.bins)
+
+    def _ready(self, curve: Curve, path: NamedPath) -> Curve:
+        curve = after_warmup(replace(curve, name=path.name), self.skip)
+        if self.old is None:
+            return curve
+        return with_shift(curve, tree=path.tree, path_id=path.path.id, old=self.old)
+
+
+def after_warmup(curve: Curve, skip: int | None) -> Curve:
+    """Return a curve without its first observations: `skip` of the updates, or twice those of the warm-up.
+
+    Raises:
+        LawError: If none is left.
+    """
+    first = 2 * warmup_updates(curve.rates_U) if skip is None else skip
+    if curve.positions_P[-1] <= first:
+        raise LawError(f"curve {curve.name} has no loss after update {first:,}; lower skip, or choose another path")
+    return curve.between(first + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A fit, and what it was fitted to.
+
+    Args:
+        fit: The fit.
+        set: Name of the loss.
+        recipe: What all updates of the fitted paths share but for the seed; None if curves came from files alone.
+        path_ids: The fitted paths.
+    """
+
+    fit: Fit
+    set: str
+    recipe: dict[str, Any] | None
+    path_ids: frozenset[str]
+
+    @property
+    def is_of_new_data(self) -> bool:
+        """Whether the loss is that on new data, after a change of domain."""
+        return isinstance(self.fit.law, Continual) and self.fit.law.domain is Domain.NEW
+
+    def beyond(self, path: NamedPath, curve: Curve) -> tuple[str, ...]:
+        """Return in which respects a path goes beyond what was fitted: recipe, rates, areas; none if in none.
+
+        Args:
+            path: The path.
+            curve: Its rates, asked for at some positions.
+        """
+        lines = [] if self.recipe is None else differences(self.recipe, recipe_of(path.path))
+        more = "" if len(lines) < 4 else f" and {len(lines) - 3} fields more"
+        strange = (f"it is of another recipe than the fitted ones ({'; '.join(lines[:3])}{more})",) if lines else ()
+        return (*strange, *self.fit.reach.beyond(curve))
+
+    def as_record(self) -> dict[str, Any]:
+        """Return plain data for `read_fitted`."""
+        return as_record(self.fit) | {"recipe": self.recipe, "path_ids": sorted(self.path_ids)}
+
+
+def recipe_of(path: Path) -> dict[str, Any]:
+    """Return what the numbers of a path depend on besides rates, data order and seed, as plain data."""
+    return {key: value for key, value in path.recipe.as_record().items() if key not in ("seed", "guard")}
+
+
+def chosen_paths(view: View, patterns: str | tuple[str, ...] | None) -> tuple[NamedPath, ...]:
+    """Return the paths of a study that are to be fitted; by default all that have been run.
+
+    Raises:
+        PlanError: If a pattern means no path.
+        LawError: If none has been run.
+    """
+    paths = paths_of(view.study)
+    if patterns is not None:
+        return choose_paths(paths, names_in(patterns), field="fit")
+    found = tuple(path for path in paths if has_losses(view.study, path.path))
+    if not found:
+        raise LawError(f"study {view.study.name} has run no path, so there is nothing to fit; train first")
+    return found
+
+
+def fit_paths(view: View, settings: FitSettings, *, patterns: str | tuple[str, ...] | None) -> Fitted:
+    """Fit a law to paths of a study and to curves from files.
+
+    Args:
+        view: Which loss.
+        settings: How.
+        patterns: The paths; an empty tuple for files alone, None for all that have been run.
+
+    Raises:
+        LawError: If there are too few losses, the paths are of several recipes, or the law cannot be for these sets.
+    """
+    paths = () if patterns == () else chosen_paths(view, patterns)
+    curves = [view.observed(path) for path in paths]
+    history = FROM_FIRST_ROW if settings.files_warmup is None else History(warmup=settings.files_warmup)
+    for name in names_in(settings.files):
+        file = File(name)
+        curve = (read_csv if file.suffix == ".csv" else read_tensorboard)(file, history=history)
+        curves.append(after_warmup(curve, view.skip).binned(view.bins))
+    law = law_named(settings.law, domain=view.domain, curves=curves)
+    fixed = DEFAULT_FIXED.get(settings.law, {}) if settings.fixed is None else settings.fixed
+    try:
+        fit = fit_law(law, curves, fixed=fixed, draws=settings.draws)
+    except LawError as error:
+        if "losses;" not in str(error) or view.held_out is None:
+            raise
+        raise LawError(
+            f"{error} (set={view.name} was evaluated too rarely: train with a shorter cadence.evaluate_every, which "
+            "changes no number of a path, or fit the training loss, set=train)"
+        ) from None
+    recipe = recipe_of(paths[0].path) if paths else None
+    for path in paths:
+        if (lines := differences(recipe, recipe_of(path.path))) and not settings.beyond:
+            raise LawError(
+                f"paths {paths[0].name} and {path.name} are of two recipes ({'; '.join(lines[:3])}), which one law "
+                "cannot tell apart; choose with fit=, or add beyond=true"
+            )
+    return Fitted(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
+
+
+def read_fitted(file: File) -> tuple[dict[str, Fitted], dict[str, Any]]:
+    """Return the fits in a file that `lrpath.predict` or `lrpath.advise` wrote, by set, and how they were made.
+
+    Raises:
+        LawError: If it is no such file.
+    """
+    record, fits = read_fits(file)
+    try:
+        found = {
+            name: Fitted(
+                fit=fit,
+                set=name,
+                recipe=record["fits"][name]["recipe"],
+                path_ids=frozenset(record["fits"][name]["path_ids"]),
+            )
+            for name, fit in fits.items()
+        }
+        return found, dict(record["settings"])
+    except (KeyError, TypeError) as error:
+        raise LawError(f"{file} lacks {error}; fit again") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What is foretold of a path, beside what was observed if it has been run.
+
+    Args:
+        path: The path.
+        prediction: Foretold losses at its updates.
+        observed: Its recorded losses; None if it has not been run.
+        errors: Foretold − observed, at the observed positions; None likewise.
+        beyond: In which respects it goes beyond what the law was fitted on.
+        cautions: What about it no fitted curve shows.
+    """
+
+    path: NamedPath
+    prediction: Prediction
+    observed: Curve | None
+    errors: Errors | None
+    beyond: tuple[str, ...]
+    cautions: tuple[str, ...]
+
+    @property
+    def final(self) -> tuple[int, float, float | None, float | None]:
+        """Position, foretold loss and interval at the last observed position, or at the end if not run."""
+        places = self.prediction.curve.positions_P
+        position = int(places[-1] if self.observed is None else self.observed.positions_P[-1])
+        at = int(np.searchsorted(places, position))
+        low, high = self.prediction.low_P, self.prediction.high_P
+        ends = (None, None) if low is None or high is None else (float(low[at]), float(high[at]))
+        return position, float(self.prediction.losses_P[at]), *ends
+
+    @property
+    def observed_final(self) -> float | None:
+        """Observed loss at that position."""
+        return None if self.observed is None else float(self.observed.observed()[-1])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last observation is that of the path's end, or the last bin before it."""
+        if self.observed is None:
+            return False
+        places = self.observed.positions_P
+        width = int(np.diff(places).max()) if places.size > 1 else 1
+        return self.path.end - int(places[-1]) < width or places[-1] == self.path.end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """How well releases of one version are put in order, over all versions.
+
+    Args:
+        right: Pairs of releases of one version that are foretold in the order observed.
+        wrong: Pairs in the other order.
+    """
+
+    right: int
+    wrong: int
+
+    @property
+    def tau(self) -> float:
+        """Kendall's τ over these pairs, `(right − wrong) ÷ (right + wrong)`; NaN without pairs."""
+        pairs = self.right + self.wrong
+        return (self.right - self.wrong) / pairs if pairs else math.nan
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[tuple[float, float]]]) -> "Ranking":
+        """Compare (foretold, observed) losses within each group; ties count for neither side.
+
+        >>> Ranking.of([[(1.0, 1.1), (2.0, 2.5), (3.0, 2.4)]])
+        Ranking(right=2, wrong=1)
+        """
+        signs = [(one[0] - other[0]) * (one[1] - other[1]) for group in groups for one, other in combinations(group, 2)]
+        return cls(right=sum(sign > 0 for sign in signs), wrong=sum(sign < 0 for sign in signs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """All forecasts of one question.
+
+    Args:
+        fitted: The fit.
+        forecasts: One for each path.
+        ranking: How the releases among them that have been run are put in order.
+    """
+
+    fitted: Fitted
+    forecasts: tuple[Forecast, ...]
+    ranking: Ranking
+
+
+def foretell(fitted: Fitted, view: View, paths: Sequence[NamedPath], *, level: float, beyond: bool) -> Foretold:
+    """Foretell paths, run or not.
+
+    Args:
+        fitted: The fit.
+        view: Which loss is compared.
+        paths: At least one.
+        level: Probability of the intervals.
+        beyond: Whether paths beyond the reach of the fit, or of another recipe, are answered.
+
+    Raises:
+        LawError: If there is no path, or one goes beyond and `beyond` does not say so.
+    """
+    if not paths:
+        raise LawError("no path is left to foretell: all were fitted; hold some out with fit=, or name some, predict=")
+    forecasts = tuple(_forecast(fitted, view, path, level=level, beyond=beyond) for path in paths)
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for one in forecasts:
+        observed = one.observed_final
+        if observed is not None and one.is_finished:
+            for version in one.path.releases:
+                groups.setdefault(version, []).append((one.final[1], observed))
+    return Foretold(fitted=fitted, forecasts=forecasts, ranking=Ranking.of(groups.values()))
+
+
+def _forecast(fitted: Fitted, view: View, path: NamedPath, *, level: float, beyond: bool) -> Forecast:
+    planned = view.planned(path)
+    broken = fitted.beyond(path, planned)
+    if broken and not beyond:
+        raise LawError(
+            f"path {path.name} goes beyond what the law was fitted on: {'; '.join(broken)}. Fit on paths that reach "
+            "there, choose others with predict=, or add beyond=true"
+        )
+    observed = view.observed(path) if has_losses(view.study, path.path) else None
+    errors = None if observed is None else fitted.fit.errors(observed, beyond=True)
+    return Forecast(
+        path=path,
+        prediction=fitted.fit.predict(planned, level=level, beyond=True),
+        observed=observed,
+        errors=errors,
+        beyond=broken,
+        cautions=fitted.fit.reach.cautions(planned),
+    )
+
+
+def settings_record(settings: FitSettings) -> Mapping[str, Any]:
+    """Return what of the settings says which loss a fit is for, as plain data for `read_fitted`."""
+    return {
+        "law": settings.law,
+        "set": list(names_in(settings.set)),
+        "old": list(names_in(settings.old)),
+        "skip": settings.skip,
+        "bins": settings.bins,
+    }

@@ -1,0 +1,71 @@
+"""`python -m lrpath.predict study=…`: fit a law of the loss to some paths, foretell others; no torch."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from lrpath import entry
+from lrpath.analysis.forecast import (
+    FitSettings,
+    Fitted,
+    View,
+    fit_paths,
+    foretell,
+    names_in,
+    read_fitted,
+    settings_record,
+)
+from lrpath.analysis.path_curves import NamedPath, choose_paths, paths_of, paths_of_tree
+from lrpath.build.project import Project
+from lrpath.config import schema
+from lrpath.config.laws import PredictConfig, load_laws
+from lrpath.errors import LawError
+from lrpath.records.study import Study
+from lrpath.reporting.forecast_report import forecast_json, write_forecast
+
+
+def predict(cfg: DictConfig) -> None:
+    """Print what is foretold, and the error where it has been run; write it to the study's folder."""
+    config, settings, asked = load_laws(PredictConfig, cfg)
+    needs_none = settings.fit == () and asked.plan == "given"  # curves from files, for a plan that may not be begun
+    outputs = Path(config.outputs)
+    study = Study(outputs / config.study) if needs_none else Study.existing(outputs, config.study)
+    fitted, view, settings = _fitted(study, settings)
+    paths = _asked(config, asked, study, fitted)
+    found = foretell(fitted, view, paths, level=settings.level, beyond=settings.beyond)
+    folder = study.folder / "predict" if asked.folder is None else Path(asked.folder)
+    text = write_forecast(found, folder, settings=settings_record(settings), level=settings.level)
+    sys.stdout.write(f"{forecast_json(found) if config.format == 'json' else text}\n")
+
+
+def _fitted(study: Study, settings: FitSettings) -> tuple[Fitted, View, FitSettings]:
+    """Return the law, fitted now or before, and how losses are looked at."""
+    if not settings.law.endswith(".json"):
+        view = View.of(study, settings)
+        return fit_paths(view, settings, patterns=settings.fit), view, settings
+    fits, known = read_fitted(Path(settings.law))
+    if len(fits) > 1:
+        raise LawError(f"{settings.law} holds laws for {', '.join(fits)}; predict is for one of them, fit it with set=")
+    made = replace(
+        settings,
+        law=str(known["law"]),
+        set=tuple(known["set"]),
+        old=tuple(known["old"]),
+        skip=known["skip"],
+        bins=known["bins"],
+    )
+    return next(iter(fits.values())), View.of(study, made), made
+
+
+def _asked(config: schema.Config, asked: PredictConfig, study: Study, fitted: Fitted) -> tuple[NamedPath, ...]:
+    """Return the paths that are foretold."""
+    paths = paths_of(study) if asked.plan == "kept" else paths_of_tree(Project(config).plan.tree)
+    if asked.predict is not None:
+        return choose_paths(paths, names_in(asked.predict), field="predict")
+    return tuple(path for path in paths if path.path.id not in fitted.path_ids)
+
+
+if __name__ == "__main__":
+    entry.run(predict, config_name="predict")

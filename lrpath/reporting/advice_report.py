@@ -1,0 +1,312 @@
+"""Writes advice: in words, as a command of `lrpath.train`, as JSON, and the Pareto curve as table and figure."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path as File
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lrpath.analysis.advice import Advice, Choice, Judged, Wish
+from lrpath.records.files import write_json, write_whole
+from lrpath.reporting.canvas import MARKERS, WIDTH, save, style, whole_numbers
+from lrpath.reporting.forecast_report import write_law
+from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
+
+_COLUMNS = (
+    Column(key="version", title="version", align=Align.LEFT),
+    Column(key="choice", title="choice", align=Align.LEFT),
+    Column(key="updates", title="branch", unit="updates", write=write_whole_number),
+    Column(key="loss_nats_per_token", title="foretold", unit="nats/token", write=write_fixed(4)),
+    Column(key="low_nats_per_token", title="from", write=write_fixed(4)),
+    Column(key="high_nats_per_token", title="to", write=write_fixed(4)),
+    Column(key="gain_nats_per_100_updates", title="last 100 gain", unit="nats", write=write_fixed(4)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What advice was asked for.
+
+    Args:
+        label: Paradigm that is advised on.
+        wish: The wish, its budget in updates.
+        given: Overrides of the command line that belong to `lrpath.train`.
+        versions: All versions of the configuration, in order.
+        alphas: Their configured α; empty where there is none.
+        main: Name of the main path in the configuration's plan, where another paradigm may share and name it.
+        level: Probability of the intervals.
+        settings: How the laws were fitted.
+    """
+
+    label: str
+    wish: Wish
+    given: tuple[str, ...]
+    versions: tuple[str, ...]
+    alphas: tuple[float, ...]
+    main: str
+    level: float
+    settings: Mapping[str, Any]
+
+
+def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
+    """Return the advice as overrides of `lrpath.train`."""
+    at, fields = f"paradigms.{question.label}", advice.choices[0].judged.option.fields
+    names = [choice.judged.option.path.path.name for choice in advice.choices]
+    if "alpha" in fields:
+        chosen = {choice.judged.option.version: choice.judged.option.fields["alpha"] for choice in advice.choices}
+        alphas = [chosen.get(version, alpha) for version, alpha in zip(question.versions, question.alphas, strict=True)]
+        made = (
+            f"{at}.alpha=[{','.join(f'{alpha!r}' for alpha in alphas)}]",
+            f"{at}.decay={{shape:{fields['shape']},floor:{fields['floor']:g}}}",
+        )
+        return (*made, f"paths=[{question.main},{','.join(names)}]")
+    peak = max(max(piece.first, piece.last) for piece in advice.choices[0].judged.option.path.path.schedule.pieces)
+    rewarmed = () if fields["peak"] is None else (f"++{at}.rewarm_peak={peak!r}",)
+    return (f"++{at}.replay={fields['replay']:g}", *rewarmed)
+
+
+def command_of(advice: Advice, question: Question) -> str:
+    """Return the command that trains what is advised."""
+    given = [text for text in question.given if not text.startswith("paths=")]
+    return shlex.join(["python", "-m", "lrpath.train", *given, *overrides_of(advice, question)])
+
+
+def advice_table(advice: Advice, question: Question) -> Table:
+    """Return what is chosen for each version, and below it what is configured."""
+    rows: list[tuple[Any, ...]] = []
+    for choice in advice.choices:
+        option = choice.judged.option
+        gain = None if choice.marginal is None else 100 * choice.marginal
+        rows.append((option.version, option.text(), option.updates, choice.judged.loss, choice.low, choice.high, gain))
+        for one in advice.configured:
+            if one.option.version == option.version:
+                rows.append(("", f"configured: {one.option.text()}", one.option.updates, one.loss, None, None, None))
+    sets = " and ".join(
+        f"{judge.fitted.set}" + ("" if len(advice.judges) == 1 else f" × {judge.weight:g}") for judge in advice.judges
+    )
+    return Table(title=f"Advice for {question.label}, by the loss on {sets}", columns=_COLUMNS, rows=tuple(rows))
+
+
+def sentences_of(advice: Advice, question: Question) -> list[str]:
+    """Return the advice in words: what, at what price, and how sure."""
+    lines = [_rule(question.wish)]
+    lines += [_sentence(choice, advice, level=question.level) for choice in advice.choices]
+    if advice.shift is not None:
+        lines += _shift_sentences(advice)
+    if "alpha" in advice.choices[0].judged.option.fields and len(advice.choices) < len(question.versions):
+        lines.append("Versions not advised on keep their α in the command, and are left out of it by paths=.")
+    return lines
+
+
+def _rule(wish: Wish) -> str:
+    if wish.budget is not None:
+        return f"The least loss for {wish.budget:,} updates of these versions' own paths:"
+    if wish.loss is not None:
+        return f"The cheapest that reaches {wish.loss:g} nats per token:"
+    return f"The cheapest within {wish.within:g} nats per token of the best foretold:"
+
+
+def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
+    row = choice.judged
+    version = row.option.version
+    text = f"{version}: {row.option.text()}, {row.option.updates:,} updates, is foretold {row.loss:.4f}"
+    if choice.low is not None:
+        text += f" [{choice.low:.4f}, {choice.high:.4f}]"
+    best = min(advice.frontier(version), key=lambda one: one.loss)
+    if best.loss < row.loss - 5e-5:
+        more = best.option.updates - row.option.updates
+        price = f" for {more:,} updates more" if more else ""
+        text += f"; the best foretold, {best.option.text()}, gains another {row.loss - best.loss:.4f}{price}"
+    else:
+        text += "; nothing to choose from is foretold better"
+    if choice.drawn is not None and choice.drawn[0] < choice.drawn[1]:
+        text += f"; by the drawings {_name(choice)} is {choice.drawn[0]:g} to {choice.drawn[1]:g} ({level:.0%})"
+    return text + "."
+
+
+def _shift_sentences(advice: Advice) -> list[str]:
+    shift = advice.shift
+    assert shift is not None
+    if shift.turning is None:
+        back = "the old data's loss never comes back (no turning length)"
+    elif shift.turning == 0:
+        back = "the old data's loss does not rise (turning length 0)"
+    else:
+        back = f"the old data's loss is back after {shift.turning:,.0f} updates at a constant rate (turning length)"
+    old = next(judge.fitted.fit for judge in advice.judges if not judge.fitted.is_of_new_data)
+    untold = [name for name in ("A", "alpha", "B", "E", "beta") if name in old.untold]
+    doubt = f" Both rest on {', '.join(untold)}, which the curves do not tell: no more than a hint." if untold else ""
+    return [
+        f"The data change after {shift.before:,} updates, at loss potential {shift.potential:.2f}: by the law {back}; "
+        f"critical point: {shift.critical:,.0f} updates of pre-training at the peak.{doubt}"
+    ]
+
+
+def warnings_of(advice: Advice, question: Question) -> list[str]:
+    """Return what must not be trusted, in sentences."""
+    lines = [f"{text} (law for {j.fitted.set})" for j in advice.judges for text in j.fitted.fit.warnings]
+    for choice in advice.choices:
+        if choice.cautions:
+            where = choice.judged.option.version
+            lines.append(f"WARNING: this extrapolates: of {where}'s choice, {'; '.join(choice.cautions)}")
+        if not choice.is_told and choice.drawn is not None:
+            lines.append(
+                f"WARNING: these curves do not tell {_name(choice)} of {choice.judged.option.version}: by the "
+                f"drawings it lies anywhere in [{choice.drawn[0]:g}, {choice.drawn[1]:g}]"
+            )
+    shares = {row.option.fields.get("alpha") for row in advice.judged}
+    ends = [
+        c.judged.option.version for c in advice.choices if c.judged.option.fields.get("alpha") == max(shares, key=_zero)
+    ]
+    if ends and None not in shares and question.wish.budget is None:
+        lines.append(f"WARNING: {', '.join(ends)}: the longest α there was to choose from; the law would go further")
+    for reason, count in advice.excluded.items():
+        lines.append(f"note: {count:,} options were left out, for {reason}: beyond what the law was fitted on")
+    return lines
+
+
+def _name(choice: Choice) -> str:
+    return "α" if "alpha" in choice.judged.option.fields else "replay"
+
+
+def _zero(value: float | None) -> float:
+    return value or 0.0
+
+
+def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
+    """Return the advice as plain data."""
+    return {
+        "label": question.label,
+        "rule": _rule(question.wish),
+        "releases": [
+            {
+                "version": choice.judged.option.version,
+                **choice.judged.option.fields,
+                "updates": choice.judged.option.updates,
+                "loss": choice.judged.loss,
+                "losses": choice.judged.losses,
+                "low": choice.low,
+                "high": choice.high,
+                "marginal_nats_per_update": choice.marginal,
+                "drawn": choice.drawn,
+                "is_told": choice.is_told,
+                "cautions": list(choice.cautions),
+            }
+            for choice in advice.choices
+        ],
+        "configured": [
+            {"version": row.option.version, **row.option.fields, "updates": row.option.updates, "loss": row.loss}
+            for row in advice.configured
+        ],
+        "shift": None if advice.shift is None else asdict(advice.shift),
+        "laws": {judge.fitted.set: judge.fitted.fit.values for judge in advice.judges},
+        "warnings": warnings_of(advice, question),
+        "overrides": list(overrides_of(advice, question)),
+        "command": command_of(advice, question),
+    }
+
+
+def candidates_table(advice: Advice) -> Table:
+    """Return every option with what is foretold of it; `pareto` marks those that none beats in price and loss."""
+    names = list(advice.choices[0].judged.option.fields)
+    sets = [judge.fitted.set for judge in advice.judges]
+    keys = [
+        "version",
+        *names,
+        "updates",
+        "loss",
+        *(f"loss_{name}" for name in sets if len(sets) > 1),
+        "pareto",
+        "chosen",
+    ]
+    best = {id(row) for choice in advice.choices for row in advice.frontier(choice.judged.option.version)}
+    chosen = {id(choice.judged) for choice in advice.choices}
+    rows = []
+    for row in advice.judged:
+        parts = [row.losses[name] for name in sets] if len(sets) > 1 else []
+        marks = (int(id(row) in best), int(id(row) in chosen))
+        rows.append((row.option.version, *row.option.fields.values(), row.option.updates, row.loss, *parts, *marks))
+    columns = tuple(Column(key=key, title=key) for key in keys)
+    return Table(title="Options", columns=columns, rows=tuple(rows))
+
+
+def write_advice(advice: Advice, question: Question, folder: File) -> str:
+    """Write advice, options, figure and laws, and return what to print."""
+    write_json(folder / "advice.json", advice_record(advice, question))
+    write_whole(folder / "options.csv", candidates_table(advice).csv())
+    write_law(folder / "law.json", [judge.fitted for judge in advice.judges], question.settings)
+    plot_advice(advice, folder / "pareto.png")
+    described = [judge.fitted.fit.describe() for judge in advice.judges]
+    fit_warnings = sum(len(judge.fitted.fit.warnings) for judge in advice.judges)
+    lines = [
+        *described,
+        "",
+        advice_table(advice, question).text(),
+        "",
+        *sentences_of(advice, question),
+        *warnings_of(advice, question)[fit_warnings:],
+        "",
+        "to train it:",
+        f"  {command_of(advice, question)}",
+        f"written to {folder}: advice.json, options.csv, law.json, pareto.png",
+    ]
+    return "\n".join(lines)
+
+
+def advice_json(advice: Advice, question: Question) -> str:
+    """Return the advice as JSON text."""
+    return json.dumps(advice_record(advice, question), indent=1, allow_nan=False)
+
+
+def plot_advice(advice: Advice, file: File) -> None:
+    """Draw foretold loss over the branch's updates, or the new data's over the old data's where the price is fixed."""
+    with style():
+        versions = [choice.judged.option.version for choice in advice.choices]
+        figure = Figure(figsize=(WIDTH, 4), layout="constrained")
+        axes = figure.subplots()
+        for number, version in enumerate(versions):
+            rows = [row for row in advice.judged if row.option.version == version and not row.beyond]
+            if "alpha" in advice.choices[0].judged.option.fields:
+                _draw_prices(axes, advice, rows, number)
+            else:
+                _draw_domains(axes, advice, rows, number)
+        names = axes.get_legend_handles_labels()
+        figure.legend(*names, loc="outside upper center", ncols=min(len(versions), 3), fontsize=7, frameon=False)
+        save(figure, file)
+
+
+def _draw_prices(axes: Axes, advice: Advice, rows: Sequence[Judged], number: int) -> None:
+    choice, colour = advice.choices[number].judged, f"C{number}"
+    version = choice.option.version
+    axes.plot([r.option.updates for r in rows], [r.loss for r in rows], ".", color=colour, alpha=0.25, markersize=3)
+    line = advice.frontier(version)
+    axes.plot([r.option.updates for r in line], [r.loss for r in line], color=colour, label=f"{version}: Pareto curve")
+    axes.plot(choice.option.updates, choice.loss, "o", color=colour, markersize=8, label=choice.option.text())
+    for row in advice.configured:
+        if row.option.version == version:
+            axes.plot(
+                row.option.updates, row.loss, "x", color=colour, markersize=8, label=f"configured: {row.option.text()}"
+            )
+    axes.set_xlabel("updates of the branch")
+    axes.xaxis.set_major_formatter(whole_numbers())
+    axes.set_ylabel("foretold loss [nats per token]")
+
+
+def _draw_domains(axes: Axes, advice: Advice, rows: Sequence[Judged], number: int) -> None:
+    sets = [judge.fitted.set for judge in advice.judges]
+    marker, colour = MARKERS[number % len(MARKERS)], f"C{number}"
+    for row in rows:
+        point = (row.losses[sets[0]], row.losses[sets[-1]])
+        axes.plot(*point, marker, color=colour, markersize=5)
+        axes.annotate(row.option.text(), point, xytext=(4, 3), textcoords="offset points", fontsize=8)
+    chosen = advice.choices[number].judged
+    place = (chosen.losses[sets[0]], chosen.losses[sets[-1]])
+    axes.plot(
+        *place, "o", color=colour, markersize=11, markerfacecolor="none", label=f"{chosen.option.version}: chosen"
+    )
+    axes.set_xlabel(f"foretold loss on {sets[0]} [nats per token]")
+    axes.set_ylabel(f"foretold loss on {sets[-1]} [nats per token]")

@@ -1,0 +1,201 @@
+"""The entries `predict` and `advise`: what they print and write, and that what is advised can be trained."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from lrpath import advise, entry, predict
+from lrpath.analysis.continual import Continual, Domain
+from lrpath.build.project import Project
+from lrpath.config import schema
+from tests.analysis.law_studies import TRUE, study_in, write_evaluations, write_metrics
+
+SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
+OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}
+ENDS = {"predict": predict.predict, "advise": advise.give_advice}
+
+
+def project_of(*overrides: str) -> Project:
+    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
+        return Project(schema.load(compose("config", overrides=list(overrides))))
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose main path, v1 and v2 have been run, and one that went over to another domain at two points."""
+    folder = tmp_path_factory.mktemp("outputs")
+    plan = project_of(*SMALL).plan
+    write_metrics(study_in(folder, plan), plan, ["path_switching.main", "path_switching.v1", "path_switching.v2"])
+    switched = project_of("+exp=cpt_dynamics/transfer_points", "scale=mini", "increment=[200,200]", "peak=1.0").plan
+    laws = {
+        ("v1", "a"): (Continual(domain=Domain.OLD), OLD),
+        ("v2", "b"): (Continual(domain=Domain.NEW), OLD | {"B": -0.4}),
+    }
+    names = [path.name for path in switched.tree.paths]
+    study = study_in(folder, switched, "switched")
+    write_evaluations(study, switched, names, sets=laws, old=["v1"])
+    write_metrics(study, switched, names)
+    return folder
+
+
+def run(monkeypatch: pytest.MonkeyPatch, name: str, outputs: Path, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", [f"lrpath.{name}", f"outputs={outputs}", "draws=20", *arguments])
+    entry.run(ENDS[name], config_name=name)
+
+
+def test_a_plan_that_was_never_run_is_foretold_from_a_study(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "predict", outputs, *SMALL, "plan=given", "alpha=0.5", "fit=[main,v1]", "format=json")
+
+    found = json.loads(capsys.readouterr().out)
+    assert [row["path"] for row in found["paths"]] == [f"path_switching.v{n}" for n in (1, 2, 3)]
+    assert all(row["low_nats_per_token"] <= row["foretold_nats_per_token"] for row in found["paths"])
+    assert found["fitted"] == ["path_switching.main", "path_switching.v1"]
+    assert found["values"]["lambda"] == pytest.approx(TRUE["lambda"], abs=0.01)
+    assert (outputs / "toy" / "predict" / "law.json").is_file()
+
+
+def test_a_law_that_was_saved_is_asked_again_and_a_path_that_was_run_gets_its_error(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = outputs / "first"
+    run(monkeypatch, "predict", outputs, "study=toy", "fit=[main,v1]", f"folder={folder}")
+    run(monkeypatch, "predict", outputs, "study=toy", f"law={folder / 'law.json'}", f"folder={outputs / 'second'}")
+
+    assert (outputs / "second" / "table.csv").read_text() == (folder / "table.csv").read_text()
+    row = re.search(r"^path_switching\.v2 .*$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert row
+    assert float(row[0].split()[7]) < 0.002  # RMSE of a branch like the one that was fitted
+
+
+def test_curves_from_files_are_fitted_without_a_study(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (table,) = (outputs / "toy" / "paths").glob("path_switching.v2-*/metrics.csv")
+    (main,) = (outputs / "toy" / "paths").glob("path_switching.main-*/metrics.csv")
+    rows = [line.split(",") for line in (main.read_text() + table.read_text()).splitlines() if line[0].isdigit()]
+    by_position = {int(row[0]): f"{row[0]},{row[2]},{row[1]}" for row in rows}
+    (tmp_path / "whole.csv").write_text("\n".join(["step,lr,loss", *(by_position[n] for n in range(1, 401))]) + "\n")
+
+    asked = [text for text in SMALL if not text.startswith("study=")]
+    run(
+        monkeypatch, "predict", tmp_path, *asked, "fit=[]", f"files=[{tmp_path / 'whole.csv'}]", "plan=given", "skip=20"
+    )
+
+    printed = capsys.readouterr().out
+    assert "of 1 curves" in printed
+    assert re.search(r"^path_switching\.v3 +600 +2\.\d+", printed, flags=re.MULTILINE)
+
+
+def test_the_advised_command_plans_the_very_paths_that_were_foretold(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "advise", outputs, *SMALL, "fit=[main,v1,v2]")
+
+    found = json.loads((outputs / "toy" / "advise" / "advice.json").read_text())
+    words = shlex.split(found["command"])
+    assert words[:3] == ["python", "-m", "lrpath.train"]
+    project = project_of(*words[3:])
+    chosen = found["releases"][0]
+    assert [one["version"] for one in found["releases"]] == ["v3"]  # v1 and v2 have been run
+    branch = next(path for path in project.plan.tree.paths if path.name == "path_switching.v3")
+    assert project.plan.tree.updates(branch.id) == chosen["updates"] == round(chosen["alpha"] * 200)
+    assert branch.schedule.pieces[0].shape == chosen["shape"]
+    assert branch.schedule.pieces[-1].last == chosen["floor"]
+    assert project.selected == {branch.id, project.plan.tree.paths[0].id}
+    printed = capsys.readouterr().out
+    assert found["command"] in printed
+    assert "The cheapest within 0.005 nats per token of the best foretold:" in printed
+    assert "WARNING: this extrapolates: of v3's choice, " in printed  # long decays were never seen
+
+
+def test_the_command_names_a_main_path_that_another_paradigm_shares_as_the_plan_does(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = (
+        "paradigm=[merged,path_switching]",
+        "paradigms.merged.spacing=5",
+        "releases=v3",
+        f"folder={outputs / 'it'}",
+    )
+
+    run(monkeypatch, "advise", outputs, *SMALL, "fit=[main,v1,v2]", *shared)
+
+    words = shlex.split(json.loads((outputs / "it" / "advice.json").read_text())["command"])
+    assert words[-1] == "paths=[merged.main,path_switching.v3]"
+    assert len(project_of(*words[3:]).selected or ()) == 2
+
+
+def test_after_a_change_of_domain_both_losses_are_weighed_and_the_old_ones_fate_is_told(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = ("+exp=cpt_dynamics/transfer_points", "scale=mini", "increment=[200,200]", "peak=1.0", "study=switched")
+
+    change = ("+paradigms.after_all.restart=rewarm", "+paradigms.after_all.rewarm=5", "peaks=[0.5]")
+    run(monkeypatch, "advise", outputs, *setup, *change, "law=continual", "set='*'", "label=after_all", "weight=0.25")
+
+    printed = capsys.readouterr().out
+    assert "by the loss on v1 × 0.75 and v2 × 0.25" in printed
+    assert re.search(r"at loss potential 1\.00: by the law .*turning length.* critical point: [\d,]+ updates", printed)
+    assert "its replay 0.5 lies outside [0, 0]: beyond what the law was fitted on" in printed
+    words = shlex.split(json.loads((outputs / "switched" / "advise" / "advice.json").read_text())["command"])
+    assert words[-2:] == ["++paradigms.after_all.replay=0", "++paradigms.after_all.rewarm_peak=0.5"]
+    assert project_of(*words[3:]).config.paradigms["after_all"]["rewarm_peak"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("predict", ["study=absent"], "has no study 'absent'; it has switched, toy"),
+        ("predict", ["study=toy", "fit=v3"], "study toy has no losses of path path_switching.v3; train it"),
+        ("predict", ["study=toy", "fit=nothing"], "fit=nothing means no path; there are path_switching.main, "),
+        ("predict", ["study=switched", "law=continual"], "law=continual is for the loss on old or on new data"),
+        ("predict", ["study=toy", "plan=mine"], "plan='mine' must be one of kept, given"),
+        ("advise", [*SMALL, "loss=0.5"], "loss=0.5 is out of reach for v3: the least foretold is"),
+        ("advise", [*SMALL, "budget='5 updates'"], "budget=5 updates is too small: the shortest take 10"),
+        ("advise", [*SMALL, "releases=v7"], "releases=v7 is no version of this configuration; it has v1, v2, v3"),
+        ("advise", [*SMALL, "label=continual"], "label=continual is none; choose the paradigm"),
+        ("advise", [*SMALL, "paradigm=[from_scratch]"], "is of kind from_scratch, which has no branch"),
+        ("advise", [*SMALL, "model.layers=7"], "of another recipe than the fitted ones (model."),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_one_line(
+    name: str,
+    arguments: list[str],
+    message: str,
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, name, outputs, "draws=0", *arguments)
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_help_explains_the_fields_and_needs_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom lrpath import advise, entry, predict\n"
+        "for name, end in (('predict', predict.predict), ('advise', advise.give_advice)):\n"
+        "    sys.argv = [f'lrpath.{name}', '--help']\n"
+        "    try: entry.run(end, config_name=name)\n"
+        "    except SystemExit as ended: assert not ended.code\n"
+        "print('torch' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert all(f"python -m lrpath.{name} " in done.stdout for name in ENDS)
+    assert done.stdout.count("draws: 200") == 2
+    assert done.stdout.splitlines()[-1] == "False"

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.advice import Advice, Judge, Option, Wish, advise, options_of
-from lrpath.analysis.forecast import (
+from lrpath.analysis.laws.advice import Advice, Judge, Option, Wish, advise, options_of
+from lrpath.analysis.laws.forecast import (
     FitSettings,
     Fitted,
     View,
@@ -19,7 +19,7 @@ from lrpath.analysis.forecast import (
     read_fitted,
     settings_record,
 )
-from lrpath.analysis.path_curves import has_losses, paths_of
+from lrpath.analysis.laws.path_curves import has_losses, paths_of
 from lrpath.build.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, label_of, load_laws

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.forecast import (
+from lrpath.analysis.laws.forecast import (
     FitSettings,
     Fitted,
     View,
@@ -17,7 +17,7 @@ from lrpath.analysis.forecast import (
     read_fitted,
     settings_record,
 )
-from lrpath.analysis.path_curves import NamedPath, choose_paths, paths_of, paths_of_tree
+from lrpath.analysis.laws.path_curves import NamedPath, choose_paths, paths_of, paths_of_tree
 from lrpath.build.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import PredictConfig, load_laws

@@ -11,10 +11,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from lrpath import advise, entry, predict
-from lrpath.analysis.continual import Continual, Domain
+from lrpath.analysis.laws.continual import Continual, Domain
 from lrpath.build.project import Project
 from lrpath.config import schema
-from tests.analysis.law_studies import TRUE, study_in, write_evaluations, write_metrics
+from tests.analysis.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
 
 SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}

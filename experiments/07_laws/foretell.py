@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from public import ALL, FITTED, FORETOLD, LOGGED, PUBLISHED, SIZES, read
 
-from lrpath.analysis.curves import Curve
-from lrpath.analysis.fit import DELTA, Errors, Fit, fit_law
-from lrpath.analysis.laws import Annealing, Chinchilla, Law
-from lrpath.analysis.multi_power import MultiPower
+from lrpath.analysis.laws.curves import Curve
+from lrpath.analysis.laws.fit import DELTA, Errors, Fit, fit_law
+from lrpath.analysis.laws.law import Annealing, Chinchilla, Law
+from lrpath.analysis.laws.multi_power import MultiPower
 from lrpath.errors import LawError
 
 HERE = Path(__file__).parent

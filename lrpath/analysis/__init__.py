@@ -1,1 +1,1 @@
-"""Compares releases; numbers only, without torch."""
+"""Compares releases, verifies studies, and fits laws of the loss; numbers only, without torch."""

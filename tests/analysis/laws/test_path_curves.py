@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.analysis.laws import Annealing
-from lrpath.analysis.path_curves import HeldOut, choose_paths, paths_of, plan_path, read_path, with_shift
+from lrpath.analysis.laws.law import Annealing
+from lrpath.analysis.laws.path_curves import HeldOut, choose_paths, paths_of, plan_path, read_path, with_shift
 from lrpath.errors import LawError, PlanError, StateError
 from lrpath.planning.paradigms import Continual, PathSwitching
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
-from tests.analysis.law_studies import TRUE, study_in, write_evaluations
+from tests.analysis.laws.law_studies import TRUE, study_in, write_evaluations
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, SWITCHING, evaluate, plan_of
 
 LAW = (Annealing(), TRUE)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrpath.analysis.areas import forward_area
-from lrpath.analysis.curves import Curve
+from lrpath.analysis.laws.areas import forward_area
+from lrpath.analysis.laws.curves import Curve
 from lrpath.errors import LawError
 
 _FAR = 4.0

@@ -5,8 +5,8 @@ from pathlib import Path as File
 
 import numpy as np
 
-from lrpath.analysis.laws import Annealing, Law
-from lrpath.analysis.path_curves import plan_path, with_shift
+from lrpath.analysis.laws.law import Annealing, Law
+from lrpath.analysis.laws.path_curves import plan_path, with_shift
 from lrpath.planning.paths import Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study

@@ -6,8 +6,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from lrpath.analysis.curves import Curve, History, rates_of, read_csv, read_tensorboard
-from lrpath.analysis.path_curves import HeldOut, plan_path, read_path
+from lrpath.analysis.laws.curves import Curve, History, rates_of, read_csv, read_tensorboard
+from lrpath.analysis.laws.path_curves import HeldOut, plan_path, read_path
 from lrpath.errors import DataError, LawError, StateError
 from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup

@@ -5,12 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from lrpath.analysis.continual import Continual, Domain
-from lrpath.analysis.curves import Curve, rates_of
-from lrpath.analysis.fit import DELTA, Errors, fit_law
-from lrpath.analysis.laws import Annealing, Chinchilla, Law
-from lrpath.analysis.multi_power import MultiPower
-from lrpath.analysis.solver import Problem
+from lrpath.analysis.laws.continual import Continual, Domain
+from lrpath.analysis.laws.curves import Curve, rates_of
+from lrpath.analysis.laws.fit import DELTA, Errors, fit_law
+from lrpath.analysis.laws.law import Annealing, Chinchilla, Law
+from lrpath.analysis.laws.multi_power import MultiPower
+from lrpath.analysis.laws.solver import Problem
 from lrpath.errors import LawError
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
 

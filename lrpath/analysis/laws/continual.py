@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, nnls
 
-from lrpath.analysis.areas import forward_area, rate_drops
-from lrpath.analysis.curves import Curve
-from lrpath.analysis.laws import (
+from lrpath.analysis.laws.areas import forward_area, rate_drops
+from lrpath.analysis.laws.curves import Curve
+from lrpath.analysis.laws.law import (
     AREA_EXPONENT,
     LOSS_FLOOR,
     MOMENTUM,

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.analysis.areas import annealing_slope, forward_area, rate_drops
-from lrpath.analysis.curves import Curve
+from lrpath.analysis.laws.areas import annealing_slope, forward_area, rate_drops
+from lrpath.analysis.laws.curves import Curve
 from lrpath.errors import LawError
 
 Array = NDArray[np.float64]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.analysis.areas import forward_area
-from lrpath.analysis.continual import Continual as ContinualLaw
-from lrpath.analysis.continual import Domain, critical_area, loss_potential, turning_area
-from lrpath.analysis.curves import Curve
-from lrpath.analysis.forecast import Fitted
-from lrpath.analysis.path_curves import NamedPath, plan_path, with_shift
+from lrpath.analysis.laws.areas import forward_area
+from lrpath.analysis.laws.continual import Continual as ContinualLaw
+from lrpath.analysis.laws.continual import Domain, critical_area, loss_potential, turning_area
+from lrpath.analysis.laws.curves import Curve
+from lrpath.analysis.laws.forecast import Fitted
+from lrpath.analysis.laws.path_curves import NamedPath, plan_path, with_shift
 from lrpath.errors import ConfigError, LawError, PlanError
 from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
 from lrpath.planning.schedule import Decay, DecayShape

@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrpath.analysis.forecast import FitSettings, View, fit_paths, foretell, read_fitted, settings_record
-from lrpath.analysis.path_curves import choose_paths, paths_of, paths_of_tree
+from lrpath.analysis.laws.forecast import FitSettings, View, fit_paths, foretell, read_fitted, settings_record
+from lrpath.analysis.laws.path_curves import choose_paths, paths_of, paths_of_tree
 from lrpath.errors import ConfigError, LawError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.records.study import Study
 from lrpath.reporting.forecast_report import write_forecast, write_law
-from tests.analysis.law_studies import study_in, write_metrics
+from tests.analysis.laws.law_studies import study_in, write_metrics
 from tests.analysis.studies import plan_of
 
 PARADIGMS = {

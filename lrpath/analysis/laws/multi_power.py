@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.analysis.areas import forward_area, rate_drops
-from lrpath.analysis.curves import Curve
-from lrpath.analysis.laws import AREA_EXPONENT, LOSS_FLOOR, Law, Parameter, Scale, amplitude, spread
+from lrpath.analysis.laws.areas import forward_area, rate_drops
+from lrpath.analysis.laws.curves import Curve
+from lrpath.analysis.laws.law import AREA_EXPONENT, LOSS_FLOOR, Law, Parameter, Scale, amplitude, spread
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from lrpath.analysis.laws import Law
+from lrpath.analysis.laws.law import Law
 
 Array = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrpath.analysis.compare import read_plans, read_series
-from lrpath.analysis.curves import Curve, rates_of
+from lrpath.analysis.laws.curves import Curve, rates_of
 from lrpath.errors import LawError, PlanError, StateError
 from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.streams import WEIGHT_PARTS, Segment

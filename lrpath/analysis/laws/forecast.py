@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lrpath.analysis.areas import warmup_updates
-from lrpath.analysis.continual import Continual, Domain
-from lrpath.analysis.curves import FROM_FIRST_ROW, Curve, History, read_csv, read_tensorboard
-from lrpath.analysis.fit import Errors, Fit, Prediction, fit_law
-from lrpath.analysis.path_curves import (
+from lrpath.analysis.laws.areas import warmup_updates
+from lrpath.analysis.laws.continual import Continual, Domain
+from lrpath.analysis.laws.curves import FROM_FIRST_ROW, Curve, History, read_csv, read_tensorboard
+from lrpath.analysis.laws.fit import Errors, Fit, Prediction, fit_law
+from lrpath.analysis.laws.path_curves import (
     HeldOut,
     NamedPath,
     choose_paths,
@@ -30,7 +30,7 @@ from lrpath.analysis.path_curves import (
     read_path,
     with_shift,
 )
-from lrpath.analysis.saved_fit import DEFAULT_FIXED, as_record, law_named, read_fits
+from lrpath.analysis.laws.saved_fit import DEFAULT_FIXED, as_record, law_named, read_fits
 from lrpath.errors import ConfigError, LawError
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import Path

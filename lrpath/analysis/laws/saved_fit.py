@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from lrpath.analysis.continual import Continual, Domain
-from lrpath.analysis.curves import Curve
-from lrpath.analysis.fit import Fit
-from lrpath.analysis.laws import Annealing, Chinchilla, Law
-from lrpath.analysis.multi_power import MultiPower
-from lrpath.analysis.reach import Reach
+from lrpath.analysis.laws.continual import Continual, Domain
+from lrpath.analysis.laws.curves import Curve
+from lrpath.analysis.laws.fit import Fit
+from lrpath.analysis.laws.law import Annealing, Chinchilla, Law
+from lrpath.analysis.laws.multi_power import MultiPower
+from lrpath.analysis.laws.reach import Reach
 from lrpath.errors import LawError
 from lrpath.records.files import read_json
 

@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lrpath.analysis import laws
-from lrpath.analysis.areas import annealing_area, annealing_slope, forward_area, rate_drops, warmup_updates
-from lrpath.analysis.continual import (
+from lrpath.analysis.laws import law as laws
+from lrpath.analysis.laws.areas import annealing_area, annealing_slope, forward_area, rate_drops, warmup_updates
+from lrpath.analysis.laws.continual import (
     Continual,
     Domain,
     critical_area,
@@ -19,9 +19,9 @@ from lrpath.analysis.continual import (
     turning_area,
     turning_position,
 )
-from lrpath.analysis.curves import Curve, rates_of
-from lrpath.analysis.laws import Annealing, Chinchilla, Law
-from lrpath.analysis.multi_power import MultiPower
+from lrpath.analysis.laws.curves import Curve, rates_of
+from lrpath.analysis.laws.law import Annealing, Chinchilla, Law
+from lrpath.analysis.laws.multi_power import MultiPower
 from lrpath.errors import LawError
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
 

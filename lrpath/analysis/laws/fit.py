@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.analysis.curves import Curve
-from lrpath.analysis.laws import Law
-from lrpath.analysis.reach import Reach
-from lrpath.analysis.solver import Problem, descend, starting_points
+from lrpath.analysis.laws.curves import Curve
+from lrpath.analysis.laws.law import Law
+from lrpath.analysis.laws.reach import Reach
+from lrpath.analysis.laws.solver import Problem, descend, starting_points
 from lrpath.errors import LawError
 
 Array = NDArray[np.float64]

@@ -4,17 +4,17 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from lrpath.analysis.advice import Judge, Wish, advise, options_of
-from lrpath.analysis.continual import Continual as ContinualLaw
-from lrpath.analysis.continual import Domain, critical_area, turning_area
-from lrpath.analysis.fit import Fit
-from lrpath.analysis.forecast import Fitted
-from lrpath.analysis.laws import Annealing
-from lrpath.analysis.reach import Reach
+from lrpath.analysis.laws.advice import Judge, Wish, advise, options_of
+from lrpath.analysis.laws.continual import Continual as ContinualLaw
+from lrpath.analysis.laws.continual import Domain, critical_area, turning_area
+from lrpath.analysis.laws.fit import Fit
+from lrpath.analysis.laws.forecast import Fitted
+from lrpath.analysis.laws.law import Annealing
+from lrpath.analysis.laws.reach import Reach
 from lrpath.errors import ConfigError, LawError
 from lrpath.planning.paradigms import Continual, PathSwitching, Setting
 from lrpath.planning.schedule import Decay, DecayShape
-from tests.analysis.law_studies import TRUE
+from tests.analysis.laws.law_studies import TRUE
 from tests.analysis.studies import MERGED, plan_of
 
 COSINE = Decay(shape=DecayShape.COSINE, floor=0.1)

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.laws.advice import Advice, Judge, Option, Wish, advise, options_of
+from lrpath.analysis.laws.advice import Advice, Judge, advise
 from lrpath.analysis.laws.forecast import (
     FitSettings,
     Fitted,
@@ -19,6 +19,7 @@ from lrpath.analysis.laws.forecast import (
     read_fitted,
     settings_record,
 )
+from lrpath.analysis.laws.options import Option, Wish, options_of
 from lrpath.analysis.laws.path_curves import has_losses, paths_of
 from lrpath.build.project import Project
 from lrpath.config import schema

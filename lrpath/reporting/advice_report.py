@@ -10,7 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrpath.analysis.laws.advice import Advice, Choice, Judged, Wish
+from lrpath.analysis.laws.advice import Advice, Choice, Judged
+from lrpath.analysis.laws.options import Wish
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.canvas import MARKERS, WIDTH, save, style, whole_numbers
 from lrpath.reporting.forecast_report import write_law

@@ -2,17 +2,18 @@
 
 An interval is Student's, at 95 %: mean ± t(0.975, n − 1) · s / √n over the seeds. It speaks of the seeds alone; the
 text is the same in all of them. A gap is a mean of differences between runs of one seed, so what a seed does to both
-(the initial weights, the order of the text) cancels.
+(the initial weights, the order of the text) cancels. It is measured from training from scratch, or where a study has
+none from its own best setting.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lrpath.analysis.compare import Outcome, Score
+from lrpath.analysis.compare import Outcome, Score, Series
 
 REFERENCE = "from_scratch"
-"""Kind of paradigm that gaps are measured from."""
+"""Kind of paradigm that gaps are measured from, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class Summary:
         seeds: Seeds that were evaluated.
         loss: Held-out loss on the sets of this and all earlier versions [nats per token].
         perplexity: Its exponential, taken seed by seed.
-        reference: What gaps are measured from; None for itself, and where no seed of it was run.
+        reference: What gaps are measured from; None for itself, and where no seed is common to both.
         gap: Loss less the reference's, paired by seed [nats per token]; None likewise.
         perplexity_gap: Perplexity less the reference's, paired by seed; None likewise.
     """
@@ -64,7 +65,7 @@ class Summary:
     seeds: tuple[int, ...]
     loss: Interval
     perplexity: Interval
-    reference: str | None
+    reference: Series | None
     gap: Interval | None
     perplexity_gap: Interval | None
 
@@ -72,8 +73,8 @@ class Summary:
 def summarise(outcomes: Iterable[Outcome]) -> tuple[Summary, ...]:
     """Return the summaries of all evaluated releases, version by version.
 
-    Where from scratch was run with several settings, the best at a version, in the mean over its seeds, is what the
-    gaps of that version are measured from.
+    The gaps of a version are measured from scratch, of several such settings from the best at that version in the mean
+    over its seeds; with nothing from scratch, from the best of all.
     """
     cells: dict[tuple[object, int, str], dict[int, tuple[Outcome, Score]]] = {}
     for outcome in outcomes:
@@ -109,27 +110,24 @@ def pareto_front(found: Iterable[Summary]) -> tuple[Summary, ...]:
 Cell = dict[int, tuple[Outcome, Score]]
 
 
-def _reference(cells: dict[tuple[object, int, str], Cell], *, place: object, number: int) -> Cell | None:
-    """Return the cell from scratch with the lowest mean loss at a place and version."""
-    found = [
-        cell
-        for (other, version, _), cell in cells.items()
-        if (other, version) == (place, number) and next(iter(cell.values()))[0].series.kind == REFERENCE
-    ]
-    return min(found, key=lambda cell: math.fsum(score.loss for _, score in cell.values()) / len(cell), default=None)
+def _reference(cells: dict[tuple[object, int, str], Cell], *, place: object, number: int) -> Cell:
+    """Return the cell with the lowest mean loss at a place and version: from scratch, else of all."""
+    found = [cell for (other, version, _), cell in cells.items() if (other, version) == (place, number)]
+    scratch = [cell for cell in found if next(iter(cell.values()))[0].series.kind == REFERENCE]
+    return min(scratch or found, key=lambda cell: math.fsum(score.loss for _, score in cell.values()) / len(cell))
 
 
-def _summary(cell: Cell, reference: Cell | None) -> Summary:
+def _summary(cell: Cell, reference: Cell) -> Summary:
     first = next(iter(cell.values()))[0]
-    others = {} if reference is None or reference is cell else reference
+    others = {} if reference is cell else reference
     pairs = [(cell[seed][1], others[seed][1]) for seed in cell if seed in others]
-    name = next(iter(others.values()))[0].series.group if pairs else None
+    series = next(iter(others.values()))[0].series if pairs else None
     return Summary(
         first=first,
         seeds=tuple(sorted(cell)),
         loss=interval_of([score.loss for _, score in cell.values()]),
         perplexity=interval_of([score.perplexity for _, score in cell.values()]),
-        reference=name,
+        reference=series,
         gap=interval_of([ours.loss - theirs.loss for ours, theirs in pairs]) if pairs else None,
         perplexity_gap=interval_of([ours.perplexity - theirs.perplexity for ours, theirs in pairs]) if pairs else None,
     )

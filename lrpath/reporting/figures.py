@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lrpath.analysis.compare import Outcome, Score
-from lrpath.analysis.seeds import Summary, pareto_front, summarise
+from lrpath.analysis.seeds import REFERENCE, Summary, pareto_front, summarise
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder
@@ -303,7 +303,9 @@ def _alpha(summary: Summary) -> float:
 
 def _scratch_loss(summary: Summary) -> float | None:
     """Return the mean loss from scratch over the seeds that both have."""
-    return None if summary.gap is None else summary.loss.mean - summary.gap.mean
+    if summary.gap is None or summary.reference is None or summary.reference.kind != REFERENCE:
+        return None
+    return summary.loss.mean - summary.gap.mean
 
 
 def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: File) -> bool:

@@ -3,7 +3,6 @@
 The board is TensorBoard's; it is written only beside curves, so not where `logger=none` was asked for.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
@@ -120,7 +119,7 @@ def _write(studies: Sequence[Study], place: File) -> Report:
     boards = []
     if curves := sum(folder.tensorboard.is_dir() for study in studies for folder in study.folders()):
         write_board(place / "tb", outcomes=outcomes, sentences=found + ledgers, tables=[best, seeds, releases, costs])
-        boards = [f"curves and rows: tensorboard --logdir {_around(place, *(study.folder for study in studies))}"]
+        boards = [f"curves and rows: tensorboard {_logdir(place, studies)}"]
         if curves + len(series) > TICKED_RUNS:
             boards.append(
                 f"(TensorBoard ticks no run where there are over {TICKED_RUNS}: tick report/tb and those you want)"
@@ -134,10 +133,12 @@ def _write(studies: Sequence[Study], place: File) -> Report:
     return Report(text="\n".join([shown.text(), *lines]), files=tuple(place / name for name in names))
 
 
-def _around(*folders: File) -> File:
-    """Return the folder that holds all of some, as they were named if it is one of them."""
-    around = File(os.path.commonpath([folder.absolute() for folder in folders]))
-    return next((folder for folder in folders if folder.absolute() == around), around)
+def _logdir(place: File, studies: Sequence[Study]) -> str:
+    """Return TensorBoard's option for studies and a report: the study's folder, if it is one and holds the report."""
+    if len(studies) == 1 and studies[0].folder in place.parents:
+        return f"--logdir {studies[0].folder}"
+    folders = {study.name: study.folder for study in studies} | {"report": place}
+    return "--logdir_spec " + ",".join(f"{name}:{folder}" for name, folder in folders.items())
 
 
 def _draw(

@@ -42,10 +42,10 @@ _RELEASES: tuple[Column, ...] = (
 
 
 def summary_table(outcomes: Sequence[Outcome]) -> Table:
-    """Return one row a version and setting: means over seeds with 95 % intervals, and gaps to training from scratch."""
+    """Return one row a version and setting: means over seeds with 95 % intervals, and gaps to the reference."""
     found = summarise(outcomes)
     front = pareto_front(found)
-    references = sorted({one.reference for one in found if one.reference is not None})
+    references = sorted({one.reference.group for one in found if one.reference is not None})
     return Table(
         title="Releases over seeds",
         columns=_RELEASES,
@@ -66,8 +66,8 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
             for one in found
         ),
         notes=(
-            "Mean ± half of the 95 % interval (Student's t over seeds). A gap is to from scratch, seed by seed"
-            + (f": {', '.join(references)}, the best at each version." if len(references) > 1 else "."),
+            "Mean ± half of the 95 % interval (Student's t over seeds). "
+            f"A gap is to {' or '.join(references) or 'nothing'}, the best at each version, seed by seed.",
             "Cost, updates and tokens: of this and all earlier versions.",
             "●: no setting that costs as much or less has a lower mean loss of the last version.",
         ),

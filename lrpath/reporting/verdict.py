@@ -133,10 +133,15 @@ def _standing(outcomes: list[Outcome], count: int) -> Standing:
 
 
 def verdict(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return what `ordering` found, in sentences that also name contradictions, missing results and lone seeds."""
+    """Return what `ordering` found, in sentences that also name contradictions, missing results and lone seeds.
+
+    None where the plans do not hold all three kinds.
+    """
     found = ordering(outcomes)
     if found:
         return [sentence for one in found for sentence in _sentences(one)]
+    if not {outcome.series.kind for outcome in outcomes} >= set(ORDER):
+        return []  # the study asks something else
     there = {outcome.series.kind for outcome in outcomes if outcome.headline is not None}
     missing = [kind for kind in ORDER if kind not in there]
     reason = (

@@ -7,7 +7,7 @@ from scipy import stats
 from lrpath.analysis.compare import read_outcomes
 from lrpath.analysis.seeds import Summary, interval_of, pareto_front, summarise
 from lrpath.records.study import Study
-from tests.analysis.studies import evaluate_evenly, keep, plan_of
+from tests.analysis.studies import CONTINUAL, SWITCHING, evaluate_evenly, keep, plan_of
 
 BY_SEED = {
     1: {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [3.1, 2.2]},
@@ -55,8 +55,23 @@ def test_a_gap_is_taken_seed_by_seed(found: dict[tuple[str, str], Summary]) -> N
     assert switching.perplexity_gap.mean == pytest.approx(
         (math.exp(2.2) - math.exp(2.0) + math.exp(2.8) - math.exp(2.4)) / 2
     )
-    assert switching.reference == "from_scratch"
+    assert switching.reference is not None
+    assert switching.reference.group == "from_scratch"
     assert (found["v2", "from_scratch"].gap, found["v2", "from_scratch"].reference) == (None, None)
+
+
+def test_without_from_scratch_gaps_are_to_the_best_setting(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    for seed, losses in BY_SEED.items():
+        plan = plan_of(10, 10, seed=seed, paradigms={"continual": CONTINUAL, "path_switching": SWITCHING})
+        keep(study, plan)
+        evaluate_evenly(study, plan, losses)
+
+    gaps = {one.first.series.group: one.gap for one in summarise(read_outcomes(study)) if one.first.version == "v2"}
+
+    assert gaps["path_switching"] is None
+    assert gaps["continual"] is not None
+    assert gaps["continual"].mean == pytest.approx((0.3 + 0.2 + 0.2) / 3)
 
 
 @pytest.mark.parametrize(

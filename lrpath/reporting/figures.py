@@ -4,6 +4,7 @@ Several settings of one kind of paradigm have its colour and differ in marker.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path as File
 
@@ -266,35 +267,51 @@ def _draw_last_version(axes: Axes, judged: list[Outcome], markers: dict[str, str
 
 
 def plot_alpha(outcomes: Sequence[Outcome], file: File) -> bool:
-    """Draw held-out loss over α, one curve a version, on the sets of that version and those before it.
+    """Draw held-out loss over α, one curve a version and setting, on the sets of that version and those before it.
 
     A point is the mean over seeds with its 95 % interval; a dashed line is from scratch, the best of its settings.
-    False if no kind of paradigm was evaluated at two values of α.
+    Settings that differ in more than α differ in line. False if nothing was evaluated at two values of α.
     """
     found = [one for one in summarise(outcomes) if isinstance(one.first.series.settings.get("alpha"), float)]
     curves: dict[tuple[str, str], list[Summary]] = {}
     for one in found:
-        curves.setdefault((one.first.series.kind, one.first.version), []).append(one)
+        curves.setdefault((_without_alpha(one.first.series.group), one.first.version), []).append(one)
     swept = {key: points for key, points in curves.items() if len({_alpha(one) for one in points}) > 1}
     if not swept:
         return False
+    settings = list(dict.fromkeys(setting for setting, _ in swept))
+    versions = list(dict.fromkeys(version for _, version in swept))
     with style():
         figure = Figure(figsize=(WIDTH, 4), layout="constrained")
         axes = figure.subplots()
-        for number, ((kind, version), points) in enumerate(swept.items()):
+        for (setting, version), points in swept.items():
             points.sort(key=_alpha)
             means, halves = [one.loss.mean for one in points], [one.loss.half or 0.0 for one in points]
-            marker, colour = MARKERS[number % len(MARKERS)], colour_of(kind)
-            places = [_alpha(one) for one in points]
-            axes.errorbar(places, means, halves, color=colour, marker=marker, markersize=5, capsize=2)
+            marker, colour = MARKERS[versions.index(version) % len(MARKERS)], colour_of(points[0].first.series.kind)
+            line, places = LINES[settings.index(setting) % len(LINES)], [_alpha(one) for one in points]
+            label = setting if version == versions[0] else "_nolegend_"
+            axes.plot(places, means, color=colour, marker=marker, markersize=5, linestyle=line, label=label)
+            axes.errorbar(places, means, halves, color=colour, linestyle="none", elinewidth=0.8, capsize=2, alpha=0.35)
             name_point(axes, (places[-1], means[-1]), version, colour, offset=(5, -3))
-            if (scratch := _scratch_loss(points[-1])) is not None:
+            if setting == settings[0] and (scratch := _scratch_loss(points[-1])) is not None:
                 axes.axhline(scratch, color=colour_of("from_scratch"), linestyle="--", linewidth=1)
                 name_point(axes, (places[0], scratch), f"{version} from scratch", "#000000", offset=(0, 3))
+        if len(settings) > 1:
+            names = axes.get_legend_handles_labels()
+            figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
         axes.set_xlabel("α [branch updates ÷ updates of the version's increment]")
         axes.set_ylabel("held-out loss [nats per token]")
         save(figure, file)
     return True
+
+
+def _without_alpha(group: str) -> str:
+    """Return a setting's name without its α.
+
+    >>> _without_alpha("path_switching (peak=0.01, alpha=0.2)"), _without_alpha("infinite (alpha=0.2)")
+    ('path_switching (peak=0.01)', 'infinite')
+    """
+    return re.sub(r"(?<=[( ])alpha=[^,)]+(, )?", "", group).replace(", )", ")").removesuffix(" ()")
 
 
 def _alpha(summary: Summary) -> float:

@@ -59,6 +59,7 @@ def give_advice(cfg: DictConfig) -> None:
         given=_train_overrides(),
         versions=versions,
         alphas=alpha if isinstance(alpha, tuple) else (alpha,) * len(versions),
+        decay=getattr(paradigm, "decay", None),
         main=_main_path(project, options[0], label),
         level=settings.level,
         settings=settings_record(settings),
@@ -71,8 +72,8 @@ def give_advice(cfg: DictConfig) -> None:
 def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[Fitted, ...], FitSettings]:
     """Return the laws, one for each loss that counts, fitted now or before."""
     if settings.law.endswith(".json"):
-        found, known = read_fitted(Path(settings.law))
-        return tuple(found.values()), replace(settings, law=str(known["law"]), old=tuple(known["old"]))
+        found, made = read_fitted(Path(settings.law), settings)
+        return tuple(found.values()), made
     outputs = Path(config.outputs)
     study = Study(outputs / config.study) if settings.fit == () else Study.existing(outputs, config.study)
     view = View.of(study, settings)

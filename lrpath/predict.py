@@ -1,7 +1,6 @@
 """`python -m lrpath.predict study=…`: fit a law of the loss to some paths, foretell others; no torch."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -45,17 +44,9 @@ def _fitted(study: Study, settings: FitSettings) -> tuple[Fitted, View, FitSetti
     if not settings.law.endswith(".json"):
         view = View.of(study, settings)
         return fit_paths(view, settings, patterns=settings.fit), view, settings
-    fits, known = read_fitted(Path(settings.law))
+    fits, made = read_fitted(Path(settings.law), settings)
     if len(fits) > 1:
         raise LawError(f"{settings.law} holds laws for {', '.join(fits)}; predict is for one of them, fit it with set=")
-    made = replace(
-        settings,
-        law=str(known["law"]),
-        set=tuple(known["set"]),
-        old=tuple(known["old"]),
-        skip=known["skip"],
-        bins=known["bins"],
-    )
     return next(iter(fits.values())), View.of(study, made), made
 
 

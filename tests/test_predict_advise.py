@@ -121,6 +121,7 @@ def test_the_command_names_a_main_path_that_another_paradigm_shares_as_the_plan_
 ) -> None:
     shared = (
         "paradigm=[merged,path_switching]",
+        "paradigms.path_switching.decay={shape:knee,hold:0.5,floor:0.1}",
         "paradigms.merged.spacing=5",
         "releases=v3",
         f"folder={outputs / 'it'}",
@@ -130,7 +131,9 @@ def test_the_command_names_a_main_path_that_another_paradigm_shares_as_the_plan_
 
     words = shlex.split(json.loads((outputs / "it" / "advice.json").read_text())["command"])
     assert words[-1] == "paths=[merged.main,path_switching.v3]"
-    assert len(project_of(*words[3:]).selected or ()) == 2
+    project = project_of(*words[3:])
+    assert len(project.selected or ()) == 2
+    assert len(project.plan.tree.paths[-1].schedule.pieces) == 1  # nothing of the knee stays
 
 
 def test_after_a_change_of_domain_both_losses_are_weighed_and_the_old_ones_fate_is_told(
@@ -162,6 +165,7 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_old_ones_fate_
         ("advise", [*SMALL, "budget='5 updates'"], "budget=5 updates is too small: the shortest take 10"),
         ("advise", [*SMALL, "releases=v7"], "releases=v7 is no version of this configuration; it has v1, v2, v3"),
         ("advise", [*SMALL, "label=continual"], "label=continual is none; choose the paradigm"),
+        ("advise", [*SMALL, "paradigm=[from_scratch,continual]"], "error: label must be given; choose the paradigm"),
         ("advise", [*SMALL, "paradigm=[from_scratch]"], "is of kind from_scratch, which has no branch"),
         ("advise", [*SMALL, "model.layers=7"], "of another recipe than the fitted ones (model."),
     ],

@@ -276,9 +276,14 @@ def _telling(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
     sizes = [key for key in differing if key.startswith("model.")]
     fields = [key for key in differing if key not in sizes and key != "parameters"]
     for more in (["parameters"], sizes):
-        if len({str([settings.get(key) for key in fields]) for settings in rivals}) < len(rivals):
+        if _kinds(rivals, fields) < _kinds(rivals, differing):
             fields += [key for key in more if key in differing]
     return fields
+
+
+def _kinds(rivals: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> int:
+    """Return how many rivals some fields tell apart; runs that differ in their seed are one."""
+    return len({str([settings.get(key) for key in fields if key != "seed"]) for settings in rivals})
 
 
 def _rank(value: Any) -> tuple[int, float, str]:

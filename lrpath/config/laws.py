@@ -65,6 +65,6 @@ def label_of(config: Config, label: str | None) -> str:
     labels = list(config.paradigms)
     found = label or ("path_switching" if "path_switching" in labels else labels[0] if len(labels) == 1 else None)
     if found not in labels:
-        what = "must be given" if found is None else f"={found} is none"
+        what = " must be given" if found is None else f"={found} is none"
         raise ConfigError(f"label{what}; choose the paradigm that is advised on from {', '.join(labels)}")
     return found

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lrpath.analysis.laws.advice import Advice, Choice, Judged
 from lrpath.analysis.laws.options import Wish
+from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.canvas import MARKERS, WIDTH, save, style, whole_numbers
 from lrpath.reporting.forecast_report import write_law
@@ -38,6 +39,7 @@ class Question:
         given: Overrides of the command line that belong to `lrpath.train`.
         versions: All versions of the configuration, in order.
         alphas: Their configured α; empty where there is none.
+        decay: The configured decay; None where there is none.
         main: Name of the main path in the configuration's plan, where another paradigm may share and name it.
         level: Probability of the intervals.
         settings: How the laws were fitted.
@@ -48,6 +50,7 @@ class Question:
     given: tuple[str, ...]
     versions: tuple[str, ...]
     alphas: tuple[float, ...]
+    decay: Decay | None
     main: str
     level: float
     settings: Mapping[str, Any]
@@ -60,14 +63,22 @@ def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
     if "alpha" in fields:
         chosen = {choice.judged.option.version: choice.judged.option.fields["alpha"] for choice in advice.choices}
         alphas = [chosen.get(version, alpha) for version, alpha in zip(question.versions, question.alphas, strict=True)]
+        configured = {} if question.decay is None else asdict(question.decay)
+        others = [name for name in configured.keys() - {"shape", "floor"} if configured[name] is not None]
+        gone = "".join(f",{name}:null" for name in sorted(others))  # Hydra would keep a hold, or the shares of a stair
         made = (
             f"{at}.alpha=[{','.join(f'{alpha!r}' for alpha in alphas)}]",
-            f"{at}.decay={{shape:{fields['shape']},floor:{fields['floor']:g}}}",
+            f"{at}.decay={{shape:{fields['shape']},floor:{_exact(fields['floor'])}{gone}}}",
         )
         return (*made, f"paths=[{question.main},{','.join(names)}]")
     peak = max(max(piece.first, piece.last) for piece in advice.choices[0].judged.option.path.path.schedule.pieces)
     rewarmed = () if fields["peak"] is None else (f"++{at}.rewarm_peak={peak!r}",)
-    return (f"++{at}.replay={fields['replay']:g}", *rewarmed)
+    return (f"++{at}.replay={_exact(fields['replay'])}", *rewarmed)
+
+
+def _exact(number: float) -> str:
+    """Return a number with all its digits: another one would be another path."""
+    return repr(number).removesuffix(".0")
 
 
 def command_of(advice: Advice, question: Question) -> str:
@@ -138,12 +149,13 @@ def _shift_sentences(advice: Advice) -> list[str]:
         back = "the old data's loss does not rise (turning length 0)"
     else:
         back = f"the old data's loss is back after {shift.turning:,.0f} updates at a constant rate (turning length)"
+    critical = "none" if shift.critical is None else f"{shift.critical:,.0f} updates of pre-training at the peak"
     old = next(judge.fitted.fit for judge in advice.judges if not judge.fitted.is_of_new_data)
     untold = [name for name in ("A", "alpha", "B", "E", "beta") if name in old.untold]
     doubt = f" Both rest on {', '.join(untold)}, which the curves do not tell: no more than a hint." if untold else ""
     return [
         f"The data change after {shift.before:,} updates, at loss potential {shift.potential:.2f}: by the law {back}; "
-        f"critical point: {shift.critical:,.0f} updates of pre-training at the peak.{doubt}"
+        f"critical point: {critical}.{doubt}"
     ]
 
 
@@ -163,7 +175,7 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
     ends = [
         c.judged.option.version for c in advice.choices if c.judged.option.fields.get("alpha") == max(shares, key=_zero)
     ]
-    if ends and None not in shares and question.wish.budget is None:
+    if ends and None not in shares and question.wish.budget is None and question.wish.loss is None:
         lines.append(f"WARNING: {', '.join(ends)}: the longest α there was to choose from; the law would go further")
     for reason, count in advice.excluded.items():
         lines.append(f"note: {count:,} options were left out, for {reason}: beyond what the law was fitted on")

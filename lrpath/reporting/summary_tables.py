@@ -79,7 +79,9 @@ def last_version_table(outcomes: Sequence[Outcome]) -> Table:
     whole = summary_table(outcomes)
     columns = [column.key for column in whole.columns]
     version, loss = columns.index("version"), columns.index("loss_nats_per_token")
-    last = max((one.first.number, one.first.version) for one in summarise(outcomes))[1] if whole.rows else None
+    if not whole.rows:
+        return whole
+    last = max((one.first.number, one.first.version) for one in summarise(outcomes))[1]
     rows = sorted((row for row in whole.rows if row[version] == last), key=lambda row: row[loss].mean)
     return replace(whole, title=f"Releases of {last}, best first", rows=tuple(rows))
 

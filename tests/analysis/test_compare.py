@@ -184,10 +184,21 @@ def test_models_are_named_by_their_parameters_and_by_sizes_only_where_these_are_
     ]
 
 
-def sized(*, layers: int, parameters: int) -> Plan:
+def test_models_that_were_run_with_one_seed_each_are_not_seeds_of_one(study: Study) -> None:
+    for number, parameters in enumerate((30_000_000, 268_000_000), start=1):
+        keep(study, sized(layers=number, parameters=parameters, seed=number))
+
+    assert [series.group for series in read_series(study)] == [
+        "continual (parameters=30M)",
+        "continual (parameters=268M)",
+    ]
+
+
+def sized(*, layers: int, parameters: int, seed: int = 0) -> Plan:
     plan = plan_of(10, paradigms={"continual": CONTINUAL})
     (path,) = plan.tree.paths
-    other = replace(path, recipe=replace(path.recipe, model=path.recipe.model | {"layers": layers}))
+    recipe = replace(path.recipe, model=path.recipe.model | {"layers": layers}, seed=seed)
+    other = replace(path, recipe=recipe)
     (release,) = plan.tree.releases
     parts = ((StateKey(other.id, release.last.position), 1.0),)
     return replace(plan, parameters=parameters, tree=Tree(paths=(other,), releases=(replace(release, parts=parts),)))

@@ -92,13 +92,14 @@ class Shift:
         before: Updates before the boundary.
         turning: Fewest updates at the constant rate after which the old data's loss is back (turning length); 0 if it
             never rises, None if it never comes back.
-        critical: Updates of pre-training at the peak from which on it never comes back (critical point).
+        critical: Updates of pre-training at the peak from which on it never comes back (critical point); None if it
+            always does.
     """
 
     potential: float
     before: int
     turning: float | None
-    critical: float
+    critical: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,10 +338,10 @@ def _shift(chosen: Sequence[Judged], judges: Sequence[Judge], *, old: frozenset[
     values = fits[0].values
     area = float(forward_area(curve.rates_U)[curve.boundary])
     rate = float(curve.rates_U[curve.boundary])
-    turning = turning_area(values, before=area)
+    turning, critical = turning_area(values, before=area), critical_area(values)
     return Shift(
         potential=loss_potential(curve),
         before=curve.boundary,
         turning=None if turning is None else turning / max(rate, 1e-300),
-        critical=critical_area(values) / float(curve.rates_U[: curve.boundary].max()),
+        critical=critical / float(curve.rates_U[: curve.boundary].max()) if math.isfinite(critical) else None,
     )

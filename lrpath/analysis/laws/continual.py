@@ -277,6 +277,8 @@ def critical_area(given: Mapping[str, float]) -> float:
     There A·S1pt^(−α), all that further training can gain, equals B, the shift of endless training:
     S1pt = (A ÷ B)^(1/α), unless the loss comes back on the way and rises again, which is looked for.
 
+    Infinite where that is more than training without end.
+
     Args:
         given: Parameters of the old data's law, by name; B > 0.
 
@@ -285,7 +287,10 @@ def critical_area(given: Mapping[str, float]) -> float:
     """
     if given["B"] <= 0:
         raise LawError(f"B={given['B']:g} must be positive, as on the old data; on the new none is lost")
-    low = float((given["A"] / given["B"]) ** (1 / given["alpha"]))
+    log_low = math.log(given["A"] / given["B"]) / given["alpha"]
+    if log_low > math.log(_ENDLESS):
+        return math.inf
+    low = math.exp(log_low)
     if turning_area(given, before=low * (1 + 1e-6)) is None:
         return low
     high = low

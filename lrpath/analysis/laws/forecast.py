@@ -228,9 +228,9 @@ def chosen_paths(view: View, patterns: str | tuple[str, ...] | None) -> tuple[Na
     paths = paths_of(view.study)
     if patterns is not None:
         return choose_paths(paths, names_in(patterns), field="fit")
-    found = tuple(path for path in paths if has_losses(view.study, path.path))
+    found = tuple(path for path in paths if has_losses(view.study, path.path, view.held_out))
     if not found:
-        raise LawError(f"study {view.study.name} has run no path, so there is nothing to fit; train first")
+        raise LawError(f"study {view.study.name} has no path with a loss on {view.name} to fit; train first")
     return found
 
 
@@ -273,8 +273,12 @@ def fit_paths(view: View, settings: FitSettings, *, patterns: str | tuple[str, .
     return Fitted(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
 
 
-def read_fitted(file: File) -> tuple[dict[str, Fitted], dict[str, Any]]:
+def read_fitted(file: File, settings: FitSettings) -> tuple[dict[str, Fitted], FitSettings]:
     """Return the fits in a file that `lrpath.predict` or `lrpath.advise` wrote, by set, and how they were made.
+
+    Args:
+        file: The file.
+        settings: What is asked now; which law and which loss it is, and how that is looked at, is taken from the file.
 
     Raises:
         LawError: If it is no such file.
@@ -290,7 +294,9 @@ def read_fitted(file: File) -> tuple[dict[str, Fitted], dict[str, Any]]:
             )
             for name, fit in fits.items()
         }
-        return found, dict(record["settings"])
+        made = record["settings"]
+        sets, old = tuple(made["set"]), tuple(made["old"])
+        return found, replace(settings, law=made["law"], set=sets, old=old, skip=made["skip"], bins=made["bins"])
     except (KeyError, TypeError) as error:
         raise LawError(f"{file} lacks {error}; fit again") from None
 
@@ -417,7 +423,7 @@ def _forecast(fitted: Fitted, view: View, path: NamedPath, *, level: float, beyo
             f"path {path.name} goes beyond what the law was fitted on: {'; '.join(broken)}. Fit on paths that reach "
             "there, choose others with predict=, or add beyond=true"
         )
-    observed = view.observed(path) if has_losses(view.study, path.path) else None
+    observed = view.observed(path) if has_losses(view.study, path.path, view.held_out) else None
     errors = None if observed is None else fitted.fit.errors(observed, beyond=True)
     return Forecast(
         path=path,

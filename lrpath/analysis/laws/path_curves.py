@@ -104,7 +104,7 @@ class NamedPath:
     def is_meant(self, pattern: str) -> bool:
         """Say whether a pattern means its name, that in its plan, a part of it, or its id."""
         texts = (self.name, self.path.name, *self.path.name.split("."), self.path.id)
-        return any(fnmatchcase(text, pattern) for text in texts)
+        return any(text == pattern or fnmatchcase(text, pattern) for text in texts)  # a name may have brackets
 
 
 def paths_of_tree(tree: Tree) -> tuple[NamedPath, ...]:
@@ -175,10 +175,10 @@ def plan_path(*, tree: Tree, path_id: str, positions: Ints | None = None) -> Cur
     return Curve(name=line[-1].name, rates_U=np.concatenate(parts), positions_P=asked)
 
 
-def has_losses(study: Study, path: Path) -> bool:
-    """Say whether a study has recorded a loss of the path."""
+def has_losses(study: Study, path: Path, held_out: HeldOut | None = None) -> bool:
+    """Say whether a study has recorded a loss of the path: of training, or on all of some held-out sets at once."""
     folder = study.find(path.id)
-    return folder is not None and bool(folder.metrics.rows())
+    return folder is not None and bool(_losses(folder, held_out))
 
 
 def read_path(study: Study, *, tree: Tree, path_id: str, whole: bool = False, held_out: HeldOut | None = None) -> Curve:

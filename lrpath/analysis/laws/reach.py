@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrpath.analysis.laws.areas import forward_area
+from lrpath.analysis.laws.continual import loss_potential
 from lrpath.analysis.laws.curves import Curve
 from lrpath.errors import LawError
 
@@ -47,7 +48,7 @@ class Reach:
     def of(cls, curves: Sequence[Curve]) -> "Reach":
         """Take the reach of some curves."""
         areas = [forward_area(curve.rates_U)[curve.positions_P] for curve in curves]
-        potentials = [_potential(curve) for curve in curves if curve.boundary is not None]
+        potentials = [loss_potential(curve) for curve in curves if curve.boundary is not None]
         replays = [curve.replay for curve in curves if curve.boundary is not None]
         sizes = [curve.parameters for curve in curves if curve.parameters is not None]
         return cls(
@@ -90,7 +91,7 @@ class Reach:
         moves = curve.boundary is not None
         low, high = self.replay or (0.0, 1.0)
         least, most = self.potential or (0.0, 1.0)
-        rate = _potential(curve) if moves else 1.0
+        rate = loss_potential(curve) if moves else 1.0
         small, large = self.parameters or (0.0, math.inf)
         rules = {
             f"its rate reaches {curve.peak:g}, above {self.peak:g}": curve.peak > self.peak * (1 + 1e-9),
@@ -119,11 +120,6 @@ def _lowest(curve: Curve) -> float:
     """Return the least rate of the updates after the highest, as a share of it."""
     rates = curve.rates_U[: curve.positions_P[-1]]
     return float(rates[rates.size - 1 - decay_updates(curve) :].min() / rates.max())
-
-
-def _potential(curve: Curve) -> float:
-    rates = curve.rates_U[: curve.boundary]
-    return float(rates[-1] / rates.max())
 
 
 def _idle_updates(curve: Curve) -> int:

@@ -4,14 +4,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrpath.analysis.laws.forecast import FitSettings, View, fit_paths, foretell, read_fitted, settings_record
+from lrpath.analysis.laws.forecast import (
+    FitSettings,
+    View,
+    chosen_paths,
+    fit_paths,
+    foretell,
+    read_fitted,
+    settings_record,
+)
+from lrpath.analysis.laws.law import Annealing
 from lrpath.analysis.laws.path_curves import choose_paths, paths_of, paths_of_tree
 from lrpath.errors import ConfigError, LawError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.records.study import Study
 from lrpath.reporting.forecast_report import write_forecast, write_law
-from tests.analysis.laws.law_studies import study_in, write_metrics
+from tests.analysis.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
 from tests.analysis.studies import plan_of
 
 PARADIGMS = {
@@ -55,6 +64,18 @@ def test_a_law_fitted_to_one_branch_foretells_longer_ones_that_follow_it(study: 
     assert by_name["alpha_8.v2"].cautions == ("it decays for 160 updates, the fitted ones for 40 at most",)
 
 
+def test_a_path_that_was_not_evaluated_yet_is_neither_fitted_nor_compared(tmp_path: Path) -> None:
+    plan = plan_of(200, 200, paradigms=PARADIGMS)
+    study = study_in(tmp_path, plan)
+    write_metrics(study, plan, ["alpha_2.v1", "alpha_5.v1"])
+    write_evaluations(study, plan, ["alpha_2.v1"], sets={("v1", "a"): (Annealing(), TRUE)})
+
+    view = View.of(study, replace(SETTINGS, set="v1"))
+
+    assert [path.name for path in chosen_paths(view, None)] == ["alpha_2.v1"]
+    assert len(chosen_paths(replace(view, held_out=None), None)) == 2
+
+
 def test_the_first_updates_are_left_out_of_a_fit(study: Study) -> None:
     for skip, first in ((None, 19), (50, 51)):
         view = replace(fitted_view(study)[1], skip=skip, bins=10_000)
@@ -74,14 +95,14 @@ def test_a_law_that_was_written_foretells_the_same_when_it_is_read(study: Study,
     asked = choose_paths(paths_of(study), ["alpha_8.v2"], field="predict")
     write_law(tmp_path / "law.json", [fitted], settings_record(SETTINGS))
 
-    again, settings = read_fitted(tmp_path / "law.json")
+    again, settings = read_fitted(tmp_path / "law.json", replace(SETTINGS, set="v1", skip=7, level=0.5))
 
     before, after = (
         foretell(one, view, asked, level=0.9, beyond=False).forecasts[0].prediction for one in (fitted, again["train"])
     )
     assert np.array_equal(before.losses_P, after.losses_P)
     assert np.array_equal(before.low_P, after.low_P)
-    assert (settings["law"], settings["set"]) == ("annealing", ["train"])
+    assert settings == replace(SETTINGS, set=("train",), old=("v1",), level=0.5)  # of which loss it is, the file says
     assert again["train"].fit.describe() == fitted.fit.describe()
 
 
@@ -91,7 +112,7 @@ def test_a_file_that_holds_no_law_is_refused(text: str, tmp_path: Path) -> None:
     file.write_text(text)
 
     with pytest.raises(LawError, match=r"law\.json (holds no fits|is no fit)"):
-        read_fitted(file)
+        read_fitted(file, SETTINGS)
 
 
 def test_a_report_has_a_line_for_every_path_and_leaves_all_its_files(study: Study, tmp_path: Path) -> None:

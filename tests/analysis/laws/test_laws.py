@@ -1,3 +1,4 @@
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -274,6 +275,7 @@ def test_the_turning_length_is_where_the_old_loss_is_back() -> None:
 
 
 def test_the_critical_point_parts_losses_that_come_back_from_those_that_do_not() -> None:
+    assert critical_area(OLD | {"B": 1e-9, "alpha": 0.01}) == math.inf
     area = critical_area(OLD)
 
     assert area == pytest.approx(2.242, abs=1e-3)

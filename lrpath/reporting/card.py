@@ -22,16 +22,18 @@ def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
         PlanError: If there is no such release, or several; says which there are.
     """
     label, _, version = name.rpartition("/")
-    everything = read_series(study)
+    planned = read_series(study)
+    everything = [series for series in planned if version in series.plan.versions]
     if label:
         found = [series for series in everything if series.label == label]
         found = found or [series for series in everything if series.paradigm == label]
     else:
         switching = [series for series in everything if series.kind == PathSwitching.kind]
-        found = switching or list(everything)
+        found = switching or everything
     if len(found) != 1:
         what = "several releases" if found else "no release"
-        names = ", ".join(f"'release=\"{series.label}/{version}\"'" for series in everything)
+        known = [(series, version) for series in everything] or [(one, one.plan.versions[-1]) for one in planned]
+        names = ", ".join(f"'release=\"{series.label}/{last}\"'" for series, last in known)
         raise PlanError(f"study {study.name} has {what} {name!r}; choose one of {names}")
     return found[0], found[0].plan.release(found[0].paradigm, version)
 

@@ -71,10 +71,10 @@ class PlanProgress:
             return
         self._shown = now
         pace = (now - self._begun) / self._done
-        shown = "not read yet" if math.isnan(loss) else f"{loss:.3f}"
+        known = "" if math.isnan(loss) else f"loss {loss:.3f}  {tokens_per_second:,.0f} tokens/s  "
         text = (
-            f"[{self._walk}/{self._walks}] {walk.path.name}  {position:,}/{walk.end:,}  loss {shown}  "
-            f"{tokens_per_second:,.0f} tokens/s  left: path {write_time((walk.end - position) * pace)}, "
+            f"[{self._walk}/{self._walks}] {walk.path.name}  {position:,}/{walk.end:,}  {known}"
+            f"left: path {write_time((walk.end - position) * pace)}, "
             f"plan {write_time((self._updates - self._done) * pace)}"
         )
         self._say(text, final=False)

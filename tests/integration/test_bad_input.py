@@ -175,7 +175,7 @@ REFUSED = [
     ("report study=nope", "outputs has no study 'nope'; it has halves, planned"),
     ("report study=../x", "study='../x' must be a plain folder name"),
     ("export study=nope release=v1", "outputs has no study 'nope'; it has halves, planned"),
-    ("export study=planned release=v9", "no release path_switching/v9; it has path_switching/v1"),
+    ("export study=planned release=v9", "no release 'v9'; choose one of 'release="),
     ("export study=planned release=no/v1", "no release 'no/v1'; choose one of 'release="),
     ("export study=halves release=v1", "several releases 'v1'; choose one of 'release="),
     ("export study=planned release=4", "release=4 must be text"),

@@ -50,4 +50,4 @@ def test_a_loss_that_was_not_written_yet_is_shown_as_such() -> None:
 
     progress.step(walk(), position=1, loss=math.nan, tokens_per_second=0.0)
 
-    assert "1/30  loss not read yet  0 tokens/s" in text.getvalue()
+    assert "1/30  left: path" in text.getvalue()

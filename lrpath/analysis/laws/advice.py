@@ -303,6 +303,7 @@ def _detail(
         losses = _drawn_losses(judges, curves)
         ends = [(1 - level) / 2, (1 + level) / 2]
         low, high = (float(end) for end in np.quantile(losses[:, at], ends))
+        low, high = min(low, row.loss), max(high, row.loss)
         if wish.loss is None and wish.budget is None:
             room = wish.within if name == "alpha" else 0.0  # a price that is fixed makes nothing cheaper
             first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)

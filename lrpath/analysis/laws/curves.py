@@ -204,8 +204,10 @@ def read_csv(file: File, *, history: History = FROM_FIRST_ROW) -> Curve:
 def _csv_rows(file: File) -> list[tuple[int, dict[str, str]]]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read as text ({error})") from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is no text ({error})") from None
     if text and not text.endswith("\n"):
         raise DataError(f"{file}: its last line has no end, so it may be cut; add the line's end if it is whole")
     rows = csv.DictReader(text.splitlines())

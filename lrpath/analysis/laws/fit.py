@@ -81,7 +81,8 @@ class Prediction:
     Args:
         curve: The curve that was asked for.
         losses_P: Foretold losses [nats].
-        low_P: Lower end of the interval of the law's loss, without the noise of single updates; None without drawings.
+        low_P: Lower end of the interval of the law's loss, without the noise of single updates, widened where it must
+            be to hold the foretold loss; None without drawings.
         high_P: Upper end.
     """
 
@@ -164,6 +165,7 @@ class Fit:
         if len(self.draws_BQ):
             ends = [(1 - level) / 2, (1 + level) / 2]
             low, high = np.quantile(self.law.losses(self.draws_BQ, prepared)[0], ends, axis=0)
+            low, high = np.minimum(low, losses), np.maximum(high, losses)  # drawings may all lie on one side of the fit
         return Prediction(curve=curve, losses_P=losses, low_P=low, high_P=high)
 
     def errors(self, curve: Curve, *, beyond: bool = False) -> Errors:

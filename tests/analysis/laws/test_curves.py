@@ -157,7 +157,7 @@ def test_an_odd_or_torn_csv_is_refused_in_one_line(tmp_path: Path, text: str, me
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read as text"):
+    with pytest.raises(DataError, match="cannot be read: No such file"):
         read_csv(tmp_path / "none.csv")
 
 

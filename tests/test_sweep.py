@@ -3,6 +3,7 @@
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,6 +169,17 @@ os.kill(os.getppid(), signal.{name})
 while True: signal.pause()"""
 
 
+@pytest.fixture
+def signals_are_heard() -> Iterator[None]:
+    """What this process inherits may be to ignore them, as under nohup or behind an ampersand."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(("code", "ends_with"), [(75, 75), (0, 75), (4, 4)])
 def test_a_signal_to_the_sweep_lets_its_job_save_and_starts_no_other(

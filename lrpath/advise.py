@@ -10,17 +10,9 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.laws.advice import Advice, Judge, advise
-from lrpath.analysis.laws.forecast import (
-    FitSettings,
-    Fitted,
-    View,
-    fit_paths,
-    names_in,
-    read_fitted,
-    settings_record,
-)
 from lrpath.analysis.laws.options import Option, Wish, options_of
 from lrpath.analysis.laws.path_curves import has_losses, paths_of
+from lrpath.analysis.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
 from lrpath.build.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, label_of, load_laws

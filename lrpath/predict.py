@@ -6,17 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.laws.forecast import (
-    FitSettings,
-    Fitted,
-    View,
-    fit_paths,
-    foretell,
-    names_in,
-    read_fitted,
-    settings_record,
-)
+from lrpath.analysis.laws.forecast import foretell
 from lrpath.analysis.laws.path_curves import NamedPath, choose_paths, paths_of, paths_of_tree
+from lrpath.analysis.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
 from lrpath.build.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import PredictConfig, load_laws

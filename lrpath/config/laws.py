@@ -6,8 +6,8 @@ from typing import Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath.analysis.laws.forecast import FitSettings
 from lrpath.analysis.laws.options import Wish
+from lrpath.analysis.laws.path_fit import FitSettings
 from lrpath.config.schema import Config, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrpath.analysis.laws.forecast import Fitted, Forecast, Foretold
+from lrpath.analysis.laws.forecast import Forecast, Foretold
+from lrpath.analysis.laws.path_fit import Fitted
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.canvas import WIDTH, save, style, whole_numbers
 from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number

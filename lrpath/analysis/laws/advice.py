@@ -18,8 +18,8 @@ from lrpath.analysis.laws.areas import forward_area
 from lrpath.analysis.laws.continual import Continual as ContinualLaw
 from lrpath.analysis.laws.continual import Domain, critical_area, loss_potential, turning_area
 from lrpath.analysis.laws.curves import Curve
-from lrpath.analysis.laws.forecast import Fitted
 from lrpath.analysis.laws.options import Option, Wish
+from lrpath.analysis.laws.path_fit import Fitted
 from lrpath.errors import LawError
 
 Array = NDArray[np.float64]

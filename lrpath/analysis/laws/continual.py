@@ -32,8 +32,7 @@ from scipy.optimize import brentq, nnls
 from lrpath.analysis.laws.areas import forward_area, rate_drops
 from lrpath.analysis.laws.curves import Curve
 from lrpath.analysis.laws.law import (
-    AREA_EXPONENT,
-    LOSS_FLOOR,
+    AREA_FALL,
     MOMENTUM,
     AnnealingAreas,
     Law,
@@ -103,9 +102,7 @@ class Continual(Law):
         """L0, A, α, C1, C2, λ, B, E, β; with replay a1, a2; with sizes γ1, γ2, F, γ3."""
         sign = 1 if self.domain is Domain.OLD else -1
         base = (
-            LOSS_FLOOR,
-            amplitude("A", "nats·area^α", "size of the fall with S1"),
-            AREA_EXPONENT,
+            *AREA_FALL,
             amplitude("C1", "nats/area", "fall for each unit of S2 before the boundary"),
             amplitude("C2", "nats/area", "fall for each unit of S2 after it"),
             MOMENTUM,

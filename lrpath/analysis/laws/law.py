@@ -155,6 +155,10 @@ def amplitude(name: str, unit: str, meaning: str, *, high: float = 1e6, sign: in
     return Parameter(name=name, unit=unit, meaning=meaning, low=low, high=high, scale=scale)
 
 
+AREA_FALL = (LOSS_FLOOR, amplitude("A", "nats·area^α", "size of the fall with S1"), AREA_EXPONENT)
+"""L0, A and α of `L0 + A·S1^(−α)`, with which every law of areas begins."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chinchilla(Law):
     """The naive baseline: the loss depends on how many updates were made, not on their rates.
@@ -274,9 +278,7 @@ class Annealing(Law):
     def parameters(self) -> tuple[Parameter, ...]:
         """L0, A, α, C, λ."""
         return (
-            LOSS_FLOOR,
-            amplitude("A", "nats·area^α", "size of the fall with S1"),
-            AREA_EXPONENT,
+            *AREA_FALL,
             amplitude("C", "nats/area", "fall for each unit of S2"),
             MOMENTUM,
         )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lrpath.analysis.laws.areas import forward_area, rate_drops
 from lrpath.analysis.laws.curves import Curve
-from lrpath.analysis.laws.law import AREA_EXPONENT, LOSS_FLOOR, Law, Parameter, Scale, amplitude, spread
+from lrpath.analysis.laws.law import AREA_FALL, Law, Parameter, Scale, amplitude, spread
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -194,9 +194,7 @@ class MultiPower(Law):
     def parameters(self) -> tuple[Parameter, ...]:
         """L0, A, α, B, C, β, γ."""
         return (
-            LOSS_FLOOR,
-            amplitude("A", "nats·area^α", "size of the fall with S1"),
-            AREA_EXPONENT,
+            *AREA_FALL,
             amplitude("B", "nats/rate", "loss that a fall of the rate releases in the end", high=1e9),
             Parameter(
                 name="C", unit="rate^γ/area", meaning="how soon it is released", low=1e-6, high=1e6,

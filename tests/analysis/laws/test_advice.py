@@ -8,9 +8,9 @@ from lrpath.analysis.laws.advice import Judge, advise
 from lrpath.analysis.laws.continual import Continual as ContinualLaw
 from lrpath.analysis.laws.continual import Domain, critical_area, turning_area
 from lrpath.analysis.laws.fit import Fit
-from lrpath.analysis.laws.forecast import Fitted
 from lrpath.analysis.laws.law import Annealing
 from lrpath.analysis.laws.options import Wish, options_of
+from lrpath.analysis.laws.path_fit import Fitted
 from lrpath.analysis.laws.reach import Reach
 from lrpath.errors import ConfigError, LawError
 from lrpath.planning.paradigms import Continual, PathSwitching, Setting

@@ -4,17 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrpath.analysis.laws.forecast import (
-    FitSettings,
-    View,
-    chosen_paths,
-    fit_paths,
-    foretell,
-    read_fitted,
-    settings_record,
-)
+from lrpath.analysis.laws.forecast import foretell
 from lrpath.analysis.laws.law import Annealing
 from lrpath.analysis.laws.path_curves import choose_paths, paths_of, paths_of_tree
+from lrpath.analysis.laws.path_fit import FitSettings, View, chosen_paths, fit_paths, read_fitted, settings_record
 from lrpath.errors import ConfigError, LawError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape

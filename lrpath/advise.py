@@ -9,14 +9,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.laws.advice import Advice, Judge, advise
-from lrpath.analysis.laws.options import Option, Wish, options_of
-from lrpath.analysis.laws.path_curves import has_losses, paths_of
-from lrpath.analysis.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, label_of, load_laws
 from lrpath.errors import PlanError
+from lrpath.laws.advice import Advice, Judge, advise
+from lrpath.laws.candidates import Option, Wish, options_of
+from lrpath.laws.path_curves import has_losses, paths_of
+from lrpath.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
 from lrpath.planning.paradigms import Setting
 from lrpath.records.study import Study
 from lrpath.reporting.advice_report import Question, advice_json, write_advice

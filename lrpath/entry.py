@@ -21,8 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lrpath.config.schema import conf_folder
 from lrpath.config.typed import suggestion
-from lrpath.errors import ConfigError, LrpathError, StoppedError, is_said
-from lrpath.training import signals
+from lrpath.errors import ConfigError, LrpathError, StoppedError, is_reported
+from lrpath.training.distributed import signals
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _PLUGINS = str(Path(__file__).parent / "sweep" / "plugin")
@@ -90,7 +90,7 @@ def lasting() -> Iterator[None]:
     """Import in the block what stays until the process ends, such as torch.
 
     The garbage collector waits meanwhile and afterwards leaves out what is there: going through all of torch at the end
-    of every walk takes longer than a short walk. Only the first block in a process does that, so that what later jobs
+    of every run takes longer than a short run. Only the first block in a process does that, so that what later jobs
     of a sweep leave behind is still found.
     """
     gc.disable()
@@ -124,7 +124,7 @@ def _end_quietly() -> NoReturn:
 
 def refuse(error: Exception) -> NoReturn:
     """Print an error as one line on standard error, once for all ranks if they share it, and exit with its code."""
-    if not is_said(error):
+    if not is_reported(error):
         rank = os.environ.get("RANK", "0")
         place = "" if rank == "0" else f"[rank {rank}] "
         print(f"{place}error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201

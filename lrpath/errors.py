@@ -62,12 +62,12 @@ class StoppedError(LrpathError):
     exit_code = 75
 
 
-def said(error: Error) -> Error:
+def reported(error: Error) -> Error:
     """Mark an error as one that another rank prints, and return it."""
-    error.said = True  # type: ignore[attr-defined]
+    error.reported = True  # type: ignore[attr-defined]
     return error
 
 
-def is_said(error: BaseException | None) -> bool:
+def is_reported(error: BaseException | None) -> bool:
     """Say whether an error, or what it came from, is one that another rank prints."""
-    return error is not None and (getattr(error, "said", False) or is_said(error.__cause__))
+    return error is not None and (getattr(error, "reported", False) or is_reported(error.__cause__))

@@ -20,7 +20,7 @@ def export(cfg: DictConfig) -> None:
     series, release = choose_release(study, name=config.release)
     folder = Path(config.folder) if config.folder else release_folder(study, release=release) / "model"
     with entry.lasting():
-        from lrpath.training.releases import export_release
+        from lrpath.training.checkpoints.releases import export_release
 
     export_release(study, release, folder=folder, card=card_text(study, series=series, release=release))
     sys.stdout.write(f"{release.paradigm}/{release.version} is in {folder}\n")

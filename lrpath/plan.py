@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.reporting.plan_text import plan_json, plan_text
 

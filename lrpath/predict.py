@@ -6,15 +6,15 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.laws.forecast import foretell
-from lrpath.analysis.laws.path_curves import NamedPath, choose_paths, paths_of, paths_of_tree
-from lrpath.analysis.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import PredictConfig, load_laws
 from lrpath.errors import LawError
+from lrpath.laws.path_curves import NamedPath, choose_paths, paths_of, paths_of_tree
+from lrpath.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
+from lrpath.laws.prediction import foretell
 from lrpath.records.study import Study
-from lrpath.reporting.forecast_report import forecast_json, write_forecast
+from lrpath.reporting.prediction_report import forecast_json, write_forecast
 
 
 def predict(cfg: DictConfig) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.holdings import Holdings, read_holdings, remove_unneeded
+from lrpath.analysis.inventory import Inventory, read_inventory, remove_unneeded
 from lrpath.config.schema import PruneConfig
 from lrpath.config.typed import typed_root
 from lrpath.errors import BusyError, ConfigError, StateError
 from lrpath.records.study import Study
-from lrpath.reporting.holdings_text import removal_text
+from lrpath.reporting.inventory_text import removal_text
 
 
 def prune(cfg: DictConfig) -> None:
@@ -20,16 +20,16 @@ def prune(cfg: DictConfig) -> None:
     config = typed_root(PruneConfig, cfg)
     study = Study.existing(Path(config.outputs), config.study)
     dropped = _plans(study, (config.drop,) if isinstance(config.drop, int) else config.drop or ())
-    holdings = read_holdings(study, without=dropped)
+    inventory = read_inventory(study, without=dropped)
     for plan_id in dropped:
         sys.stdout.write(f"without plan {plan_id}:\n")
-    sys.stdout.write(f"{removal_text(holdings)}\n")
-    unneeded = any(path.removable or path.torn for path in holdings.paths)
+    sys.stdout.write(f"{removal_text(inventory)}\n")
+    unneeded = any(path.removable or path.torn for path in inventory.paths)
     if not (dropped or unneeded) or (config.ask and not _agreed()):
         return
     for plan_id in dropped:
         study.drop_plan(plan_id)
-    _remove(holdings)
+    _remove(inventory)
 
 
 def _plans(study: Study, numbers: Sequence[int]) -> list[str]:
@@ -48,12 +48,12 @@ def _agreed() -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _remove(holdings: Holdings) -> None:
+def _remove(inventory: Inventory) -> None:
     busy = []
-    for path in holdings.paths:
+    for path in inventory.paths:
         if path.removable or path.torn:
             try:
-                remove_unneeded(path, study=holdings.study)
+                remove_unneeded(path, study=inventory.study)
             except BusyError as error:
                 busy.append(str(error))
     sys.stdout.write("removed\n" if not busy else "")

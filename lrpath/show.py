@@ -6,17 +6,17 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.holdings import read_holdings
+from lrpath.analysis.inventory import read_inventory
 from lrpath.config.schema import ShowConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
-from lrpath.reporting.holdings_text import holdings_text
+from lrpath.reporting.inventory_text import inventory_text
 
 
 def show(cfg: DictConfig) -> None:
     """Print plans, paths, states, who needs them, and what could be removed."""
     config = typed_root(ShowConfig, cfg)
-    sys.stdout.write(f"{holdings_text(read_holdings(Study.existing(Path(config.outputs), config.study)))}\n")
+    sys.stdout.write(f"{inventory_text(read_inventory(Study.existing(Path(config.outputs), config.study)))}\n")
 
 
 if __name__ == "__main__":

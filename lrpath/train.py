@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from lrpath import entry
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 
 
@@ -21,21 +21,21 @@ def train(cfg: DictConfig) -> None:
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
     project.check_extends()
     with entry.lasting():
-        from lrpath.build.workshop import build_machine, check_same, open_workshop
+        from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 
     console = Console()
-    machine = build_machine(project)
-    with machine.joined():
-        ranks = machine.group
-        workshop = open_workshop(project, ranks, progress=_preparation_line(console))
-        executor = workshop.executor(machine, console)
-        ranks.decide(project.keep_plan)
+    hardware = build_hardware(project)
+    with hardware.joined():
+        ranks = hardware.group
+        factory = open_training_factory(project, ranks, progress=_preparation_line(console))
+        runner = factory.runner(hardware, console)
+        ranks.on_rank_zero(project.keep_plan)
         check_same(ranks, project)
         if project.config.logger.name == "tensorboard":
             from lrpath.reporting.report import open_board
 
-            ranks.decide(lambda: open_board(project.study))
-        updates = executor.run()
+            ranks.on_rank_zero(lambda: open_board(project.study))
+        updates = runner.run()
     if not ranks.is_first:
         return
     from lrpath.reporting.report import write_report

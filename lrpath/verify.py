@@ -12,7 +12,7 @@ from rich.console import Console
 from lrpath import entry
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.study import verify_study
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import VerificationError
 from lrpath.planning.units import write_time
@@ -44,16 +44,16 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     project = Project(settings)
     _ = project.plan  # an impossible plan is refused before torch is imported
     with entry.lasting():
-        from lrpath.build.workshop import build_machine, open_workshop
+        from lrpath.assembly.training_factory import build_hardware, open_training_factory
         from lrpath.training.null_fork import verify_null_forks
 
-    machine = build_machine(project)
-    with machine.joined():
-        checks = machine.group.decide(lambda: verify_study(study, digests=asked.digests, seen=_Reading().show))
+    hardware = build_hardware(project)
+    with hardware.joined():
+        checks = hardware.group.on_rank_zero(lambda: verify_study(study, digests=asked.digests, seen=_Reading().show))
         console = Console(stderr=True)
-        executor = open_workshop(project, machine.group).executor(machine, console)
+        runner = open_training_factory(project, hardware.group).runner(hardware, console)
         assert asked.null_fork is not None
-        found = verify_null_forks(executor.walker, executor.tree, updates=asked.null_fork, console=console)
+        found = verify_null_forks(runner.path_trainer, runner.tree, updates=asked.null_fork, console=console)
     return (*checks, found)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the tests and what they import last, as an entry does: a walk would spend most of its time on the garbage."""
+    """Let the tests and what they import last, as an entry does: a run would spend most of its time on the garbage."""
     with lasting():
         return (yield)
 

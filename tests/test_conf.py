@@ -23,7 +23,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.planning.paths import unite
 from lrpath.planning.schedule import Piece

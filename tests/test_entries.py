@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from lrpath import entry, plan, verify
 from lrpath.errors import BusyError, LrpathError, StateError, StoppedError, TrainingError, VerificationError
 from lrpath.records.study import Study
-from lrpath.training.signals import STOPPING
+from lrpath.training.distributed.signals import STOPPING
 from tests.analysis.studies import add_run, finish, keep, plan_of, run_all
 
 PAPER = {"from_scratch": (100_000, 1.0), "path_switching": (58_000, 0.58), "continual": (40_000, 0.4)}

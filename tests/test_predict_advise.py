@@ -11,10 +11,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from lrpath import advise, entry, predict
-from lrpath.analysis.laws.continual import Continual, Domain
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
-from tests.analysis.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
+from lrpath.laws.continual import Continual, Domain
+from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
 
 SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}
@@ -181,10 +181,10 @@ def test_a_question_that_cannot_be_answered_is_one_line(
     with pytest.raises(SystemExit) as ended:
         run(monkeypatch, name, outputs, "draws=0", *arguments)
 
-    said = capsys.readouterr().err
+    reported = capsys.readouterr().err
     assert ended.value.code == 2
-    assert message in said
-    assert said.count("\n") == 1
+    assert message in reported
+    assert reported.count("\n") == 1
 
 
 @pytest.mark.slow

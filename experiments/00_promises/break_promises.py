@@ -45,8 +45,8 @@ BREAKS = (
     Break(
         promise=1,
         what="random numbers are not seeded by position",
-        file="lrpath/training/callbacks.py",
-        old="_seed(self.walk.random_seed(self.walk.begin + trainer.global_step), device=pl_module.device)",
+        file="lrpath/training/callbacks/updates.py",
+        old="_seed(self.run.random_seed(self.run.begin + trainer.global_step), device=pl_module.device)",
         new="pass",
         tests=(
             "test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",
@@ -54,10 +54,10 @@ BREAKS = (
     ),
     Break(
         promise=1,
-        what="random numbers depend on the walk, not on the position",
-        file="lrpath/training/callbacks.py",
-        old="self.walk.random_seed(self.walk.begin + trainer.global_step)",
-        new="self.walk.random_seed(trainer.global_step)",
+        what="random numbers depend on the run, not on the position",
+        file="lrpath/training/callbacks/updates.py",
+        old="self.run.random_seed(self.run.begin + trainer.global_step)",
+        new="self.run.random_seed(trainer.global_step)",
         tests=("test_purity.py::test_a_straight_run_equals_a_run_in_pieces",),
     ),
     Break(
@@ -73,7 +73,7 @@ BREAKS = (
     Break(
         promise=2,
         what="the second moments are saved but not loaded",
-        file="lrpath/training/states.py",
+        file="lrpath/training/checkpoints/states.py",
         old='                found[f"{moment}.{name}"] = value',
         new='                found[f"{moment}.{name}"] = value if moment != "exp_avg_sq" else value.clone()',
         tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
@@ -81,26 +81,26 @@ BREAKS = (
     Break(
         promise=2,
         what="a branch begins with fresh weights",
-        file="lrpath/training/start.py",
+        file="lrpath/training/callbacks/restore.py",
         old="        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)",
-        new="        _ = load_state if self._walk.first else load_state(\n"
+        new="        _ = load_state if self._run.first else load_state(\n"
         "            place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)",
         tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
     ),
     Break(
         promise=3,
         what="rows after the resumed state are not cut",
-        file="lrpath/training/walker.py",
-        old="        table.cut(walk.begin, later=later)\n",
+        file="lrpath/training/path_trainer.py",
+        old="        table.cut(run.begin, later=later)\n",
         new="        table.cut(10**9)\n",
         tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not[at states]",),
     ),
     Break(
         promise=3,
         what="rows are not written before a state is saved",
-        file="lrpath/training/callbacks.py",
-        old="if position % self._every == 0 or self.walk.saves(position) or self.walk.evaluates(position):",
-        new="if position % self._every == 0 or self.walk.evaluates(position):",
+        file="lrpath/training/callbacks/updates.py",
+        old="if position % self._every == 0 or self.run.saves(position) or self.run.evaluates(position):",
+        new="if position % self._every == 0 or self.run.evaluates(position):",
         tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not[at states]",),
     ),
     Break(
@@ -114,7 +114,7 @@ BREAKS = (
     Break(
         promise=3,
         what="TensorBoard loses the points behind a fork that is made later",
-        file="lrpath/training/walker.py",
+        file="lrpath/training/path_trainer.py",
         old="                rewrite_path_events(folder)\n",
         new="                pass\n",
         tests=("test_resume.py::test_points_behind_a_fork_that_is_made_later_are_kept",),
@@ -122,9 +122,9 @@ BREAKS = (
     Break(
         promise=3,
         what="rows behind a state that is made again are lost",
-        file="lrpath/training/walker.py",
-        old="        table.cut(walk.begin, later=later)\n",
-        new="        table.cut(walk.begin)\n",
+        file="lrpath/training/path_trainer.py",
+        old="        table.cut(run.begin, later=later)\n",
+        new="        table.cut(run.begin)\n",
         tests=(
             "test_resume.py::test_a_state_that_was_removed_from_the_middle_is_made_again_without_a_gap",
             "test_idempotence.py::test_a_fork_that_is_asked_for_later_is_made_from_the_state_before_it",
@@ -132,9 +132,9 @@ BREAKS = (
     ),
     Break(
         promise=3,
-        what="a signal ends a walk without a state",
-        file="lrpath/training/stop.py",
-        old="            self.walk.halt.position = position\n",
+        what="a signal ends a run without a state",
+        file="lrpath/training/callbacks/stop.py",
+        old="            self.run.stop_request.position = position\n",
         new="",
         tests=("test_stops.py::test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on",),
     ),
@@ -157,7 +157,7 @@ BREAKS = (
     Break(
         promise=4,
         what="the mean loss of several ranks is the first rank's",
-        file="lrpath/training/callbacks.py",
+        file="lrpath/training/callbacks/updates.py",
         old="            losses = self._ranks.total(losses) / self._ranks.count\n",
         new="            losses = self._ranks.total(losses) * 0 + losses\n",
         tests=("test_ranks.py::test_two_ranks_make_what_one_process_makes",),
@@ -165,7 +165,7 @@ BREAKS = (
     Break(
         promise=5,
         what="the rate of another callback is accepted",
-        file="lrpath/training/callbacks.py",
+        file="lrpath/training/callbacks/updates.py",
         old="        if used != expected:",
         new="        if used != expected and position < 0:",
         tests=("test_identity.py::test_an_update_at_another_rate_is_caught_before_any_state_is_saved",),
@@ -173,9 +173,9 @@ BREAKS = (
     Break(
         promise=5,
         what="an update runs at the rate of the position it leaves",
-        file="lrpath/training/callbacks.py",
-        old="self.walk.path.schedule.rate(self.walk.begin + trainer.global_step)\n        set_rate",
-        new="self.walk.path.schedule.rate(max(self.walk.begin + trainer.global_step - 1, self.walk.path.start))\n"
+        file="lrpath/training/callbacks/updates.py",
+        old="self.run.path.schedule.rate(self.run.begin + trainer.global_step)\n        set_rate",
+        new="self.run.path.schedule.rate(max(self.run.begin + trainer.global_step - 1, self.run.path.start))\n"
         "        set_rate",
         tests=("test_identity.py::test_every_update_runs_at_the_plans_rate",),
     ),
@@ -190,7 +190,7 @@ BREAKS = (
     Break(
         promise=5,
         what="what a state has read is not compared",
-        file="lrpath/training/start.py",
+        file="lrpath/training/callbacks/restore.py",
         old="    if lines or not isinstance(read, dict):",
         new="    if not isinstance(read, dict):",
         tests=(
@@ -201,7 +201,7 @@ BREAKS = (
     Break(
         promise=5,
         what="what a rolling state has read is not compared",
-        file="lrpath/training/start.py",
+        file="lrpath/training/callbacks/restore.py",
         old="        check_reading(place, expected=expected)\n",
         new="",
         tests=("test_identity.py::test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data",),
@@ -209,15 +209,15 @@ BREAKS = (
     Break(
         promise=6,
         what="retention knows the present plan only",
-        file="lrpath/training/retention.py",
+        file="lrpath/training/checkpoints/retention.py",
         old="    for record in study.plans().values():\n",
         new="    for record in ():\n",
         tests=("test_retention.py::test_states_of_a_plan_that_was_run_survive_another_plan",),
     ),
     Break(
         promise=6,
-        what="retention knows the plans from before the walk only",
-        file="lrpath/training/executor.py",
+        what="retention knows the plans from before the run only",
+        file="lrpath/training/plan_runner.py",
         old="                pinned=partial(pinned_states, self.study, self.tree),\n",
         new="                pinned=lambda known=pinned_states(self.study, self.tree): known,\n",
         tests=("test_retention.py::test_a_plan_that_is_kept_while_another_runs_is_heard",),
@@ -241,15 +241,15 @@ BREAKS = (
     Break(
         promise=7,
         what="a state is written in its place, not beside it",
-        file="lrpath/training/states.py",
-        old='    beside = folder.with_name(f".{folder.name}.{ranks.decide(os.getpid)}")\n    try:\n',
+        file="lrpath/training/checkpoints/states.py",
+        old='    beside = folder.with_name(f".{folder.name}.{ranks.on_rank_zero(os.getpid)}")\n    try:\n',
         new="    beside = folder\n    shutil.rmtree(folder, ignore_errors=True)\n    try:\n",
         tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[shards:6]",),
     ),
     Break(
         promise=7,
         what="a full disk is a traceback",
-        file="lrpath/training/executor.py",
+        file="lrpath/training/plan_runner.py",
         old="    except OSError as error:\n        raise TrainingError(explain_disk_error(error, folder)) from error\n",
         new="    except ZeroDivisionError:\n        raise\n",
         tests=("test_stops.py::test_a_full_disk_is_explained_and_loses_no_state",),
@@ -265,7 +265,7 @@ BREAKS = (
     Break(
         promise=8,
         what="what is on disk is not looked at again under the lock",
-        file="lrpath/training/executor.py",
+        file="lrpath/training/plan_runner.py",
         old="        return planned.rest(folder.positions()), folder.folder\n",
         new="        return planned, folder.folder\n",
         tests=("test_idempotence.py::test_what_another_process_made_since_the_plan_was_compared_is_not_made_again",),
@@ -313,9 +313,9 @@ BREAKS = (
     Break(
         promise=10,
         what="a state is loaded by torch.load when it is no safetensors file",
-        file="lrpath/training/states.py",
-        old="    manifest = ranks.decide(lambda: check_state(folder, key=key))\n",
-        new="    manifest = ranks.decide(lambda: check_state(folder, key=key))\n"
+        file="lrpath/training/checkpoints/states.py",
+        old="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))\n",
+        new="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))\n"
         '    for file in folder.glob("*.safetensors"):\n        if file.read_bytes()[:1] == b"\\x80":\n'
         "            torch.load(file, weights_only=False)\n",
         tests=("test_no_code_from_data.py::test_a_pickle_in_place_of_a_shard_is_refused[rewritten to fit]",),
@@ -323,16 +323,16 @@ BREAKS = (
     Break(
         promise=10,
         what="loading a state unpickles its metadata",
-        file="lrpath/training/states.py",
-        old="    manifest = ranks.decide(lambda: check_state(folder, key=key))\n",
-        new="    import pickle\n\n    manifest = ranks.decide(lambda: check_state(folder, key=key))\n"
+        file="lrpath/training/checkpoints/states.py",
+        old="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))\n",
+        new="    import pickle\n\n    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))\n"
         "    pickle.loads(pickle.dumps(torch.Size([1])))\n",
         tests=("test_no_code_from_data.py::test_loading_everything_that_a_study_holds_unpickles_and_executes_nothing",),
     ),
     Break(
         promise=10,
         what="Lightning's own checkpoints are looked for",
-        file="lrpath/training/strategies.py",
+        file="lrpath/training/distributed/hardware.py",
         old="            default_root_dir=os.devnull,\n",
         new="",
         tests=("test_no_code_from_data.py::test_a_lightning_checkpoint_in_the_folder_is_not_loaded_on_a_cluster",),

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from lrpath.analysis.laws.continual import Continual, Domain
-from lrpath.analysis.laws.curves import Curve, rates_of
-from lrpath.analysis.laws.fit import fit_law
-from lrpath.analysis.laws.law import Annealing, Chinchilla, Law
-from lrpath.analysis.laws.multi_power import MultiPower
+from lrpath.laws.continual import Continual, Domain
+from lrpath.laws.curves import Curve, rates_of
+from lrpath.laws.fit import fit_law
+from lrpath.laws.law import Annealing, Chinchilla, Law
+from lrpath.laws.multi_power import MultiPower
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
 
 HERE = Path(__file__).parent

@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from public import ALL, FITTED, FORETOLD, LOGGED, PUBLISHED, SIZES, read
 
-from lrpath.analysis.laws.curves import Curve
-from lrpath.analysis.laws.fit import DELTA, Errors, Fit, fit_law
-from lrpath.analysis.laws.law import Annealing, Chinchilla, Law
-from lrpath.analysis.laws.multi_power import MultiPower
 from lrpath.errors import LawError
+from lrpath.laws.curves import Curve
+from lrpath.laws.fit import DELTA, Errors, Fit, fit_law
+from lrpath.laws.law import Annealing, Chinchilla, Law
+from lrpath.laws.multi_power import MultiPower
 
 HERE = Path(__file__).parent
 REPEATS = 3

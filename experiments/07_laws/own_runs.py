@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrpath.analysis.compare import read_plans
-from lrpath.analysis.laws.forecast import Foretold, Ranking, foretell
-from lrpath.analysis.laws.path_curves import NamedPath, has_losses, paths_of
-from lrpath.analysis.laws.path_fit import FitSettings, View, fit_paths
 from lrpath.errors import LrpathError
+from lrpath.laws.path_curves import NamedPath, has_losses, paths_of
+from lrpath.laws.path_fit import FitSettings, View, fit_paths
+from lrpath.laws.prediction import Foretold, Ranking, foretell
 from lrpath.records.study import Study
 
 HERE = Path(__file__).parent

@@ -6,9 +6,9 @@ OMP_NUM_THREADS=1 python experiments/08_auto_alpha/more_branches.py
 import statistics
 from pathlib import Path
 
-from lrpath.analysis.laws.forecast import foretell
-from lrpath.analysis.laws.path_curves import NamedPath, choose_paths, paths_of
-from lrpath.analysis.laws.path_fit import FitSettings, View, fit_paths
+from lrpath.laws.path_curves import NamedPath, choose_paths, paths_of
+from lrpath.laws.path_fit import FitSettings, View, fit_paths
+from lrpath.laws.prediction import foretell
 from lrpath.records.study import Study
 
 ALPHAS = {38: 0.1, 76: 0.2, 114: 0.3, 152: 0.4, 228: 0.6, 304: 0.8, 380: 1.0}

@@ -3,7 +3,7 @@
     python experiments/09_exactness/stall.py [--rounds 3] [--updates 10]
     torchrun --nproc-per-node 2 experiments/09_exactness/stall.py strategy=fsdp
 
-A LLaMA-shape model of 112 million parameters is trained by lrpath's executor, a fresh fit for each save: one rolling
+A LLaMA-shape model of 112 million parameters is trained by lrpath's plan runner, a fresh fit for each save: one rolling
 state is saved at half the updates, the rest run while it may be written. Words after the options are overrides. The
 figures of each fit are appended to `stall.csv` beside this file.
 """
@@ -23,12 +23,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from lrpath.build.project import Project
-from lrpath.build.workshop import ProjectWorkshop, build_machine
+from lrpath.assembly.project import Project
+from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
 from lrpath.config.schema import conf_folder, load
-from lrpath.training import saver
-from lrpath.training.fork import ForkCallback
-from lrpath.training.strategies import Machine
+from lrpath.training.callbacks.fork import ForkCheckpoint
+from lrpath.training.checkpoints import saver
+from lrpath.training.distributed.hardware import Hardware
 
 MODEL = ["model.hidden_size=768", "model.layers=15", "model.heads=12", "model.ffn_size=2048"]
 OVERRIDES = [
@@ -78,37 +78,37 @@ def timed(owner: Any, name: str, spans: list[tuple[float, float]]) -> Iterator[N
     """Note when each call of a function begins and ends."""
     original = getattr(owner, name)
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
+    def recorder(*args: Any, **kwargs: Any) -> Any:
         begun = time.perf_counter()
         try:
             return original(*args, **kwargs)
         finally:
             spans.append((begun, time.perf_counter()))
 
-    setattr(owner, name, noted)
+    setattr(owner, name, recorder)
     try:
         yield
     finally:
         setattr(owner, name, original)
 
 
-def measure(project: Project, machine: Machine) -> dict[str, Any]:
+def measure(project: Project, hardware: Hardware) -> dict[str, Any]:
     """Run a fit of the project on this rank and return its figures."""
     stops: list[tuple[float, float]] = []
     saves: list[tuple[float, float]] = []
     writes: list[tuple[float, float]] = []
-    ranks, group = machine.ranks, machine.group
-    group.decide(project.prepare)
-    workshop = ProjectWorkshop(project=project, store=project.prepare())
-    group.decide(project.keep_plan)
+    ranks, group = hardware.ranks, hardware.group
+    group.on_rank_zero(project.prepare)
+    factory = ProjectTrainingFactory(project=project, store=project.prepare())
+    group.on_rank_zero(project.keep_plan)
     with (
         Path("/dev/null").open("w") as nowhere,
-        timed(ForkCallback, "on_update", stops),  # the last callback: its end begins the next update
+        timed(ForkCheckpoint, "on_update", stops),  # the last callback: its end begins the next update
         timed(saver.StateSaver, "save", saves),
         timed(saver, "write_state", writes),
     ):
-        executor = workshop.executor(machine, Console(file=nowhere))
-        executor.run()
+        runner = factory.runner(hardware, Console(file=nowhere))
+        runner.run()
     updates = [(before, begin) for (_, before), (begin, _) in itertools.pairwise(stops)]
     seconds = [end - begin for begin, end in updates]
     half = len(stops) // 2
@@ -121,7 +121,7 @@ def measure(project: Project, machine: Machine) -> dict[str, Any]:
     sizes = [sum(file.stat().st_size for file in state.iterdir()) for state in states]
     return {
         "ranks": ranks,
-        "strategy": machine.name,
+        "strategy": hardware.name,
         "mode": "background" if project.config.cadence.save_in_background else "blocking",
         "stall_ms": round(1e3 * blocked, 1),
         "write_s": round(writes[0][1] - writes[0][0], 2),
@@ -140,20 +140,20 @@ def main() -> None:
     options, changes = parser.parse_known_args()
     outputs = Path(__file__).resolve().parents[2] / "outputs"
     outputs.mkdir(exist_ok=True)
-    machine: Machine | None = None
+    hardware: Hardware | None = None
     with tempfile.TemporaryDirectory(dir=outputs) as own:
         first = project_in(Path(own), study="none", updates=options.updates, background=True, changes=changes)
-        machine = build_machine(first)
-        with machine.joined():
-            folder = Path(machine.group.decide(lambda: own))
+        hardware = build_hardware(first)
+        with hardware.joined():
+            folder = Path(hardware.group.on_rank_zero(lambda: own))
             for number in range(options.rounds):
                 for background in (False, True):
                     study = f"{number}-{background}"
                     project = project_in(
                         folder, study=study, updates=options.updates, background=background, changes=changes
                     )
-                    row = measure(project, machine)
-                    machine.group.decide(lambda row=row: report(row))
+                    row = measure(project, hardware)
+                    hardware.group.on_rank_zero(lambda row=row: report(row))
 
 
 def report(row: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
     python experiments/10_throughput/measure.py [--rounds 5] [--updates 60]
 
 The bare loop reads random windows from the memory map, sets the rate, clips, and steps; it writes nothing. lrpath runs
-its executor as `lrpath.train` does, with TensorBoard, a metrics row an update, and the ledger's count. Both are timed
+its plan runner as `lrpath.train` does, with TensorBoard, a metrics row an update, and the ledger's count. Both are timed
 between the end of update 10 and the end of the last update, so neither start-up, nor evaluation, nor the state
 at the end is in the figures.
 """
@@ -20,8 +20,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from lrpath.build.project import Project
-from lrpath.build.workshop import ProjectWorkshop, build_machine
+from lrpath.assembly.project import Project
+from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
 from lrpath.config.schema import conf_folder, load
 from lrpath.data.store import TokenStore
 from lrpath.models import CausalLM, build_model
@@ -57,14 +57,16 @@ def time_lrpath(project: Project, store: TokenStore) -> float:
     ends: list[float] = []
     reach = RunningCount.reach
 
-    def noted(self: RunningCount, position: int) -> None:
+    def recorder(self: RunningCount, position: int) -> None:
         reach(self, position)
         ends.append(time.perf_counter())
 
-    RunningCount.reach = noted  # type: ignore[method-assign]
+    RunningCount.reach = recorder  # type: ignore[method-assign]
     try:
         with Path("/dev/null").open("w") as nowhere:
-            ProjectWorkshop(project=project, store=store).executor(build_machine(project), Console(file=nowhere)).run()
+            ProjectTrainingFactory(project=project, store=store).runner(
+                build_hardware(project), Console(file=nowhere)
+            ).run()
     finally:
         RunningCount.reach = reach  # type: ignore[method-assign]
     ends = ends[1:]  # the first call marks the start

@@ -9,10 +9,10 @@ Headlines of one version are on one scale, headlines of different versions are n
 """
 
 import math
+import pathlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import StateError
@@ -141,7 +141,7 @@ class Outcome:
         return Score(nll=math.fsum(part.nll for part in found.values()), tokens=sum(p.tokens for p in found.values()))
 
 
-def release_folder(study: Study, *, release: Release) -> File:
+def release_folder(study: Study, *, release: Release) -> pathlib.Path:
     """Return the folder of a merged release, named by a digest of its parts; it need not exist.
 
     Its `evaluation.csv` has the columns of a path's, with the position of the release's latest state.

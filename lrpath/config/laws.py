@@ -6,11 +6,11 @@ from typing import Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath.analysis.laws.options import Wish
-from lrpath.analysis.laws.path_fit import FitSettings
 from lrpath.config.schema import Config, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError
+from lrpath.laws.candidates import Wish
+from lrpath.laws.path_fit import FitSettings
 
 T = TypeVar("T")
 

@@ -50,8 +50,8 @@ def permuted(indices: ArrayLike, *, size: int, key: bytes) -> Integers:
 
     A Feistel network over pairs (index mod a, index div a), with a = ⌈√size⌉ and b = ⌈size / a⌉, permutes `[0, a·b)`:
     in turn, one half is added a keyed hash of the other, modulo a or b. A result outside `[0, size)` is permuted again
-    until it falls inside (cycle walking; since a·b − size < a, hardly ever). Powers of two for a and b would be simpler
-    and walk up to four times as far. Memory and time are those of `indices`, and the result is the same under every
+    until it falls inside (cycle running; since a·b − size < a, hardly ever). Powers of two for a and b would be simpler
+    and run up to four times as far. Memory and time are those of `indices`, and the result is the same under every
     version of numpy, whose own shuffles may change.
 
     Args:
@@ -63,7 +63,7 @@ def permuted(indices: ArrayLike, *, size: int, key: bytes) -> Integers:
         ValueError: If `size` or an index is out of range.
 
     References:
-        Black and Rogaway (2002), Ciphers with arbitrary finite domains: cycle walking and the generalized network.
+        Black and Rogaway (2002), Ciphers with arbitrary finite domains: cycle running and the generalized network.
 
     >>> sorted(permuted(range(5), size=5, key=derive_key(0, "doc")).tolist())
     [0, 1, 2, 3, 4]

@@ -155,7 +155,7 @@ class Path:
         }
 
     def check_position(self, position: int) -> None:
-        """Raise unless the path can be walked to `position`."""
+        """Raise unless the path can be run to `position`."""
         end = self.stream.end if self.schedule.end is None else min(self.stream.end, self.schedule.end)
         if not self.start < position <= end:
             raise PlanError(
@@ -239,7 +239,7 @@ class Tree:
         return self._needed[path_id]
 
     def end(self, path_id: str) -> int:
-        """Return the position up to which the path is walked."""
+        """Return the position up to which the path is run."""
         return self.needed(path_id)[-1]
 
     def updates(self, path_id: str) -> int:

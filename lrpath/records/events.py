@@ -6,11 +6,11 @@ into an older file writes where nobody reads.
 """
 
 import math
+import pathlib
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path as File
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -34,7 +34,7 @@ class EventFile:
         events: What it begins with.
     """
 
-    def __init__(self, folder: File, events: Iterable[Event] = ()) -> None:
+    def __init__(self, folder: pathlib.Path, events: Iterable[Event] = ()) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # half a second for those who write none
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -65,7 +65,7 @@ class EventFile:
         self._records.close()
 
 
-def _empty(file: File) -> None:
+def _empty(file: pathlib.Path) -> None:
     """Empty an event file, since a TensorBoard without data server is stuck where one is gone; remove an empty one."""
     if _MARK in file.name and file.stat().st_size:
         beside = file.with_name(f".events.{uuid4().hex[:8]}")
@@ -134,7 +134,7 @@ class PathEvents:
 
 
 def rewrite_path_events(folder: PathFolder) -> None:
-    """Write the events of a path anew, of all its rows, for a walk that has put rows between others."""
+    """Write the events of a path anew, of all its rows, for a run that has put rows between others."""
     with PathEvents(folder):
         pass
 

@@ -4,10 +4,10 @@ import fcntl
 import hashlib
 import json
 import os
+import pathlib
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path as File
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ _BLOCK = 1 << 22
 _MAX_JSON_BYTES = 1 << 30  # a plan of 300 versions in eight paradigms has 71 MB
 
 
-def write_whole(file: File, text: str) -> None:
+def write_whole(file: pathlib.Path, text: str) -> None:
     """Write a text file beside its place, flush it to the disk and rename it into place."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.{uuid4().hex[:8]}")
@@ -34,7 +34,7 @@ def write_whole(file: File, text: str) -> None:
 
 
 @contextmanager
-def locked(folder: File) -> Iterator[None]:
+def locked(folder: pathlib.Path) -> Iterator[None]:
     """Let one process at a time work in a folder, which is made; others wait here and then find the work done."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as handle:
@@ -42,13 +42,13 @@ def locked(folder: File) -> Iterator[None]:
         yield
 
 
-def flush_file(file: File) -> None:
+def flush_file(file: pathlib.Path) -> None:
     """Flush a file's bytes to the disk."""
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
 
 
-def flush_folder(folder: File) -> None:
+def flush_folder(folder: pathlib.Path) -> None:
     """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -57,12 +57,12 @@ def flush_folder(folder: File) -> None:
         os.close(handle)
 
 
-def write_json(file: File, record: Any) -> None:
+def write_json(file: pathlib.Path, record: Any) -> None:
     """Write plain data as indented JSON, whole or not at all."""
     write_whole(file, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(file: File, *, at_most: int = _MAX_JSON_BYTES) -> Any:
+def read_json(file: pathlib.Path, *, at_most: int = _MAX_JSON_BYTES) -> Any:
     """Return the plain data in a JSON file of so many bytes at most.
 
     Raises:
@@ -81,7 +81,7 @@ def read_json(file: File, *, at_most: int = _MAX_JSON_BYTES) -> Any:
         raise StateError(f"{file} is not JSON ({error}); restore it from a copy or remove it") from None
 
 
-def digest_file(file: File, *, seen: Callable[[int], None] | None = None) -> str:
+def digest_file(file: pathlib.Path, *, seen: Callable[[int], None] | None = None) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal; `seen` is told of the bytes, block by block."""
     digest = hashlib.sha256()
     with file.open("rb") as handle:
@@ -92,7 +92,7 @@ def digest_file(file: File, *, seen: Callable[[int], None] | None = None) -> str
     return digest.hexdigest()
 
 
-def whole_lines(file: File) -> list[str]:
+def whole_lines(file: pathlib.Path) -> list[str]:
     """Return the lines of a text file, none if it is not there; a last line torn by a kill is left out."""
     if not file.exists():
         return []

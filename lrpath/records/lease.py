@@ -10,10 +10,10 @@ import errno
 import fcntl
 import json
 import os
+import pathlib
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path as File
 from typing import IO, Any
 from uuid import uuid4
 
@@ -33,7 +33,7 @@ class Lease:
         token: What only this lease has written into it.
     """
 
-    def __init__(self, file: File, *, token: str) -> None:
+    def __init__(self, file: pathlib.Path, *, token: str) -> None:
         self._file = file
         self._token = token
         self._ended = threading.Event()
@@ -68,7 +68,7 @@ class Lease:
 
 
 @contextlib.contextmanager
-def owned(file: File) -> Iterator[Lease]:
+def owned(file: pathlib.Path) -> Iterator[Lease]:
     """Own a path while the block runs.
 
     Args:
@@ -108,7 +108,7 @@ def _write(handle: IO[str], owner: dict[str, Any]) -> None:
     handle.flush()
 
 
-def _read(file: File) -> dict[str, Any]:
+def _read(file: pathlib.Path) -> dict[str, Any]:
     """Return what the owner has written of itself; nothing if there is none, or a kill tore it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8") or "{}")
@@ -123,14 +123,14 @@ def _named(owner: dict[str, Any]) -> str:
     )
 
 
-def _busy(file: File, owner: dict[str, Any]) -> str:
+def _busy(file: pathlib.Path, owner: dict[str, Any]) -> str:
     return (
         f"path {file.parent.name} is being run by {_named(owner)}; wait until it ends, then run this again, or add "
         "wait=true"
     )
 
 
-def _silent(file: File) -> float:
+def _silent(file: pathlib.Path) -> float:
     """Return the age of a file's last renewal by the file system's clock [s]."""
     probe = file.with_name(f".clock-{uuid4().hex}")
     probe.touch()
@@ -142,6 +142,6 @@ def _silent(file: File) -> float:
 def _machine() -> str:
     """Return what tells machines, and restarts of one machine, apart: a lock of before a restart is nobody's."""
     try:
-        return File("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return socket.gethostname()

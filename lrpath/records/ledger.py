@@ -3,9 +3,9 @@
 import fcntl
 import json
 import os
+import pathlib
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path as File
 
 from lrpath.errors import StateError
 from lrpath.records.files import read_json, whole_lines, write_json
@@ -67,7 +67,7 @@ class Run:
 class Ledger:
     """Append-only list of the runs of a study."""
 
-    def __init__(self, file: File) -> None:
+    def __init__(self, file: pathlib.Path) -> None:
         """Name the file."""
         self.file = file
 
@@ -140,14 +140,14 @@ def reached(folder: PathFolder) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _text(file: File) -> str:
+def _text(file: pathlib.Path) -> str:
     try:
         return file.read_text().strip()
     except FileNotFoundError:
         return ""
 
 
-def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
+def settle(folder: pathlib.Path, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
     """Write an unfinished run of a path folder to the ledger; does nothing if there is none."""
     run = unsettled(folder, ledger=ledger)
     if run is None:
@@ -157,7 +157,7 @@ def settle(folder: File, *, ledger: Ledger, seconds: float | None = None, outcom
     (folder / "running.json").unlink()
 
 
-def unsettled(folder: File, *, ledger: Ledger) -> Run | None:
+def unsettled(folder: pathlib.Path, *, ledger: Ledger) -> Run | None:
     """Return the run of a path folder that the ledger does not have yet, up to the last update that it has made.
 
     None if there is none. Unless its process is still at work, it was killed.

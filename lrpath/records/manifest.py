@@ -1,8 +1,8 @@
 """The manifest of a state: what it is, what it has read, and the digests of its files."""
 
+import pathlib
 import stat
 from collections.abc import Callable
-from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import StateError
@@ -15,7 +15,7 @@ MANIFEST = "state.json"
 _MAX_BYTES = 16 << 20  # some 150 bytes for the shard of each rank
 
 
-def read_manifest(folder: File) -> dict[str, Any]:
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """Return a state's manifest.
 
     Raises:
@@ -39,7 +39,9 @@ def _are_files(files: Any) -> bool:
     )
 
 
-def check_state(folder: File, *, key: StateKey, digest: Callable[[File], str] | None = digest_file) -> dict[str, Any]:
+def check_state(
+    folder: pathlib.Path, *, key: StateKey, digest: Callable[[pathlib.Path], str] | None = digest_file
+) -> dict[str, Any]:
     """Return the manifest of a state after comparing its name and every file's size and digest.
 
     Args:

@@ -1,9 +1,9 @@
 """The folder of one path in a study: its tables, its states, and who owns it."""
 
 import contextlib
+import pathlib
 import re
 import shutil
-from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import StateError
@@ -18,7 +18,7 @@ _STATE_NAME = re.compile("[0-9]{9,}")
 class PathFolder:
     """The folder of one path in a study."""
 
-    def __init__(self, folder: File, *, lease: Lease | None = None) -> None:
+    def __init__(self, folder: pathlib.Path, *, lease: Lease | None = None) -> None:
         """Name the folder, which need not exist yet; who writes into it for long gives its lease."""
         self.folder = folder
         self._lease = lease
@@ -34,7 +34,7 @@ class PathFolder:
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables that grow while the path is walked."""
+        """The tables that grow while the path is run."""
         return self.metrics, self.evaluation, self.speed
 
     def skipped(self) -> list[range]:
@@ -49,7 +49,7 @@ class PathFolder:
         return [range(int(row["first"]), int(row["position"]) + 1) for row in rows]
 
     @property
-    def tensorboard(self) -> File:
+    def tensorboard(self) -> pathlib.Path:
         """Folder of the TensorBoard events."""
         return self.folder / "tb"
 
@@ -65,7 +65,7 @@ class PathFolder:
             raise StateError(f"{self.folder / 'path.json'} does not say what the path is; restore the file") from None
         return found
 
-    def state(self, position: int) -> File:
+    def state(self, position: int) -> pathlib.Path:
         """Return the folder of the state at a position, whether it is there or not."""
         return self.folder / "states" / f"{position:09d}"
 
@@ -79,7 +79,7 @@ class PathFolder:
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
-    def torn(self) -> list[File]:
+    def torn(self) -> list[pathlib.Path]:
         """Return what a killed save left: folders beside, and folders without manifest."""
         folders = sorted((self.folder / "states").glob("*"))
         return [

@@ -14,10 +14,10 @@ Its reader takes all of that on trust: parts that leave a gap are no error there
 import itertools
 import json
 import math
+import pathlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import StateError
@@ -67,7 +67,7 @@ class _Part:
     sizes: tuple[int, ...]
 
 
-def stored_tensors(folder: File) -> dict[str, StoredTensor]:
+def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
     """Return the tensors of a state by name, put together from the headers of its shards; reads no data.
 
     Raises:
@@ -98,7 +98,7 @@ def _check(condition: object, what: str) -> None:
         raise _MalformedError(what)
 
 
-def _parts(file: File) -> Iterable[tuple[str, _Part]]:
+def _parts(file: pathlib.Path) -> Iterable[tuple[str, _Part]]:
     """Yield the parts of tensors in a file."""
     header, data_bytes = _header(file)
     places = _places(header.pop(_METADATA, {}), names=header)
@@ -114,7 +114,7 @@ def _parts(file: File) -> Iterable[tuple[str, _Part]]:
     _check(end == data_bytes, f"its tensors take {end:,} bytes, and the file has {data_bytes:,} for them")
 
 
-def _header(file: File) -> tuple[dict[str, Any], int]:
+def _header(file: pathlib.Path) -> tuple[dict[str, Any], int]:
     """Return a file's header and the bytes of data after it."""
     size = file.stat().st_size
     with file.open("rb") as handle:

@@ -1,7 +1,7 @@
 """A study: the plans that were run in one folder, their paths, and the ledger."""
 
+import pathlib
 import re
-from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import MismatchError, StateError
@@ -16,14 +16,14 @@ from lrpath.records.path_folder import PathFolder
 class Study:
     """A study's folder: plans, paths, ledger and report."""
 
-    def __init__(self, folder: File) -> None:
+    def __init__(self, folder: pathlib.Path) -> None:
         """Name the folder; it need not exist yet."""
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.report = folder / "report"
 
     @classmethod
-    def existing(cls, outputs: File, name: str) -> "Study":
+    def existing(cls, outputs: pathlib.Path, name: str) -> "Study":
         """Return a study that has been run.
 
         Raises:

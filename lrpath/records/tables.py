@@ -1,11 +1,11 @@
-"""Tables of rows by position, appended to while a path is walked."""
+"""Tables of rows by position, appended to while a path is run."""
 
 import csv
 import math
 import os
+import pathlib
 import re
 from collections.abc import Container, Iterable
-from pathlib import Path as File
 from typing import Any
 
 from lrpath.errors import StateError
@@ -29,13 +29,13 @@ def read_number(text: str) -> float:
 
 
 class Table:
-    """A CSV file of rows by position, appended to while a path is walked.
+    """A CSV file of rows by position, appended to while a path is run.
 
     Numbers are written with all their digits, so equal floats give equal text. A run cuts its tables before it appends:
     a line torn by a kill is left out by `rows` and removed by `cut`.
     """
 
-    def __init__(self, file: File, *, columns: tuple[str, ...]) -> None:
+    def __init__(self, file: pathlib.Path, *, columns: tuple[str, ...]) -> None:
         """Name the file and its columns; nothing is read or written yet."""
         self.file = file
         self.columns = columns
@@ -78,7 +78,7 @@ class Table:
         write_whole(self.file, "\n".join(lines) + "\n")
 
 
-def _check_number(text: str, *, column: str, file: File) -> None:
+def _check_number(text: str, *, column: str, file: pathlib.Path) -> None:
     try:
         float(text)
     except ValueError:

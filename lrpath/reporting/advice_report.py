@@ -1,21 +1,21 @@
 """Writes advice: in words, as a command of `lrpath.train`, as JSON, and the Pareto curve as table and figure."""
 
 import json
+import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path as File
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrpath.analysis.laws.advice import Advice, Choice, Judged
-from lrpath.analysis.laws.options import Wish
+from lrpath.laws.advice import Advice, Choice, Judged
+from lrpath.laws.candidates import Wish
 from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
-from lrpath.reporting.canvas import MARKERS, WIDTH, save, style, whole_numbers
-from lrpath.reporting.forecast_report import write_law
+from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
+from lrpath.reporting.prediction_report import write_law
 from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
 
 _COLUMNS = (
@@ -247,7 +247,7 @@ def candidates_table(advice: Advice) -> Table:
     return Table(title="Options", columns=columns, rows=tuple(rows))
 
 
-def write_advice(advice: Advice, question: Question, folder: File) -> str:
+def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> str:
     """Write advice, options, figure and laws, and return what to print."""
     write_json(folder / "advice.json", advice_record(advice, question))
     write_whole(folder / "options.csv", candidates_table(advice).csv())
@@ -275,7 +275,7 @@ def advice_json(advice: Advice, question: Question) -> str:
     return json.dumps(advice_record(advice, question), indent=1, allow_nan=False)
 
 
-def plot_advice(advice: Advice, file: File) -> None:
+def plot_advice(advice: Advice, file: pathlib.Path) -> None:
     """Draw foretold loss over the branch's updates, or the new data's over the old data's where the price is fixed."""
     with style():
         versions = [choice.judged.option.version for choice in advice.choices]

@@ -134,7 +134,7 @@ def executed(study: Study) -> Execution:
 
 
 def _furthest(kept: Iterable[Plan]) -> dict[str, Plan]:
-    """Return, for every path, the plan that walks it furthest."""
+    """Return, for every path, the plan that runs it furthest."""
     asked: dict[str, Plan] = {}
     for plan in kept:
         for path in plan.tree.paths:

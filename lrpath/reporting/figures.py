@@ -4,9 +4,9 @@ Several settings of one kind of paradigm have its colour and differ in marker.
 """
 
 import math
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path as File
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.reporting.canvas import (
+from lrpath.reporting.plot_style import (
     MARKERS,
     WIDTH,
     Curve,
@@ -51,7 +51,7 @@ def panels_of(plan: Plan) -> tuple[Panel, ...]:
     )
 
 
-def plot_rates(plan: Plan, file: File) -> None:
+def plot_rates(plan: Plan, file: pathlib.Path) -> None:
     """Draw the learning-rate paths of a plan, after figure 1 of arXiv 2410.04103.
 
     Args:
@@ -61,7 +61,7 @@ def plot_rates(plan: Plan, file: File) -> None:
     draw_rates(panels_of(plan), file)
 
 
-def draw_rates(panels: Sequence[Panel], file: File) -> None:
+def draw_rates(panels: Sequence[Panel], file: pathlib.Path) -> None:
     """Draw learning-rate paths, one panel a paradigm on shared axes, so that lengths and rates compare by eye.
 
     The rate axis is linear: a linear axis shows that a decay is complete and how warm-up begins at 0, which a
@@ -104,7 +104,7 @@ def rate_curve(tree: Tree, path: Path) -> Curve:
     return np.array(positions), np.array(rates)
 
 
-def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: File) -> bool:
+def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib.Path) -> bool:
     """Draw the training loss of trees over position, branches joined to the path they leave; False if nothing ran.
 
     A point is the mean over the last hundredth of the axis, along the line from the root, so a branch begins with its
@@ -163,7 +163,7 @@ def _smooth(tree: Tree, path: Path, losses: dict[str, dict[int, float]], window:
     return positions[own][thinned], means[own][thinned]
 
 
-def plot_quality_against_cost(outcomes: Sequence[Outcome], file: File) -> bool:
+def plot_quality_against_cost(outcomes: Sequence[Outcome], file: pathlib.Path) -> bool:
     """Draw held-out loss against cost, two panels; False if no release was evaluated.
 
     Headlines of different versions stand on different sets and may not share an axis. So the upper panel shows v1 … vN,
@@ -266,7 +266,7 @@ def _draw_last_version(axes: Axes, judged: list[Outcome], markers: dict[str, str
     axes.set_xlabel(f"cost of {_span(versions)} [× training each from scratch]")
 
 
-def plot_alpha(outcomes: Sequence[Outcome], file: File) -> bool:
+def plot_alpha(outcomes: Sequence[Outcome], file: pathlib.Path) -> bool:
     """Draw held-out loss over α, one curve a version and setting, on the sets of that version and those before it.
 
     A point is the mean over seeds with its 95 % interval; a dashed line is from scratch, the best of its settings.
@@ -325,7 +325,7 @@ def _scratch_loss(summary: Summary) -> float | None:
     return summary.loss.mean - summary.gap.mean
 
 
-def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: File) -> bool:
+def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib.Path) -> bool:
     """Draw held-out loss over position, a panel for each domain, along all paths; False with fewer than two domains.
 
     The loss of a domain is that on its sets of all versions together. It shows how a domain is learned, and how an old

@@ -2,9 +2,9 @@
 
 import base64
 import html
+import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path as File
 
 from lrpath.reporting.tables import Table
 
@@ -34,7 +34,7 @@ class Picture:
         caption: What it shows.
     """
 
-    file: File
+    file: pathlib.Path
     caption: str
 
 

@@ -9,7 +9,7 @@ from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_flops, write_whole_number
-from lrpath.reporting.tree_text import peak_rate, readings, walked_pieces, write_rate
+from lrpath.reporting.tree_text import peak_rate, pieces_run, readings, write_rate
 
 
 class Cluster(Protocol):
@@ -79,7 +79,7 @@ def _key_rates(tree: Tree, path: Path) -> Iterator[float | None]:
     yield None if path.parent is None else tree.rate(path.parent.path_id, path.start - 1)
     yield rate(path.start)
     peak = peak_rate(path, end=end)
-    ends = [(piece, begin + (piece.updates or end - begin)) for piece, begin in walked_pieces(path, end=end)]
+    ends = [(piece, begin + (piece.updates or end - begin)) for piece, begin in pieces_run(path, end=end)]
     rises = [stop for piece, stop in ends if piece.first < piece.last and stop <= end]
     yield rate(rises[0] - 1) if rises else None
     decay = max([stop for piece, stop in ends if piece.last == peak], default=path.start)

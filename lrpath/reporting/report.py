@@ -3,23 +3,23 @@
 The board is TensorBoard's; it is written only beside curves, so not where `logger=none` was asked for.
 """
 
+import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path as File
 
 from lrpath import __version__
 from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
 from lrpath.errors import StateError
 from lrpath.records.files import locked, write_whole
 from lrpath.records.study import Study
-from lrpath.reporting.board import write_board
-from lrpath.reporting.canvas import Panel
 from lrpath.reporting.execution import executed
 from lrpath.reporting.figures import draw_rates, plot_alpha, plot_domains, plot_losses, plot_quality_against_cost
 from lrpath.reporting.page import Picture, page
+from lrpath.reporting.paper_order import front_sentences, verdict
+from lrpath.reporting.plot_style import Panel
 from lrpath.reporting.summary_tables import cost_table, last_version_table, seed_table, summary_table
 from lrpath.reporting.tables import held_out_versions, study_table
-from lrpath.reporting.verdict import front_sentences, verdict
+from lrpath.reporting.tensorboard import write_board
 
 MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
@@ -48,7 +48,7 @@ class Report:
     """
 
     text: str
-    files: tuple[File, ...]
+    files: tuple[pathlib.Path, ...]
 
     def __str__(self) -> str:
         return self.text
@@ -68,7 +68,7 @@ def open_board(study: Study) -> None:
         write_board(study.report / "tb", outcomes=outcomes, sentences=sentences, tables=tables)
 
 
-def write_report(*studies: Study, folder: File | None = None) -> Report:
+def write_report(*studies: Study, folder: pathlib.Path | None = None) -> Report:
     """Write tables, figures and a page about studies taken together; a figure without any data is left out.
 
     Args:
@@ -88,7 +88,7 @@ def write_report(*studies: Study, folder: File | None = None) -> Report:
         return _write(studies, place)
 
 
-def _write(studies: Sequence[Study], place: File) -> Report:
+def _write(studies: Sequence[Study], place: pathlib.Path) -> Report:
     outcomes, series = read_outcomes(*studies), read_series(*studies)
     best, releases = last_version_table(outcomes), study_table(outcomes)
     seeds, costs = summary_table(outcomes), cost_table(series)
@@ -133,7 +133,7 @@ def _write(studies: Sequence[Study], place: File) -> Report:
     return Report(text="\n".join([shown.text(), *lines]), files=tuple(place / name for name in names))
 
 
-def _logdir(place: File, studies: Sequence[Study]) -> str:
+def _logdir(place: pathlib.Path, studies: Sequence[Study]) -> str:
     """Return TensorBoard's option for studies and a report: the study's folder, if it is one and holds the report."""
     if len(studies) == 1 and studies[0].folder in place.parents:
         return f"--logdir {studies[0].folder}"
@@ -142,7 +142,12 @@ def _logdir(place: File, studies: Sequence[Study]) -> str:
 
 
 def _draw(
-    studies: Sequence[Study], outcomes: Sequence[Outcome], panels: Sequence[Panel], place: File, *, left_out: int
+    studies: Sequence[Study],
+    outcomes: Sequence[Outcome],
+    panels: Sequence[Panel],
+    place: pathlib.Path,
+    *,
+    left_out: int,
 ) -> list[Picture]:
     """Draw every figure that has data; captions say where series were left out."""
     more = f"; {left_out:,} more series are in the tables" if left_out > 0 else ""

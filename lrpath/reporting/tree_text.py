@@ -33,7 +33,7 @@ class Reading:
 
 
 def readings(tree: Tree, path: Path) -> dict[str, Reading]:
-    """Return what a path, walked to its end, reads of each increment, by version."""
+    """Return what a path, run to its end, reads of each increment, by version."""
     end = tree.end(path.id)
     before = {} if path.parent is None else coverage(tree.reads(path.parent))
     after = coverage(tree.reads(StateKey(path.id, end)))
@@ -50,10 +50,10 @@ def readings(tree: Tree, path: Path) -> dict[str, Reading]:
 
 def peak_rate(path: Path, *, end: int) -> float:
     """Return the highest rate that the path's curve touches before position `end`."""
-    return max(*(max(piece.first, piece.last) for piece, _ in walked_pieces(path, end=end)), 0.0)
+    return max(*(max(piece.first, piece.last) for piece, _ in pieces_run(path, end=end)), 0.0)
 
 
-def walked_pieces(path: Path, *, end: int) -> Iterator[tuple[Piece, int]]:
+def pieces_run(path: Path, *, end: int) -> Iterator[tuple[Piece, int]]:
     """Yield the pieces of a path's schedule that begin before position `end`, each with where it begins."""
     begin = path.start
     for piece in path.schedule.pieces:
@@ -138,7 +138,7 @@ def _row(tree: Tree, plan: Plan, paradigm: str, path: Path, *, drawn: str) -> Ro
 
 def _curve(path: Path, *, end: int) -> str:
     """Name the pieces of a curve, all but the last with their length [updates]."""
-    pieces = list(walked_pieces(path, end=end))
+    pieces = list(pieces_run(path, end=end))
     if len(pieces) > 1 and all(piece.shape is Shape.CONSTANT for piece, _ in pieces):
         return f"stair of {len(pieces)}"
     names = ["warm-up" if piece.shape is Shape.LINEAR and not piece.first else piece.shape.value for piece, _ in pieces]

@@ -1,12 +1,12 @@
 """Lets the jobs of a sweep know of each other: all their plans are kept in their studies before the first one starts.
 
-Every path then saves the forks of all jobs on its one walk, and retention removes none of them: the values of an α
+Every path then saves the forks of all jobs on its one run, and retention removes none of them: the values of an α
 sweep share one main path of which no update runs twice, in whatever order they come.
 """
 
 import os
+import pathlib
 import sys
-from pathlib import Path as File
 from typing import Any
 
 from hydra import compose
@@ -16,12 +16,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from lrpath import entry
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import ConfigError
 from lrpath.planning.paths import unite
 from lrpath.sweep.launcher import TorchrunLauncher
-from lrpath.training.slurm import step_tasks
+from lrpath.training.distributed.slurm import step_tasks
 
 _RANKED = "hydra/launcher=torchrun hydra.launcher.ranks=2"
 
@@ -32,7 +32,7 @@ class KeepPlans(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Compose every job, refuse the whole sweep if one is impossible, and keep their plans."""
         try:
-            if File(sys.argv[0]).stem == "train":  # Hydra takes lrpath.entry for the name of every job
+            if pathlib.Path(sys.argv[0]).stem == "train":  # Hydra takes lrpath.entry for the name of every job
                 _keep_plans(config)
             else:
                 _check_one_process(config)

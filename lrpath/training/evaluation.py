@@ -10,7 +10,7 @@ from torch.distributed.fsdp import FSDPModule
 from torchmetrics import Metric
 
 from lrpath.models import CausalLM
-from lrpath.training.ranks import ALONE, Ranks
+from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 
 HeldOutSets = Mapping[tuple[str, str], NDArray[np.int64]]
 """Windows [N, L + 1] by (version, domain)."""
@@ -46,7 +46,12 @@ class TokenLoss(Metric):
 
 @torch.no_grad()
 def evaluate(
-    backbone: CausalLM, held_out: HeldOutSets, *, device: torch.device, precision: str, ranks: Ranks = ALONE
+    backbone: CausalLM,
+    held_out: HeldOutSets,
+    *,
+    device: torch.device,
+    precision: str,
+    ranks: ProcessGroup = SINGLE_PROCESS,
 ) -> dict[tuple[str, str], tuple[float, int]]:
     """Return the summed loss [nats] and the tokens predicted for every held-out set, the same on all ranks.
 
@@ -74,7 +79,7 @@ def evaluate(
             nll_B = backbone.nll(ids_BL.to(device))
             if number < len(batches):
                 sums_K[number] = nll_B.sum()
-            ranks.watch.touch()
+            ranks.watchdog.touch()
     backbone.train(was_training)
     if isinstance(backbone, FSDPModule):
         backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes

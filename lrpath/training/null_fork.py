@@ -1,18 +1,18 @@
 """Makes the updates after a fork once more, with the same rates and data, and compares bits.
 
-From the state at the fork the parent is walked again, as a branch with its schedule and stream would be; where it has
+From the state at the fork the parent is run again, as a branch with its schedule and stream would be; where it has
 made no update after the fork, the branches that leave there are. All is written to a folder beside the study that is
 removed at the end, and nothing to the study. Rows of the metrics are compared as text, states by their tensors. Only
 the same device, ranks and micro-batches add in the same order, and repeat all bits.
 """
 
 import contextlib
+import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path as File
 
 import torch
 from rich.console import Console
@@ -25,20 +25,20 @@ from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import METRIC_COLUMNS, read_number
-from lrpath.training.executor import quiet_lightning
-from lrpath.training.progress import PlanProgress
-from lrpath.training.states import read_tensors
-from lrpath.training.walk import Walk
-from lrpath.training.walker import Walker
+from lrpath.training.callbacks.progress import PlanProgress
+from lrpath.training.checkpoints.states import read_tensors
+from lrpath.training.path_trainer import PathTrainer
+from lrpath.training.plan_runner import quiet_lightning
+from lrpath.training.planned_run import PlannedRun
 
 
-def verify_null_forks(walker: Walker, tree: Tree, *, updates: int, console: Console) -> Check:
+def verify_null_forks(path_trainer: PathTrainer, tree: Tree, *, updates: int, console: Console) -> Check:
     """Make the updates after every fork of a tree once more and compare them with what the study has.
 
     All ranks call this; the first returns what was found.
 
     Args:
-        walker: Makes updates as the study's were made.
+        path_trainer: Makes updates as the study's were made.
         tree: The plan.
         updates: How many to make again; fewer where fewer are known.
         console: Where progress is shown.
@@ -47,26 +47,26 @@ def verify_null_forks(walker: Walker, tree: Tree, *, updates: int, console: Cons
         MismatchError: If the study has no path of the plan that another leaves from.
         DataError: If the tokens are not those whose digests were kept.
     """
-    ranks, machine, found = walker.ranks, walker.machine, _Found()
-    walks, found.notes = ranks.decide(lambda: _walks(walker.study, tree, updates=updates))
-    if walks:
-        ranks.decide(walker.workshop.check_data)
-    machine.set_threads()
-    progress = PlanProgress(console, walks=len(walks), updates=sum(walk.end - walk.begin for walk in walks))
-    with quiet_lightning(), _place_beside(walker) as place:
-        for number, walk in enumerate(walks):
+    ranks, hardware, found = path_trainer.ranks, path_trainer.hardware, _Found()
+    runs, found.notes = ranks.on_rank_zero(lambda: _runs(path_trainer.study, tree, updates=updates))
+    if runs:
+        ranks.on_rank_zero(path_trainer.factory.check_data)
+    hardware.set_threads()
+    progress = PlanProgress(console, runs=len(runs), updates=sum(run.end - run.begin for run in runs))
+    with quiet_lightning(), _place_beside(path_trainer) as place:
+        for number, run in enumerate(runs):
             folder = PathFolder(place / str(number))
             try:
-                _walk_again(walker, tree, walk, folder, progress)
+                _run_again(path_trainer, tree, run, folder, progress)
             except (StateError, MismatchError) as error:
-                found.add(walk, f"cannot be run again: {error}")
+                found.add(run, f"cannot be run again: {error}")
                 continue
-            ranks.decide(partial(_compare, walker, walk, folder, found))
+            ranks.on_rank_zero(partial(_compare, path_trainer, run, folder, found))
     return Check(
         name="null forks",
-        claim=f"made once more on {_devices({(machine.device, machine.ranks)})}, the updates after a fork give the "
+        claim=f"made once more on {_devices({(hardware.device, hardware.ranks)})}, the updates after a fork give the "
         "same rows and states, bit for bit",
-        count=len(walks),
+        count=len(runs),
         findings=tuple(found.findings),
         notes=tuple(found.notes),
         details=tuple(found.details),
@@ -79,14 +79,14 @@ class _Found:
     details: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, walk: Walk, problem: str) -> None:
-        text = f"{walk.path.name} from {walk.begin:,}: {problem}"
-        self.findings.append(Finding(path=walk.path.name, position=walk.begin, text=text))
+    def add(self, run: PlannedRun, problem: str) -> None:
+        text = f"{run.path.name} from {run.begin:,}: {problem}"
+        self.findings.append(Finding(path=run.path.name, position=run.begin, text=text))
 
 
-def _walks(study: Study, tree: Tree, *, updates: int) -> tuple[list[Walk], list[str]]:
-    """Return what can be walked again from the forks of a tree, and a line for each fork where nothing can."""
-    walks, notes = [], []
+def _runs(study: Study, tree: Tree, *, updates: int) -> tuple[list[PlannedRun], list[str]]:
+    """Return what can be run again from the forks of a tree, and a line for each fork where nothing can."""
+    runs, notes = [], []
     keys = list(dict.fromkeys(path.parent for path in tree.paths if path.parent is not None))
     if keys and not any(study.find(key.path_id) for key in keys):
         raise MismatchError(
@@ -103,84 +103,86 @@ def _walks(study: Study, tree: Tree, *, updates: int) -> tuple[list[Walk], list[
         again = _after(study, [parent], key, updates=updates) or _after(study, branches, key, updates=updates)
         if not again:
             notes.append(f"{where}: no update after it is known")
-        walks += again
-    return walks, notes
+        runs += again
+    return runs, notes
 
 
-def _after(study: Study, paths: list[Path], key: StateKey, *, updates: int) -> list[Walk]:
-    """Return the walks of some paths from a fork on, as far as they have rows to be compared with."""
+def _after(study: Study, paths: list[Path], key: StateKey, *, updates: int) -> list[PlannedRun]:
+    """Return the runs of some paths from a fork on, as far as they have rows to be compared with."""
     found = [(path, folder) for path in paths if (folder := study.find(path.id)) is not None]
-    walks = [_walk(path, folder, begin=key.position, updates=updates) for path, folder in found]
-    return [walk for walk in walks if walk.end > walk.begin]
+    runs = [_run(path, folder, begin=key.position, updates=updates) for path, folder in found]
+    return [run for run in runs if run.end > run.begin]
 
 
-def _walk(path: Path, folder: PathFolder, *, begin: int, updates: int) -> Walk:
-    """Return a walk that saves a state wherever the study has one to compare it with, and evaluates nothing."""
+def _run(path: Path, folder: PathFolder, *, begin: int, updates: int) -> PlannedRun:
+    """Return a run that saves a state wherever the study has one to compare it with, and evaluates nothing."""
     try:
         reached = max((int(row["position"]) for row in folder.metrics.rows()), default=begin)
     except StateError:
         reached = begin  # the check of the rows says why
     end = max(begin, min(begin + updates, reached))
     states = frozenset(position for position in folder.positions() if begin < position <= end)
-    return Walk(path=path, begin=begin, end=end, pinned=states, rolling_every=end + 1, evaluate_every=end + 1)
+    return PlannedRun(path=path, begin=begin, end=end, pinned=states, rolling_every=end + 1, evaluate_every=end + 1)
 
 
 @contextlib.contextmanager
-def _place_beside(walker: Walker) -> Iterator[File]:
+def _place_beside(path_trainer: PathTrainer) -> Iterator[pathlib.Path]:
     """Hold a folder beside the study, which all ranks see, while the block runs."""
-    study = walker.study.folder.absolute()
-    place = File(walker.ranks.decide(lambda: tempfile.mkdtemp(prefix=f".{study.name}-null_fork-", dir=study.parent)))
+    study = path_trainer.study.folder.absolute()
+    place = pathlib.Path(
+        path_trainer.ranks.on_rank_zero(lambda: tempfile.mkdtemp(prefix=f".{study.name}-null_fork-", dir=study.parent))
+    )
     try:
         yield place
     finally:
-        if walker.ranks.is_first:
+        if path_trainer.ranks.is_first:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _walk_again(walker: Walker, tree: Tree, walk: Walk, folder: PathFolder, progress: PlanProgress) -> None:
-    """Make a walk from a state of the study; what is written goes to `folder`."""
-    fork = walk.path.parent
-    aside = Study(walker.study.folder)
+def _run_again(
+    path_trainer: PathTrainer, tree: Tree, run: PlannedRun, folder: PathFolder, progress: PlanProgress
+) -> None:
+    """Make a run from a state of the study; what is written goes to `folder`."""
+    fork = run.path.parent
+    aside = Study(path_trainer.study.folder)
     aside.ledger = Ledger(folder.folder / "ledger.jsonl")
-    walker.ranks.decide(lambda: _copy_rows(_folder_of(walk, walker.study), folder))
-    if walker.ranks.is_first:
-        progress.begin(walk)
-    replace(walker, study=aside, held_out={}).walk(
-        walk,
+    path_trainer.ranks.on_rank_zero(lambda: _copy_rows(_folder_of(run, path_trainer.study), folder))
+    if path_trainer.ranks.is_first:
+        progress.begin(run)
+    replace(path_trainer, study=aside, held_out={}).run(
+        run,
         folder,
         parent=None if fork is None else tree.path(fork.path_id),
-        pinned=lambda: {StateKey(walk.path.id, position) for position in (*walk.pinned, walk.end)},
+        pinned=lambda: {StateKey(run.path.id, position) for position in (*run.pinned, run.end)},
         progress=progress,
     )
 
 
-def _folder_of(walk: Walk, study: Study) -> PathFolder:
-    folder = study.find(walk.path.id)
+def _folder_of(run: PlannedRun, study: Study) -> PathFolder:
+    folder = study.find(run.path.id)
     assert folder is not None
     return folder
 
 
 def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
-    """Give the walk the rows before it, as the study has them; it cuts off the rest."""
+    """Give the run the rows before it, as the study has them; it cuts off the rest."""
     ours.folder.mkdir()
     for table, copy in ((theirs.metrics, ours.metrics), (theirs.guard, ours.guard)):
         if table.file.exists():
             shutil.copyfile(table.file, copy.file)
 
 
-def _compare(walker: Walker, walk: Walk, ours: PathFolder, found: _Found) -> None:
-    theirs, states = _folder_of(walk, walker.study), sorted(walk.pinned)
-    problem = _row_difference(theirs, ours, begin=walk.begin, end=walk.end)
+def _compare(path_trainer: PathTrainer, run: PlannedRun, ours: PathFolder, found: _Found) -> None:
+    theirs, states = _folder_of(run, path_trainer.study), sorted(run.pinned)
+    problem = _row_difference(theirs, ours, begin=run.begin, end=run.end)
     for position in states:
         problem = problem or _state_difference(theirs.state(position), ours.state(position), position=position)
     if problem is not None:
-        found.add(walk, f"{problem}; {_reason(walker, walk)}")
+        found.add(run, f"{problem}; {_reason(path_trainer, run)}")
         return
-    where = ", which its parent has not passed" if walk.first else ""
+    where = ", which its parent has not passed" if run.first else ""
     saved = "".join(f" and the state at {position:,}" for position in states)
-    found.details.append(
-        f"{walk.path.name} from {walk.begin:,}{where}: {walk.end - walk.begin:,} updates{saved} are equal"
-    )
+    found.details.append(f"{run.path.name} from {run.begin:,}{where}: {run.end - run.begin:,} updates{saved} are equal")
 
 
 def _row_difference(theirs: PathFolder, ours: PathFolder, *, begin: int, end: int) -> str | None:
@@ -205,7 +207,7 @@ def _spread(theirs: dict[int, dict[str, str]], ours: dict[int, dict[str, str]]) 
     return f"in {len(losses):,} updates the loss differs by at most {largest:.1e}"
 
 
-def _state_difference(theirs: File, ours: File, *, position: int) -> str | None:
+def _state_difference(theirs: pathlib.Path, ours: pathlib.Path, *, position: int) -> str | None:
     """Return the first tensor in which two states differ, and by how much."""
     if read_manifest(theirs)["files"] == read_manifest(ours)["files"]:
         return None
@@ -217,15 +219,15 @@ def _state_difference(theirs: File, ours: File, *, position: int) -> str | None:
     return None
 
 
-def _reason(walker: Walker, walk: Walk) -> str:
+def _reason(path_trainer: PathTrainer, run: PlannedRun) -> str:
     """Return why bits may differ, by what the study says it was made on."""
-    machine, key = walker.machine, walk.source()
-    runs = [run for run in walker.study.ledger.runs() if run.path_id == walk.path.id]
-    made = {(run.device, run.ranks) for run in runs if run.begin < walk.end and run.end > walk.begin}
-    if made and made != {(machine.device, machine.ranks)}:
+    hardware, key = path_trainer.hardware, run.source()
+    earlier = [entry for entry in path_trainer.study.ledger.runs() if entry.path_id == run.path.id]
+    made = {(entry.device, entry.ranks) for entry in earlier if entry.begin < run.end and entry.end > run.begin}
+    if made and made != {(hardware.device, hardware.ranks)}:
         return f"it was made on {_devices(made)}, where sums run in another order: compare on the same"
     assert key is not None
-    origin = walker.study.find(key.path_id)
+    origin = path_trainer.study.find(key.path_id)
     version = None if origin is None else read_manifest(origin.state(key.position)).get("torch")
     if version is not None and version != torch.__version__:
         return f"its state was made by torch {version}, this is {torch.__version__}: compare with the same"

@@ -7,7 +7,7 @@ from lrpath.planning.paths import Path
 from lrpath.planning.units import write_time
 from lrpath.records.ledger import reached
 from lrpath.records.study import Study
-from lrpath.training.progress import PlanProgress
+from lrpath.training.callbacks.progress import PlanProgress
 
 POLL = 2.0
 """Time between two looks at the study [s]."""

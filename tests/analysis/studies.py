@@ -1,9 +1,9 @@
 """Small plans and study folders, written through lrpath.records as training would."""
 
 import json
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path as File
 from typing import Any
 from uuid import uuid4
 
@@ -123,7 +123,7 @@ def record_of(path: Path, position: int) -> dict[str, Any]:
     return {"identity": path.identity(), "read": read}
 
 
-def change_json(file: File, change: Callable[[Any], object]) -> None:
+def change_json(file: pathlib.Path, change: Callable[[Any], object]) -> None:
     """Change what a JSON file holds, in place."""
     record = json.loads(file.read_text())
     change(record)

@@ -2,19 +2,19 @@
 
 import json
 import math
+import pathlib
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path as File
 from typing import Any
 
 import pytest
 
-from lrpath.analysis.verify.claims import Claims
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.forks import verify_forks
 from lrpath.analysis.verify.study import verify_study
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.paradigms import Anchor, Continual, Infinite, Paradigm, PathSwitching, Restart, WsdS
 from lrpath.planning.paths import Path, Tree
@@ -41,7 +41,7 @@ PLAN = plan_of(10, 10, paradigms={"path_switching": SWITCHING})
 
 
 @pytest.fixture
-def study(tmp_path: File) -> Study:
+def study(tmp_path: pathlib.Path) -> Study:
     made = Study(tmp_path / "toy")
     finish(made, PLAN)
     return made
@@ -64,7 +64,7 @@ def notes(checks: tuple[Check, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("paradigms", [THREE, {"merged": MERGED}], ids=["three", "merged"])
-def test_a_finished_study_is_as_it_claims(tmp_path: File, paradigms: dict[str, Paradigm]) -> None:
+def test_a_finished_study_is_as_it_claims(tmp_path: pathlib.Path, paradigms: dict[str, Paradigm]) -> None:
     plan, study = plan_of(10, 10, paradigms=paradigms), Study(tmp_path / "toy")
     finish(study, plan)
 
@@ -86,7 +86,7 @@ def test_a_finished_study_is_as_it_claims(tmp_path: File, paradigms: dict[str, P
     assert len(unevaluated) == (2 if "merged" in paradigms else 0)
 
 
-def edit(file: File, before: str, after: str) -> None:
+def edit(file: pathlib.Path, before: str, after: str) -> None:
     """Replace the first match of a pattern in a file."""
     text, count = re.subn(before, after, file.read_text(), count=1, flags=re.MULTILINE)
     assert count == 1
@@ -331,7 +331,7 @@ def test_reading_says_how_far_it_is(study: Study) -> None:
     assert len({total for _, total in seen}) == 1
 
 
-def test_a_study_that_has_just_begun_has_no_findings(tmp_path: File) -> None:
+def test_a_study_that_has_just_begun_has_no_findings(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path / "toy")
     keep(study, PLAN)
     study.open(PLAN.tree.paths[0])
@@ -414,7 +414,7 @@ def test_nothing_of_the_study_is_written(study: Study) -> None:
     assert {file: file.stat().st_mtime_ns for file in study.folder.rglob("*")} == before
 
 
-def test_a_study_without_a_plan_is_refused(tmp_path: File) -> None:
+def test_a_study_without_a_plan_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "toy" / "plans").mkdir(parents=True)
 
     with pytest.raises(StateError, match="holds no plan; train first"):
@@ -463,11 +463,11 @@ KINDS: dict[str, tuple[Paradigm, str]] = {
 
 
 @pytest.mark.parametrize(("paradigm", "text"), KINDS.values(), ids=KINDS.keys())
-def test_both_sides_of_a_fork_are_as_each_paradigm_says(tmp_path: File, paradigm: Paradigm, text: str) -> None:
+def test_both_sides_of_a_fork_are_as_each_paradigm_says(tmp_path: pathlib.Path, paradigm: Paradigm, text: str) -> None:
     study = Study(tmp_path / "toy")
     keep(study, plan_of(10, 10, paradigms={"one": paradigm}))
 
-    check = verify_forks(Claims.of(study))
+    check = verify_forks(StudyIndex.of(study))
 
     assert check.findings == ()
     assert text in check.details[-1]
@@ -502,11 +502,11 @@ CROOKED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "text"), CROOKED.values(), ids=CROOKED.keys())
-def test_a_half_switched_branch_is_found(tmp_path: File, changes: dict[str, Any], text: str) -> None:
+def test_a_half_switched_branch_is_found(tmp_path: pathlib.Path, changes: dict[str, Any], text: str) -> None:
     study = Study(tmp_path / "toy")
     keep(study, with_branch(PLAN, **changes))
 
-    (found,) = verify_forks(Claims.of(study)).findings
+    (found,) = verify_forks(StudyIndex.of(study)).findings
 
     assert (found.path, found.position) == ("path_switching.v2", 14)
     assert re.search(text, found.text)

@@ -16,9 +16,9 @@ from lrpath.data.tokenizer import read_tokenizer
 from lrpath.planning import plan as plans
 from lrpath.planning.paths import StateKey
 from lrpath.records.study import Study
+from lrpath.training.checkpoints.releases import load_release
+from lrpath.training.checkpoints.states import load_state
 from lrpath.training.optim import build_optimizer
-from lrpath.training.releases import load_release
-from lrpath.training.states import load_state
 
 EVENTS = {"pickle.find_class", "exec", "compile", "os.system", "subprocess.Popen", "marshal.loads", "import"}
 seen: list[str] = []

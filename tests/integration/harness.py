@@ -367,7 +367,7 @@ def beside(study: Study) -> Iterator[Path]:
 def _describe(study: Study) -> tuple[str, str]:
     """Return how far a killed run had counted, and what it left in the folders of states."""
     running = sorted(study.folder.glob("paths/*/running.json"))
-    reached = "no walk"
+    reached = "no run"
     if running:
         text = running[0].with_name("reached").read_text().strip()
         reached = f"{read_json(running[0])['name']} {text}"

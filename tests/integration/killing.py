@@ -25,9 +25,10 @@ from lrpath.errors import DataError
 from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import Table
-from lrpath.training import states, walker
+from lrpath.training import path_trainer
+from lrpath.training.checkpoints import states
+from lrpath.training.checkpoints.states import ShardWriter
 from lrpath.training.lit_module import LitCausalLM
-from lrpath.training.states import Shards
 from tests.integration.forks import start_fork, wait_for
 from tests.integration.planting import VARIABLE, plant
 
@@ -73,7 +74,7 @@ def write_after_an_update() -> None:
     """Let the thread that writes the state begin when the next micro-batch has been made."""
     made, step, write = threading.Event(), LitCausalLM.training_step, states._write_shards
 
-    def noted(*args: Any) -> Any:
+    def recorder(*args: Any) -> Any:
         made.set()
         return step(*args)
 
@@ -81,7 +82,7 @@ def write_after_an_update() -> None:
         made.wait()
         return write(*args)
 
-    LitCausalLM.training_step = noted  # type: ignore[method-assign]
+    LitCausalLM.training_step = recorder  # type: ignore[method-assign]
     states._write_shards = wait_and_write
 
 
@@ -99,8 +100,8 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "row": (Table, "append", lambda *_: True, lambda *_: kill_self()),
     "torn": (Table, "append", lambda *_: True, tear_a_row),
     "shards": (states, "_write_shards", lambda *_: True, lambda *_: kill_self()),
-    "meanwhile": (Shards, "take", lambda *_: True, lambda *_: die_while_writing()),
-    "late": (Shards, "take", lambda *_: True, lambda *_: write_after_an_update()),
+    "meanwhile": (ShardWriter, "take", lambda *_: True, lambda *_: die_while_writing()),
+    "late": (ShardWriter, "take", lambda *_: True, lambda *_: write_after_an_update()),
     "full": (states, "_write_shards", lambda *_: True, lambda *_: fill_the_disk()),
     "rename": (states, "flush_folder", is_states, lambda *_: kill_self()),
     "manifest": (states, "write_json", lambda *_: True, lambda *_: kill_self()),
@@ -114,7 +115,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "fail": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: fail()),
     "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
     "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
-    "rewound": (walker, "go_back", lambda *_: True, lambda *_: kill_self()),
+    "rewound": (path_trainer, "go_back", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 

@@ -21,11 +21,11 @@ from rich.console import Console
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
-from lrpath.build.project import Project
-from lrpath.build.workshop import ProjectWorkshop, build_machine
+from lrpath.assembly.project import Project
+from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
 from lrpath.config import schema
 from lrpath.records.study import Study
-from lrpath.training.executor import Executor
+from lrpath.training.plan_runner import PlanRunner
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -137,16 +137,16 @@ class Lab:
         with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
             return Project(schema.load(compose("config", overrides=self.overrides(*changes))))
 
-    def executor(self, *changes: str) -> Executor:
-        """Return the executor of a small study, its plan kept and its text prepared."""
+    def runner(self, *changes: str) -> PlanRunner:
+        """Return the plan runner of a small study, its plan kept and its text prepared."""
         project = self.project(*changes)
         project.keep_plan()
-        workshop = ProjectWorkshop(project=project, store=project.prepare())
-        return workshop.executor(build_machine(project), Console(file=io.StringIO()))
+        factory = ProjectTrainingFactory(project=project, store=project.prepare())
+        return factory.runner(build_hardware(project), Console(file=io.StringIO()))
 
     def run(self, *changes: str) -> int:
         """Run a small study in this process and return how many updates that took."""
-        return self.executor(*changes).run()
+        return self.runner(*changes).run()
 
     def study(self, name: str = "study") -> Study:
         """Return the records of a study."""
@@ -202,11 +202,11 @@ class Lab:
 
     def planned_windows(self, *changes: str) -> dict[tuple[str, int], NDArray[np.int64]]:
         """Return the windows of every update that a small study lacks, by path name and update, in order, [B, T]."""
-        executor = self.executor(*changes)
+        runner = self.runner(*changes)
         return {
-            (walk.path.name, update): executor.walker.workshop.batches(walk.path).batch(update)
-            for walk in executor.missing()
-            for update in range(walk.begin, walk.end)
+            (run.path.name, update): runner.path_trainer.factory.batches(run.path).batch(update)
+            for run in runner.missing()
+            for update in range(run.begin, run.end)
         }
 
     def train(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> Ended:

@@ -9,7 +9,7 @@ import os
 
 import torch
 
-from lrpath.training.callbacks import Rate
+from lrpath.training.callbacks.updates import Rate
 from lrpath.training.lit_module import LitCausalLM
 
 VARIABLE = "PLANTED"
@@ -27,8 +27,8 @@ def plant(text: str) -> None:
 
     def planted(module: LitCausalLM, ids_MT: torch.Tensor, batch_idx: int) -> torch.Tensor:
         (rate,) = [callback for callback in module.trainer.callbacks if isinstance(callback, Rate)]  # type: ignore[attr-defined]
-        update = rate.walk.begin + module.trainer.global_step
-        factor = factors.get(f"{rate.walk.path.name.split('.')[-1]}:{update}", 1.0)
+        update = rate.run.begin + module.trainer.global_step
+        factor = factors.get(f"{rate.run.path.name.split('.')[-1]}:{update}", 1.0)
         before, loss = module.update_loss, step(module, ids_MT, batch_idx)
         if math.isnan(factor) or factor != 1:
             loss = loss * factor

@@ -6,4 +6,4 @@ with lasting():
     import torch.distributed.fsdp  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import lrpath.build.workshop  # noqa: F401
+    import lrpath.assembly.training_factory  # noqa: F401

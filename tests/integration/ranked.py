@@ -75,11 +75,11 @@ def run(job: dict[str, Any]) -> None:
     plant(os.environ.get(VARIABLE, ""))
     seen, step = [], LitCausalLM.training_step
 
-    def noted(module: LitCausalLM, ids_MT: torch.Tensor, batch_idx: int) -> torch.Tensor:
+    def recorder(module: LitCausalLM, ids_MT: torch.Tensor, batch_idx: int) -> torch.Tensor:
         seen.append(ids_MT.numpy().copy())
         return step(module, ids_MT, batch_idx)
 
-    LitCausalLM.training_step = noted  # type: ignore[method-assign]
+    LitCausalLM.training_step = recorder  # type: ignore[method-assign]
     lrpath.reporting.report.write_report = lambda study: study.name  # figures take longer than these runs
     try:
         entry.run(train.train, config_name="config")

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from lrpath import entry, export, plan, report, train
-from lrpath.build.project import Project
+from lrpath.assembly.project import Project
 from lrpath.config import schema
 
 

@@ -32,7 +32,7 @@ def test_a_made_state_that_read_other_tokens_is_refused_by_name(lab: Lab) -> Non
 
 def test_tokens_that_were_altered_under_the_same_size_are_never_trained_on(lab: Lab, tmp_path: Path) -> None:
     stores = tmp_path / "stores"
-    lab.executor(f"data.folder={stores}")
+    lab.runner(f"data.folder={stores}")
     file = next(stores.glob("text-*/v2/train.bin"))
     data = bytearray(file.read_bytes())
     data[100] ^= 1

@@ -52,14 +52,14 @@ def faults_of(folder: PathFolder) -> list[tuple[int, int, str, str]]:
 
 
 def run_to(lab: Lab, *positions: int, changes: tuple[str, ...]) -> dict[int, dict[str, bytes]]:
-    """Walk the main path alone, needing the states at some positions, and return them."""
-    executor = lab.executor(*changes)
-    main = executor.tree.paths[0]
+    """Run the main path alone, needing the states at some positions, and return them."""
+    runner = lab.runner(*changes)
+    main = runner.tree.paths[0]
     releases = tuple(
         Release(paradigm="by_hand", version="v2", parts=((StateKey(main.id, position), 1.0),)) for position in positions
     )
-    replace(executor, tree=Tree(paths=(main,), releases=releases)).run()
-    states = states_of(executor.study)
+    replace(runner, tree=Tree(paths=(main,), releases=releases)).run()
+    states = states_of(runner.study)
     return {position: states[main.id, position] for position in positions}
 
 
@@ -157,7 +157,7 @@ def test_a_guard_ends_at_its_limit_and_a_higher_one_goes_on_on_the_same_path(lab
     assert main_of(lab, *SKIP, "guard.limit=1").folder == main_of(lab, *SKIP, "guard.limit=2").folder
 
 
-def test_a_stretch_of_the_past_that_is_walked_again_leaves_out_the_same_updates(lab: Lab) -> None:
+def test_a_stretch_of_the_past_that_is_run_again_leaves_out_the_same_updates(lab: Lab) -> None:
     plant("main:4=nan main:11=nan")
     lab.run("study=twice", *SKIP)
     lab.run("study=twice", *SKIP, "alpha=0.5", "versions=1")  # needs a state at 5, where there is none any more
@@ -240,10 +240,10 @@ def test_curves_and_reports_bear_a_loss_that_is_not_finite(lab: Lab) -> None:
 
 def test_a_fork_in_a_spike_is_reported_even_where_nothing_is_guarded(lab: Lab) -> None:
     plant("main:13=1000")
-    executor = lab.executor("guard.window=4")
+    runner = lab.runner("guard.window=4")
     console = Console(file=io.StringIO(), width=200)
 
-    replace(executor, console=console).run()
+    replace(runner, console=console).run()
 
     folder = main_of(lab)
     assert "loss" in read_manifest(folder.state(14))["spike"]

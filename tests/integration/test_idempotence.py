@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from lrpath.build.workshop import ProjectWorkshop, build_machine
+from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
 from lrpath.errors import BusyError
 from tests.integration.lab import Lab, states_of, tables_of
 
@@ -97,23 +97,23 @@ def test_a_second_process_is_told_who_runs_the_path_and_runs_nothing(lab: Lab) -
     assert sum(run.updates for run in lab.study("shared").ledger.runs()) == 26
 
 
-class Interposing(ProjectWorkshop):
-    """A workshop that lets another process run the plan after this one has seen what is missing."""
+class Interposing(ProjectTrainingFactory):
+    """A training factory that lets another process run the plan after this one has seen what is missing."""
 
     def check_data(self) -> None:
         super().check_data()
-        ProjectWorkshop(project=self.project, store=self.store).executor(
-            build_machine(self.project), Console(file=io.StringIO())
+        ProjectTrainingFactory(project=self.project, store=self.store).runner(
+            build_hardware(self.project), Console(file=io.StringIO())
         ).run()
 
 
 def test_what_another_process_made_since_the_plan_was_compared_is_not_made_again(lab: Lab) -> None:
-    executor = lab.executor()
-    workshop = executor.walker.workshop
-    assert isinstance(workshop, ProjectWorkshop)
-    other = Interposing(project=workshop.project, store=workshop.store)
+    runner = lab.runner()
+    factory = runner.path_trainer.factory
+    assert isinstance(factory, ProjectTrainingFactory)
+    other = Interposing(project=factory.project, store=factory.store)
 
-    updates = replace(executor, walker=replace(executor.walker, workshop=other)).run()
+    updates = replace(runner, path_trainer=replace(runner.path_trainer, factory=other)).run()
 
     lab.run("study=alone")
     assert updates == 0
@@ -122,11 +122,11 @@ def test_what_another_process_made_since_the_plan_was_compared_is_not_made_again
 
 
 def test_a_path_is_refused_while_its_lock_is_held(lab: Lab) -> None:
-    executor = lab.executor()
-    folder = lab.study().open(executor.tree.paths[0])
+    runner = lab.runner()
+    folder = lab.study().open(runner.tree.paths[0])
 
     with folder.lock(), pytest.raises(BusyError, match="is being run by process"):
-        executor.run()
+        runner.run()
 
     assert states_of(lab.study()) == {}
-    assert executor.run() == 26
+    assert runner.run() == 26

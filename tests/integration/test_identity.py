@@ -13,7 +13,7 @@ import torch
 
 from lrpath.errors import MismatchError, StoppedError, TrainingError
 from lrpath.records.ledger import RunningCount
-from lrpath.training.strategies import Machine
+from lrpath.training.distributed.hardware import Hardware
 from tests.integration.lab import Lab, states_of
 
 
@@ -197,7 +197,7 @@ def test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data(
 @pytest.mark.slow
 def test_an_increment_that_was_not_read_yet_may_change(own: Lab) -> None:
     own.run()
-    own.executor("versions=3")
+    own.runner("versions=3")
     alter(own, "v3")
 
     assert own.run("versions=3") == 10 + 6
@@ -229,7 +229,7 @@ class Rogue(lightning.Callback):
                 group["lr"] *= 2
 
 
-class RogueMachine(Machine):
+class RogueMachine(Hardware):
     """A machine with such a callback."""
 
     update = 0
@@ -239,7 +239,7 @@ class RogueMachine(Machine):
 
 
 class LateRogueMachine(RogueMachine):
-    """The same, at the third update of each walk."""
+    """The same, at the third update of each run."""
 
     update = 2
 
@@ -247,15 +247,15 @@ class LateRogueMachine(RogueMachine):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [RogueMachine, LateRogueMachine])
 def test_an_update_at_another_rate_is_caught_before_any_state_is_saved(lab: Lab, kind: type[RogueMachine]) -> None:
-    executor = lab.executor("cadence.save_every=1000")
-    machine = executor.walker.machine
-    machine = kind(**{field.name: getattr(machine, field.name) for field in fields(machine)})
-    expected = executor.tree.paths[0].schedule.rate(kind.update)
+    runner = lab.runner("cadence.save_every=1000")
+    hardware = runner.path_trainer.hardware
+    hardware = kind(**{field.name: getattr(hardware, field.name) for field in fields(hardware)})
+    expected = runner.tree.paths[0].schedule.rate(kind.update)
 
     with pytest.raises(
         TrainingError,
         match=f"main: update {kind.update} ran at rate {2 * expected}, the plan says {expected}; another callback",
     ):
-        replace(executor, walker=replace(executor.walker, machine=machine)).run()
+        replace(runner, path_trainer=replace(runner.path_trainer, hardware=hardware)).run()
 
     assert states_of(lab.study()) == {}

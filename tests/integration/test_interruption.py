@@ -34,8 +34,8 @@ def test_a_signal_to_one_rank_stops_all_at_one_position_and_the_same_command_goe
 
     assert lab.codes_of(2) == [(75, 75), (75, 75), (0, 0), (75, 75), (0, 0), (75, 75)], ended.err
     go_on = "its state is saved: run the same command again to go on"
-    said = [line for line in ended.err.splitlines() if "error" in line]
-    assert said == [
+    reported = [line for line in ended.err.splitlines() if "error" in line]
+    assert reported == [
         f"error: path_switching.main was stopped at position 3 of 4 by SIGTERM; {go_on}",
         f"error: path_switching.v1 was stopped at position 9 of 10 by SIGINT; {go_on}",
         f"error: path_switching.v1 was stopped at position 6 of 10 by SIGUSR1; {go_on}",

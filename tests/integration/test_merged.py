@@ -12,7 +12,7 @@ from lrpath.analysis.compare import release_folder
 from lrpath.planning.paths import Release
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, Table
-from lrpath.training.releases import load_release
+from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -35,11 +35,11 @@ def mean_by_hand(study: Study, release: Release) -> dict[str, torch.Tensor]:
 
 
 def test_a_merged_release_is_the_weighted_mean_of_its_states_and_is_evaluated_as_such(lab: Lab) -> None:
-    executor = lab.executor(*MERGED)
-    executor.run()
+    runner = lab.runner(*MERGED)
+    runner.run()
     study = lab.study()
 
-    for release in executor.tree.releases:
+    for release in runner.tree.releases:
         expected = mean_by_hand(study, release)
         folder = study.find(release.last.path_id)
         assert folder is not None
@@ -55,8 +55,8 @@ def test_a_merged_release_is_the_weighted_mean_of_its_states_and_is_evaluated_as
         model.load_state_dict({name: tensor.float() for name, tensor in expected.items()})
         table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
         rows = {(row["version"], row["domain"]): row for row in table.rows()}
-        assert rows.keys() == executor.walker.held_out.keys()
-        for name, windows in executor.walker.held_out.items():
+        assert rows.keys() == runner.path_trainer.held_out.keys()
+        for name, windows in runner.path_trainer.held_out.items():
             assert int(rows[name]["tokens"]) == windows[:, 1:].size
             # float32 logits of another kernel; the sum is over 128 tokens
             assert float(rows[name]["nll"]) == pytest.approx(nll_by_hand(model, windows), rel=1e-5)

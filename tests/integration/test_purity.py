@@ -12,8 +12,8 @@ import torch
 from lrpath.planning.paths import Path as LearningPath
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Schedule, constant
-from lrpath.training.executor import Executor
-from lrpath.training.strategies import Machine
+from lrpath.training.distributed.hardware import Hardware
+from lrpath.training.plan_runner import PlanRunner
 from tests.integration.lab import Lab, disturb, states_of, tables_of
 
 pytestmark = pytest.mark.slow
@@ -36,23 +36,23 @@ class Disturbing(lightning.Callback):
         disturb(torch.randint(2**31, ()).item())
 
 
-class NoisyMachine(Machine):
+class NoisyMachine(Hardware):
     """A machine on which other code draws random numbers between the updates."""
 
     def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
         return super().trainer([*callbacks, Disturbing()], **options)
 
 
-def on_noisy_machine(executor: Executor) -> Executor:
-    machine = executor.walker.machine
-    settings = {field.name: getattr(machine, field.name) for field in fields(machine)}
-    return replace(executor, walker=replace(executor.walker, machine=NoisyMachine(**settings)))
+def on_noisy_machine(runner: PlanRunner) -> PlanRunner:
+    hardware = runner.path_trainer.hardware
+    settings = {field.name: getattr(hardware, field.name) for field in fields(hardware)}
+    return replace(runner, path_trainer=replace(runner.path_trainer, hardware=NoisyMachine(**settings)))
 
 
-def only(executor: Executor, *needed: StateKey, paths: tuple[LearningPath, ...]) -> Executor:
-    """Return the executor of a hand-made tree that needs some states."""
+def only(runner: PlanRunner, *needed: StateKey, paths: tuple[LearningPath, ...]) -> PlanRunner:
+    """Return the plan runner of a hand-made tree that needs some states."""
     releases = tuple(Release(paradigm="by_hand", version="v2", parts=((key, 1.0),)) for key in needed)
-    return replace(executor, tree=Tree(paths=paths, releases=releases))
+    return replace(runner, tree=Tree(paths=paths, releases=releases))
 
 
 @pytest.mark.parametrize("dropout", [False, True])
@@ -63,7 +63,7 @@ def test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numb
     disturb(1)
     lab.run("study=one", *model)
     disturb(2)
-    on_noisy_machine(lab.executor("study=two", *model)).run()
+    on_noisy_machine(lab.runner("study=two", *model)).run()
 
     assert states_of(lab.study("one")) == states_of(lab.study("two"))
     assert tables_of(lab.study("one")) == tables_of(lab.study("two"))
@@ -72,8 +72,8 @@ def test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numb
 def test_dropout_draws_other_numbers_at_every_update(lab: Lab, gpt2: str) -> None:
     """Otherwise the tests with dropout would prove nothing."""
     paths = lab.project("model=hf_file", gpt2).plan.tree.paths
-    executor = lab.executor("model=hf_file", gpt2)
-    module = executor.walker.workshop.model(paths[0].recipe)
+    runner = lab.runner("model=hf_file", gpt2)
+    module = runner.path_trainer.factory.model(paths[0].recipe)
     ids = torch.arange(17)[None]
 
     losses = set()
@@ -87,8 +87,8 @@ def test_dropout_draws_other_numbers_at_every_update(lab: Lab, gpt2: str) -> Non
 def test_a_straight_run_equals_a_run_in_pieces(lab: Lab, gpt2: str) -> None:
     main = lab.project("model=hf_file", gpt2).plan.tree.paths[0]
     end = StateKey(main.id, 14)
-    straight = only(lab.executor("study=straight", "model=hf_file", gpt2), end, paths=(main,))
-    pieces = lab.executor("study=pieces", "model=hf_file", gpt2)
+    straight = only(lab.runner("study=straight", "model=hf_file", gpt2), end, paths=(main,))
+    pieces = lab.runner("study=pieces", "model=hf_file", gpt2)
     keys = [StateKey(main.id, position) for position in (1, 2, 5, 13)]
 
     assert straight.run() == 14
@@ -100,8 +100,8 @@ def test_a_straight_run_equals_a_run_in_pieces(lab: Lab, gpt2: str) -> None:
 
 @pytest.mark.parametrize("fork", [1, 7, 13])
 def test_a_branch_with_its_parents_schedule_and_stream_is_its_parent(lab: Lab, gpt2: str, fork: int) -> None:
-    executor = lab.executor("model=hf_file", gpt2)
-    main = executor.tree.paths[0]
+    runner = lab.runner("model=hf_file", gpt2)
+    main = runner.tree.paths[0]
     branch = LearningPath(
         name="null",
         recipe=main.recipe,
@@ -111,7 +111,7 @@ def test_a_branch_with_its_parents_schedule_and_stream_is_its_parent(lab: Lab, g
     )
     assert [branch.schedule.rate(k) for k in range(fork, 20)] == [main.schedule.rate(k) for k in range(fork, 20)]
 
-    only(executor, StateKey(main.id, 20), StateKey(branch.id, 20), paths=(main, branch)).run()
+    only(runner, StateKey(main.id, 20), StateKey(branch.id, 20), paths=(main, branch)).run()
 
     states = states_of(lab.study())
     assert branch.id != main.id

@@ -11,7 +11,7 @@ import torch
 
 from lrpath.models import CausalLM
 from lrpath.reporting.card import choose_release
-from lrpath.training.releases import load_release
+from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Lab
 
 pytestmark = pytest.mark.slow
@@ -99,10 +99,10 @@ def test_an_export_does_not_overwrite(lab: Lab) -> None:
 
 
 def test_a_release_that_was_not_made_is_refused(lab: Lab) -> None:
-    executor = lab.executor()
+    runner = lab.runner()
 
     done = export(lab, "release=v1")
 
-    assert executor.study.folder.exists()
+    assert runner.study.folder.exists()
     assert done.returncode == 2
     assert "is not made yet: 1 of 1 states are missing; run its plan with lrpath.train" in done.stderr

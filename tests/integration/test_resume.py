@@ -28,10 +28,10 @@ pytestmark = pytest.mark.slow
 def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(
     lab: Lab, micro_batch: str, moments: tuple[str, ...]
 ) -> None:
-    machine = f"strategy.micro_batch={micro_batch}"
-    lab.run("study=undisturbed", machine)
+    hardware = f"strategy.micro_batch={micro_batch}"
+    lab.run("study=undisturbed", hardware)
 
-    ended = lab.train("study=killed", machine, moments=moments)
+    ended = lab.train("study=killed", hardware, moments=moments)
 
     assert ended.codes == [-9] * (len(moments) - 1) + [0], ended.err
     assert states_of(lab.study("killed")) == states_of(lab.study("undisturbed"))

@@ -7,8 +7,8 @@ import lightning
 import pytest
 
 from lrpath.planning.paths import StateKey
-from lrpath.training.retention import remove_rolling
-from lrpath.training.strategies import Machine
+from lrpath.training.checkpoints.retention import remove_rolling
+from lrpath.training.distributed.hardware import Hardware
 from tests.integration.lab import Lab, states_of
 
 pytestmark = pytest.mark.slow
@@ -61,29 +61,29 @@ def test_a_plan_that_is_kept_while_another_runs_is_heard(lab: Lab) -> None:
             if study.has_state(StateKey(main.id, 7)):
                 study.save_plan(plan.as_record())
 
-    class SharedMachine(Machine):
+    class SharedMachine(Hardware):
         def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
             return super().trainer([*callbacks, Planner()], **options)
 
-    executor = lab.executor("cadence.save_every=1", "cadence.save_in_background=false")  # 7 is seen before 8 is saved
-    settings = {field.name: getattr(executor.walker.machine, field.name) for field in fields(Machine)}
-    replace(executor, walker=replace(executor.walker, machine=SharedMachine(**settings))).run()
+    runner = lab.runner("cadence.save_every=1", "cadence.save_in_background=false")  # 7 is seen before 8 is saved
+    settings = {field.name: getattr(runner.path_trainer.hardware, field.name) for field in fields(Hardware)}
+    replace(runner, path_trainer=replace(runner.path_trainer, hardware=SharedMachine(**settings))).run()
 
     assert main_states(lab) == [4, 7, 14]
 
 
 def test_a_rolling_state_of_a_path_that_another_process_runs_is_left_alone(lab: Lab) -> None:
-    executor = lab.executor("cadence.save_every=1")
-    executor.run()
-    folder = lab.study().find(executor.tree.paths[0].id)
+    runner = lab.runner("cadence.save_every=1")
+    runner.run()
+    folder = lab.study().find(runner.tree.paths[0].id)
     assert folder is not None
-    executor = lab.executor()
+    runner = lab.runner()
     folder.state(4).rename(folder.state(3))  # whatever it holds, it counts as a rolling state
 
     with folder.lock():
-        remove_rolling(executor.study, executor.tree)
+        remove_rolling(runner.study, runner.tree)
     left = folder.positions()
-    remove_rolling(executor.study, executor.tree)
+    remove_rolling(runner.study, runner.tree)
 
     assert left == [3, 14]
     assert folder.positions() == [14]

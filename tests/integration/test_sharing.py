@@ -45,7 +45,7 @@ def test_a_run_of_one_path_keeps_the_rolling_states_of_another_that_is_not_finis
 
 
 def test_a_branch_waits_for_its_fork_and_says_so(lab: Lab) -> None:
-    lab.executor()  # prepares the text
+    lab.runner()  # prepares the text
     branch = lab.start("paths=v2", "wait=true")
     line = started(branch, "waiting")
 
@@ -62,7 +62,7 @@ def test_a_branch_waits_for_its_fork_and_says_so(lab: Lab) -> None:
 
 
 def test_processes_that_wait_share_a_plan(lab: Lab) -> None:
-    lab.executor()
+    lab.runner()
     both = [lab.start("wait=true") for _ in range(2)]
 
     ended = [process.communicate() for process in both]
@@ -73,16 +73,16 @@ def test_processes_that_wait_share_a_plan(lab: Lab) -> None:
 
 
 def test_a_path_whose_owner_on_another_machine_is_silent_is_taken_over(lab: Lab) -> None:
-    executor = lab.executor()
-    file = lab.study().open(executor.tree.paths[0]).folder / "lock"
+    runner = lab.runner()
+    file = lab.study().open(runner.tree.paths[0]).folder / "lock"
     file.write_text('{"machine": "another", "host": "node7", "process": 12, "token": "t"}')
     with pytest.raises(BusyError, match="run by process 12 on node7"):
-        executor.run()
+        runner.run()
 
     last = file.stat().st_mtime - EXPIRY - 1
     os.utime(file, (last, last))
 
-    assert executor.run() == 26
+    assert runner.run() == 26
 
 
 def test_a_process_that_stood_still_for_too_long_writes_no_more(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from lrpath.planning.paths import StateKey
 from lrpath.records.ledger import RunningCount
 from lrpath.records.manifest import check_state
 from lrpath.records.study import Study
-from lrpath.training.signals import STOPPING
+from lrpath.training.distributed.signals import STOPPING
 from tests.integration.lab import Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def check_all_states(study: Study) -> None:
 def test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on(lab: Lab) -> None:
     lab.run("study=undisturbed")
 
-    # the 15th count is position 6 of the second walk of the main path, which stops with the next update;
+    # the 15th count is position 6 of the second run of the main path, which stops with the next update;
     # neither 7 nor 11 is a fork or a multiple of save_every, so their states are there for the signals alone
     ended = lab.train("study=stopped", moments=("interrupt:15", "terminate:4", "end"))
 
@@ -97,7 +97,7 @@ def test_an_interrupt_in_the_last_update_of_a_path_keeps_the_next_from_beginning
 
 @pytest.mark.parametrize("writes", [1, 9, 23, 61])
 def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
-    executor = lab.executor()
+    runner = lab.runner()
     flush, calls = os.fsync, itertools.count()
 
     def fsync(handle: int) -> None:
@@ -108,7 +108,7 @@ def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", fsync)
         with pytest.raises(TrainingError, match=r"the disk is full: .* free some space and run the same"):
-            executor.run()
+            runner.run()
     check_all_states(lab.study())
     lab.run("study=undisturbed")
     lab.run()

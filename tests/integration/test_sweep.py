@@ -25,7 +25,7 @@ def sweep(lab: Lab, *changes: str, **variables: str) -> subprocess.CompletedProc
     ],
     ids=["alpha", "shape and versions"],
 )
-def test_a_sweep_walks_the_main_path_once(lab: Lab, swept: list[str], main: int, branches: int) -> None:
+def test_a_sweep_runs_the_main_path_once(lab: Lab, swept: list[str], main: int, branches: int) -> None:
     done = sweep(lab, *swept)
 
     runs = lab.study().ledger.runs()
@@ -37,7 +37,7 @@ def test_a_sweep_walks_the_main_path_once(lab: Lab, swept: list[str], main: int,
 
 def test_jobs_side_by_side_that_begin_on_one_path_wait_for_each_other_unasked(lab: Lab) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    main = lab.executor("alpha=0.2").tree.paths[0]  # prepares the text
+    main = lab.runner("alpha=0.2").tree.paths[0]  # prepares the text
     command = [sys.executable, "-m", "lrpath.train", "-m", *lab.overrides("alpha=0.2,0.4", "hydra/launcher=joblib")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 

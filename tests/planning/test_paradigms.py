@@ -398,7 +398,7 @@ def test_another_alpha_has_the_same_main_path_and_other_branches() -> None:
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "c", "d"], ["same"] * 4])
-def test_a_sweep_of_alpha_walks_one_main_path_with_all_forks(labels: list[str]) -> None:
+def test_a_sweep_of_alpha_runs_one_main_path_with_all_forks(labels: list[str]) -> None:
     alphas = (0.2, 0.4, 0.6, 0.8)
 
     tree = unite(

@@ -2,9 +2,9 @@
 
 import errno
 import os
+import pathlib
 import subprocess
 import sys
-from pathlib import Path as File
 
 from lrpath.planning.paths import Path
 from lrpath.planning.schedule import Schedule, constant
@@ -60,7 +60,9 @@ def refuse_space(*_: object) -> None:
     raise NO_SPACE
 
 
-def save(folder: PathFolder, position: int, *, path_id: str = "p", files: dict[str, bytes] | None = None) -> File:
+def save(
+    folder: PathFolder, position: int, *, path_id: str = "p", files: dict[str, bytes] | None = None
+) -> pathlib.Path:
     """Write a state with small files."""
     place = folder.state(position)
     place.mkdir(parents=True)

@@ -1,6 +1,6 @@
 import os
+import pathlib
 import signal
-from pathlib import Path as File
 
 import pytest
 
@@ -10,7 +10,7 @@ from lrpath.records.files import digest_file, read_json, write_json, write_whole
 from tests.records.lab import NO_JSON, refuse_space, started
 
 
-def test_a_file_is_written_whole_and_leaves_nothing_beside(tmp_path: File) -> None:
+def test_a_file_is_written_whole_and_leaves_nothing_beside(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "new" / "file.txt"
 
     write_whole(file, "first")
@@ -22,14 +22,14 @@ def test_a_file_is_written_whole_and_leaves_nothing_beside(tmp_path: File) -> No
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
-    tmp_path: File, monkeypatch: pytest.MonkeyPatch, fails: str
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     file = tmp_path / "file.txt"
     write_whole(file, "old")
     if fails == "fsync":
         monkeypatch.setattr(os, "fsync", refuse_space)
     else:
-        monkeypatch.setattr(File, "replace", refuse_space)
+        monkeypatch.setattr(pathlib.Path, "replace", refuse_space)
 
     with pytest.raises(OSError, match="No space left"):
         write_whole(file, "new")
@@ -38,14 +38,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_text_that_cannot_be_written_leaves_nothing(tmp_path: File) -> None:
+def test_text_that_cannot_be_written_leaves_nothing(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_whole(tmp_path / "file.txt", "whole lines\n\udc80")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_is_killed_leaves_the_old_file(tmp_path: File) -> None:
+def test_a_write_that_is_killed_leaves_the_old_file(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "plan.json"
     write_json(file, {"old": True})
     code = """
@@ -63,7 +63,7 @@ write_json(Path(sys.argv[1]), {"new": True})
     assert read_json(file) == {"old": True}
 
 
-def test_json_reads_back_equal(tmp_path: File) -> None:
+def test_json_reads_back_equal(tmp_path: pathlib.Path) -> None:
     record = {"α": [1, 2.5, 1e-300, None, True, {"x": "y"}]}
 
     write_json(tmp_path / "a.json", record)
@@ -71,7 +71,7 @@ def test_json_reads_back_equal(tmp_path: File) -> None:
     assert read_json(tmp_path / "a.json") == record
 
 
-def test_what_is_no_number_is_not_written(tmp_path: File) -> None:
+def test_what_is_no_number_is_not_written(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", float("nan"))
 
@@ -79,19 +79,19 @@ def test_what_is_no_number_is_not_written(tmp_path: File) -> None:
 
 
 @pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON)
-def test_what_is_no_json_is_refused(tmp_path: File, content: bytes) -> None:
+def test_what_is_no_json_is_refused(tmp_path: pathlib.Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
 
     with pytest.raises(StateError, match=r"a\.json is not JSON .*; restore it from a copy or remove it"):
         read_json(tmp_path / "a.json")
 
 
-def test_a_missing_json_file_is_named(tmp_path: File) -> None:
+def test_a_missing_json_file_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(StateError, match=r"a\.json is missing; restore it"):
         read_json(tmp_path / "a.json")
 
 
-def test_a_digest_is_the_sha_256_of_all_blocks(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_digest_is_the_sha_256_of_all_blocks(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_BLOCK", 2)
     (tmp_path / "a").write_bytes(b"abc")
 
@@ -99,7 +99,7 @@ def test_a_digest_is_the_sha_256_of_all_blocks(tmp_path: File, monkeypatch: pyte
     assert digest_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_a_digest_tells_of_the_bytes_it_has_read(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_digest_tells_of_the_bytes_it_has_read(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_BLOCK", 4)
     (tmp_path / "file").write_bytes(b"ten bytes.")
     seen: list[int] = []

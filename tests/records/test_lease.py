@@ -1,7 +1,7 @@
 import json
 import os
+import pathlib
 import threading
-from pathlib import Path as File
 
 import pytest
 
@@ -22,7 +22,7 @@ print("free", flush=True)
 """
 
 
-def test_a_path_belongs_to_one_process_until_that_dies(tmp_path: File) -> None:
+def test_a_path_belongs_to_one_process_until_that_dies(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path / "main-0123456789ab")
 
     with started(HOLD_THE_LOCK, folder.folder) as other:
@@ -40,7 +40,7 @@ def test_a_path_belongs_to_one_process_until_that_dies(tmp_path: File) -> None:
         assert json.loads((folder.folder / "lock").read_text())["process"] == os.getpid()
 
 
-def test_a_path_is_free_when_its_owner_has_finished(tmp_path: File) -> None:
+def test_a_path_is_free_when_its_owner_has_finished(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
 
     with started(HOLD_THE_LOCK, folder.folder) as other:
@@ -54,7 +54,7 @@ def test_a_path_is_free_when_its_owner_has_finished(tmp_path: File) -> None:
             pass
 
 
-def test_a_lock_is_given_back_when_its_block_raises(tmp_path: File) -> None:
+def test_a_lock_is_given_back_when_its_block_raises(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
 
     with pytest.raises(KeyError), folder.lock():
@@ -65,7 +65,7 @@ def test_a_lock_is_given_back_when_its_block_raises(tmp_path: File) -> None:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: File) -> File:
+def elsewhere(tmp_path: pathlib.Path) -> pathlib.Path:
     """Return the lock file of an owner on another machine, whose lock this one does not see."""
     file = tmp_path / "main-p" / "lock"
     file.parent.mkdir()
@@ -73,7 +73,7 @@ def elsewhere(tmp_path: File) -> File:
     return file
 
 
-def test_an_owner_on_another_machine_that_was_heard_of_lately_keeps_the_path(elsewhere: File) -> None:
+def test_an_owner_on_another_machine_that_was_heard_of_lately_keeps_the_path(elsewhere: pathlib.Path) -> None:
     before = elsewhere.read_text()
 
     with (
@@ -86,7 +86,7 @@ def test_an_owner_on_another_machine_that_was_heard_of_lately_keeps_the_path(els
     assert sorted(elsewhere.parent.iterdir()) == [elsewhere]
 
 
-def test_the_lease_of_a_silent_owner_expires(elsewhere: File) -> None:
+def test_the_lease_of_a_silent_owner_expires(elsewhere: pathlib.Path) -> None:
     last = elsewhere.stat().st_mtime - EXPIRY - 1
     os.utime(elsewhere, (last, last))
 
@@ -95,7 +95,7 @@ def test_the_lease_of_a_silent_owner_expires(elsewhere: File) -> None:
     assert elsewhere.read_text() == ""
 
 
-def test_an_owner_that_stood_still_learns_that_it_was_replaced(tmp_path: File) -> None:
+def test_an_owner_that_stood_still_learns_that_it_was_replaced(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "main-p" / "lock"
 
     with owned(file) as mine:
@@ -108,10 +108,10 @@ def test_an_owner_that_stood_still_learns_that_it_was_replaced(tmp_path: File) -
     assert file.read_text() == new
 
 
-def test_a_lease_is_renewed_while_it_is_held(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_is_renewed_while_it_is_held(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     renewed, utime = threading.Event(), os.utime
 
-    def note(file: File) -> None:
+    def note(file: pathlib.Path) -> None:
         utime(file)
         renewed.set()
 
@@ -126,7 +126,7 @@ def test_a_lease_is_renewed_while_it_is_held(tmp_path: File, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("text", ["", "process 7 on node", "[1]", '{"host": 3}', "{"])
-def test_what_a_kill_or_an_older_version_left_in_the_file_is_nobody_s(tmp_path: File, text: str) -> None:
+def test_what_a_kill_or_an_older_version_left_in_the_file_is_nobody_s(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "lock").write_text(text)
 
     with owned(tmp_path / "lock") as mine:

@@ -1,8 +1,8 @@
 import fcntl
 import json
+import pathlib
 import signal
 from dataclasses import asdict, replace
-from pathlib import Path as File
 
 import pytest
 
@@ -12,7 +12,7 @@ from lrpath.records.path_folder import PathFolder
 from tests.records.lab import RUN, started
 
 
-def test_a_run_is_in_the_ledger_once(tmp_path: File) -> None:
+def test_a_run_is_in_the_ledger_once(tmp_path: pathlib.Path) -> None:
     ledger = Ledger(tmp_path / "new" / "ledger.jsonl")
     assert ledger.runs() == []
     other = replace(RUN, id="run-2", begin=100, end=150, seconds=1.5, flops=0.1)
@@ -24,7 +24,7 @@ def test_a_run_is_in_the_ledger_once(tmp_path: File) -> None:
     assert [run.updates for run in ledger.runs()] == [100, 50]
 
 
-def test_a_ledger_of_an_lrpath_without_guards_is_read(tmp_path: File) -> None:
+def test_a_ledger_of_an_lrpath_without_guards_is_read(tmp_path: pathlib.Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     record = asdict(RUN)
     del record["skipped"]
@@ -51,7 +51,7 @@ def test_a_row_of_the_guard_without_a_first_position_is_refused(place: tuple[Pat
         folder.skipped()
 
 
-def test_a_line_torn_anywhere_is_no_run_and_the_next_takes_its_place(tmp_path: File) -> None:
+def test_a_line_torn_anywhere_is_no_run_and_the_next_takes_its_place(tmp_path: pathlib.Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     other = replace(RUN, id="run-2", name="α")
     ledger.append(RUN)
@@ -69,7 +69,7 @@ def test_a_line_torn_anywhere_is_no_run_and_the_next_takes_its_place(tmp_path: F
 @pytest.mark.parametrize(
     "line", ["garbage", "[]", "7", "{}", '{"id": 1}', "", "[" * 100_000, '{"id": "x", "color": "red"}']
 )
-def test_a_garbage_line_in_the_ledger_is_refused(tmp_path: File, line: str) -> None:
+def test_a_garbage_line_in_the_ledger_is_refused(tmp_path: pathlib.Path, line: str) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(RUN)
     with ledger.file.open("a") as handle:
@@ -83,7 +83,9 @@ def test_a_garbage_line_in_the_ledger_is_refused(tmp_path: File, line: str) -> N
     assert ledger.file.read_bytes() == before
 
 
-def test_a_ledger_is_locked_from_its_reading_to_its_writing(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ledger_is_locked_from_its_reading_to_its_writing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     tried = []
 
@@ -123,7 +125,7 @@ with RunningCount(folder, ledger=ledger, run=run) as count:
 
 
 @pytest.fixture
-def place(tmp_path: File) -> tuple[PathFolder, Ledger]:
+def place(tmp_path: pathlib.Path) -> tuple[PathFolder, Ledger]:
     folder = PathFolder(tmp_path / "main-p")
     folder.folder.mkdir()
     return folder, Ledger(tmp_path / "ledger.jsonl")
@@ -245,7 +247,7 @@ def test_updates_of_other_paths_are_no_repetition(place: tuple[PathFolder, Ledge
     assert [run.repeated for run in ledger.runs()] == [0, 0]
 
 
-def test_a_run_that_is_not_in_the_ledger_yet_is_counted_without_being_settled(tmp_path: File) -> None:
+def test_a_run_that_is_not_in_the_ledger_yet_is_counted_without_being_settled(tmp_path: pathlib.Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.append(replace(RUN, end=30))
     (tmp_path / "running.json").write_text(json.dumps(asdict(replace(RUN, id="run-2", begin=20))))
@@ -262,7 +264,7 @@ def test_a_run_that_is_not_in_the_ledger_yet_is_counted_without_being_settled(tm
     assert unsettled(tmp_path, ledger=ledger) is None
 
 
-def test_a_count_that_is_no_run_is_refused(tmp_path: File) -> None:
+def test_a_count_that_is_no_run_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "running.json").write_text("{}")
 
     with pytest.raises(StateError, match=r"running\.json is no run .*; remove it"):
@@ -273,7 +275,9 @@ def test_a_count_that_is_no_run_is_refused(tmp_path: File) -> None:
     "field", ["path_id", "name", "begin", "end", "repeated", "tokens", "seconds", "outcome", "ranks"]
 )
 @pytest.mark.parametrize("value", [[], {}, True, 10**40, float("nan"), -5])
-def test_a_hostile_field_of_a_run_is_refused_wherever_it_is_read(tmp_path: File, field: str, value: object) -> None:
+def test_a_hostile_field_of_a_run_is_refused_wherever_it_is_read(
+    tmp_path: pathlib.Path, field: str, value: object
+) -> None:
     record = json.dumps(asdict(RUN) | {field: value})
     (tmp_path / "ledger.jsonl").write_text(record + "\n")
     (tmp_path / "running.json").write_text(record)

@@ -1,7 +1,7 @@
 import json
 import os
+import pathlib
 from collections.abc import Callable
-from pathlib import Path as File
 from typing import Any
 
 import pytest
@@ -18,19 +18,19 @@ KEY = StateKey("p", 30)
 
 
 @pytest.fixture
-def state(tmp_path: File) -> File:
+def state(tmp_path: pathlib.Path) -> pathlib.Path:
     """Return the folder of a whole state."""
     return save(PathFolder(tmp_path), KEY.position)
 
 
-def rewrite(state: File, change: Callable[[Any], Any]) -> None:
+def rewrite(state: pathlib.Path, change: Callable[[Any], Any]) -> None:
     """Write the manifest anew after a change, in place or by the value returned."""
     record = json.loads((state / MANIFEST).read_text())
     changed = change(record)
     (state / MANIFEST).write_text(json.dumps(record if changed is None else changed))
 
 
-def test_a_whole_state_passes(state: File) -> None:
+def test_a_whole_state_passes(state: pathlib.Path) -> None:
     manifest = check_state(state, key=KEY)
 
     assert manifest == read_manifest(state)
@@ -41,7 +41,7 @@ FILES = ("model-1.safetensors", "model-2.safetensors")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named(state: File, name: str) -> None:
+def test_a_missing_file_is_named(state: pathlib.Path, name: str) -> None:
     (state / name).unlink()
 
     with pytest.raises(StateError, match=rf"{name} missing or not listed in state\.json; remove .* run the plan again"):
@@ -49,7 +49,7 @@ def test_a_missing_file_is_named(state: File, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["extra.safetensors", "model-3.safetensors", "config.pkl", ".hidden"])
-def test_an_extra_file_is_named(state: File, name: str) -> None:
+def test_an_extra_file_is_named(state: pathlib.Path, name: str) -> None:
     (state / name).write_bytes(b"")
 
     with pytest.raises(StateError, match=f"{name} missing or not listed"):
@@ -58,7 +58,7 @@ def test_an_extra_file_is_named(state: File, name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("length", [0, 6, 8])
-def test_a_file_of_another_size_is_named(state: File, name: str, length: int) -> None:
+def test_a_file_of_another_size_is_named(state: pathlib.Path, name: str, length: int) -> None:
     content = (state / name).read_bytes()
     (state / name).write_bytes((content * 2)[:length])
 
@@ -68,7 +68,7 @@ def test_a_file_of_another_size_is_named(state: File, name: str, length: int) ->
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("at", range(7))
-def test_an_altered_byte_is_found_in_each_file(state: File, name: str, at: int) -> None:
+def test_an_altered_byte_is_found_in_each_file(state: pathlib.Path, name: str, at: int) -> None:
     content = bytearray((state / name).read_bytes())
     content[at] ^= 1
     (state / name).write_bytes(content)
@@ -78,12 +78,12 @@ def test_an_altered_byte_is_found_in_each_file(state: File, name: str, at: int) 
 
 
 @pytest.mark.parametrize("key", [StateKey("p", 31), StateKey("q", 30)])
-def test_a_state_of_another_position_or_path_is_refused(state: File, key: StateKey) -> None:
+def test_a_state_of_another_position_or_path_is_refused(state: pathlib.Path, key: StateKey) -> None:
     with pytest.raises(StateError, match=rf"says it is state \('p', 30\), not \({key.path_id}, {key.position}\)"):
         check_state(state, key=key)
 
 
-def test_a_folder_without_manifest_holds_no_state(state: File, tmp_path: File) -> None:
+def test_a_folder_without_manifest_holds_no_state(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (state / MANIFEST).unlink()
 
     for folder in (state, tmp_path / "nowhere"):
@@ -92,7 +92,7 @@ def test_a_folder_without_manifest_holds_no_state(state: File, tmp_path: File) -
 
 
 @pytest.mark.parametrize("content", NO_JSON.values(), ids=NO_JSON)
-def test_a_manifest_that_is_no_json_is_refused(state: File, content: bytes) -> None:
+def test_a_manifest_that_is_no_json_is_refused(state: pathlib.Path, content: bytes) -> None:
     (state / MANIFEST).write_bytes(content)
 
     with pytest.raises(StateError, match=r"state\.json is not JSON"):
@@ -123,7 +123,7 @@ ENTRY = {"bytes": 7, "sha256": "0" * 64}
         {"format": 1, "files": {"a": ENTRY | {"sha256": 7}}},
     ],
 )
-def test_what_is_no_manifest_is_refused(state: File, manifest: Any) -> None:
+def test_what_is_no_manifest_is_refused(state: pathlib.Path, manifest: Any) -> None:
     rewrite(state, lambda _: manifest if manifest is not None else 0)
 
     with pytest.raises(StateError, match=r"state\.json is no state manifest; remove the folder and run the plan again"):
@@ -131,7 +131,7 @@ def test_what_is_no_manifest_is_refused(state: File, manifest: Any) -> None:
 
 
 @pytest.mark.parametrize("manifest", [{"format": 2, "shards": []}, {"format": None, "files": {}}])
-def test_another_format_is_refused_and_not_to_be_removed(state: File, manifest: Any) -> None:
+def test_another_format_is_refused_and_not_to_be_removed(state: pathlib.Path, manifest: Any) -> None:
     rewrite(state, lambda _: manifest)
 
     with pytest.raises(StateError, match=rf"has state format {manifest['format']}; this lrpath reads 1$"):
@@ -139,7 +139,7 @@ def test_another_format_is_refused_and_not_to_be_removed(state: File, manifest: 
 
 
 @pytest.mark.parametrize("size", [-1, 0, 8, 10**30])
-def test_an_absurd_size_is_refused(state: File, size: int) -> None:
+def test_an_absurd_size_is_refused(state: pathlib.Path, size: int) -> None:
     rewrite(state, lambda record: record["files"]["model-1.safetensors"].update(bytes=size))
 
     with pytest.raises(StateError, match=rf"has 7 bytes, state\.json says {size:,}"):
@@ -150,14 +150,14 @@ def test_an_absurd_size_is_refused(state: File, size: int) -> None:
     "form", ["../outside", "../../outside", "{root}/outside", "./model-3", "a/b", "..", ".", "", "~"]
 )
 def test_a_name_that_climbs_out_is_never_followed(
-    state: File, tmp_path: File, form: str, monkeypatch: pytest.MonkeyPatch
+    state: pathlib.Path, tmp_path: pathlib.Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = form.format(root=tmp_path)
     for folder in (tmp_path, state.parent, state.parent.parent):
         (folder / "outside").write_bytes(b"weights")
     entry = {"bytes": 7, "sha256": digest_file(state / "model-1.safetensors")}
     rewrite(state, lambda record: record["files"].update({name: entry}))
-    opened: list[File] = []
+    opened: list[pathlib.Path] = []
     monkeypatch.setattr(module, "digest_file", opened.append)
 
     with pytest.raises(StateError, match=r"missing or not listed in state\.json"):
@@ -165,14 +165,14 @@ def test_a_name_that_climbs_out_is_never_followed(
     assert opened == []
 
 
-def test_the_manifest_cannot_list_itself(state: File) -> None:
+def test_the_manifest_cannot_list_itself(state: pathlib.Path) -> None:
     rewrite(state, lambda record: record["files"].update({MANIFEST: ENTRY}))
 
     with pytest.raises(StateError, match=r"state\.json missing or not listed"):
         check_state(state, key=KEY)
 
 
-def test_a_link_folder_or_pipe_in_place_of_a_file_is_refused(state: File, tmp_path: File) -> None:
+def test_a_link_folder_or_pipe_in_place_of_a_file_is_refused(state: pathlib.Path, tmp_path: pathlib.Path) -> None:
     name = state / "model-1.safetensors"
     name.rename(tmp_path / "outside")
     substitutes: list[Callable[[], None]] = [
@@ -189,7 +189,7 @@ def test_a_link_folder_or_pipe_in_place_of_a_file_is_refused(state: File, tmp_pa
         name.rename(tmp_path / f"used-{number}")
 
 
-def test_contents_are_compared_by_the_digest_that_is_asked_for_or_by_none(tmp_path: File) -> None:
+def test_contents_are_compared_by_the_digest_that_is_asked_for_or_by_none(tmp_path: pathlib.Path) -> None:
     place = save(PathFolder(tmp_path), 3)
     known = {"model-1.safetensors": digest_file(place / "model-1.safetensors")}
     (place / "model-1.safetensors").write_bytes(b"weightz")
@@ -199,7 +199,7 @@ def test_contents_are_compared_by_the_digest_that_is_asked_for_or_by_none(tmp_pa
         check_state(place, key=StateKey("p", 3), digest=lambda file: known.get(file.name, ""))
 
 
-def test_a_manifest_that_is_absurdly_large_or_no_file_is_not_read(state: File) -> None:
+def test_a_manifest_that_is_absurdly_large_or_no_file_is_not_read(state: pathlib.Path) -> None:
     manifest = state / MANIFEST
     with manifest.open("r+b") as file:
         file.truncate(1 << 32)
@@ -216,11 +216,13 @@ def test_a_manifest_that_is_absurdly_large_or_no_file_is_not_read(state: File) -
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", ".metadata", "code.py", "model.safetensors.index.json"])
-def test_a_listed_file_that_is_no_shard_is_refused(state: File, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listed_file_that_is_no_shard_is_refused(
+    state: pathlib.Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (state / name).write_bytes(b"weights")
     entry = {"bytes": 7, "sha256": digest_file(state / "model-1.safetensors")}
     rewrite(state, lambda record: record.update(files={name: entry} | record["files"]))
-    opened: list[File] = []
+    opened: list[pathlib.Path] = []
     monkeypatch.setattr(module, "digest_file", opened.append)
 
     with pytest.raises(StateError, match=rf"{name} is no shard: a state holds \.safetensors files only; remove"):
@@ -229,7 +231,7 @@ def test_a_listed_file_that_is_no_shard_is_refused(state: File, name: str, monke
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\nerror: all is well", "\x1b[2J", "/etc/passwd", "a/../../b"])
-def test_a_strange_name_is_shown_on_one_line_and_never_followed(state: File, name: str) -> None:
+def test_a_strange_name_is_shown_on_one_line_and_never_followed(state: pathlib.Path, name: str) -> None:
     rewrite(state, lambda record: record["files"].update({name: ENTRY}))
 
     with pytest.raises(StateError, match=r"missing or not listed in state\.json") as refused:
@@ -238,7 +240,7 @@ def test_a_strange_name_is_shown_on_one_line_and_never_followed(state: File, nam
 
 
 @pytest.mark.parametrize("field", ["format", "path_id", "position"])
-def test_a_field_of_many_lines_is_shown_on_one(state: File, field: str) -> None:
+def test_a_field_of_many_lines_is_shown_on_one(state: pathlib.Path, field: str) -> None:
     rewrite(state, lambda record: record.update({field: "x\n" * 10_000}))
 
     with pytest.raises(StateError) as refused:

@@ -1,4 +1,4 @@
-from pathlib import Path as File
+import pathlib
 
 import pytest
 
@@ -6,7 +6,7 @@ from lrpath.records.path_folder import PathFolder
 from tests.records.lab import save
 
 
-def test_positions_are_those_of_whole_states(tmp_path: File) -> None:
+def test_positions_are_those_of_whole_states(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
     assert folder.positions() == []
 
@@ -20,7 +20,7 @@ def test_positions_are_those_of_whole_states(tmp_path: File) -> None:
     assert folder.positions() == [3, 20, 1_000_000_000]
 
 
-def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: File) -> None:
+def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
     folder.clear_torn()
     save(folder, 3)
@@ -38,7 +38,7 @@ def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: Fil
     assert left == ["000000003", "000000008 (copy)", "notes.txt"]
 
 
-def test_a_removed_state_is_gone(tmp_path: File) -> None:
+def test_a_removed_state_is_gone(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
     save(folder, 3)
     save(folder, 5)
@@ -50,7 +50,7 @@ def test_a_removed_state_is_gone(tmp_path: File) -> None:
     assert not folder.state(3).exists()
 
 
-def test_a_state_loses_its_manifest_before_its_files(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_loses_its_manifest_before_its_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = PathFolder(tmp_path)
     place = save(folder, 3)
     monkeypatch.setattr("shutil.rmtree", lambda *_, **__: None)  # killed here
@@ -61,11 +61,11 @@ def test_a_state_loses_its_manifest_before_its_files(tmp_path: File, monkeypatch
     assert folder.positions() == []
 
 
-def test_a_path_s_events_lie_in_its_folder(tmp_path: File) -> None:
+def test_a_path_s_events_lie_in_its_folder(tmp_path: pathlib.Path) -> None:
     assert PathFolder(tmp_path).tensorboard == tmp_path / "tb"
 
 
-def test_torn_states_are_named_and_whole_ones_are_not(tmp_path: File) -> None:
+def test_torn_states_are_named_and_whole_ones_are_not(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
     save(folder, 3)
     folder.state(6).mkdir()

@@ -2,10 +2,10 @@
 
 import json
 import math
+import pathlib
 import pickle
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path as File
 from typing import Any
 
 import pytest
@@ -28,13 +28,15 @@ def places(**offsets: Any) -> Header:
     return {"DCP_SHARDING_INFO": json.dumps({name: {"saved_offsets": place} for name, place in offsets.items()})}
 
 
-def write(folder: File, header: Header | bytes, *, data: int = 28, name: str = "shard-1.safetensors") -> File:
+def write(
+    folder: pathlib.Path, header: Header | bytes, *, data: int = 28, name: str = "shard-1.safetensors"
+) -> pathlib.Path:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     (folder / name).write_bytes(len(text).to_bytes(8, "little") + text + bytes(data))
     return folder
 
 
-def test_a_header_says_types_and_shapes(tmp_path: File) -> None:
+def test_a_header_says_types_and_shapes(tmp_path: pathlib.Path) -> None:
     assert stored_tensors(write(tmp_path, good())) == {
         "a": StoredTensor(dtype="float32", shape=(2, 3)),
         "b": StoredTensor(dtype="float32", shape=()),
@@ -43,7 +45,7 @@ def test_a_header_says_types_and_shapes(tmp_path: File) -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_parts_of_several_files_make_a_whole_in_whatever_order_they_come(tmp_path: File, axis: int) -> None:
+def test_parts_of_several_files_make_a_whole_in_whatever_order_they_come(tmp_path: pathlib.Path, axis: int) -> None:
     sizes, begin = [3, 1, 0, 2], 0
     for number, size in enumerate(sizes):
         shape, offsets = [4, 4], [0, 0]
@@ -57,7 +59,7 @@ def test_parts_of_several_files_make_a_whole_in_whatever_order_they_come(tmp_pat
     assert stored_tensors(tmp_path) == {"a": StoredTensor(dtype="float32", shape=tuple(shape))}
 
 
-HOSTILE: dict[str, tuple[Callable[[File], object], str]] = {
+HOSTILE: dict[str, tuple[Callable[[pathlib.Path], object], str]] = {
     "empty": (lambda folder: (folder / "a.safetensors").write_bytes(b""), "would end at byte 8, the file has 0"),
     "a pickle": (lambda folder: (folder / "a.safetensors").write_bytes(pickle.dumps({"a": 1})), "header would end at"),
     "a zip": (lambda folder: (folder / "a.safetensors").write_bytes(b"PK\3\4" + bytes(99)), "no JSON object|would end"),
@@ -172,7 +174,7 @@ HOSTILE: dict[str, tuple[Callable[[File], object], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_header_is_refused_with_one_line_and_little_memory(tmp_path: File, name: str) -> None:
+def test_a_hostile_header_is_refused_with_one_line_and_little_memory(tmp_path: pathlib.Path, name: str) -> None:
     make, message = HOSTILE[name]
     make(tmp_path)
     tracemalloc.start()
@@ -188,7 +190,7 @@ def test_a_hostile_header_is_refused_with_one_line_and_little_memory(tmp_path: F
     assert "run the plan again" in str(refused.value)
 
 
-def test_a_header_of_a_gigabyte_is_not_read(tmp_path: File) -> None:
+def test_a_header_of_a_gigabyte_is_not_read(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "a.safetensors"
     file.write_bytes((1 << 30).to_bytes(8, "little") + b"{}")
     with file.open("r+b") as handle:

@@ -1,6 +1,6 @@
 import os
+import pathlib
 from dataclasses import replace
-from pathlib import Path as File
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from tests.planning.strategies import increments_of, recipe_with
 from tests.records.lab import PATH, save
 
 
-def test_a_study_keeps_plans_in_the_order_in_which_they_came(tmp_path: File) -> None:
+def test_a_study_keeps_plans_in_the_order_in_which_they_came(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path / "july")
     assert study.plans() == {}
 
@@ -32,7 +32,7 @@ def test_a_study_keeps_plans_in_the_order_in_which_they_came(tmp_path: File) -> 
     assert study.report == study.folder / "report"
 
 
-def test_a_torn_plan_is_refused(tmp_path: File) -> None:
+def test_a_torn_plan_is_refused(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path)
     study.save_plan({"number": 1})
     file = next((tmp_path / "plans").iterdir())
@@ -42,7 +42,7 @@ def test_a_torn_plan_is_refused(tmp_path: File) -> None:
         study.plans()
 
 
-def test_a_plan_whose_needs_were_altered_is_refused(tmp_path: File) -> None:
+def test_a_plan_whose_needs_were_altered_is_refused(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path)
     study.save_plan({"states": [["abc", 1]]})
     file = next((tmp_path / "plans").iterdir())
@@ -52,7 +52,7 @@ def test_a_plan_whose_needs_were_altered_is_refused(tmp_path: File) -> None:
         study.plans()
 
 
-def test_a_path_s_folder_has_a_plain_name_and_is_found_by_id(tmp_path: File) -> None:
+def test_a_path_s_folder_has_a_plain_name_and_is_found_by_id(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path)
     assert study.find(PATH.id) is None
 
@@ -65,21 +65,21 @@ def test_a_path_s_folder_has_a_plain_name_and_is_found_by_id(tmp_path: File) -> 
         assert again.folder == folder.folder
 
 
-def test_a_path_that_is_extended_opens_its_own_folder(tmp_path: File) -> None:
+def test_a_path_that_is_extended_opens_its_own_folder(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path)
     longer = replace(PATH, stream=sequential(increments_of(100, 100)))
 
     assert study.open(PATH).folder == study.open(longer).folder
 
 
-def test_a_recipe_with_tuples_opens_its_own_folder(tmp_path: File) -> None:
+def test_a_recipe_with_tuples_opens_its_own_folder(tmp_path: pathlib.Path) -> None:
     path = replace(PATH, recipe=recipe_with(model={"sizes": (1, 2)}))
     study = Study(tmp_path)
 
     assert study.open(path).folder == study.open(path).folder
 
 
-def test_a_folder_made_for_another_path_is_refused_field_by_field(tmp_path: File) -> None:
+def test_a_folder_made_for_another_path_is_refused_field_by_field(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path)
     file = study.open(PATH).folder / "path.json"
     other = replace(PATH, recipe=recipe_with(seed=7, weight_decay=0.0))
@@ -93,7 +93,7 @@ def test_a_folder_made_for_another_path_is_refused_field_by_field(tmp_path: File
 
 
 @pytest.mark.parametrize("record", [[], None, {}, {"identity": None}, "x"])
-def test_a_folder_whose_identity_was_lost_is_refused(tmp_path: File, record: Any) -> None:
+def test_a_folder_whose_identity_was_lost_is_refused(tmp_path: pathlib.Path, record: Any) -> None:
     study = Study(tmp_path)
     write_json(study.open(PATH).folder / "path.json", record)
 
@@ -101,7 +101,7 @@ def test_a_folder_whose_identity_was_lost_is_refused(tmp_path: File, record: Any
         study.open(PATH)
 
 
-def test_a_study_has_a_state_when_it_is_whole(tmp_path: File) -> None:
+def test_a_study_has_a_state_when_it_is_whole(tmp_path: pathlib.Path) -> None:
     study = Study(tmp_path)
     key = StateKey(PATH.id, 30)
     assert not study.has_state(key)

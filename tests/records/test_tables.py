@@ -1,5 +1,5 @@
 import os
-from pathlib import Path as File
+import pathlib
 
 import pytest
 
@@ -8,11 +8,11 @@ from lrpath.records.tables import METRIC_COLUMNS, Table
 from tests.records.lab import refuse_space
 
 
-def table_in(folder: File) -> Table:
+def table_in(folder: pathlib.Path) -> Table:
     return Table(folder / "new" / "metrics.csv", columns=("position", "loss", "name"))
 
 
-def test_rows_are_appended_below_one_header(tmp_path: File) -> None:
+def test_rows_are_appended_below_one_header(tmp_path: pathlib.Path) -> None:
     table = table_in(tmp_path)
 
     table.append([(1, 0.5, "a"), (2, 0.25, "b")])
@@ -23,7 +23,7 @@ def test_rows_are_appended_below_one_header(tmp_path: File) -> None:
     assert table.rows()[1] == {"position": "2", "loss": "0.25", "name": "b"}
 
 
-def test_no_rows_make_no_file(tmp_path: File) -> None:
+def test_no_rows_make_no_file(tmp_path: pathlib.Path) -> None:
     table = table_in(tmp_path)
 
     table.append([])
@@ -34,7 +34,7 @@ def test_no_rows_make_no_file(tmp_path: File) -> None:
 
 
 @pytest.mark.parametrize("loss", [0.1, 1 / 3, 1e-300, 5e-324, 1.7976931348623157e308, 2.0, -0.0])
-def test_equal_floats_give_equal_text_that_reads_back_equal(tmp_path: File, loss: float) -> None:
+def test_equal_floats_give_equal_text_that_reads_back_equal(tmp_path: pathlib.Path, loss: float) -> None:
     table = table_in(tmp_path)
 
     table.append([(1, loss, "a"), (2, float(repr(loss)), "a")])
@@ -47,7 +47,7 @@ def test_equal_floats_give_equal_text_that_reads_back_equal(tmp_path: File, loss
 @pytest.mark.parametrize(
     ("position", "kept"), [(0, []), (1, [1]), (2, [1, 2, 2]), (3, [1, 2, 2]), (4, [1, 2, 2, 4]), (9, [1, 2, 2, 4])]
 )
-def test_a_cut_keeps_the_rows_up_to_a_position(tmp_path: File, position: int, kept: list[int]) -> None:
+def test_a_cut_keeps_the_rows_up_to_a_position(tmp_path: pathlib.Path, position: int, kept: list[int]) -> None:
     table = table_in(tmp_path)
     table.append([(1, 0.5, "a"), (2, 0.1, "a"), (2, 1 / 3, "b"), (4, 0.5, "a")])
 
@@ -56,7 +56,7 @@ def test_a_cut_keeps_the_rows_up_to_a_position(tmp_path: File, position: int, ke
     assert [int(row["position"]) for row in table.rows()] == kept
 
 
-def test_a_cut_may_keep_rows_at_later_positions(tmp_path: File) -> None:
+def test_a_cut_may_keep_rows_at_later_positions(tmp_path: pathlib.Path) -> None:
     table = table_in(tmp_path)
     table.append([(position, 0.5, "a") for position in (1, 2, 3, 4)])
 
@@ -66,7 +66,7 @@ def test_a_cut_may_keep_rows_at_later_positions(tmp_path: File) -> None:
     assert [(row["position"], row["name"]) for row in table.rows()] == [("1", "a"), ("2", "b"), ("3", "a")]
 
 
-def test_a_cut_leaves_the_bytes_of_the_rows_it_keeps(tmp_path: File) -> None:
+def test_a_cut_leaves_the_bytes_of_the_rows_it_keeps(tmp_path: pathlib.Path) -> None:
     table = table_in(tmp_path)
     table.append([(1, 1 / 3, "α")])
     before = table.file.read_bytes()
@@ -77,7 +77,7 @@ def test_a_cut_leaves_the_bytes_of_the_rows_it_keeps(tmp_path: File) -> None:
     assert table.file.read_bytes() == before
 
 
-def test_a_line_torn_anywhere_is_left_out_and_removed_by_a_cut(tmp_path: File) -> None:
+def test_a_line_torn_anywhere_is_left_out_and_removed_by_a_cut(tmp_path: pathlib.Path) -> None:
     table = table_in(tmp_path)
     table.append([(1, 0.5, "a")])
     whole = table.file.read_bytes()
@@ -91,7 +91,7 @@ def test_a_line_torn_anywhere_is_left_out_and_removed_by_a_cut(tmp_path: File) -
         assert table.file.read_bytes() == whole
 
 
-def test_a_torn_header_is_an_empty_table(tmp_path: File) -> None:
+def test_a_torn_header_is_an_empty_table(tmp_path: pathlib.Path) -> None:
     table = table_in(tmp_path)
     table.append([(1, 0.5, "a")])
     table.file.write_text("position,lo")
@@ -102,7 +102,7 @@ def test_a_torn_header_is_an_empty_table(tmp_path: File) -> None:
     assert table.file.read_text() == "position,loss,name\n1,0.5,a\n"
 
 
-def test_a_cut_that_fails_leaves_the_table_as_it_was(tmp_path: File, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_that_fails_leaves_the_table_as_it_was(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_in(tmp_path)
     table.append([(1, 0.5, "a"), (2, 0.25, "b")])
     before = table.file.read_bytes()
@@ -126,7 +126,7 @@ def test_a_cut_that_fails_leaves_the_table_as_it_was(tmp_path: File, monkeypatch
         (b"position,loss,name\n1,0.5,\xff\n", "is not UTF-8 text"),
     ],
 )
-def test_an_altered_table_is_refused_and_not_cut(tmp_path: File, text: str | bytes, message: str) -> None:
+def test_an_altered_table_is_refused_and_not_cut(tmp_path: pathlib.Path, text: str | bytes, message: str) -> None:
     table = table_in(tmp_path)
     content = text if isinstance(text, bytes) else text.encode()
     table.file.parent.mkdir()
@@ -142,7 +142,7 @@ def test_an_altered_table_is_refused_and_not_cut(tmp_path: File, text: str | byt
 @pytest.mark.parametrize(
     "cells", ["9,=1+1,0.1,1,8", "9,2.0,,1,8", "9,2.0,0.1,1,@SUM(A1)", f"{'9' * 5_000},2.0,0.1,1,8"]
 )
-def test_a_row_whose_numbers_are_none_is_refused_in_one_short_line(tmp_path: File, cells: str) -> None:
+def test_a_row_whose_numbers_are_none_is_refused_in_one_short_line(tmp_path: pathlib.Path, cells: str) -> None:
     table = Table(tmp_path / "metrics.csv", columns=METRIC_COLUMNS)
     table.file.write_text(f"{','.join(METRIC_COLUMNS)}\n{cells}\n")
 

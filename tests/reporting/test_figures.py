@@ -9,8 +9,8 @@ from lrpath.errors import ConfigError
 from lrpath.planning.paradigms import Merged, PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.records.study import Study
-from lrpath.reporting.canvas import colour_of, draw_tree, part_names, stack
 from lrpath.reporting.figures import panels_of, plot_losses, plot_quality_against_cost, plot_rates, rate_curve
+from lrpath.reporting.plot_style import colour_of, draw_tree, part_names, stack
 from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all
 
 MAGIC = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}

@@ -10,8 +10,8 @@ from lrpath.errors import TrainingError
 from lrpath.planning.paths import Path as PlannedPath
 from lrpath.planning.schedule import Schedule, constant
 from lrpath.planning.streams import sequential
-from lrpath.training.disk import check_disk, count_states
-from lrpath.training.walk import Walk
+from lrpath.training.checkpoints.disk import check_disk, count_states
+from lrpath.training.planned_run import PlannedRun
 from tests.integration.lab import Lab
 from tests.planning.strategies import RECIPE, increments_of
 
@@ -20,71 +20,71 @@ ROOT = PlannedPath(
 )
 
 
-def walk(begin: int, end: int, *, rolling_every: int, pinned: set[int]) -> Walk:
-    return Walk(
+def run(begin: int, end: int, *, rolling_every: int, pinned: set[int]) -> PlannedRun:
+    return PlannedRun(
         path=ROOT, begin=begin, end=end, pinned=frozenset(pinned), rolling_every=rolling_every, evaluate_every=100
     )
 
 
-def most_states(walked: Walk) -> int:
+def most_states(run: PlannedRun) -> int:
     """Return the most states that are there at one time, by going through them."""
     there, most = set(), 0
-    for position in range(walked.begin + 1, walked.end + 1):
-        if walked.saves(position):
+    for position in range(run.begin + 1, run.end + 1):
+        if run.saves(position):
             there.add(position)
             most = max(most, len(there))
-            there = {kept for kept in there if kept in walked.pinned or kept == position}
+            there = {kept for kept in there if kept in run.pinned or kept == position}
     return most
 
 
 @pytest.mark.parametrize(
-    ("walked", "counted"),
+    ("run", "counted"),
     [
-        (walk(0, 30, rolling_every=100, pinned={30}), (1, 0)),
-        (walk(0, 30, rolling_every=30, pinned={30}), (1, 0)),
-        (walk(0, 30, rolling_every=10, pinned={30}), (1, 1)),
-        (walk(0, 30, rolling_every=10, pinned={10, 20, 30, 40}), (3, 0)),
-        (walk(20, 30, rolling_every=10, pinned={10, 30}), (1, 0)),
-        (walk(19, 30, rolling_every=10, pinned={10, 30}), (1, 1)),
-        (walk(0, 30, rolling_every=1, pinned={15, 30}), (2, 1)),
-        (walk(0, 30, rolling_every=1, pinned=set()), (1, 1)),
+        (run(0, 30, rolling_every=100, pinned={30}), (1, 0)),
+        (run(0, 30, rolling_every=30, pinned={30}), (1, 0)),
+        (run(0, 30, rolling_every=10, pinned={30}), (1, 1)),
+        (run(0, 30, rolling_every=10, pinned={10, 20, 30, 40}), (3, 0)),
+        (run(20, 30, rolling_every=10, pinned={10, 30}), (1, 0)),
+        (run(19, 30, rolling_every=10, pinned={10, 30}), (1, 1)),
+        (run(0, 30, rolling_every=1, pinned={15, 30}), (2, 1)),
+        (run(0, 30, rolling_every=1, pinned=set()), (1, 1)),
     ],
 )
-def test_states_that_are_kept_and_one_to_restart_from_are_counted(walked: Walk, counted: tuple[int, int]) -> None:
-    assert count_states([walked]) == counted
-    assert most_states(walked) == sum(counted)
+def test_states_that_are_kept_and_one_to_restart_from_are_counted(run: PlannedRun, counted: tuple[int, int]) -> None:
+    assert count_states([run]) == counted
+    assert most_states(run) == sum(counted)
 
 
 def test_walks_add_up_but_their_rolling_states_go_one_after_another() -> None:
-    walks = [walk(0, 30, rolling_every=7, pinned={30}), walk(30, 60, rolling_every=7, pinned={30, 60})]
+    runs = [run(0, 30, rolling_every=7, pinned={30}), run(30, 60, rolling_every=7, pinned={30, 60})]
 
-    assert count_states(walks) == (2, 1)
+    assert count_states(runs) == (2, 1)
     assert count_states([]) == (0, 0)
 
 
 def test_a_disk_that_holds_just_the_states_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000))
-    walks = [walk(0, 30, rolling_every=10, pinned={30})]
+    runs = [run(0, 30, rolling_every=10, pinned={30})]
 
-    check_disk(tmp_path / "not" / "there", walks, state_bytes=1_000)
+    check_disk(tmp_path / "not" / "there", runs, state_bytes=1_000)
     with pytest.raises(TrainingError, match=r"states that the plan keeps, and 1 to restart from, of .* raise cadence"):
-        check_disk(tmp_path / "not" / "there", walks, state_bytes=1_001)
+        check_disk(tmp_path / "not" / "there", runs, state_bytes=1_001)
 
 
 @pytest.mark.slow
 def test_a_plan_that_does_not_fit_is_refused_before_anything_is_trained(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor = lab.executor("cadence.save_every=1000")
-    size = executor.walker.state_bytes
+    runner = lab.runner("cadence.save_every=1000")
+    size = runner.path_trainer.state_bytes
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * size - 1))
         with pytest.raises(TrainingError, match=r"needs .* for 4 states .* are free: free 1 B, plan fewer paradigms"):
-            executor.run()
+            runner.run()
 
         assert not list(lab.study().folder.glob("paths/*/metrics.csv"))
         patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * size))
-        assert executor.run() == 26
+        assert runner.run() == 26
     states = (lab.study().folder / "paths").glob("*/states/*")
     assert all(
         sum(file.stat().st_size for file in state.iterdir()) < size + 4_096 for state in states

@@ -3,8 +3,8 @@ import math
 
 from rich.console import Console
 
-from lrpath.training.progress import PlanProgress
-from tests.training.test_walk import BRANCH, walk
+from lrpath.training.callbacks.progress import PlanProgress
+from tests.training.test_planned_run import BRANCH, run
 
 
 class Clock:
@@ -19,8 +19,8 @@ class Clock:
 
 def test_lines_come_at_most_every_interval_and_reckon_the_time_left_from_the_pace() -> None:
     clock, text = Clock(), io.StringIO()
-    progress = PlanProgress(Console(file=text), walks=2, updates=90, clock=clock, interval=10)
-    one = walk(end=30)
+    progress = PlanProgress(Console(file=text), runs=2, updates=90, clock=clock, interval=10)
+    one = run(end=30)
 
     progress.begin(one)
     for position in range(1, 31):
@@ -37,17 +37,17 @@ def test_lines_come_at_most_every_interval_and_reckon_the_time_left_from_the_pac
 
 def test_a_branch_says_where_it_begins() -> None:
     text = io.StringIO()
-    progress = PlanProgress(Console(file=text), walks=1, updates=20)
+    progress = PlanProgress(Console(file=text), runs=1, updates=20)
 
-    progress.begin(walk(BRANCH, begin=40, end=60))
+    progress.begin(run(BRANCH, begin=40, end=60))
 
     assert text.getvalue() == "[1/1] branch: from update 40 to 60\n"
 
 
 def test_a_loss_that_was_not_written_yet_is_shown_as_such() -> None:
     clock, text = Clock(), io.StringIO()
-    progress = PlanProgress(Console(file=text), walks=1, updates=30, clock=clock, interval=0)
+    progress = PlanProgress(Console(file=text), runs=1, updates=30, clock=clock, interval=0)
 
-    progress.step(walk(), position=1, loss=math.nan, tokens_per_second=0.0)
+    progress.step(run(), position=1, loss=math.nan, tokens_per_second=0.0)
 
     assert "1/30  left: path" in text.getvalue()

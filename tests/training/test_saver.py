@@ -13,9 +13,9 @@ import torch
 from lrpath.errors import TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import check_state
-from lrpath.training import states
-from lrpath.training.saver import StateSaver
-from lrpath.training.states import Shards
+from lrpath.training.checkpoints import states
+from lrpath.training.checkpoints.saver import StateSaver
+from lrpath.training.checkpoints.states import ShardWriter
 from tests.integration.lab import tensors_in
 
 PATH_ID = "0123456789ab"
@@ -34,7 +34,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return what lets the writing of shards begin."""
     opened, write = threading.Event(), states._write_shards
 
-    def wait_and_write(folder: Path, shards: Shards) -> dict[str, Any]:
+    def wait_and_write(folder: Path, shards: ShardWriter) -> dict[str, Any]:
         assert opened.wait(MOST_SECONDS)
         return write(folder, shards)
 

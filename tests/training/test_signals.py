@@ -3,8 +3,8 @@ import signal
 import pytest
 
 from lrpath.errors import StoppedError
-from lrpath.training import signals
-from lrpath.training.signals import STOPPING, Noted
+from lrpath.training.distributed import signals
+from lrpath.training.distributed.signals import STOPPING, SignalRecorder
 
 
 def handlers() -> list[object]:
@@ -23,41 +23,41 @@ def test_a_signal_is_raised_where_nothing_is_to_be_saved_first(number: signal.Si
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_is_noted_in_a_fit(number: signal.Signals) -> None:
-    before, noted = handlers(), Noted(launched=False)
+    before, recorder = handlers(), SignalRecorder(launched=False)
 
-    with noted.heard():
+    with recorder.heard():
         signal.raise_signal(number)
 
-    assert (noted.number, handlers()) == (number, before)
+    assert (recorder.number, handlers()) == (number, before)
 
 
 def test_a_second_signal_ends_a_fit_at_once() -> None:
-    noted = Noted(launched=False)
+    recorder = SignalRecorder(launched=False)
 
-    with noted.heard():
+    with recorder.heard():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(StoppedError, match="stopped by a second SIGTERM"):
             signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_warning_before_a_time_limit_is_never_the_second_signal() -> None:
-    noted = Noted(launched=False)
+    recorder = SignalRecorder(launched=False)
 
-    with noted.heard():
+    with recorder.heard():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGUSR1)
 
-    assert noted.number == signal.SIGTERM
+    assert recorder.number == signal.SIGTERM
 
 
 def test_a_launcher_that_repeats_a_signal_sends_one() -> None:
-    noted = Noted(launched=True)
+    recorder = SignalRecorder(launched=True)
 
-    with noted.heard():
+    with recorder.heard():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
 
-    assert noted.number == signal.SIGTERM
+    assert recorder.number == signal.SIGTERM
 
 
 def test_a_process_that_ends_ignores_signals_for_good() -> None:

@@ -3,8 +3,8 @@ import os
 import pytest
 
 from lrpath.errors import ConfigError
-from lrpath.training.ranks import Ranks
-from lrpath.training.strategies import Machine
+from lrpath.training.distributed.hardware import Hardware
+from lrpath.training.distributed.process_group import ProcessGroup
 
 STEP = {
     "SLURM_JOB_ID": "123456",
@@ -25,9 +25,9 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
-def started(*, without: tuple[str, ...] = (), **changes: str) -> Ranks:
+def started(*, without: tuple[str, ...] = (), **changes: str) -> ProcessGroup:
     os.environ |= {name: value for name, value in (STEP | changes).items() if name not in without}
-    return Ranks.from_environment()
+    return ProcessGroup.from_environment()
 
 
 def test_ranks_and_nodes_are_those_of_the_step() -> None:
@@ -77,7 +77,7 @@ def test_a_machine_on_one_rank_refuses_a_step_of_several() -> None:
     group = started()
 
     with pytest.raises(ConfigError, match="was started on 8; start it without torchrun or srun"):
-        Machine(accelerator="cpu", micro_batch=None, threads=None, group=group)
+        Hardware(accelerator="cpu", micro_batch=None, threads=None, group=group)
 
 
 @pytest.mark.parametrize(

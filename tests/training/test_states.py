@@ -8,9 +8,9 @@ from torch import nn
 from lrpath.errors import StateError
 from lrpath.planning.paths import Optimizer, StateKey
 from lrpath.records.manifest import check_state
+from lrpath.training.checkpoints.saver import StateSaver
+from lrpath.training.checkpoints.states import load_state, tensors_of
 from lrpath.training.optim import build_optimizer, moments, set_rate
-from lrpath.training.saver import StateSaver
-from lrpath.training.states import load_state, tensors_of
 
 KEY = StateKey("0123456789ab", 3)
 SETTINGS = Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)

@@ -11,8 +11,8 @@ ran at either side is the business of the other checks: every row's rate, and ev
 
 from dataclasses import asdict, dataclass
 
-from lrpath.analysis.verify.claims import Claims
 from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.planning.lineage import differences
 from lrpath.planning.paradigms import Anchor, Infinite, PathSwitching, Restart
 from lrpath.planning.paths import Path
@@ -34,10 +34,10 @@ class Expected:
     data_go_on: bool
 
 
-def expectations(claims: Claims) -> dict[str, Expected]:
+def expectations(index: StudyIndex) -> dict[str, Expected]:
     """Return what is expected of every branch, by path id."""
     found: dict[str, Expected] = {}
-    for plan in claims.plans:
+    for plan in index.plans:
         for label, settings in plan.paradigms.items():
             kind = str(settings.get("kind", label))
             rate_goes_on = kind in (PathSwitching.kind, Infinite.kind) or settings.get("restart") == Restart.CONSTANT
@@ -52,61 +52,61 @@ def expectations(claims: Claims) -> dict[str, Expected]:
     return found
 
 
-def verify_forks(claims: Claims) -> Check:
+def verify_forks(index: StudyIndex) -> Check:
     """Compare rate, recipe and data on both sides of every fork."""
-    expected = expectations(claims)
-    branches = [path for path in claims.tree.paths if path.parent is not None]
+    expected = expectations(index)
+    branches = [path for path in index.tree.paths if path.parent is not None]
     findings = [
         Finding(path=path.name, position=path.start, text=f"{path.name} leaves at {path.start:,}: {problem}")
         for path in branches
-        for problem in _problems(claims, path, expected[path.id])
+        for problem in _problems(index, path, expected[path.id])
     ]
     return Check(
         name="forks",
         claim="branches have their parents' recipe (weight decay too), and the rate and data that their paradigms say",
         count=len(branches),
         findings=tuple(findings),
-        details=tuple(_detail(claims, path, expected[path.id]) for path in branches),
+        details=tuple(_detail(index, path, expected[path.id]) for path in branches),
     )
 
 
-def _detail(claims: Claims, path: Path, expected: Expected) -> str:
+def _detail(index: StudyIndex, path: Path, expected: Expected) -> str:
     assert path.parent is not None
-    before, first = claims.tree.rate(path.parent.path_id, path.start - 1), path.schedule.rate(path.start)
-    rate = "the curve goes on" if rate_goes_on(claims, path) else "a curve of its own"
-    data = "reads on" if data_go_on(claims, path) else "reads again"
-    parent = claims.tree.path(path.parent.path_id).name
+    before, first = index.tree.rate(path.parent.path_id, path.start - 1), path.schedule.rate(path.start)
+    rate = "the curve goes on" if rate_goes_on(index, path) else "a curve of its own"
+    data = "reads on" if data_go_on(index, path) else "reads again"
+    parent = index.tree.path(path.parent.path_id).name
     kinds = ", ".join(expected.kinds)
     return f"{path.name} leaves {parent} at {path.start:,}: rate {before:.4g} → {first:.4g}, {rate}; {data} ({kinds})"
 
 
-def _problems(claims: Claims, path: Path, expected: Expected) -> list[str]:
+def _problems(index: StudyIndex, path: Path, expected: Expected) -> list[str]:
     assert path.parent is not None
-    parent, fork = claims.tree.path(path.parent.path_id), path.start
+    parent, fork = index.tree.path(path.parent.path_id), path.start
     kinds, found = ", ".join(expected.kinds), []
     lines = differences(asdict(parent.recipe), asdict(path.recipe))
     if lines:
         found.append(f"its recipe is not its parent's ({'; '.join(lines)}); plan it again as a path of its own")
-    if expected.rate_goes_on and not rate_goes_on(claims, path):
+    if expected.rate_goes_on and not rate_goes_on(index, path):
         found.append(
             f"its parent's last rate there is {parent.schedule.rate(fork - 1)!r}, its own curve begins at "
             f"{path.schedule.pieces[0].first!r}, but {kinds} goes on at its parent's; plan it again"
         )
-    if expected.data_go_on and not data_go_on(claims, path):
+    if expected.data_go_on and not data_go_on(index, path):
         found.append(f"it does not read on where {parent.name} stands, but {kinds} does; plan it again")
     return found
 
 
-def rate_goes_on(claims: Claims, path: Path) -> bool:
+def rate_goes_on(index: StudyIndex, path: Path) -> bool:
     """Say whether a branch's curve begins at the rate of its parent's last update, or steps down from it."""
     assert path.parent is not None
-    begin, before = path.schedule.pieces[0], claims.tree.rate(path.parent.path_id, path.start - 1)
+    begin, before = path.schedule.pieces[0], index.tree.rate(path.parent.path_id, path.start - 1)
     return begin.first == before or (begin.shape is Shape.CONSTANT and begin.first < before)
 
 
-def data_go_on(claims: Claims, path: Path) -> bool:
+def data_go_on(index: StudyIndex, path: Path) -> bool:
     """Say whether a branch's stream is, up to the fork, the one that its parent has read."""
     assert path.parent is not None
-    parent = claims.tree.path(path.parent.path_id)
+    parent = index.tree.path(path.parent.path_id)
     begin = max(path.stream.start, parent.start)
     return begin < path.start and path.stream.spans(begin, path.start) == parent.stream.spans(begin, path.start)

@@ -2,29 +2,29 @@
 
 from collections.abc import Sequence
 
-from lrpath.analysis.verify.claims import Claims
 from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.paths import Path
 from lrpath.records.ledger import Run
 
 
-def verify_ledger(claims: Claims) -> Check:
+def verify_ledger(index: StudyIndex) -> Check:
     """Compare the runs of every path with the updates that its states and the plans stand for."""
-    findings, runs, paths = [], claims.runs, claims.tree.paths
+    findings, runs, paths = [], index.runs, index.tree.paths
     try:
-        runs = claims.read_runs()
+        runs = index.read_runs()
     except StateError as error:
         findings, paths = [Finding(text=str(error))], ()
     for path in paths:
         mine = [run for run in runs if run.path_id == path.id]
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}")
-            for position, problem in _problems(claims, path, mine)
+            for position, problem in _problems(index, path, mine)
         ]
     ran, repeated = sum(run.updates for run in runs), sum(run.repeated for run in runs)
-    planned = sum(claims.tree.updates(path.id) for path in claims.tree.paths)
-    others = sorted({run.name for run in runs if not claims.knows(run.path_id)})
+    planned = sum(index.tree.updates(path.id) for path in index.tree.paths)
+    others = sorted({run.name for run in runs if not index.knows(run.path_id)})
     return Check(
         name="ledger",
         claim=f"runs make up the updates of the plans: {planned:,} planned, {ran:,} run, {repeated:,} of them a second "
@@ -35,10 +35,10 @@ def verify_ledger(claims: Claims) -> Check:
     )
 
 
-def _problems(claims: Claims, path: Path, runs: Sequence[Run]) -> list[tuple[int, str]]:
+def _problems(index: StudyIndex, path: Path, runs: Sequence[Run]) -> list[tuple[int, str]]:
     """Return `(position, problem)` for updates that no run made, and for runs that do not add up."""
-    remedy = f"restore {claims.study.ledger.file} from a copy: the cost that the report states is wrong until then"
-    reached = max(claims.positions(path), default=path.start)
+    remedy = f"restore {index.study.ledger.file} from a copy: the cost that the report states is wrong until then"
+    reached = max(index.positions(path), default=path.start)
     counted = {update for run in runs for update in range(run.begin, run.end)}
     lacking = [update for update in range(path.start, reached) if update not in counted]
     if lacking:

@@ -1,12 +1,12 @@
 """Compares paths and states with their digests, and what states have read with the plan."""
 
+import pathlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path as File
 from typing import Any
 
-from lrpath.analysis.verify.claims import Claims
 from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import canonical, content_id, differences
 from lrpath.planning.paths import Path, StateKey
@@ -19,17 +19,17 @@ Seen = Callable[[int, int], None]
 """Called with the bytes compared so far and those there are."""
 
 
-def verify_paths(claims: Claims) -> Check:
+def verify_paths(index: StudyIndex) -> Check:
     """Compare every path's id with the digest of what its file says it is, and with its folder's name."""
     findings: list[Finding] = []
     folders: dict[str, PathFolder] = {}
-    for folder in claims.folders():
+    for folder in index.folders():
         problem, first = _path_problem(folder), folders.setdefault(folder.path_id, folder)
         if first is not folder:
             problem = f"is a second folder of path {folder.path_id}, beside {first.folder.name}; remove the copy"
         if problem is not None:
-            findings.append(Finding(path=claims.name(folder), text=f"{folder.folder} {problem}"))
-    strays = sorted(folder.folder.name for path_id, folder in folders.items() if not claims.knows(path_id))
+            findings.append(Finding(path=index.name(folder), text=f"{folder.folder} {problem}"))
+    strays = sorted(folder.folder.name for path_id, folder in folders.items() if not index.knows(path_id))
     return Check(
         name="paths",
         claim="a path's id is the digest of what its path.json says it is",
@@ -58,28 +58,28 @@ def _path_problem(folder: PathFolder) -> str | None:
     return None
 
 
-def _states(claims: Claims) -> Iterator[tuple[StateKey, PathFolder]]:
-    for folder in claims.folders():
+def _states(index: StudyIndex) -> Iterator[tuple[StateKey, PathFolder]]:
+    for folder in index.folders():
         for position in folder.positions():
             yield StateKey(folder.path_id, position), folder
 
 
-def verify_states(claims: Claims, *, digests: bool, seen: Seen = lambda _done, _all: None) -> Check:
+def verify_states(index: StudyIndex, *, digests: bool, seen: Seen = lambda _done, _all: None) -> Check:
     """Compare every state with its manifest: name, files, sizes, SHA-256, and the path's identity.
 
     Args:
-        claims: The study.
+        index: The study.
         digests: Whether files are read and their SHA-256 compared.
         seen: Called while files are read.
     """
-    states = list(_states(claims))
+    states = list(_states(index))
     sizes = [sum(file.lstat().st_size for file in folder.state(key.position).glob("*")) for key, folder in states]
     reader = _Reader(total=sum(sizes), seen=seen)
     findings = []
     for key, folder in states:
-        problem = _state_problem(claims, key, folder, digest=reader.digest if digests else None)
+        problem = _state_problem(index, key, folder, digest=reader.digest if digests else None)
         if problem is not None:
-            findings.append(Finding(path=claims.name(folder), position=key.position, text=problem))
+            findings.append(Finding(path=index.name(folder), position=key.position, text=problem))
     contents = "sizes and SHA-256" if digests else "and sizes (SHA-256 not compared: digests=false)"
     return Check(
         name="states",
@@ -97,7 +97,7 @@ class _Reader:
         self._seen = seen
         self._done = 0
 
-    def digest(self, file: File) -> str:
+    def digest(self, file: pathlib.Path) -> str:
         return digest_file(file, seen=self._add)
 
     def _add(self, count: int) -> None:
@@ -106,29 +106,29 @@ class _Reader:
 
 
 def _state_problem(
-    claims: Claims, key: StateKey, folder: PathFolder, *, digest: Callable[[File], str] | None
+    index: StudyIndex, key: StateKey, folder: PathFolder, *, digest: Callable[[pathlib.Path], str] | None
 ) -> str | None:
     place = folder.state(key.position)
     try:
         manifest = check_state(place, key=key, digest=digest)
     except (StateError, FileNotFoundError) as error:
-        removed = key.position not in folder.positions() and key not in claims.needed
+        removed = key.position not in folder.positions() and key not in index.needed
         return None if removed else str(error)  # a rolling state that a run has removed meanwhile
-    if not claims.knows(key.path_id):
+    if not index.knows(key.path_id):
         return None
-    lines = differences(manifest.get("identity"), claims.tree.path(key.path_id).identity())
+    lines = differences(manifest.get("identity"), index.tree.path(key.path_id).identity())
     if lines:
         return f"{place} says it is of another path ({'; '.join(lines)}); remove it and run the plan again"
     return None
 
 
-def verify_readings(claims: Claims) -> Check:
+def verify_readings(index: StudyIndex) -> Check:
     """Compare what every state has read since its path began with the plan, and increments' digests with each other."""
     findings = []
     digests: dict[tuple[str, str], tuple[Any, str]] = {}
     count = 0
-    for path in claims.tree.paths:
-        for position, read in readings(claims, path):
+    for path in index.tree.paths:
+        for position, read in readings(index, path):
             count += 1
             place = f"{path.name} at {position:,}"
             add = partial(Finding, path=path.name, position=position)
@@ -158,10 +158,10 @@ def verify_readings(claims: Claims) -> Check:
     )
 
 
-def readings(claims: Claims, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def readings(index: StudyIndex, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield `(position, what was read since the path began)` by the manifests of a path's states."""
-    folder = claims.folder(path)
-    for position in claims.positions(path):
+    folder = index.folder(path)
+    for position in index.positions(path):
         assert folder is not None
         try:
             read = read_manifest(folder.state(position)).get("read")
@@ -203,14 +203,14 @@ def _segments(read: dict[str, Any]) -> list[dict[str, Any]]:
     return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
 
 
-def verify_needed(claims: Claims) -> Check:
+def verify_needed(index: StudyIndex) -> Check:
     """Look for the states that the plans need: a missing one is unfinished work, or was lost."""
     findings, notes, there = [], [], 0
-    for path in claims.tree.paths:
-        made = set(claims.positions(path))
-        missing = [position for position in claims.tree.needed(path.id) if position not in made]
-        there += len(claims.tree.needed(path.id)) - len(missing)
-        for position in [position for position in missing if claims.was_made(StateKey(path.id, position))]:
+    for path in index.tree.paths:
+        made = set(index.positions(path))
+        missing = [position for position in index.tree.needed(path.id) if position not in made]
+        there += len(index.tree.needed(path.id)) - len(missing)
+        for position in [position for position in missing if index.was_made(StateKey(path.id, position))]:
             missing.remove(position)
             findings.append(
                 Finding(
@@ -221,8 +221,8 @@ def verify_needed(claims: Claims) -> Check:
                 )
             )
         if missing:
-            notes.append(_unfinished(claims, path, missing))
-        notes += _left_over(claims, path, finished=not missing)
+            notes.append(_unfinished(index, path, missing))
+        notes += _left_over(index, path, finished=not missing)
     return Check(
         name="needed",
         claim="states that plans need (forks and releases) are there",
@@ -232,8 +232,8 @@ def verify_needed(claims: Claims) -> Check:
     )
 
 
-def _unfinished(claims: Claims, path: Path, missing: list[int]) -> str:
-    made, runs = claims.positions(path), [run for run in claims.runs if run.path_id == path.id]
+def _unfinished(index: StudyIndex, path: Path, missing: list[int]) -> str:
+    made, runs = index.positions(path), [run for run in index.runs if run.path_id == path.id]
     ended = {
         "done": "",
         "running": "; a run of it is at work, or was killed,",
@@ -246,11 +246,11 @@ def _unfinished(claims: Claims, path: Path, missing: list[int]) -> str:
     return f"{path.name} is unfinished: {where}, and needs {wanted}{ended}; run the plan again to go on"
 
 
-def _left_over(claims: Claims, path: Path, *, finished: bool) -> list[str]:
-    folder, notes = claims.folder(path), []
+def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
+    folder, notes = index.folder(path), []
     if folder is None:
         return []
-    rolling = [position for position in claims.positions(path) if position not in claims.tree.needed(path.id)]
+    rolling = [position for position in index.positions(path) if position not in index.tree.needed(path.id)]
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
         notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")

@@ -1,6 +1,5 @@
 """The verification of a study: all checks that need nothing but its files."""
 
-from lrpath.analysis.verify.claims import Claims
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.forks import verify_forks
 from lrpath.analysis.verify.ledger import verify_ledger
@@ -11,6 +10,7 @@ from lrpath.analysis.verify.states import (
     verify_readings,
     verify_states,
 )
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.analysis.verify.tables import verify_evaluations, verify_rows
 from lrpath.records.study import Study
 
@@ -27,14 +27,14 @@ def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _don
         StateError: If the study holds no plan, or one was altered.
         PlanError: If a plan cannot be read, or two contradict each other.
     """
-    claims = Claims.of(study)
+    index = StudyIndex.of(study)
     return (
-        verify_paths(claims),
-        verify_needed(claims),
-        verify_states(claims, digests=digests, seen=seen),
-        verify_readings(claims),
-        verify_forks(claims),
-        verify_rows(claims),
-        verify_evaluations(claims),
-        verify_ledger(claims),
+        verify_paths(index),
+        verify_needed(index),
+        verify_states(index, digests=digests, seen=seen),
+        verify_readings(index),
+        verify_forks(index),
+        verify_rows(index),
+        verify_evaluations(index),
+        verify_ledger(index),
     )

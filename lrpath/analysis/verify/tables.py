@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 
 from lrpath.analysis.compare import scores_of
-from lrpath.analysis.verify.claims import Claims
 from lrpath.analysis.verify.finding import Check, Finding
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path
@@ -16,13 +16,13 @@ HeldOut = frozenset[tuple[str, str]]
 """Held-out sets by (version, domain)."""
 
 
-def verify_rows(claims: Claims) -> Check:
+def verify_rows(index: StudyIndex) -> Check:
     """Compare every row of the metrics: complete and once, rate to the last digit, tokens, finite figures."""
     findings: list[Finding] = []
     notes: list[str] = []
     count = 0
-    for path in claims.tree.paths:
-        folder = claims.folder(path)
+    for path in index.tree.paths:
+        folder = index.folder(path)
         if folder is None:
             continue
         try:
@@ -34,10 +34,10 @@ def verify_rows(claims: Claims) -> Check:
         remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
-            for position, problem in _gaps(path, rows, last=max(claims.positions(path), default=path.start))
+            for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
             + _wrong_rows(path, rows, skipped=skipped)
         ]
-        notes += _beyond(claims, path, rows)
+        notes += _beyond(index, path, rows)
     return Check(
         name="rows",
         claim="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
@@ -91,34 +91,34 @@ def _expected(path: Path, position: int) -> dict[str, float]:
     return {"lr": path.schedule.rate(position - 1), "tokens": position * path.recipe.tokens_per_update}
 
 
-def _beyond(claims: Claims, path: Path, rows: list[dict[str, str]]) -> list[str]:
-    last = max(claims.positions(path), default=path.start)
+def _beyond(index: StudyIndex, path: Path, rows: list[dict[str, str]]) -> list[str]:
+    last = max(index.positions(path), default=path.start)
     reached = int(rows[-1]["position"]) if rows else last
     if reached <= last:
         return []
     return [f"{path.name} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"]
 
 
-def verify_evaluations(claims: Claims) -> Check:
+def verify_evaluations(index: StudyIndex) -> Check:
     """Look for the losses on the held-out sets at every state that the plans need, each set once."""
     findings: list[Finding] = []
     notes: list[str] = []
     count = 0
     tables: dict[str, list[dict[str, str]]] = {}
-    for path in claims.tree.paths:
-        folder = claims.folder(path)
+    for path in index.tree.paths:
+        folder = index.folder(path)
         try:
             tables[path.id] = folder.evaluation.rows() if folder is not None else []
         except StateError as error:
             findings.append(Finding(path=path.name, text=str(error)))
-    sets = _held_out(claims, tables)
-    for path in claims.tree.paths:
+    sets = _held_out(index, tables)
+    for path in index.tree.paths:
         if path.id not in tables:
             continue
-        made = [position for position in claims.positions(path) if position in claims.tree.needed(path.id)]
+        made = [position for position in index.positions(path) if position in index.tree.needed(path.id)]
         count += len(made)
         found = _by_position(tables[path.id])
-        folder = claims.folder(path)
+        folder = index.folder(path)
         for position in sorted({*made, *found}):
             problem = _evaluation_problem(found.get(position, []), sets[path.id], needed=position in made)
             if problem is not None:
@@ -131,13 +131,13 @@ def verify_evaluations(claims: Claims) -> Check:
                         f"remove {folder.folder} and run the plan again",
                     )
                 )
-    for release in claims.tree.releases:
+    for release in index.tree.releases:
         try:
-            is_evaluated = len(release.parts) == 1 or scores_of(claims.study, release=release) is not None
+            is_evaluated = len(release.parts) == 1 or scores_of(index.study, release=release) is not None
         except StateError as error:
             findings.append(Finding(text=str(error)))
             continue
-        if not is_evaluated and all(claims.study.has_state(key) for key, _ in release.parts):
+        if not is_evaluated and all(index.study.has_state(key) for key, _ in release.parts):
             notes.append(
                 f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
             )
@@ -157,17 +157,17 @@ def _by_position(rows: list[dict[str, str]]) -> dict[int, list[Row]]:
     return found
 
 
-def _held_out(claims: Claims, tables: Mapping[str, list[dict[str, str]]]) -> dict[str, list[HeldOut]]:
-    """Return, by path id, the held-out sets that a walk under each of the plans with this path evaluates.
+def _held_out(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]]) -> dict[str, list[HeldOut]]:
+    """Return, by path id, the held-out sets that a run under each of the plans with this path evaluates.
 
     Only the tables say which sets a version has: those seen anywhere in the study, for one data source.
     """
     seen: dict[str, set[tuple[str, str]]] = {}
-    for path in claims.tree.paths:
+    for path in index.tree.paths:
         known = seen.setdefault(canonical(path.recipe.data), set())
         known |= {(row["version"], row["domain"]) for row in tables.get(path.id, [])}
     found: dict[str, list[HeldOut]] = {}
-    for plan in claims.plans:
+    for plan in index.plans:
         for path in plan.tree.paths:
             sets = [one for one in seen[canonical(path.recipe.data)] if one[0] in plan.versions]
             found.setdefault(path.id, []).append(frozenset(sets))

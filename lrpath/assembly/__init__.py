@@ -1,0 +1,1 @@
+"""The one place where configuration becomes objects: `project` without torch, `factory` with it."""

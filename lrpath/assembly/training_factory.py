@@ -1,0 +1,186 @@
+"""What training needs, built from a project: models, data and the plan runner."""
+
+import pathlib
+import socket
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from lrpath.assembly.project import Project
+from lrpath.data.prepare import Progress
+from lrpath.data.store import TokenStore
+from lrpath.data.stream import TokenBatches, held_out_windows
+from lrpath.errors import ConfigError, DataError
+from lrpath.models import CausalLM, build_model, count_parameters
+from lrpath.planning.cost import flops_per_token, state_bytes
+from lrpath.planning.lineage import content_id
+from lrpath.planning.paths import Path, Recipe
+from lrpath.planning.shape import ModelShape
+from lrpath.records.path_folder import PathFolder
+from lrpath.training.checkpoints.releases import keep_backbone
+from lrpath.training.distributed.hardware import Hardware
+from lrpath.training.distributed.process_group import ProcessGroup
+from lrpath.training.path_trainer import Cadence, PathTrainer
+from lrpath.training.plan_runner import PlanRunner
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectTrainingFactory:
+    """Makes models and data for the plan runner.
+
+    Args:
+        project: The configuration.
+        store: Its prepared tokens.
+    """
+
+    project: Project
+    store: TokenStore
+
+    def model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
+        return CausalLM(build_model(self.project.shape, seed=recipe.seed))
+
+    def batches(self, path: Path) -> TokenBatches:
+        """Return the path's data as a function of position."""
+        return self.project.batches(path, store=self.store)
+
+    def check_data(self) -> None:
+        """Compare the tokens of every version of the plan with their digests, about a second for each gigabyte.
+
+        Raises:
+            DataError: If a file was cut or altered.
+        """
+        for version in self.project.plan.versions:
+            self.store.check(version, contents=True)
+
+    def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
+        """Write the model's configuration and tokenizer beside the path's states."""
+        keep_backbone(folder, model=model, store=self.store)
+
+    def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
+        """Return the held-out windows of every version and domain.
+
+        Raises:
+            DataError: If there is not one held-out set, so that no release could be judged.
+        """
+        length = self.project.config.batch.tokens_per_sequence
+        limit = self.project.config.cadence.held_out_windows
+        found = {
+            (version, domain): held_out_windows(self.store, version=version, domain=domain, length=length, limit=limit)
+            for version in self.project.plan.versions
+            for domain in self.store.manifest(version).domains
+        }
+        if not found:
+            raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
+        return found
+
+    def _counted_shape(self) -> ModelShape:
+        """Return the model's sizes with its parameters counted, if need be by torch."""
+        shape = self.project.shape
+        return shape if shape.parameters is not None else replace(shape, stated_parameters=count_parameters(shape))
+
+    def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
+        """Return the plan runner of the project's plan."""
+        config, plan = self.project.config, self.project.plan
+        cadence = Cadence(
+            log_every=config.cadence.log_every,
+            evaluate_every=config.cadence.evaluate_every,
+            save_every=config.cadence.save_every,
+            save_in_background=config.cadence.save_in_background,
+        )
+        shape = self._counted_shape()
+        path_trainer = PathTrainer(
+            study=self.project.study,
+            factory=self,
+            hardware=hardware,
+            held_out=self.held_out(),
+            cadence=cadence,
+            tensorboard=config.logger.name == "tensorboard",
+            flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
+            state_bytes=state_bytes(shape),
+        )
+        return PlanRunner(
+            tree=plan.tree,
+            order=plan.versions,
+            path_trainer=path_trainer,
+            console=console,
+            selected=self.project.selected,
+            wait=config.wait,
+        )
+
+
+def open_training_factory(
+    project: Project, ranks: ProcessGroup, *, progress: Progress | None = None
+) -> ProjectTrainingFactory:
+    """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
+
+    Raises:
+        DataError: As `Project.prepare`.
+    """
+
+    def prepare() -> None:
+        project.prepare(progress)
+
+    ranks.on_rank_zero(prepare)
+    return ProjectTrainingFactory(project=project, store=project.prepare())
+
+
+def build_hardware(project: Project) -> Hardware:
+    """Return where the updates run, checked against this computer and the global batch before anything is prepared.
+
+    Raises:
+        ConfigError: If the device is not here, the ranks are not those of the strategy, or ranks and micro-batch do not
+            divide the global batch.
+    """
+    strategy = project.config.strategy
+    hardware = Hardware(
+        name=strategy.name,
+        accelerator=strategy.accelerator,
+        micro_batch=strategy.micro_batch,
+        threads=strategy.threads,
+        shard_ranks=strategy.shard_ranks,
+        recompute=strategy.recompute,
+        compile=strategy.compile,
+        timeout_minutes=strategy.timeout_minutes,
+    )
+    hardware.micro_batch_of(project.recipe)
+    return hardware
+
+
+_LOOKS = 30
+"""How often a file is looked for, a second apart: a network file system may remember that it was not there."""
+
+
+def _appears(file: pathlib.Path) -> bool:
+    for number in range(_LOOKS):
+        if file.exists():
+            return True
+        time.sleep(1.0 if number < _LOOKS - 1 else 0.0)
+    return False
+
+
+def check_same(ranks: ProcessGroup, project: Project) -> None:
+    """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
+
+    Raises:
+        ConfigError: Naming the rank and host that differs from the first rank, and in what.
+    """
+    plan = content_id(project.plan.as_record())
+    folder = project.study.folder.absolute()
+    sees = _appears(folder / "plans" / f"{plan}.json")
+    answers = ranks.gather(lambda: (socket.gethostname(), plan, str(folder), sees))
+    _, first_plan, first_folder, _ = answers[0]
+    for rank, (host, its_plan, its_folder, it_sees) in enumerate(answers):
+        whose = f"rank {rank} on {host}"
+        if its_plan != first_plan:
+            raise ConfigError(f"{whose} plans {its_plan}, rank 0 plans {first_plan}; give all ranks one configuration")
+        if its_folder != first_folder:
+            raise ConfigError(f"{whose} writes to {its_folder}, rank 0 to {first_folder}; make outputs absolute")
+        if not it_sees:
+            raise ConfigError(
+                f"{whose} does not see what rank 0 wrote to {first_folder}; outputs must lie on a file system that all "
+                "nodes share"
+            )

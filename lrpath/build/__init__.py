@@ -1,1 +1,0 @@
-"""The one place where configuration becomes objects: `project` without torch, `workshop` with it."""

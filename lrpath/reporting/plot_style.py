@@ -1,0 +1,233 @@
+"""What all figures share: one colour a paradigm, panels over one axis of positions, names that stay legible, saving.
+
+Matplotlib's object interface is used throughout: no window, no global state. Colours are Okabe and Ito's, which
+colour-blind readers can tell apart; sizes suit a column in print and the width of a phone.
+"""
+
+import pathlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
+from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from lrpath.errors import ConfigError
+from lrpath.planning.paths import Tree
+from lrpath.planning.units import write_count
+
+T = TypeVar("T")
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Positions [updates], ascending, and what is drawn at them."""
+Pair = tuple[float, float]
+
+WIDTH = 6.0
+"""Width of every figure [inch]."""
+MOST_NAMES = 8
+"""Of more versions than this on one line, only some are named, so that names do not run into each other."""
+SUFFIXES = (".png", ".svg", ".pdf")
+MARKERS = "osD^vP*Xph"
+
+_COLOURS = {
+    "from_scratch": "#000000",
+    "path_switching": "#0072B2",
+    "continual": "#D55E00",
+    "wsd_s": "#CC79A7",
+    "infinite": "#009E73",
+    "merged": "#E69F00",
+}
+_OTHER_COLOUR = "#777777"
+_HALO = [withStroke(linewidth=2.5, foreground="white")]
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "lrpath",  # equal data give equal files
+    "svg.fonttype": "none",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """A tree to be drawn.
+
+    Args:
+        label: Name of the panel.
+        kind: Kind of its paradigm, which chooses the colour.
+        tree: Paths and releases.
+    """
+
+    label: str
+    kind: str
+    tree: Tree
+
+    @property
+    def colour(self) -> str:
+        """Colour of its kind of paradigm."""
+        return colour_of(self.kind)
+
+
+def colour_of(kind: str) -> str:
+    """Return the colour that a kind of paradigm has in every figure."""
+    return _COLOURS.get(kind, _OTHER_COLOUR)
+
+
+def style() -> AbstractContextManager[None]:
+    """Return a context in which figures are made and saved."""
+    return rc_context(_STYLE)
+
+
+def stack(panels: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one panel above the other, all over one axis of positions, with tokens along the top."""
+    figure = Figure(figsize=(WIDTH, 1.1 + 1.3 * len(panels)), layout="constrained")
+    grid = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)
+    all_axes = [grid[row, 0] for row in range(len(panels))]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        name = axes.text(0.995, 0.95, panel.label, transform=axes.transAxes, ha="right", va="top")
+        # in the layout, a long name would make the panels narrow; `part_names` makes it fit
+        name.set(color=panel.colour, fontweight="bold", path_effects=_HALO, zorder=6, in_layout=False)
+    end = max(panel.tree.end(path.id) for panel in panels for path in panel.tree.paths)
+    all_axes[0].set_xlim(0, 1.06 * end)
+    all_axes[-1].set_xlabel("position [updates]")
+    all_axes[-1].xaxis.set_major_formatter(whole_numbers())
+    _add_tokens(all_axes[0], panels[0].tree.paths[0].recipe.tokens_per_update)
+    return figure, all_axes
+
+
+def _add_tokens(axes: Axes, tokens_per_update: int) -> None:
+    functions = (lambda updates: updates * tokens_per_update, lambda tokens: tokens / tokens_per_update)
+    tokens = axes.secondary_xaxis("top", functions=functions)
+    tokens.set_xlabel("position [tokens]")
+    tokens.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write_count(value)))
+    tokens.spines["top"].set_visible(True)
+
+
+def whole_numbers() -> FuncFormatter:
+    """Return a formatter with thousands separators."""
+    return FuncFormatter(lambda value, _: f"{value:,.0f}")
+
+
+def draw_tree(axes: Axes, panel: Panel, curves: dict[str, Curve], *, offset: Pair = (4, 4)) -> None:
+    """Draw curves by path id: bold where other paths leave, a dot for a fork, a ring for a release.
+
+    Args:
+        axes: Where to draw.
+        panel: The tree.
+        curves: What to draw of each path; an empty curve is left out.
+        offset: Place of a version's name beside its ring [typographic points].
+    """
+    tree = panel.tree
+    for path in tree.paths:
+        positions, heights = curves[path.id]
+        if not positions.size:
+            continue
+        is_main = any(
+            child.parent and child.parent.path_id == path.id and child.start < tree.end(path.id) for child in tree.paths
+        )
+        width, order = (2.4, 3) if is_main else (1.3, 2)
+        axes.plot(positions, heights, color=panel.colour, linewidth=width, zorder=order, solid_joinstyle="round")
+        if path.parent is not None:
+            axes.plot(positions[0], heights[0], "o", color=panel.colour, markersize=6, zorder=4)
+    _draw_releases(axes, panel, curves, offset=offset)
+
+
+def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, Curve], *, offset: Pair) -> None:
+    points = []
+    for release in panel.tree.releases:
+        positions, heights = curves[release.last.path_id]
+        if positions.size and positions[-1] >= release.last.position:
+            height = float(np.interp(release.last.position, positions, heights))
+            points.append((release.last.position, height, release.version))
+    for x, y, _ in points:
+        axes.plot(x, y, "o", color=panel.colour, markerfacecolor="white", markersize=5, zorder=5, clip_on=False)
+    for x, y, version in named(points):
+        name_point(axes, (x, y), version, panel.colour, offset=offset)
+
+
+def named(marks: Sequence[T]) -> Sequence[T]:
+    """Return the marks that get a name: all if they are few, else evenly spaced ones back from the last.
+
+    >>> named(["v1", "v2", "v3"]), named([f"v{number}" for number in range(1, 25)])[:3]
+    (['v3', 'v2', 'v1'], ['v24', 'v21', 'v18'])
+    """
+    return marks[:: -max(1, -(-len(marks) // MOST_NAMES))]
+
+
+def name_point(axes: Axes, point: Pair, name: str, colour: str, *, offset: Pair) -> None:
+    """Write a name beside a point, at an offset [typographic points], with a white rim against lines below it."""
+    axes.annotate(
+        name,
+        point,
+        xytext=offset,
+        textcoords="offset points",
+        ha="right" if offset[0] < 0 else "left",
+        color=colour,
+        fontsize=9,
+        zorder=6,
+        path_effects=_HALO,
+        annotation_clip=False,
+    )
+
+
+def part_names(figure: Figure, all_axes: Sequence[Axes]) -> None:
+    """Lay a figure out, write the names of panels small enough for them, and move versions' names off each other.
+
+    A name that would touch another, or the panel's, goes to the other side of its point, below it, or both; where
+    nothing is free it stays. Panels are those of `stack`, whose first text is their name.
+    """
+    figure.draw_without_rendering()
+    for axes in all_axes:
+        title = axes.texts[0]
+        room = 0.99 * axes.get_window_extent().width
+        if (width := title.get_window_extent().width) > room:
+            title.set_fontsize(float(title.get_fontsize()) * room / width)
+        taken = [title.get_window_extent()]
+        names = [text for text in axes.texts if isinstance(text, Annotation)]
+        for name in sorted(names, key=lambda name: -name.xy[0]):  # of two close points the right one has the right side
+            taken.append(_free_place(name, taken))
+
+
+def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:
+    """Move a name to the first of four places where it touches none of the taken ones, and return where it is."""
+    right, up = name.xyann
+    below = -up - float(name.get_fontsize())
+    for x, y in ((right, up), (-right, up), (right, below), (-right, below), (right, up)):
+        name.xyann = x, y
+        name.set_horizontalalignment("right" if x < 0 else "left")
+        place = name.get_window_extent()
+        if not any(place.overlaps(other) for other in taken):
+            break
+    return place
+
+
+def save(figure: Figure, file: pathlib.Path) -> None:
+    """Save a figure beside its place and rename it, so that it is whole or absent.
+
+    Raises:
+        ConfigError: If the suffix is not one of `SUFFIXES`.
+    """
+    if file.suffix not in SUFFIXES:
+        raise ConfigError(f"figure={file} must end in one of {', '.join(SUFFIXES)}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.stem}.{uuid4().hex[:8]}{file.suffix}")  # another process may draw the same
+    figure.savefig(beside, metadata=None if file.suffix == ".png" else {_DATE[file.suffix]: None})
+    beside.replace(file)
+
+
+_DATE = {".svg": "Date", ".pdf": "CreationDate"}
+"""What the date is called that a format writes unless told not to."""

@@ -1,0 +1,154 @@
+"""What TensorBoard shows of studies besides the curves of their paths, made anew from what is on disk at every report.
+
+report/tb/              layouts (CUSTOM SCALARS); findings, tables and trees (TEXT); the columns of HPARAMS
+report/tb/<series>/     a row of HPARAMS: what the series was given, and of its last release loss and cost
+"""
+
+import pathlib
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lrpath.analysis.compare import Outcome, Series
+from lrpath.records.events import Event, EventFile, scalars
+from lrpath.reporting.hparams import columns, read_rows
+from lrpath.reporting.tables import Align, Column, Table, held_out_versions, write_whole_number
+from lrpath.reporting.tree_text import tree_text
+
+MOST_TREES = 12
+"""With more plans than this, the trees of the first are shown."""
+_RUNS = (
+    Column(key="run", title="run", align=Align.LEFT),
+    Column(key="series", title="series", align=Align.LEFT),
+    Column(key="first", title="from", write=write_whole_number),
+    Column(key="end", title="to", write=write_whole_number),
+    Column(key="leaves", title="leaves", align=Align.LEFT),
+    Column(key="releases", title="releases", align=Align.LEFT),
+)
+
+
+def write_board(
+    folder: pathlib.Path, *, outcomes: Sequence[Outcome], sentences: Sequence[str], tables: Sequence[Table]
+) -> None:
+    """Write the event files of a board in place of those that are there; one process at a time may.
+
+    Args:
+        folder: Where to; folders in it that are of no series are removed.
+        outcomes: Every release of every series, made or not; at least one.
+        sentences: The findings.
+        tables: Shown as text, in order.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = read_rows(outcomes)
+    for old in folder.iterdir():
+        if old.is_dir() and old.name not in {row.name for row in rows}:
+            shutil.rmtree(old)
+    texts = {"Findings": "\n".join(f"- {sentence}" for sentence in sentences)}
+    every = [row.series for row in rows]
+    texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(every))}
+    texts |= {"Trees": _trees(every)}
+    numbered = enumerate(texts.items(), start=1)  # TensorBoard sorts by name
+    shown = [_text(f"report/{number} {title}", text) for number, (title, text) in numbered]
+    EventFile(folder, map(_event, [_layout(outcomes), columns(rows), *shown])).close()
+    for row in rows:
+        figures = [] if row.last is None else [scalars(row.last.number, row.figures(), seconds=time.time())]
+        EventFile(folder / row.name, [_event(row.summary()), *figures]).close()
+
+
+def _layout(outcomes: Sequence[Outcome]) -> Any:
+    """Return the charts of CUSTOM SCALARS, one for each held-out set."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.custom_scalar import metadata
+    from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
+
+    sets = {key: None for outcome in outcomes for key in sorted(outcome.scores or {})}
+    versions = held_out_versions(outcomes) or {v: None for outcome in outcomes for v in outcome.series.plan.versions}
+    domains = {
+        f"held-out loss on {version}/{domain} [nats/token]": f"held_out_loss/{re.escape(f'{version}.{domain}')}$"
+        for version in versions
+        for domain in [domain for other, domain in sets if other == version]
+    } or {f"held-out loss on {version} [nats/token]": f"held_out_loss/{re.escape(version)}\\." for version in versions}
+    charts = {
+        "paths, by position": {
+            "training loss [nats/token]": "train/loss$",
+            "learning rate": "train/lr$",
+            "gradient norm": "train/grad_norm$",
+        },
+        "domains, by position": domains,
+        "speed, by position": {"tokens per second": "speed/tokens_per_second$"},
+    }
+    layout = Layout(
+        category=[
+            Category(
+                title=title,
+                chart=[Chart(title=name, multiline=MultilineChartContent(tag=[tag])) for name, tag in drawn.items()],
+            )
+            for title, drawn in charts.items()
+        ]
+    )
+    value = Summary.Value(
+        tag=metadata.CONFIG_SUMMARY_TAG,
+        metadata=metadata.create_summary_metadata(),
+        tensor=_string(layout.SerializeToString()),
+    )
+    return Summary(value=[value])
+
+
+def runs_table(found: Sequence[Series]) -> Table:
+    """Return a row for every path of some series: what it is that TensorBoard's list of runs names."""
+    series_of: dict[str, list[Series]] = {}
+    for series in found:
+        for path in series.tree.paths:
+            series_of.setdefault(path.id, []).append(series)
+    rows = []
+    for path_id, its in series_of.items():
+        path, folder = its[0].tree.path(path_id), its[0].study.find(path_id)
+        released = [r.version for series in its for r in series.tree.releases if r.last.path_id == path_id]
+        rows.append(
+            (
+                f"{path.name}-{path_id}" if folder is None else folder.folder.name,
+                ", ".join([*(series.label for series in its[:2]), *([f"{len(its) - 2} more"] if len(its) > 2 else [])]),
+                path.start,
+                max(series.tree.end(path_id) for series in its),
+                None if path.parent is None else its[0].tree.path(path.parent.path_id).name,
+                ", ".join(dict.fromkeys(released)) or None,
+            )
+        )
+    return Table(title="Runs", columns=_RUNS, rows=tuple(rows), notes=("Positions in updates.",))
+
+
+def _trees(found: Sequence[Series]) -> str:
+    """Return the plans' trees as Markdown, each under the series that are its."""
+    plans = {id(series.plan): series.plan for series in found}
+    labels = {key: [series.label for series in found if series.plan is plan] for key, plan in plans.items()}
+    drawn = [f"**{', '.join(labels[key])}**\n\n{_as_it_stands(tree_text(plan))}" for key, plan in plans.items()]
+    left_out = [f"{len(drawn) - MOST_TREES:,} more plans are left out."] if len(drawn) > MOST_TREES else []
+    return "\n\n".join([*drawn[:MOST_TREES], *left_out])
+
+
+def _as_it_stands(text: str) -> str:
+    """Return Markdown of lines kept as they are; TensorBoard would break the words in the cells of a Markdown table."""
+    return f"```\n{text}\n```"
+
+
+def _text(tag: str, markdown: str) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.text import metadata
+
+    shown = metadata.create_summary_metadata(display_name=None, description=None)
+    return Summary(value=[Summary.Value(tag=tag, metadata=shown, tensor=_string(markdown.encode()))])
+
+
+def _string(content: bytes) -> Any:
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto
+    from tensorboard.compat.proto.types_pb2 import DT_STRING
+
+    return TensorProto(dtype=DT_STRING, string_val=[content])
+
+
+def _event(summary: Any) -> Event:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    return Event(summary=summary, wall_time=time.time())

@@ -1,0 +1,84 @@
+"""The fork callback: saves exactly the states a plan needs, and a rolling one for restarts.
+
+It knows the plan and not the loss. It is a `Checkpoint`, so Lightning runs it after every other callback, and it saves
+in `on_train_batch_end`, when the optimizer has stepped: the rows of the update are on disk before its state is.
+"""
+
+from collections.abc import Callable, Set
+from functools import partial
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+
+from lrpath.planning.paths import StateKey
+from lrpath.records.path_folder import PathFolder
+from lrpath.training.callbacks.updates import UpdateCallback
+from lrpath.training.checkpoints.saver import StateSaver
+from lrpath.training.checkpoints.states import tensors_of
+from lrpath.training.distributed.watchdog import Watchdog
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.planned_run import PlannedRun
+
+
+class ForkCheckpoint(UpdateCallback, Checkpoint):
+    """Saves the state at every position where the plan needs one or a rolling one is due.
+
+    Args:
+        run: Which positions these are.
+        folder: The path's folder.
+        facts: Manifest fields for a position: identity and what was read.
+        pinned: Returns the states that the plans of the study need at this moment, which are never removed.
+        saver: Saves them; whoever made it waits for the last one.
+        watchdog: Where this rank says that it saves.
+    """
+
+    def __init__(
+        self,
+        run: PlannedRun,
+        *,
+        folder: PathFolder,
+        facts: Callable[[int], dict[str, Any]],
+        pinned: Callable[[], Set[StateKey]],
+        saver: StateSaver,
+        watchdog: Watchdog,
+    ) -> None:
+        super().__init__(run)
+        self._folder = folder
+        self._facts = facts
+        self._pinned = pinned
+        self._saver = saver
+        self._watch = watchdog
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Make ready what saving needs before the updates begin."""
+        self._saver.prepare(_tensors(trainer, pl_module))
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
+        """Save if it is time; when that is done, remove the rolling states before it."""
+        if not self.run.saves(position):
+            return
+        with self._watch.phase("saving", patient=True):  # however slow the disk is
+            self._saver.save(
+                self._folder.state(position),
+                key=StateKey(self.run.path.id, position),
+                tensors=_tensors(trainer, module),
+                facts=self._facts(position),
+                check=self._folder.check_owned,
+                then=partial(self._remove_before, position),
+            )
+
+    def _remove_before(self, position: int) -> None:
+        pinned, made = self._pinned(), self._folder.positions()
+        oldest = self.run.oldest_kept(position, made)
+        for earlier in made:
+            if earlier < oldest and StateKey(self.run.path.id, earlier) not in pinned:
+                self._folder.remove_state(earlier)
+
+
+def _tensors(trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, torch.Tensor]:
+    assert isinstance(module, LitCausalLM)
+    optimizer = trainer.optimizers[0]
+    assert isinstance(optimizer, torch.optim.AdamW)
+    return tensors_of(module.backbone, optimizer)

@@ -1,0 +1,61 @@
+"""Whether the disk can hold what a run is about to write: asked before the first update, not found out at the last."""
+
+import pathlib
+import shutil
+from collections.abc import Iterable
+
+from lrpath.errors import TrainingError
+from lrpath.planning.units import write_bytes
+from lrpath.training.planned_run import PlannedRun
+
+
+def count_states(runs: Iterable[PlannedRun]) -> tuple[int, int]:
+    """Return how many states runs add for good, and how many more there are on disk at one time.
+
+    While a rolling state is written, the one before it is still there. But a run ends with a state that is kept, which
+    at that time is not there yet, and with it the rolling ones go: so beside all that are kept there is at most one,
+    and those that a rewind may go back to.
+    """
+    runs = list(runs)
+    kept = sum(sum(1 for position in {*run.pinned, run.end} if run.begin < position <= run.end) for run in runs)
+    return kept, max((1 + _behind(run) for run in runs if _rolls(run)), default=0)
+
+
+def _rolls(run: PlannedRun) -> bool:
+    first = (run.begin // run.rolling_every + 1) * run.rolling_every
+    due = range(first, run.end, run.rolling_every)
+    return len(due) > sum(1 for position in run.pinned if position in due)
+
+
+def _behind(run: PlannedRun) -> int:
+    """Return how many older rolling states are kept for a rewind."""
+    guard = run.path.recipe.guard
+    return -(-guard.back // run.rolling_every) if guard.policy == "rewind" else 0
+
+
+def check_disk(folder: pathlib.Path, runs: Iterable[PlannedRun], *, state_bytes: int) -> None:
+    """Raise unless the states of some runs fit on the disk.
+
+    Metrics and curves are left out: about 100 bytes an update. So is what other processes will write.
+
+    Args:
+        folder: Where the states go; it or a folder above it exists.
+        runs: What is to be made.
+        state_bytes: Size of one state [bytes].
+
+    Raises:
+        TrainingError: If they do not; says what is needed, what is free, and what to do.
+    """
+    kept, rolling = count_states(runs)
+    needed = (kept + rolling) * state_bytes
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if needed <= free:
+        return
+    restart = f", and {rolling} to restart from," if rolling else ""
+    sparing = "raise cadence.save_every past every path's end, which spares that one, " if rolling else ""
+    raise TrainingError(
+        f"{folder} needs {write_bytes(needed)} for {kept} states that the plan keeps{restart} of "
+        f"{write_bytes(state_bytes)} each, but {write_bytes(free)} are free: free {write_bytes(needed - free)}, "
+        f"{sparing}plan fewer paradigms or versions, or give another folder as outputs"
+    )

@@ -1,0 +1,281 @@
+"""Saves and loads states: weights, moments and position, as safetensors through torch's distributed checkpoint.
+
+A state is written beside its place, flushed, renamed into place, and last gets its manifest with digests: until the
+manifest is there, there is no state. Random numbers and data are functions of position, so a state holds neither.
+No pickle is written or read.
+"""
+
+import contextlib
+import errno
+import os
+import pathlib
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.checkpoint.state_dict_loader import load
+
+from lrpath import __version__
+from lrpath.errors import StateError, TrainingError
+from lrpath.planning.paths import StateKey
+from lrpath.records.files import digest_file, flush_file, flush_folder, write_json
+from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
+from lrpath.records.shards import StoredTensor, shown, stored_tensors
+from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from lrpath.training.optim import moments
+
+
+def tensors_of(module: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[str, torch.Tensor]:
+    """Return everything a state holds, by name; the tensors are the live ones, so loading into them is loading.
+
+    Args:
+        module: Backbone; tied parameters are named once.
+        optimizer: Its AdamW; None for the weights alone.
+    """
+    found = {}
+    trained = set() if optimizer is None else {id(one) for group in optimizer.param_groups for one in group["params"]}
+    for name, parameter in module.named_parameters():
+        found[f"model.{name}"] = parameter.detach()
+        if optimizer is not None and parameter.requires_grad:
+            assert id(parameter) in trained, f"{name} is gathered: its moments are those of its shards"
+            for moment, value in moments(optimizer, parameter).items():
+                found[f"{moment}.{name}"] = value
+    return found
+
+
+class ShardWriter:
+    """What this rank writes of a fit's states: the tensors themselves, or one copy of them in host memory.
+
+    Who writes what is agreed once, since names, shapes and ranks stay. A tensor that several ranks hold is written, and
+    copied, by one of them.
+
+    Args:
+        tensors: What the states hold, as `tensors_of` returns it.
+        ranks: Those that hold the tensors, all of which make this.
+        copied: Whether `take` copies, so that training may go on while the copy is written; host memory of the size of
+            this rank's share is then held.
+
+    Raises:
+        TrainingError: If a rank has too little host memory for the copy.
+    """
+
+    def __init__(self, tensors: dict[str, torch.Tensor], *, ranks: ProcessGroup, copied: bool) -> None:
+        self._planner = _Planner()
+        self._copied = copied
+        self._planner.set_up_planner(tensors, is_coordinator=ranks.is_first)
+        plans, _ = self._planner.create_global_plan(ranks.gather(self._planner.create_local_plan))
+        self._mine = _writer(pathlib.Path()).prepare_global_plan(plans)[ranks.rank]
+        self._device = next(iter(tensors.values())).device
+        if copied:
+            ranks.gather(self._allocate)
+
+    def _allocate(self) -> None:
+        on_gpu = self._device.type == "cuda"
+        size = 0
+        try:
+            for item in self._mine.items:
+                data = item.tensor_data
+                assert data is not None
+                copy = torch.empty(data.chunk.sizes, dtype=data.properties.dtype, pin_memory=on_gpu)
+                size += copy.nbytes
+                self._planner.copies[item.index] = copy.zero_()  # now, not in the first save, the pages are made
+        except RuntimeError as error:
+            raise TrainingError(
+                f"the copy of a state does not fit into host memory ({error}) after {size / 1e9:.2f} GB; save without "
+                "one: cadence.save_in_background=false"
+            ) from error
+
+    def take(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take the values that the tensors have now; without copies, those they have when they are written."""
+        self._planner.set_up_planner(tensors)
+        for index, copy in self._planner.copies.items():
+            copy.copy_(self._planner.lookup_live(index), non_blocking=True)
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+        if self._copied:
+            self._planner.state_dict = {}  # else the live tensors would outlive the fit
+
+    def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Write this rank's part of the state into a folder, and return the files that it has made."""
+        writer = _writer(folder)
+        writer.set_up_storage_writer(is_coordinator=False)
+        with contextlib.ExitStack() as own:
+            if self._device.type == "cuda":
+                # The writer waits for the current stream. In a new thread that would be one of the first GPU, or the
+                # one that the updates go on filling.
+                own.enter_context(torch.cuda.device(self._device))
+                own.enter_context(torch.cuda.stream(torch.cuda.Stream(self._device)))
+                if not self._copied:
+                    torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
+            written = writer.write_data(self._mine, self._planner)
+            written.wait()
+        return sorted({folder / result.storage_data.relative_path for result in written.value()})
+
+
+class _Planner(DefaultSavePlanner):
+    """Finds what it has planned in copies, if there are any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies: dict[MetadataIndex, torch.Tensor] = {}
+
+    def lookup_object(self, index: MetadataIndex) -> Any:
+        return self.copies[index] if self.copies else self.lookup_live(index)
+
+    def lookup_live(self, index: MetadataIndex) -> Any:
+        return super().lookup_object(index)
+
+
+def _writer(folder: pathlib.Path) -> HuggingFaceStorageWriter:
+    return HuggingFaceStorageWriter(str(folder), save_distributed=True)
+
+
+def write_state(
+    folder: pathlib.Path,
+    *,
+    key: StateKey,
+    shards: ShardWriter,
+    facts: dict[str, Any],
+    ranks: ProcessGroup,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Write a state, whole or not at all; what it holds does not depend on the ranks that saved it.
+
+    Args:
+        folder: Place of the state.
+        key: Path and position, kept in the manifest.
+        shards: What this rank writes.
+        facts: Further fields of the manifest: identity, what was read, where it ran.
+        ranks: Those that hold the module, all of which call this; each writes its part into the one folder.
+        check: Called on the first rank before the state takes its place; raises if it must not.
+
+    Raises:
+        TrainingError: If it could not be written, a full disk for example; earlier states are untouched.
+    """
+    beside = folder.with_name(f".{folder.name}.{ranks.on_rank_zero(os.getpid)}")
+    try:
+        ranks.on_rank_zero(lambda: _make_anew(beside))
+        parts = ranks.gather(lambda: _write_shards(beside, shards))
+        files = dict(sorted((name, entry) for part in parts for name, entry in part.items()))
+        ranks.on_rank_zero(check)
+        ranks.on_rank_zero(lambda: _put_in_place(beside, folder=folder, key=key, rest={"files": files} | facts))
+    except OSError as error:
+        if ranks.is_first:
+            shutil.rmtree(beside, ignore_errors=True)
+        raise TrainingError(explain_disk_error(error, folder)) from error
+
+
+def _make_anew(beside: pathlib.Path) -> None:
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+
+
+def _write_shards(folder: pathlib.Path, shards: ShardWriter) -> dict[str, Any]:
+    """Write and flush this rank's files, which another node may not see yet, and return their sizes and digests."""
+    files = shards.write(folder)
+    for file in files:
+        flush_file(file)
+    return {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in files}
+
+
+def _put_in_place(beside: pathlib.Path, *, folder: pathlib.Path, key: StateKey, rest: dict[str, Any]) -> None:
+    flush_folder(beside)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+    flush_folder(folder.parent)
+    manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position}
+    made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    write_json(folder / MANIFEST, manifest | made | rest)
+
+
+def load_state(
+    folder: pathlib.Path,
+    *,
+    key: StateKey,
+    module: nn.Module,
+    optimizer: torch.optim.AdamW | None,
+    ranks: ProcessGroup = SINGLE_PROCESS,
+) -> dict[str, Any]:
+    """Load a state into a module and its optimizer after checking it, and return its manifest.
+
+    Args:
+        folder: Place of the state; it may have been saved by any number of ranks.
+        key: Path and position that it must be of.
+        module: Backbone, whole or sharded.
+        optimizer: Its AdamW; None for the weights alone.
+        ranks: Those that hold the module, all of which call this; the first checks the files.
+
+    Raises:
+        StateError: If the state is missing, torn or altered, or was made for another model.
+    """
+    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
+    wanted = tensors_of(module, optimizer)
+    _check_fits(ranks.on_rank_zero(lambda: stored_tensors(folder)), wanted, folder=folder, whole=optimizer is not None)
+    reader = HuggingFaceStorageReader(str(folder))
+    try:
+        with _single_process_warnings_off():
+            load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
+    except CheckpointException as error:
+        raise StateError(f"{folder} cannot be read ({_cause(error)}); mend this, or restore the state") from error
+    return manifest
+
+
+def read_tensors(folder: pathlib.Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards.
+
+    Raises:
+        StateError: If a shard is none.
+    """
+    for name, stored in sorted(stored_tensors(folder).items()):
+        tensor = torch.empty(stored.shape, dtype=getattr(torch, stored.dtype))
+        with _single_process_warnings_off():
+            load({name: tensor}, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+        yield name, tensor
+
+
+def _check_fits(
+    stored: dict[str, StoredTensor], wanted: dict[str, torch.Tensor], *, folder: pathlib.Path, whole: bool
+) -> None:
+    """Raise unless a state holds what a model wants; if it is to be loaded whole, nothing else."""
+    has = {name: f"{tensor.dtype} {tensor.shape}" for name, tensor in stored.items()}
+    asked = {name: f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.") for name, tensor in wanted.items()}
+    missing = sorted(asked.keys() - has.keys())
+    unknown = sorted(shown(name) for name in has.keys() - asked.keys()) if whole else []
+    wrong = [f"{name}: {has[name]} → {asked[name]}" for name in asked if name in has and has[name] != asked[name]]
+    if missing or unknown or wrong:
+        raise StateError(
+            f"{folder} was made for another model: missing {missing[:3]}, unknown {unknown[:3]}, other {wrong[:3]}; "
+            "restore the state, or choose the study it belongs to"
+        )
+
+
+@contextlib.contextmanager
+def _single_process_warnings_off() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
+
+
+def _cause(error: CheckpointException) -> BaseException:
+    """Return what the first rank that failed has raised."""
+    cause: BaseException = next(iter(error.failures.values()))[0]
+    return cause
+
+
+def explain_disk_error(error: OSError, folder: pathlib.Path) -> str:
+    """Return what to do about a file or state that could not be written."""
+    free = shutil.disk_usage(folder.parent if folder.parent.exists() else pathlib.Path("/")).free
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free); earlier states are whole: "
+            "free some space and run the same command again"
+        )
+    return f"{folder} was not written ({error}); earlier states are whole: mend this and run the same command again"

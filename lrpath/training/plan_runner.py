@@ -1,0 +1,254 @@
+"""Runs a plan like a build: asks for the states it needs, and runs only the updates that lead to missing ones.
+
+For every release, version by version, the plan runner finds the nearest earlier state on its path (or, past the path's
+beginning, the parent's state at the fork), runs the updates in between in one Lightning fit, and keeps what was asked
+for. A plan that is finished runs zero updates; a plan that was killed goes on from its last whole state.
+"""
+
+import contextlib
+import logging
+import pathlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+
+from lrpath.errors import BusyError, MismatchError, TrainingError
+from lrpath.planning.paths import StateKey, Tree
+from lrpath.records.lease import Lease
+from lrpath.records.ledger import settle
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.study import Study
+from lrpath.training.callbacks.progress import PlanProgress
+from lrpath.training.callbacks.restore import check_reading
+from lrpath.training.checkpoints.disk import check_disk
+from lrpath.training.checkpoints.releases import evaluate_merged
+from lrpath.training.checkpoints.retention import pinned_states, remove_rolling
+from lrpath.training.checkpoints.states import explain_disk_error
+from lrpath.training.distributed.process_group import ProcessGroup
+from lrpath.training.path_trainer import PathTrainer
+from lrpath.training.planned_run import PlannedRun
+from lrpath.training.waiting import Waiting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRunner:
+    """Makes the states of a plan.
+
+    Args:
+        tree: The plan.
+        order: Versions in order of arrival.
+        path_trainer: Makes the updates, in its study.
+        console: Where progress is shown.
+        selected: Ids of the paths to run; None for all.
+        wait: Whether to wait for what other processes make, and to run meanwhile what can be run.
+    """
+
+    tree: Tree
+    order: Sequence[str]
+    path_trainer: PathTrainer
+    console: Console
+    selected: frozenset[str] | None = None
+    wait: bool = False
+
+    def run(self) -> int:
+        """Make every selected state that is missing and return how many updates that took.
+
+        Raises:
+            BusyError: If another process is running a path, or has yet to make a fork, and this one does not wait.
+        """
+        self.path_trainer.hardware.set_threads()
+        with quiet_lightning(), _disk_errors_explained(self.study.folder):
+            runs = self.ranks.on_rank_zero(self._begin)
+            progress = PlanProgress(self.console, runs=len(runs), updates=sum(run.end - run.begin for run in runs))
+            updates = 0
+            while runs:
+                updates += self._run_one(runs, progress)
+            self.ranks.on_rank_zero(self._finish)
+        return updates
+
+    @property
+    def study(self) -> Study:
+        """Where states, metrics and ledger are."""
+        return self.path_trainer.study
+
+    @property
+    def ranks(self) -> ProcessGroup:
+        """The processes that run the plan together; the first decides, and owns the paths for all."""
+        return self.path_trainer.ranks
+
+    def _begin(self) -> list[PlannedRun]:
+        """Count what killed runs have made, check what is there, and return what is missing."""
+        shared = self.wait or self.selected is not None
+        for folder in self._folders():
+            if not (folder.folder / "running.json").exists():
+                continue
+            with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
+                settle(folder.folder, ledger=self.study.ledger)
+        self._check_made()
+        self._check_held_out()
+        runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
+        check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
+        if runs:
+            self.path_trainer.factory.check_data()
+        return runs
+
+    def _finish(self) -> None:
+        """Evaluate the releases that are means of states, and remove the rolling states."""
+        held_out, device = self.path_trainer.held_out, self.path_trainer.hardware.torch_device
+        for release in self.tree.releases:
+            if all(self.study.has_state(key) for key, _ in release.parts):
+                recipe = self.tree.path(release.last.path_id).recipe
+                with contextlib.suppress(BusyError):  # another process evaluates it at this moment
+                    evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
+        remove_rolling(self.study, self.tree)
+
+    def missing(self) -> Iterator[PlannedRun]:
+        """Yield the runs that lead to the missing states, each after those it depends on."""
+        planned: set[StateKey] = set()
+        releases = sorted(self.tree.releases, key=lambda release: self.order.index(release.version))
+        for release in releases:
+            for key, _ in release.parts:
+                yield from self._runs_to(key, planned)
+
+    def _runs_to(self, key: StateKey, planned: set[StateKey]) -> Iterator[PlannedRun]:
+        if key in planned or self.study.has_state(key):
+            return
+        path = self.tree.path(key.path_id)
+        if path.parent is not None:
+            yield from self._runs_to(path.parent, planned)
+        folder = self.study.find(path.id)
+        made = {earlier.position for earlier in planned if earlier.path_id == path.id}
+        made |= set(folder.positions()) if folder else set()
+        begin = max((position for position in made if position < key.position), default=path.start)
+        pinned = {needed.position for needed in pinned_states(self.study, self.tree) if needed.path_id == path.id}
+        planned |= {StateKey(path.id, position) for position in pinned if begin < position <= key.position}
+        cadence = self.path_trainer.cadence
+        yield PlannedRun(
+            path=path,
+            begin=begin,
+            end=key.position,
+            pinned=frozenset(pinned),
+            rolling_every=cadence.save_every,
+            evaluate_every=cadence.evaluate_every,
+        )
+
+    def _check_made(self) -> None:
+        """Raise if a state that is there has read other data than the plan says: ids hold the first segment only."""
+        for key in self.tree.states():
+            if self.study.has_state(key):
+                folder = self.study.find(key.path_id)
+                assert folder is not None
+                expected = self.path_trainer.reading(self.tree.path(key.path_id), key.position)
+                check_reading(folder.state(key.position), expected=expected)
+
+    def _check_held_out(self) -> None:
+        """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
+        recipe = self.tree.paths[0].recipe
+        for folder in self.study.folders():
+            known = folder.recipe()
+            if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
+                continue
+            for row in folder.evaluation.rows():
+                windows_NL = self.path_trainer.held_out.get((row["version"], row["domain"]))
+                if windows_NL is not None and windows_NL[:, 1:].size != int(row["tokens"]):
+                    raise MismatchError(
+                        f"{folder.evaluation.file} has the loss on {row['tokens']} tokens of {row['version']}, "
+                        f"{row['domain']}; cadence.held_out_windows now gives {windows_NL[:, 1:].size}: keep the value "
+                        "that the study began with, or use another study"
+                    )
+
+    def _folders(self) -> list[PathFolder]:
+        return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
+
+    def _run_one(self, runs: list[PlannedRun], progress: PlanProgress) -> int:
+        """Make one of the runs, take it off the list, and return its updates."""
+        with contextlib.ExitStack() as owned:
+            leases: list[Lease] = []
+            number, run, place = self.ranks.on_rank_zero(
+                lambda: self._choose(runs, progress, lambda lease: leases.append(owned.enter_context(lease)))
+            )
+            del runs[number]
+            if run is None:
+                return 0
+            fork = run.path.parent
+            self.path_trainer.run(
+                run,
+                PathFolder(place, lease=leases[0] if leases else None),
+                parent=None if fork is None else self.tree.path(fork.path_id),
+                pinned=partial(pinned_states, self.study, self.tree),
+                progress=progress,
+            )
+        return run.end - run.begin
+
+    def _choose(
+        self, runs: Sequence[PlannedRun], progress: PlanProgress, own: Callable[[AbstractContextManager[Lease]], None]
+    ) -> tuple[int, PlannedRun | None, pathlib.Path]:
+        """Own the path of the first run that can be made; return its number, what is left of it, and the folder."""
+        waiting = Waiting(study=self.study, progress=progress)
+        while True:
+            blocked: dict[str, tuple[StateKey, BusyError]] = {}
+            for number, planned in enumerate(runs):
+                if planned.path.id in blocked:
+                    continue
+                try:
+                    rest, folder = self._own(planned, own)
+                except BusyError as error:
+                    if not self.wait:
+                        raise
+                    awaited = self._missing_source(planned) or StateKey(planned.path.id, planned.end)
+                    blocked[planned.path.id] = awaited, error
+                else:
+                    progress.begin(rest, planned=planned)
+                    return number, rest, folder
+            key, reason = next(iter(blocked.values()))
+            short = str(reason).split(";")[0]  # the rest is for those who do not wait
+            waiting.look_again(self.tree.path(key.path_id), position=key.position, reason=short)
+
+    def _own(
+        self, planned: PlannedRun, own: Callable[[AbstractContextManager[Lease]], None]
+    ) -> tuple[PlannedRun | None, pathlib.Path]:
+        """Own the path of a run, and return what is left to run and the path's folder."""
+        if (source := self._missing_source(planned)) is not None:
+            parent = self.tree.path(source.path_id).name
+            raise BusyError(
+                f"{planned.path.name} leaves {parent} at {source.position:,}, and that state is not made yet; run "
+                f"paths={parent} first, or add wait=true"
+            )
+        folder = self.study.open(planned.path)
+        own(folder.lock())
+        folder.clear_torn()
+        # another process may have been here since the plan was compared
+        return planned.rest(folder.positions()), folder.folder
+
+    def _missing_source(self, planned: PlannedRun) -> StateKey | None:
+        """Return the state of the parent that a run needs and that is not there."""
+        source = planned.source() if planned.first else None
+        return None if source is None or self.study.has_state(source) else source
+
+
+@contextlib.contextmanager
+def _disk_errors_explained(folder: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(explain_disk_error(error, folder)) from error
+
+
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's banners and its advice about loaders out of the progress; other warnings stay."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).* is deprecated.*")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

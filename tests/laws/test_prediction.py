@@ -1,0 +1,168 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lrpath.errors import ConfigError, LawError
+from lrpath.laws.law import Annealing
+from lrpath.laws.path_curves import choose_paths, paths_of, paths_of_tree
+from lrpath.laws.path_fit import FitSettings, View, chosen_paths, fit_paths, read_fitted, settings_record
+from lrpath.laws.prediction import foretell
+from lrpath.planning.paradigms import PathSwitching
+from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.records.study import Study
+from lrpath.reporting.prediction_report import write_forecast, write_law
+from tests.analysis.studies import plan_of
+from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
+
+PARADIGMS = {
+    f"alpha_{alpha}": PathSwitching(
+        peak=1.0, warmup=10, decay=Decay(shape=DecayShape.COSINE, floor=0.1), alpha=alpha / 10
+    )
+    for alpha in (2, 5, 8)
+}
+FITTED = ("alpha_2.*",)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Three values of α on one main path; all but alpha_5.v2 have been run."""
+    plan = plan_of(200, 200, paradigms=PARADIGMS)
+    study = study_in(tmp_path_factory.mktemp("studies"), plan)
+    write_metrics(study, plan, [path.name for path in plan.tree.paths if path.name != "alpha_5.v2"])
+    return study
+
+
+SETTINGS = FitSettings(fit=FITTED, draws=20)
+
+
+def fitted_view(study: Study, settings: FitSettings = SETTINGS):
+    view = View.of(study, settings)
+    return fit_paths(view, settings, patterns=settings.fit), view
+
+
+def test_a_law_fitted_to_one_branch_foretells_longer_ones_that_follow_it(study: Study) -> None:
+    fitted, view = fitted_view(study)
+    asked = choose_paths(paths_of(study), ["alpha_5.*", "alpha_8.*"], field="predict")
+
+    found = foretell(fitted, view, asked, level=0.9, beyond=False)
+
+    by_name = {one.path.name: one for one in found.forecasts}
+    assert set(by_name) == {"alpha_5.v1", "alpha_5.v2", "alpha_8.v1", "alpha_8.v2"}
+    assert by_name["alpha_5.v2"].errors is None
+    for name in set(by_name) - {"alpha_5.v2"}:
+        assert by_name[name].errors.rmse < 5e-3  # noise of 6e-4 in a decay of 40 updates, carried on to one of 160
+    assert (found.ranking.right, found.ranking.wrong) == (1, 0)  # v1 of two α; v2 has been run for one
+    assert by_name["alpha_8.v2"].cautions == ("it decays for 160 updates, the fitted ones for 40 at most",)
+
+
+def test_a_path_that_was_not_evaluated_yet_is_neither_fitted_nor_compared(tmp_path: Path) -> None:
+    plan = plan_of(200, 200, paradigms=PARADIGMS)
+    study = study_in(tmp_path, plan)
+    write_metrics(study, plan, ["alpha_2.v1", "alpha_5.v1"])
+    write_evaluations(study, plan, ["alpha_2.v1"], sets={("v1", "a"): (Annealing(), TRUE)})
+
+    view = View.of(study, replace(SETTINGS, set="v1"))
+
+    assert [path.name for path in chosen_paths(view, None)] == ["alpha_2.v1"]
+    assert len(chosen_paths(replace(view, held_out=None), None)) == 2
+
+
+def test_the_first_updates_are_left_out_of_a_fit(study: Study) -> None:
+    for skip, first in ((None, 19), (50, 51)):
+        view = replace(fitted_view(study)[1], skip=skip, bins=10_000)
+        main = choose_paths(paths_of(study), ["main"], field="fit")[0]
+        assert view.observed(main).positions_P[0] == first  # twice the 9 updates after which the rate stays
+
+
+def test_tens_of_thousands_of_losses_are_averaged_before_the_fit(study: Study) -> None:
+    fitted, view = fitted_view(study, replace(SETTINGS, bins=30, draws=0))
+
+    assert fitted.fit.residuals_N.size == 30 + 30 + 30
+    assert view.bins == 30
+
+
+def test_a_law_that_was_written_foretells_the_same_when_it_is_read(study: Study, tmp_path: Path) -> None:
+    fitted, view = fitted_view(study)
+    asked = choose_paths(paths_of(study), ["alpha_8.v2"], field="predict")
+    write_law(tmp_path / "law.json", [fitted], settings_record(SETTINGS))
+
+    again, settings = read_fitted(tmp_path / "law.json", replace(SETTINGS, set="v1", skip=7, level=0.5))
+
+    before, after = (
+        foretell(one, view, asked, level=0.9, beyond=False).forecasts[0].prediction for one in (fitted, again["train"])
+    )
+    assert np.array_equal(before.losses_P, after.losses_P)
+    assert np.array_equal(before.low_P, after.low_P)
+    assert settings == replace(SETTINGS, set=("train",), old=("v1",), level=0.5)  # of which loss it is, the file says
+    assert again["train"].fit.describe() == fitted.fit.describe()
+
+
+@pytest.mark.parametrize("text", ["[]", '{"fits": {}}', '{"fits": {"train": {"format": 1}}}', '{"fits": {"train": 3}}'])
+def test_a_file_that_holds_no_law_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "law.json"
+    file.write_text(text)
+
+    with pytest.raises(LawError, match=r"law\.json (holds no fits|is no fit)"):
+        read_fitted(file, SETTINGS)
+
+
+def test_a_report_has_a_line_for_every_path_and_leaves_all_its_files(study: Study, tmp_path: Path) -> None:
+    fitted, view = fitted_view(study)
+    found = foretell(fitted, view, paths_of(study), level=0.9, beyond=False)
+
+    text = write_forecast(found, tmp_path, settings=settings_record(SETTINGS), level=0.9)
+
+    assert all(path.name in text for path in paths_of(study))
+    assert "Kendall's τ" in text
+    assert "paths decay longer or deeper than any that was fitted, for example alpha_8.v2: it decays for 160" in text
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "curves.csv", "forecast.json", "forecast.png", "law.json", "table.csv", "table.md"
+    ]  # fmt: skip
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + len(paths_of(study))
+
+
+def test_a_path_of_another_model_or_rate_is_refused_unless_it_is_asked_for_all_the_same(study: Study) -> None:
+    fitted, view = fitted_view(study)
+    other = plan_of(
+        200, 200, paradigms={"hot": PathSwitching(peak=2.0, warmup=10, decay=Decay(shape=DecayShape.LINEAR), alpha=0.5)}
+    )
+    hot = paths_of_tree(other.tree)[-1:]
+    strange = replace(fitted, recipe=fitted.recipe | {"precision": "bf16"})
+
+    with pytest.raises(LawError, match=r"path hot.v2 goes beyond .*: its rate reaches 2, above 1.*beyond=true"):
+        foretell(fitted, view, hot, level=0.9, beyond=False)
+    with pytest.raises(LawError, match=r"of another recipe than the fitted ones \(precision: bf16 → fp32\)"):
+        foretell(strange, view, hot, level=0.9, beyond=False)
+    assert len(foretell(strange, view, hot, level=0.9, beyond=True).forecasts[0].beyond) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (FitSettings(law="anealing"), "law=anealing is none; choose one of annealing, multi_power"),
+        (FitSettings(law="continual"), "choose held-out sets of one of them, set=v1"),
+        (FitSettings(fit="alpha_5.v2"), "no losses of path alpha_5.v2; train it"),
+        (FitSettings(fit="main", skip=359), "has 5 parameters to be found, and the curves 1 losses"),
+        (FitSettings(fit="main", skip=5_000), "has no loss after update 5,000; lower skip"),
+        (FitSettings(set="v1"), "means no held-out set of study toy; it has none, and train"),
+        (FitSettings(fit="main", fixed={"gamma": 1.0}), "annealing has no parameter gamma"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(study: Study, settings: FitSettings, message: str) -> None:
+    with pytest.raises(LawError, match=message):
+        fitted_view(study, settings)
+
+
+def test_nothing_left_to_foretell_is_an_error(study: Study) -> None:
+    fitted, view = fitted_view(study)
+
+    with pytest.raises(LawError, match="no path is left to foretell"):
+        foretell(fitted, view, (), level=0.9, beyond=False)
+
+
+@pytest.mark.parametrize("changes", [{"bins": 3}, {"level": 1.0}, {"draws": -1}, {"set": ()}])
+def test_settings_out_of_range_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        FitSettings(**changes)

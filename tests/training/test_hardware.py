@@ -1,0 +1,147 @@
+import os
+from typing import Any
+
+import pytest
+
+from lrpath.errors import ConfigError
+from lrpath.training.distributed.hardware import Hardware
+from lrpath.training.distributed.process_group import ProcessGroup
+from tests.planning.strategies import recipe_with
+
+RECIPE = recipe_with(sequences_per_update=12)
+
+
+def hardware(*, accelerator: str = "cpu", micro_batch: int | None = None, threads: int | None = None) -> Hardware:
+    return Hardware(accelerator=accelerator, micro_batch=micro_batch, threads=threads)
+
+
+@pytest.mark.parametrize(("micro_batch", "size", "accumulate"), [(None, 12, 1), (12, 12, 1), (4, 4, 3), (1, 1, 12)])
+def test_micro_batches_make_up_the_global_batch(micro_batch: int | None, size: int, accumulate: int) -> None:
+    one = hardware(micro_batch=micro_batch)
+
+    assert (one.micro_batch_of(RECIPE), one.accumulate(RECIPE)) == (size, accumulate)
+
+
+@pytest.mark.parametrize("micro_batch", [5, 13, 24])
+def test_a_micro_batch_that_does_not_divide_the_batch_is_refused_with_those_that_do(micro_batch: int) -> None:
+    with pytest.raises(ConfigError, match=r"=12; use one of \[1, 2, 3, 4, 6, 12\]"):
+        hardware(micro_batch=micro_batch).accumulate(RECIPE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accelerator": "tpu"}, r"strategy\.accelerator=tpu must be auto, cpu or gpu"),
+        ({"micro_batch": 0}, r"strategy\.micro_batch=0 must be at least 1"),
+        ({"threads": 0}, rf"strategy\.threads=0 must lie in \[1, {os.cpu_count()}\]"),
+        ({"threads": 10_000}, r"strategy\.threads=10000 must lie in"),
+    ],
+)
+def test_a_machine_that_is_not_there_is_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        hardware(**settings)
+
+
+def started(monkeypatch: pytest.MonkeyPatch, *, ranks: int, rank: int = 0, of_node: int | None = None) -> None:
+    """Set what torchrun sets."""
+    local = ranks if of_node is None else of_node
+    values = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank % local, "LOCAL_WORLD_SIZE": local}
+    for name, value in values.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def several(**settings: Any) -> Hardware:
+    return Hardware(**({"name": "fsdp", "accelerator": "cpu", "micro_batch": None, "threads": None} | settings))
+
+
+def test_one_process_refuses_to_be_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=2)
+
+    with pytest.raises(ConfigError, match="was started on 2; start it without torchrun or srun, or add strategy=ddp"):
+        hardware()
+
+
+def test_one_process_may_be_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=1)
+
+    assert hardware().ranks == several(name="ddp").ranks == 1
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp"])
+def test_ranks_that_nobody_started_are_refused_with_the_command_that_does(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"torchrun .* -m lrpath\.train … strategy={name}, or on SLURM srun .*"):
+        several(name=name)
+
+
+def test_an_environment_that_says_half_of_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(ConfigError, match=r"RANK=, WORLD_SIZE=2, .* as torchrun sets them; start this with torchrun"):
+        ProcessGroup.from_environment()
+
+
+def test_ranks_and_nodes_are_those_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=8, rank=5, of_node=4)
+
+    ranks = ProcessGroup.from_environment()
+
+    assert (ranks.rank, ranks.count, ranks.local_rank, ranks.nodes, ranks.is_first) == (5, 8, 1, 2, False)
+
+
+def test_nodes_of_different_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, ranks=5, of_node=3)
+
+    with pytest.raises(ConfigError, match=r"5 ranks in all, 3 on this node: .* the same --nproc-per-node"):
+        ProcessGroup.from_environment()
+
+
+@pytest.mark.parametrize(("ranks", "micro_batch", "size", "accumulate"), [(2, None, 6, 1), (3, 2, 2, 2), (12, 1, 1, 1)])
+def test_ranks_share_the_global_batch(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, micro_batch: int | None, size: int, accumulate: int
+) -> None:
+    started(monkeypatch, ranks=ranks)
+    shared = several(micro_batch=micro_batch)
+
+    assert (shared.micro_batch_of(RECIPE), shared.accumulate(RECIPE)) == (size, accumulate)
+    assert ranks * size * accumulate == RECIPE.sequences_per_update
+
+
+@pytest.mark.parametrize(
+    ("ranks", "settings", "message"),
+    [
+        (5, {}, r"5 ranks cannot share .*=12 evenly; start one of \[1, 2, 3, 4, 6, 12\]"),
+        (2, {"micro_batch": 4}, r"micro_batch=4 does not divide .*=12 over 2 ranks; use one of \[1, 2, 3, 6\]"),
+        (4, {"shard_ranks": 3}, r"shard_ranks=3 must divide the 4 ranks; use one of \[1, 2, 4\]"),
+        (4, {"shard_ranks": 2, "name": "ddp"}, r"shard_ranks=2 is for strategy=fsdp, not ddp; remove it"),
+        (2, {"timeout_minutes": 0.0}, r"timeout_minutes=0\.0 must be more than 0"),
+        (2, {"name": "many"}, r"strategy\.name=many must be one of single, ddp, fsdp"),
+    ],
+)
+def test_impossible_mixes_are_refused_with_what_would_work(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, settings: dict[str, Any], message: str
+) -> None:
+    started(monkeypatch, ranks=ranks)
+
+    with pytest.raises(ConfigError, match=message):
+        several(**settings).micro_batch_of(RECIPE)
+
+
+@pytest.mark.parametrize(("shard_ranks", "copy_ranks"), [(None, 8), ("node", 4), (2, 2)])
+def test_a_copy_of_the_model_lies_on_all_ranks_or_those_of_a_node_or_as_many_as_are_given(
+    monkeypatch: pytest.MonkeyPatch, shard_ranks: Any, copy_ranks: int
+) -> None:
+    started(monkeypatch, ranks=8, of_node=4)
+
+    assert several(shard_ranks=shard_ranks).copy_ranks == copy_ranks
+
+
+def test_one_process_decides_for_itself_and_raises_its_own_errors() -> None:
+    alone = ProcessGroup()
+
+    def refuse() -> None:
+        raise ConfigError("no")
+
+    assert (alone.on_rank_zero(lambda: 3), alone.gather(lambda: 4), alone.is_first) == (3, [4], True)
+    for call in (alone.on_rank_zero, alone.gather):
+        with pytest.raises(ConfigError, match="no"):
+            call(refuse)

@@ -9,9 +9,20 @@ Error = TypeVar("Error", bound=BaseException)
 
 
 class LrpathError(Exception):
-    """Root of the family. Entries print it without a traceback and exit with `exit_code`."""
+    """Root of the family. Entries print it without a traceback and exit with `exit_code`.
+
+    Args:
+        message: One line for people.
+        field: The configuration field that is refused, as written on a command line; None if it is about no field.
+        value: The value that was given for it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None, value: object = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.value = value
 
 
 class ConfigError(LrpathError):

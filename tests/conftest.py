@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lrpath.entry import lasting
+from tests import refusals
 
 if TYPE_CHECKING:
     from tests.integration.lab import Lab
+
+
+_COLLECTED: pytest.StashKey[set[str]] = pytest.StashKey()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -17,6 +21,17 @@ def pytest_collection() -> Generator[None, object, object]:
     """Let the tests and what they import last, as an entry does: a run would spend most of its time on the garbage."""
     with lasting():
         return (yield)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which tests there are, for the record of refusals."""
+    session.stash[_COLLECTED] = {item.nodeid for item in session.items}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the sentences of refusals anew if that was asked for."""
+    if refusals.WRITES and not hasattr(session.config, "workerinput"):
+        refusals.save(session.stash[_COLLECTED])
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from lrpath.config.typed import converted, typed, typed_root
 from lrpath.data.sources import PythonSource, TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
+from tests.refusals import refused
 
 
 class Colour(StrEnum):
@@ -98,64 +99,62 @@ def test_a_plain_value_becomes_what_its_field_says(name: str, given: Any, expect
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "message"),
+    ("name", "given"),
     [
-        ("count", "3", "p.count='3' must be a whole number"),
-        ("count", 2.5, "p.count=2.5 must be a whole number"),
-        ("count", 2.0, "p.count=2.0 must be a whole number; write 2"),
-        ("count", True, "p.count=true must be a whole number"),
-        ("count", None, "p.count=null must be a whole number"),
-        ("share", "much", "p.share='much' must be a number"),
-        ("share", True, "p.share=true must be a number"),
-        ("share", None, "p.share=null must be a number"),
-        ("share", [1], r"p.share=\[1\] must be a number"),
-        ("share", float("nan"), "p.share=nan must be a finite number"),
-        ("share", "inf", "p.share='inf' must be a finite number"),
-        ("share", 10**400, "must be a number"),
-        ("name", 3, "p.name=3 must be text"),
-        ("on", "yes", "p.on='yes' must be true or false"),
-        ("on", 1, "p.on=1 must be true or false"),
-        ("colour", "rot", "p.colour='rot' must be one of red, green"),
-        ("colour", "gren", r"p.colour='gren' must be one of red, green \(did you mean green\?\)"),
-        ("mode", "fas", r"p.mode='fas' must be one of fast, slow \(did you mean fast\?\)"),
-        ("bits", 8, "p.bits=8 must be one of 16, 32"),
-        ("limit", "4", "p.limit='4' must be a whole number"),
-        ("length", 0.1, r"p.length=0.1 must be a length: whole updates \(\"300 updates\"\) or tokens"),
-        ("length", None, "p.length=null must be a length"),
-        ("length", True, "p.length=true must be a length"),
-        ("lengths", [0.1], r"p.lengths\[0\]=0.1 must be a length"),
-        ("alpha", "x", "p.alpha='x' must be a number"),
-        ("alpha", [0.5, None], r"p.alpha\[1\]=null must be a number"),
-        ("files", "a", r"p.files='a' must be a list; write \[a\]"),
-        ("files", None, "p.files=null must be a list"),
-        ("files", [1], r"p.files\[0\]=1 must be text"),
-        ("table", [1], r"p.table=\[1\] must be a mapping"),
-        ("table", {"a": "b"}, "p.table.a='b' must be a whole number"),
-        ("inner", 5, "p.inner=5 must be a mapping with the fields of Inner"),
-        ("inner", {}, "p.inner.size is missing; give it a value"),
-        ("inner", {"size": 1, "siez": 2}, r"p.inner.siez is no field \(did you mean size\?\); known here: size"),
-        ("inner", {"size": 0}, "^p.inner: size=0 must be at least 1$"),
+        ("count", "3"),
+        ("count", 2.5),
+        ("count", 2.0),
+        ("count", True),
+        ("count", None),
+        ("share", "much"),
+        ("share", True),
+        ("share", None),
+        ("share", [1]),
+        ("share", float("nan")),
+        ("share", "inf"),
+        ("share", 10**400),
+        ("name", 3),
+        ("on", "yes"),
+        ("on", 1),
+        ("colour", "rot"),
+        ("colour", "gren"),
+        ("mode", "fas"),
+        ("bits", 8),
+        ("limit", "4"),
+        ("length", 0.1),
+        ("length", None),
+        ("length", True),
+        ("lengths", [0.1]),
+        ("alpha", "x"),
+        ("alpha", [0.5, None]),
+        ("files", "a"),
+        ("files", None),
+        ("files", [1]),
+        ("table", [1]),
+        ("table", {"a": "b"}),
+        ("inner", 5),
+        ("inner", {}),
+        ("inner", {"size": 1, "siez": 2}),
+        ("inner", {"size": 0}),
     ],
 )
-def test_a_value_of_another_type_is_refused_with_its_place(name: str, given: Any, message: str) -> None:
-    with pytest.raises((ConfigError, PlanError), match=message):
+def test_a_value_of_another_type_is_refused_with_its_place(name: str, given: Any) -> None:
+    with refused(ConfigError, PlanError):
         typed(Outer, {name: given}, place="p")
 
 
 def test_an_unknown_field_is_refused_with_the_nearest_name_and_all_that_there_are() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^cuont is no field \(did you mean count\?\); known here: alpha, anything, "
-    ):
+    with refused(ConfigError):
         typed(Outer, {"cuont": 3}, place="")
 
 
 def test_a_name_that_is_near_to_nothing_gets_no_suggestion() -> None:
-    with pytest.raises(ConfigError, match=r"^zzz is no field; known here: "):
+    with refused(ConfigError):
         typed(Outer, {"zzz": 3}, place="")
 
 
 def test_a_long_value_is_shortened_in_the_message() -> None:
-    with pytest.raises(ConfigError, match=r"p\.count='x{150,200}… must be a whole number"):
+    with refused(ConfigError):
         typed(Outer, {"count": "x" * 10_000}, place="p")
 
 
@@ -164,12 +163,12 @@ def test_some_fields_of_a_dataclass_can_be_converted_alone() -> None:
 
 
 def test_an_error_that_names_its_place_does_not_get_it_twice() -> None:
-    with pytest.raises(ConfigError, match=r"^batch\.tokens_per_sequence=0 must be at least 1$"):
+    with refused(ConfigError):
         typed(BatchConfig, {"sequences_per_update": 1, "tokens_per_sequence": 0}, place="batch")
 
 
 def test_the_rules_of_cost_hold_for_the_cluster() -> None:
-    with pytest.raises(ConfigError, match=r"^cluster: mfu must lie in \(0, 1\], not 2\.0$"):
+    with refused(ConfigError):
         typed(ClusterConfig, {"device": "H100", "count": 1, "mfu": 2}, place="cluster")
 
 
@@ -177,7 +176,7 @@ def test_the_rules_of_cost_hold_for_the_cluster() -> None:
 def test_every_cadence_is_at_least_one(name: str) -> None:
     fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
 
-    with pytest.raises(ConfigError, match=rf"^cadence\.{name}=0 must be at least 1$"):
+    with refused(ConfigError):
         typed(CadenceConfig, fields, place="cadence")
 
 
@@ -189,23 +188,21 @@ def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "-a", ".a", "a b", "a\n", "x" * 65, "é"])
 def test_a_study_is_a_plain_folder_name(name: str) -> None:
-    with pytest.raises(ConfigError, match="must be a plain folder name"):
+    with refused(ConfigError):
         ReportConfig(study=name, outputs="outputs")
 
 
 def test_a_root_reports_every_value_that_is_not_given() -> None:
     cfg = OmegaConf.create({"study": "???", "outputs": "???"})
 
-    with pytest.raises(ConfigError, match=r"^study, outputs must be given: study=… outputs=…$"):
+    with refused(ConfigError):
         typed_root(ReportConfig, cfg)
 
 
 def test_a_root_reports_an_interpolation_that_leads_nowhere_as_it_was_written() -> None:
     cfg = OmegaConf.create({"study": "${nope}", "outputs": "o"})
 
-    with pytest.raises(
-        ConfigError, match=r"^study=\$\{nope\} cannot be resolved \(Interpolation key 'nope' not found\)"
-    ):
+    with refused(ConfigError):
         typed_root(ReportConfig, cfg)
 
 
@@ -213,7 +210,7 @@ def test_a_root_leaves_out_shared_fields_and_refuses_other_unknown_ones() -> Non
     cfg = OmegaConf.create({"study": "s", "outputs": "o", "peak": 1})
 
     assert typed_root(ReportConfig, cfg, shared=("peak",)) == ReportConfig(study="s", outputs="o")
-    with pytest.raises(ConfigError, match="peak is no field"):
+    with refused(ConfigError):
         typed_root(ReportConfig, cfg)
 
 
@@ -270,23 +267,23 @@ def test_a_micro_batch_divides_the_global_batch(size: int) -> None:
 def test_a_micro_batch_that_does_not_divide_the_global_batch_is_refused_with_those_that_do() -> None:
     strategy = {"name": "single", "accelerator": "cpu", "micro_batch": 5, "threads": None} | OFF
 
-    with pytest.raises(ConfigError, match=r"strategy\.micro_batch=5 must divide .*=12; use one of 1, 2, 3, 4, 6, 12$"):
+    with refused(ConfigError):
         _root(strategy=strategy)
 
 
 def test_a_study_cannot_be_the_folder_of_token_stores() -> None:
-    with pytest.raises(ConfigError, match=r"study=data is where data\.folder keeps token stores"):
+    with refused(ConfigError):
         _root(study="data")
 
 
 @pytest.mark.parametrize("versions", [0, -1, 1_001])
 def test_a_number_of_versions_out_of_range_is_refused(versions: int) -> None:
-    with pytest.raises(ConfigError, match=rf"versions={versions} must lie in \[1, 1_000\]"):
+    with refused(ConfigError):
         _root(versions=versions)
 
 
 def test_a_configuration_without_a_paradigm_is_refused() -> None:
-    with pytest.raises(ConfigError, match="paradigm is empty; choose some"):
+    with refused(ConfigError):
         _root(paradigms={})
 
 
@@ -294,14 +291,14 @@ def test_a_configuration_without_a_paradigm_is_refused() -> None:
 def test_a_label_is_a_plain_name(label: str) -> None:
     root = _root()
 
-    with pytest.raises(ConfigError, match="must be named with letters, digits"):
+    with refused(ConfigError):
         paradigms_of(_root(paradigms={label: root.paradigms["ours"]}))
 
 
 def test_a_paradigm_refuses_a_field_of_another_kind() -> None:
     fields = _root().paradigms["ours"] | {"restart": Restart.RESET.value}
 
-    with pytest.raises(ConfigError, match=r"^paradigms\.ours\.restart is no field; known here: alpha, anchor"):
+    with refused(ConfigError):
         paradigms_of(_root(paradigms={"ours": fields}))
 
 
@@ -309,7 +306,7 @@ def test_a_paradigm_refuses_a_field_of_another_kind() -> None:
 def test_an_unknown_kind_of_source_is_refused(kind: object) -> None:
     data = {"source": {"kind": kind}, "tokenizer": None, "folder": "f", "repeat": False}
 
-    with pytest.raises(ConfigError, match=r"data\.source\.kind=.* must be one of python_source, text, tokens, hf"):
+    with refused(ConfigError):
         source_of(_root(data=data).data)
 
 

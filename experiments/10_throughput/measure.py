@@ -3,7 +3,7 @@
     python experiments/10_throughput/measure.py [--rounds 5] [--updates 60]
 
 The bare loop reads random windows from the memory map, sets the rate, clips, and steps; it writes nothing. lrpath runs
-its plan runner as `lrpath.train` does, with TensorBoard, a metrics row an update, and the ledger's count. Both are timed
+its plan as `lrpath.train` does, with TensorBoard, a metrics row an update, and the count of the ledger. Both are timed
 between the end of update 10 and the end of the last update, so neither start-up, nor evaluation, nor the state
 at the end is in the figures.
 """

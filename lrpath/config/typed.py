@@ -107,7 +107,9 @@ def converted(kind: type[Any], value: Any, *, place: str) -> dict[str, Any]:
 
 def placed(error: LrpathError, place: str) -> LrpathError:
     """Return an error whose message begins with the place, unless it names it already."""
-    return type(error)(f"{place}: {error}") if place and place not in str(error) else error
+    if not place or place in str(error):
+        return error
+    return type(error)(f"{place}: {error}", field=error.field, value=error.value)
 
 
 def _convert(hint: Any, value: Any, *, place: str) -> Any:

@@ -35,6 +35,7 @@ from tests.analysis.studies import (
     plan_of,
 )
 from tests.records.lab import RUN
+from tests.refusals import refused
 
 PLAN = plan_of(10, 10, paradigms={"path_switching": SWITCHING})
 """A main path that forks at 4 and 14, and branches from there to 10 and 20."""
@@ -417,7 +418,7 @@ def test_nothing_of_the_study_is_written(study: Study) -> None:
 def test_a_study_without_a_plan_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "toy" / "plans").mkdir(parents=True)
 
-    with pytest.raises(StateError, match="holds no plan; train first"):
+    with refused(StateError):
         verify_study(Study(tmp_path / "toy"))
 
 
@@ -425,7 +426,7 @@ def test_an_altered_plan_is_refused(study: Study) -> None:
     (file,) = (study.folder / "plans").glob("*.json")
     change_json(file, lambda record: record["increments"].update({"v1": 11}))
 
-    with pytest.raises(StateError, match="was altered"):
+    with refused(StateError):
         verify_study(study)
 
 

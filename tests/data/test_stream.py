@@ -8,6 +8,7 @@ from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, compare_readings, held_out_windows
 from lrpath.errors import ConfigError, DataError, PlanError
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
+from tests.refusals import refused
 
 MakeStore = Callable[..., TokenStore]
 ONE, TWO, THREE = (Increment(version=f"v{n}", updates=5) for n in (1, 2, 3))
@@ -72,12 +73,12 @@ def test_readings_that_differ_are_compared_field_by_field(store: TokenStore) -> 
 
 
 def test_a_reading_outside_the_stream_is_refused(store: TokenStore) -> None:
-    with pytest.raises(PlanError, match="outside the data stream"):
+    with refused(PlanError):
         batches_of(store, sequential((ONE,))).reading(0, 6)
 
 
 def test_a_store_that_is_too_small_is_refused(make_store: MakeStore) -> None:
-    with pytest.raises(DataError, match=r"v1 is too small: 5 updates .* need 321 tokens.* 39 windows"):
+    with refused(DataError):
         batches_of(make_store(320), sequential((ONE,)))
 
 
@@ -90,7 +91,7 @@ def test_a_store_that_is_just_large_enough_is_read_to_its_last_token(make_store:
 
 
 def test_a_length_below_one_is_refused(store: TokenStore) -> None:
-    with pytest.raises(ConfigError, match="length must be at least 1 token, not 0"):
+    with refused(ConfigError):
         batches_of(store, sequential((ONE,)), length=0)
 
 
@@ -105,9 +106,9 @@ def test_held_out_windows_are_all_of_them_or_evenly_spaced(store: TokenStore) ->
 
 
 def test_refusals_of_held_out_windows(store: TokenStore) -> None:
-    with pytest.raises(DataError, match=r"v1 has no held-out domain 'law' \(there: web\)"):
+    with refused(DataError):
         held_out_windows(store, version="v1", domain="law", length=8)
-    with pytest.raises(DataError, match=r"has 85 tokens, and a window of length 85 needs 86"):
+    with refused(DataError):
         held_out_windows(store, version="v1", domain="web", length=85)
-    with pytest.raises(ConfigError, match="at least 1, not 8 and 0"):
+    with refused(ConfigError):
         held_out_windows(store, version="v1", domain="web", length=8, limit=0)

@@ -11,6 +11,7 @@ from lrpath.data.sources import Arrival, HeldOut, TextSource
 from lrpath.data.sources.division import Division
 from lrpath.data.sources.document import mark_of
 from lrpath.errors import ConfigError, DataError
+from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
 
@@ -45,7 +46,7 @@ def test_listed_paths_are_the_versions_as_listed(tmp_path: Path) -> None:
 
 
 def test_a_version_without_a_file_is_refused(texts: Path) -> None:
-    with pytest.raises(DataError, match="has 4 files or folders to be versions, but version number 5"):
+    with refused(DataError):
         texts_of(source_of(texts), 4)
 
 
@@ -54,13 +55,13 @@ def test_a_document_of_an_earlier_version_is_kept_or_refused_with_its_place(tmp_
     used = {mark_of(b"once")}
 
     kept = list(source_of(tmp_path / "v2.txt").documents(Arrival(version="v2", number=0, used=used)))
-    refused = source_of(tmp_path / "v2.txt", overlap="refuse")
+    strict = source_of(tmp_path / "v2.txt", overlap="refuse")
 
     assert [document.text for document in kept] == ["once"]
-    assert refused.spec() == source_of(tmp_path / "v2.txt").spec()
-    assert texts_of(refused, 0) == ["once"]
-    with pytest.raises(DataError, match=r"v2\.txt: this text is in an earlier version than v2 already; remove it"):
-        list(refused.documents(Arrival(version="v2", number=0, used=used)))
+    assert strict.spec() == source_of(tmp_path / "v2.txt").spec()
+    assert texts_of(strict, 0) == ["once"]
+    with refused(DataError):
+        list(strict.documents(Arrival(version="v2", number=0, used=used)))
 
 
 def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_dates_divide_records_and_the_last_wait_for_another_boundary(write_jsonl
 def test_a_record_without_a_proper_date_is_refused_with_its_line(write_jsonl: WriteJsonl, value: object) -> None:
     path = write_jsonl("all.jsonl", [{"text": "a", "date": "2016"}, {"text": "b", "date": value}])
 
-    with pytest.raises(DataError, match=r"all.jsonl:2: date must be an ISO date"):
+    with refused(DataError):
         texts_of(source_of(path, versions=Division(by="date", boundaries=("2017",))), 0)
 
 
@@ -116,7 +117,7 @@ def test_a_field_names_the_version(write_jsonl: WriteJsonl) -> None:
 def test_a_record_that_lacks_the_dividing_field_is_refused(write_jsonl: WriteJsonl) -> None:
     path = write_jsonl("all.jsonl", [{"text": "a"}])
 
-    with pytest.raises(DataError, match=r"all.jsonl:1: .*`version` must be a string"):
+    with refused(DataError):
         texts_of(source_of(path, versions=Division(by="field")), 0)
 
 
@@ -130,7 +131,7 @@ def test_a_record_may_say_that_it_is_held_out(write_jsonl: WriteJsonl) -> None:
 def test_an_unknown_split_is_refused(write_jsonl: WriteJsonl) -> None:
     path = write_jsonl("V1.jsonl", [{"text": "a", "split": "tset"}])
 
-    with pytest.raises(DataError, match=r"V1.jsonl:1: split must be one of train, valid.* not 'tset'"):
+    with refused(DataError):
         texts_of(source_of(path), 0)
 
 
@@ -146,35 +147,35 @@ def test_a_record_may_name_its_domain(write_jsonl: WriteJsonl) -> None:
 def test_a_domain_that_cannot_be_a_file_name_is_refused(write_jsonl: WriteJsonl, domain: object) -> None:
     path = write_jsonl("V1.jsonl", [{"text": "a", "domain": domain}])
 
-    with pytest.raises(DataError, match=r"V1.jsonl:1: domain must be a short name"):
+    with refused(DataError):
         texts_of(source_of(path), 0)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    "line",
     [
-        (b'{"text": "b"', "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b'["text"]', "must be a JSON object with a field `text`"),
-        (b'{"txt": "b"}', "must be a JSON object with a field `text`"),
-        (b'{"text": 3}', "text must be a string of at least one character, not int"),
-        (b'{"text": ""}', "text must be a string of at least one character, not an empty string"),
-        (b'{"text": "\\ud800"}', "text is not valid Unicode"),
-        (b'{"text": "caf\xe9"}', "is not UTF-8"),
+        b'{"text": "b"',
+        b"[" * 100_000,
+        b'["text"]',
+        b'{"txt": "b"}',
+        b'{"text": 3}',
+        b'{"text": ""}',
+        b'{"text": "\\ud800"}',
+        b'{"text": "caf\xe9"}',
     ],
 )
-def test_a_malformed_line_is_refused_with_its_place(tmp_path: Path, line: bytes, message: str) -> None:
+def test_a_malformed_line_is_refused_with_its_place(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "V1.jsonl"
     path.write_bytes(b'{"text": "a"}\n\n' + line + b"\n")
 
-    with pytest.raises(DataError, match=rf"V1.jsonl:3:? {message}"):
+    with refused(DataError):
         texts_of(source_of(path), 0)
 
 
 def test_a_text_file_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"first\nsecond\ncaf\xe9\n")
 
-    with pytest.raises(DataError, match=r"a.txt:3 is not UTF-8 .* convert"):
+    with refused(DataError):
         texts_of(source_of(tmp_path / "a.txt"), 0)
 
 
@@ -191,9 +192,9 @@ def test_parquet_that_is_torn_or_lacks_text_is_refused(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"body": ["a"]}), tmp_path / "no_text.parquet")
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and nothing more")
 
-    with pytest.raises(DataError, match=r"no_text.parquet has no column `text`"):
+    with refused(DataError):
         texts_of(source_of(tmp_path / "no_text.parquet"), 0)
-    with pytest.raises(DataError, match=r"torn.parquet cannot be read as Parquet after row 0"):
+    with refused(DataError):
         texts_of(source_of(tmp_path / "torn.parquet"), 0)
 
 
@@ -201,7 +202,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
     (tmp_path / "a.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
-    with pytest.raises(DataError, match=r"pip install 'lrpath\[parquet\]'"):
+    with refused(DataError):
         texts_of(source_of(tmp_path / "a.parquet"), 0)
 
 
@@ -209,44 +210,44 @@ def test_paths_that_are_missing_empty_or_of_another_kind_are_refused(tmp_path: P
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.md").touch()
 
-    for name, message in (("none", "does not exist"), ("a.md", r"must end in .txt, .jsonl, .parquet")):
-        with pytest.raises(DataError, match=message):
+    for name in ("none", "a.md"):
+        with refused(DataError):
             texts_of(source_of(tmp_path / name), 0)
-    with pytest.raises(DataError, match=r"holds no .txt, .jsonl, .parquet file"):
+    with refused(DataError):
         texts_of(source_of(tmp_path / "empty", versions=Division(by="field")), 0)
 
 
 @pytest.mark.parametrize("fields", [{}, {"paths": ("a",), "domains": {"b": "b"}}])
 def test_either_paths_or_domains_are_given(fields: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="paths or domains, and not both"):
+    with refused(ConfigError):
         TextSource(**fields)
 
 
 def test_other_refusals_of_the_text_source() -> None:
-    with pytest.raises(ConfigError, match="'a/b' must be letters"):
+    with refused(ConfigError):
         TextSource(domains={"a/b": "x"})
-    with pytest.raises(ConfigError, match="by=split is for datasets"):
+    with refused(ConfigError):
         TextSource(paths=("a",), versions=Division(by="split"))
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "fields",
     [
-        ({"by": "date"}, "by=date needs boundaries, one for each version"),
-        ({"by": "file", "shares": (1.0,)}, "shares belongs to by=share, not to by=file"),
-        ({"by": "date", "boundaries": ("2018", "2017")}, "boundaries must ascend: 2018, 2017"),
-        ({"by": "date", "boundaries": ("May",)}, "must be an ISO date"),
-        ({"by": "share", "shares": (0.7, 0.7)}, "positive and add up to 1 at most"),
-        ({"by": "share", "shares": (0.7, -0.1)}, "positive and add up to 1 at most"),
+        {"by": "date"},
+        {"by": "file", "shares": (1.0,)},
+        {"by": "date", "boundaries": ("2018", "2017")},
+        {"by": "date", "boundaries": ("May",)},
+        {"by": "share", "shares": (0.7, 0.7)},
+        {"by": "share", "shares": (0.7, -0.1)},
     ],
 )
-def test_a_division_that_does_not_divide_is_refused(fields: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_a_division_that_does_not_divide_is_refused(fields: dict[str, object]) -> None:
+    with refused(ConfigError):
         Division(**fields)
 
 
 def test_a_version_beyond_the_boundaries_is_refused(write_jsonl: WriteJsonl) -> None:
     source = source_of(write_jsonl("a.jsonl", []), versions=Division(by="date", boundaries=("2017",)))
 
-    with pytest.raises(ConfigError, match="boundaries has 1 entries, but version number 2"):
+    with refused(ConfigError):
         texts_of(source, 1)

@@ -7,6 +7,7 @@ import pytest
 
 from lrpath.data.tokenizer import END_MARK, TokenizerSettings, load_tokenizer, read_tokenizer, train_tokenizer
 from lrpath.errors import ConfigError, DataError
+from tests.refusals import refused
 
 TEXTS = ["the path leaves the main path at the fork and the rate falls", "élan, 漢字 and\ttabs\n"] * 5
 
@@ -43,7 +44,7 @@ def test_a_tokenizer_that_cuts_and_pads_does_neither_here(trained: Path) -> None
 
 
 def test_a_text_too_small_for_the_vocabulary_is_refused() -> None:
-    with pytest.raises(DataError, match=r"gives a vocabulary of 25\d tokens, and data.tokenizer.vocab_size is 1_000"):
+    with refused(DataError):
         train_tokenizer(["a"], settings=TokenizerSettings(vocab_size=1000))
 
 
@@ -54,9 +55,9 @@ def test_a_given_tokenizer_is_compared_with_the_settings(trained: Path) -> None:
         )
 
     assert load() is not None
-    with pytest.raises(DataError, match=r"has a vocabulary of 270, and data.tokenizer.vocab_size is 300"):
+    with refused(DataError):
         load(vocab_size=300)
-    with pytest.raises(DataError, match=r"no special token '</s>'; set data.tokenizer.end_mark to one of <\|endoftext"):
+    with refused(DataError):
         load(end_mark="</s>")
 
 
@@ -66,7 +67,7 @@ def test_the_specification_is_the_digest_of_the_file_and_not_its_place(trained: 
     spec = TokenizerSettings(file=str(other), vocab_size=None).spec()
 
     assert sorted(spec) == ["end_mark", "kind", "sha256"]
-    with pytest.raises(DataError, match=r"tokenizer.json does not exist"):
+    with refused(DataError):
         TokenizerSettings(file=str(trained), vocab_size=None).spec()
 
 
@@ -75,7 +76,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path, text: str) -> No
     path = tmp_path / "tokenizer.json"
     path.write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(DataError, match=r"tokenizer.json is not a tokenizer.json"):
+    with refused(DataError):
         read_tokenizer(path)
 
 
@@ -88,7 +89,7 @@ def change_vocabulary(path: Path, change: Callable[[dict[str, int]], object]) ->
 def test_ids_with_holes_are_refused(trained: Path) -> None:
     change_vocabulary(trained, lambda vocab: vocab.update({"a far token": 4_000_000_000}))
 
-    with pytest.raises(DataError, match=r"271 token ids up to 4_000_000_000; they must be 0, 1, 2"):
+    with refused(DataError):
         read_tokenizer(trained)
 
 
@@ -96,18 +97,18 @@ def test_an_absurdly_large_file_is_not_read(trained: Path) -> None:
     with trained.open("r+b") as file:
         file.truncate(1 << 34)
 
-    with pytest.raises(DataError, match=r"has 17_179_869_184 bytes; a tokenizer of more than"):
+    with refused(DataError):
         read_tokenizer(trained)
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "fields",
     [
-        ({"vocab_size": 256}, r"vocab_size must lie in \[257, 4_194_304\]"),
-        ({"vocab_size": None}, "vocab_size is missing"),
-        ({"end_mark": ""}, "end_mark is empty"),
+        {"vocab_size": 256},
+        {"vocab_size": None},
+        {"end_mark": ""},
     ],
 )
-def test_settings_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_settings_out_of_range_are_refused(fields: dict[str, Any]) -> None:
+    with refused(ConfigError):
         TokenizerSettings(**fields)

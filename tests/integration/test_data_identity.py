@@ -7,6 +7,7 @@ import pytest
 
 from lrpath.errors import DataError, MismatchError, PlanError
 from tests.integration.lab import Lab
+from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
 
@@ -15,7 +16,7 @@ def test_another_size_of_a_later_increment_is_refused_and_not_taken_for_made(lab
     """Both plans have a branch from 14 to 20 and a main path whose first segment is the same."""
     lab.run("versions=3", "increment=[10,10,10]", "alpha=0.6")
 
-    with pytest.raises(PlanError, match="increments may be appended to a path, not changed: use another study"):
+    with refused(PlanError):
         lab.run("versions=3", "increment=[10,12,8]", "alpha=[0.6,0.5,0.75]")
 
 
@@ -26,7 +27,7 @@ def test_a_made_state_that_read_other_tokens_is_refused_by_name(lab: Lab) -> Non
     manifest["read"]["segments"][0]["increments"]["v2"]["digest"] = "0" * 64
     file.write_text(json.dumps(manifest))
 
-    with pytest.raises(MismatchError, match=r"000000020 has read other data.*increments\.v2\.digest"):
+    with refused(MismatchError):
         lab.run()
 
 
@@ -38,7 +39,7 @@ def test_tokens_that_were_altered_under_the_same_size_are_never_trained_on(lab: 
     data[100] ^= 1
     file.write_bytes(data)
 
-    with pytest.raises(DataError, match=r"v2/train\.bin"):
+    with refused(DataError):
         lab.run(f"data.folder={stores}")
 
     assert lab.study().ledger.runs() == []
@@ -67,6 +68,6 @@ def test_two_files_of_equal_name_and_size_are_two_texts(lab: Lab, tmp_path: Path
 def test_a_study_is_evaluated_on_one_size_of_held_out_sets(lab: Lab) -> None:
     lab.run()
 
-    with pytest.raises(MismatchError, match="keep the value that the study began with, or use another study"):
+    with refused(MismatchError):
         lab.run("paradigm=[path_switching,continual]", "cadence.held_out_windows=4")
     lab.run("paradigm=[path_switching,continual]")

@@ -19,6 +19,7 @@ from lrpath.training.lit_module import LitCausalLM
 from tests.integration.lab import Job, Lab, states_of, tables_of
 from tests.integration.planting import VARIABLE, plant
 from tests.integration.test_ranks import DDP, FSDP, PAIR
+from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
 
@@ -87,9 +88,8 @@ def test_a_skipped_update_changes_no_bit_of_weights_and_moments_and_has_its_row(
 
 def test_a_spike_ends_a_run_that_may_only_stop_and_its_paths_are_those_without_a_rule(lab: Lab) -> None:
     plant("main:8=100")
-    message = r"main: loss \d+\.?\d* is above its bound \d+\.\d+ at position 9; no state from there on was saved"
 
-    with pytest.raises(TrainingError, match=message):
+    with refused(TrainingError):
         lab.run(*RULE)
 
     folder = main_of(lab)
@@ -148,7 +148,7 @@ def test_several_rewinds_compose_and_are_counted(lab: Lab) -> None:
 
 def test_a_guard_ends_at_its_limit_and_a_higher_one_goes_on_on_the_same_path(lab: Lab) -> None:
     plant("main:5=nan main:8=nan")
-    with pytest.raises(TrainingError, match=r"loss nan is not finite at position 9, and as many .* guard\.limit=1"):
+    with refused(TrainingError):
         lab.run(*SKIP, "guard.limit=1")
 
     lab.run(*SKIP, "guard.limit=2")

@@ -19,6 +19,7 @@ from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import DataError, StateError
 from tests.integration.lab import REPOSITORY, Lab
+from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +92,7 @@ def test_a_pickle_in_place_of_a_shard_is_refused(lab: Lab, pickled: bytes, trace
         record["files"] = {shard.name: {"bytes": len(pickled), "sha256": sha256(pickled).hexdigest()}}
         (state / "state.json").write_text(json.dumps(record))
 
-    with pytest.raises(StateError, match="000000014"):
+    with refused(StateError):
         lab.run("versions=3")
 
     assert not trace.exists()
@@ -109,7 +110,7 @@ def test_a_pickle_beside_the_shards_is_refused(
     if listed:
         list_again(state)
 
-    with pytest.raises(StateError, match=name if listed else f"{name} missing or not listed"):
+    with refused(StateError):
         lab.run("versions=2")
 
     assert not trace.exists()
@@ -144,33 +145,21 @@ def move_a_part(header: dict[str, Any]) -> None:
 
 
 HEADERS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "a part missing": (
-        move_a_part,
-        r"the parts of model\.lm\.model\.norm\.weight do not make a whole of shape \(32,\)",
-    ),
-    "another type": (
-        lambda header: header["model.lm.model.norm.weight"].update(dtype="I32"),
-        r"made for another model: .*norm\.weight: int32 \(16,\) → float32 \(16,\)",
-    ),
-    "an absurd shape": (
-        lambda header: header["model.lm.model.norm.weight"].update(shape=[1 << 60]),
-        r"norm\.weight of shape \[1152921504606846976\] needs 4,611,686,018,427,387,904 bytes, not 64",
-    ),
-    "another name": (
-        lambda header: header.update(other=header.pop("model.lm.model.norm.weight")),
-        "safetensors is no shard of a state .DCP_SHARDING_INFO is not of the tensors in the file",
-    ),
+    "a part missing": move_a_part,
+    "another type": lambda header: header["model.lm.model.norm.weight"].update(dtype="I32"),
+    "an absurd shape": lambda header: header["model.lm.model.norm.weight"].update(shape=[1 << 60]),
+    "another name": lambda header: header.update(other=header.pop("model.lm.model.norm.weight")),
 }
 
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_hostile_header_under_a_fitting_manifest_is_refused(lab: Lab, name: str) -> None:
-    change, message = HEADERS[name]
+    change = HEADERS[name]
     lab.run("versions=1")
     (state,) = (lab.study().folder / "paths").glob("*main*/states/000000004")
     change_header(state, change)
 
-    with pytest.raises(StateError, match=message):
+    with refused(StateError):
         lab.run("versions=2")
 
     assert not list((lab.study().folder / "paths").glob("*main*/states/000000014"))
@@ -181,7 +170,7 @@ def test_a_pickle_in_place_of_a_manifest_is_refused(lab: Lab, pickled: bytes, tr
     (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
     (state / "state.json").write_bytes(pickled)
 
-    with pytest.raises(StateError, match=r"state\.json is not JSON"):
+    with refused(StateError):
         lab.run("versions=3")
 
     assert not trace.exists()
@@ -192,7 +181,7 @@ def test_a_pickle_in_place_of_tokens_is_refused(tmp_path: Path, pickled: bytes, 
     file.write_bytes(pickled + b"." * (len(pickled) % 2))
     source = TokensSource(files=(str(file),), vocab_size=300)
 
-    with pytest.raises(DataError, match=r"V1|v1"):
+    with refused(DataError):
         prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
 
     assert not trace.exists()
@@ -207,7 +196,7 @@ def test_a_numpy_file_of_objects_in_place_of_prepared_tokens_is_refused(tmp_path
     np.save(tmp_path / "objects.npy", np.array([Payload(trace)], dtype=object), allow_pickle=True)
     (store.folder / "v1" / "train.bin").write_bytes((tmp_path / "objects.npy").read_bytes())
 
-    with pytest.raises(DataError, match=r"train\.bin has"):
+    with refused(DataError):
         TokenStore.open(store.folder)
 
     assert not trace.exists()
@@ -216,7 +205,7 @@ def test_a_numpy_file_of_objects_in_place_of_prepared_tokens_is_refused(tmp_path
 def test_a_pickle_in_place_of_a_tokenizer_is_refused(tmp_path: Path, pickled: bytes, trace: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(pickled)
 
-    with pytest.raises(DataError, match=r"is not a tokenizer\.json"):
+    with refused(DataError):
         read_tokenizer(tmp_path / "tokenizer.json")
 
     assert not trace.exists()

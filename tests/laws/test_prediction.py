@@ -15,6 +15,7 @@ from lrpath.records.study import Study
 from lrpath.reporting.prediction_report import write_forecast, write_law
 from tests.analysis.studies import plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
+from tests.refusals import refused
 
 PARADIGMS = {
     f"alpha_{alpha}": PathSwitching(
@@ -104,7 +105,7 @@ def test_a_file_that_holds_no_law_is_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "law.json"
     file.write_text(text)
 
-    with pytest.raises(LawError, match=r"law\.json (holds no fits|is no fit)"):
+    with refused(LawError):
         read_fitted(file, SETTINGS)
 
 
@@ -131,38 +132,38 @@ def test_a_path_of_another_model_or_rate_is_refused_unless_it_is_asked_for_all_t
     hot = paths_of_tree(other.tree)[-1:]
     strange = replace(fitted, recipe=fitted.recipe | {"precision": "bf16"})
 
-    with pytest.raises(LawError, match=r"path hot.v2 goes beyond .*: its rate reaches 2, above 1.*beyond=true"):
+    with refused(LawError):
         foretell(fitted, view, hot, level=0.9, beyond=False)
-    with pytest.raises(LawError, match=r"of another recipe than the fitted ones \(precision: bf16 → fp32\)"):
+    with refused(LawError):
         foretell(strange, view, hot, level=0.9, beyond=False)
     assert len(foretell(strange, view, hot, level=0.9, beyond=True).forecasts[0].beyond) == 2
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    "settings",
     [
-        (FitSettings(law="anealing"), "law=anealing is none; choose one of annealing, multi_power"),
-        (FitSettings(law="continual"), "choose held-out sets of one of them, set=v1"),
-        (FitSettings(fit="alpha_5.v2"), "no losses of path alpha_5.v2; train it"),
-        (FitSettings(fit="main", skip=359), "has 5 parameters to be found, and the curves 1 losses"),
-        (FitSettings(fit="main", skip=5_000), "has no loss after update 5,000; lower skip"),
-        (FitSettings(set="v1"), "means no held-out set of study toy; it has none, and train"),
-        (FitSettings(fit="main", fixed={"gamma": 1.0}), "annealing has no parameter gamma"),
+        FitSettings(law="anealing"),
+        FitSettings(law="continual"),
+        FitSettings(fit="alpha_5.v2"),
+        FitSettings(fit="main", skip=359),
+        FitSettings(fit="main", skip=5_000),
+        FitSettings(set="v1"),
+        FitSettings(fit="main", fixed={"gamma": 1.0}),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(study: Study, settings: FitSettings, message: str) -> None:
-    with pytest.raises(LawError, match=message):
+def test_what_cannot_be_fitted_is_refused(study: Study, settings: FitSettings) -> None:
+    with refused(LawError):
         fitted_view(study, settings)
 
 
 def test_nothing_left_to_foretell_is_an_error(study: Study) -> None:
     fitted, view = fitted_view(study)
 
-    with pytest.raises(LawError, match="no path is left to foretell"):
+    with refused(LawError):
         foretell(fitted, view, (), level=0.9, beyond=False)
 
 
 @pytest.mark.parametrize("changes", [{"bins": 3}, {"level": 1.0}, {"draws": -1}, {"set": ()}])
 def test_settings_out_of_range_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(changes))):
+    with refused(ConfigError):
         FitSettings(**changes)

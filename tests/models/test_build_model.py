@@ -12,6 +12,7 @@ from lrpath.errors import ConfigError
 from lrpath.models import assert_parameter_count, build_model, count_parameters, hf_config
 from lrpath.models import build as build_module
 from lrpath.planning.shape import FAMILIES, ModelShape, build_shape
+from tests.refusals import refused
 
 TINY: dict[str, Any] = {
     "vocab_size": 96,
@@ -129,26 +130,26 @@ def test_a_field_that_transformers_would_ignore_is_refused(monkeypatch: pytest.M
     fields = build_module._config_fields
     monkeypatch.setattr(build_module, "_config_fields", lambda shape: fields(shape) | {"rope_thetta": 1.0})
 
-    with pytest.raises(ConfigError, match=r"LlamaConfig of transformers .* has no field rope_thetta"):
+    with refused(ConfigError):
         hf_config(tiny())
 
 
 def test_a_family_that_transformers_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(build_module._CONFIG_CLASSES, "internlm3", "InternLM99Config")
 
-    with pytest.raises(ConfigError, match="needs transformers with InternLM99Config"):
+    with refused(ConfigError):
         hf_config(ModelShape(family="internlm3", **TINY))
 
 
 def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(ConfigError, match="seed must be at least 0, not -1"):
+    with refused(ConfigError):
         build_model(tiny(), seed=-1)
 
 
 def test_a_count_that_differs_is_refused() -> None:
     model = build_model(tiny(), seed=0, device="meta")
 
-    with pytest.raises(ConfigError, match="the plan of family llama says"):
+    with refused(ConfigError):
         assert_parameter_count(model, tiny(layers=3))
 
 
@@ -169,7 +170,7 @@ def test_a_wrong_stated_count_is_refused(tmp_path: Path) -> None:
                  hidden_size=32, vocab_size=96, max_position_embeddings=16)  # fmt: skip
     shape = build_shape({"family": "file", "file": path, "stated_parameters": 7})
 
-    with pytest.raises(ConfigError, match=r"model\.stated_parameters says 7 parameters, the model has"):
+    with refused(ConfigError):
         build_model(shape, seed=0, device="meta")
 
 
@@ -179,14 +180,14 @@ def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
     shape = build_shape({"family": "file", "file": write(tmp_path, **content)})
     write(tmp_path, **content, rms_norm_eps=1e-3)
 
-    with pytest.raises(ConfigError, match="has changed since the plan read it"):
+    with refused(ConfigError):
         hf_config(shape)
 
 
 def test_a_model_type_unknown_to_transformers_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, model_type="gpt5", n_embd=8, n_layer=2, n_head=2, n_positions=4, vocab_size=9)
 
-    with pytest.raises(ConfigError, match="has model_type 'gpt5', unknown to transformers"):
+    with refused(ConfigError):
         hf_config(build_shape({"family": "file", "file": path}))
 
 
@@ -195,7 +196,7 @@ def test_a_head_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
                  num_attention_heads=4, num_hidden_layers=2, max_position_embeddings=16,
                  logits_scaling=4.0)  # fmt: skip
 
-    with pytest.raises(ConfigError, match="does more than a linear map after its backbone"):
+    with refused(ConfigError):
         build_model(build_shape({"family": "file", "file": path}), seed=0)
 
 
@@ -204,5 +205,5 @@ def test_a_kernel_that_a_model_lacks_is_refused(tmp_path: Path) -> None:
                  intermediate_size=64, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
                  max_position_embeddings=16)  # fmt: skip
 
-    with pytest.raises(ConfigError, match="cannot build model file: Gemma2ForCausalLM does not support"):
+    with refused(ConfigError):
         build_model(build_shape({"family": "file", "file": path}), seed=0)

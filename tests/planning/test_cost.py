@@ -18,6 +18,7 @@ from lrpath.planning.cost import (
     wall_hours,
 )
 from lrpath.planning.shape import ModelShape
+from tests.refusals import refused
 
 SMALL = ModelShape(family="llama", vocab_size=10, hidden_size=8, layers=3, heads=2, ffn_size=5, context=16)
 BIG = ModelShape(family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048)
@@ -44,16 +45,16 @@ def test_flops_are_nearly_six_times_the_parameters_of_a_big_model_on_short_windo
 
 
 def test_flops_and_sizes_of_an_unknown_model_are_refused_with_advice(unknown: ModelShape) -> None:
-    with pytest.raises(ConfigError, match=r"give model\.stated_parameters"):
+    with refused(ConfigError):
         flops_per_token(unknown, sequence_length=8)
-    with pytest.raises(ConfigError, match=r"give model\.stated_parameters"):
+    with refused(ConfigError):
         state_bytes(unknown)
-    with pytest.raises(ConfigError, match=r"give model\.stated_parameters"):
+    with refused(ConfigError):
         memory_per_rank(unknown, strategy="single", ranks=1, micro_batch=1, sequence_length=8)
 
 
 def test_an_empty_window_is_refused() -> None:
-    with pytest.raises(ConfigError, match="sequence_length must be at least 1 token, not 0"):
+    with refused(ConfigError):
         flops_per_token(SMALL, sequence_length=0)
 
 
@@ -74,18 +75,18 @@ def test_wall_hours_shrink_with_the_devices_and_device_hours_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"device": "H900"}, "device must be one of"),
-        ({"mfu": 0.0}, "mfu must lie in"),
-        ({"mfu": 1.5}, "mfu must lie in"),
-        ({"count": 0}, "count of devices must be at least 1"),
+        {"device": "H900"},
+        {"mfu": 0.0},
+        {"mfu": 1.5},
+        {"count": 0},
     ],
 )
-def test_hours_of_impossible_hardware_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_hours_of_impossible_hardware_are_refused(changes: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"device": "A100", "mfu": 0.5, "count": 1}
 
-    with pytest.raises(ConfigError, match=message):
+    with refused(ConfigError):
         wall_hours(1, **(settings | changes))
 
 
@@ -114,18 +115,18 @@ def test_memory_adds_up_and_checkpointing_keeps_less() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"strategy": "zero"}, "strategy must be single, ddp or fsdp"),
-        ({"compute": "fp8"}, "compute must be fp32 or bf16"),
-        ({"ranks": 0}, "ranks must be at least 1"),
-        ({"micro_batch": 0}, "micro_batch must be at least 1"),
-        ({"ranks": 2}, "strategy single has one rank, not 2"),
+        {"strategy": "zero"},
+        {"compute": "fp8"},
+        {"ranks": 0},
+        {"micro_batch": 0},
+        {"ranks": 2},
     ],
 )
-def test_memory_of_an_impossible_run_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_memory_of_an_impossible_run_is_refused(changes: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"strategy": "single", "ranks": 1, "micro_batch": 1, "sequence_length": 16}
-    with pytest.raises(ConfigError, match=message):
+    with refused(ConfigError):
         memory_per_rank(SMALL, **(settings | changes))
 
 

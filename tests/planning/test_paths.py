@@ -19,6 +19,7 @@ from lrpath.planning.paths import (
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Stream, again, mixture, sequential, union
 from tests.planning.strategies import RECIPE, increments_of, recipe_with
+from tests.refusals import refused
 
 WARM = (ramp(0.0, 1.0, updates=2), constant(1.0))
 DATA = sequential(increments_of(10, 10))
@@ -154,12 +155,12 @@ def test_a_path_reads_no_segment_past_the_end_of_its_schedule() -> None:
 
 
 def test_a_schedule_must_start_where_its_path_does() -> None:
-    with pytest.raises(PlanError, match="branch starts at 6, but its schedule starts at 0"):
+    with refused(PlanError):
         replace(BRANCH, schedule=Schedule(pieces=WARM))
 
 
 def test_a_path_must_have_data_for_its_first_update() -> None:
-    with pytest.raises(PlanError, match=r"updates \[20, 21\) lie outside the data stream \[0, 20\)"):
+    with refused(PlanError):
         branch_of(MAIN, fork=20, end=22)
 
 
@@ -168,33 +169,33 @@ def test_a_position_must_lie_on_its_path(path: Path, first: int, last: int) -> N
     for position in (first, last):
         path.check_position(position)
     for position in (first - 1, last + 1):
-        with pytest.raises(PlanError, match=rf"position {position} must lie in {path.name} \({first - 1}, {last}\]"):
+        with refused(PlanError):
             path.check_position(position)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        ({"beta1": 1.0}, r"optimizer.beta1=1.0 must be in \[0, 1\)"),
-        ({"beta1": -0.1}, "optimizer.beta1=-0.1 must be in"),
-        ({"beta2": 1.0}, "optimizer.beta2=1.0 must be in"),
-        ({"beta2": math.nan}, "optimizer.beta2=nan must be in"),
-        ({"eps": 0.0}, "optimizer.eps=0.0 must be positive"),
-        ({"eps": math.inf}, "optimizer.eps=inf must be positive"),
-        ({"weight_decay": -0.1}, "optimizer.weight_decay=-0.1 must be at least 0"),
-        ({"weight_decay": math.inf}, "optimizer.weight_decay=inf must be at least 0"),
-        ({"clip_norm": 0.0}, "optimizer.clip_norm=0.0 must be positive, or null"),
-        ({"clip_norm": math.nan}, "optimizer.clip_norm=nan must be positive, or null"),
-        ({"clip_norm": math.inf}, "optimizer.clip_norm=inf must be positive, or null"),
-        ({"precision": "fp16"}, "precision=fp16 must be fp32 or bf16"),
-        ({"seed": -1}, r"seed=-1 must lie in \[0, 2\^63\)"),
-        ({"seed": 2**63}, "seed=9223372036854775808 must lie in"),
-        ({"sequences_per_update": 0}, "batch.sequences_per_update=0 must be at least 1"),
-        ({"tokens_per_sequence": 0}, "batch.tokens_per_sequence=0 must be at least 1"),
+        {"beta1": 1.0},
+        {"beta1": -0.1},
+        {"beta2": 1.0},
+        {"beta2": math.nan},
+        {"eps": 0.0},
+        {"eps": math.inf},
+        {"weight_decay": -0.1},
+        {"weight_decay": math.inf},
+        {"clip_norm": 0.0},
+        {"clip_norm": math.nan},
+        {"clip_norm": math.inf},
+        {"precision": "fp16"},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"sequences_per_update": 0},
+        {"tokens_per_sequence": 0},
     ],
 )
-def test_an_impossible_recipe_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(PlanError, match=message):
+def test_an_impossible_recipe_is_refused(change: dict[str, Any]) -> None:
+    with refused(PlanError):
         recipe_with(**change)
 
 
@@ -210,7 +211,7 @@ def test_the_edges_of_a_recipe_are_allowed() -> None:
 def test_weights_of_a_release_must_add_up_to_1(weights: tuple[float, ...], total: str) -> None:
     parts = tuple((StateKey(MAIN.id, number), weight) for number, weight in enumerate(weights, start=1))
 
-    with pytest.raises(PlanError, match=f"weights of release ours/v1 add up to {total}, not 1"):
+    with refused(PlanError):
         Release(paradigm="ours", version="v1", parts=parts)
 
 
@@ -250,7 +251,7 @@ def test_a_rate_before_the_fork_is_the_parent_s(update: int, rate: float) -> Non
 
 
 def test_there_is_no_rate_past_the_end() -> None:
-    with pytest.raises(PlanError, match=r"update 10 lies outside the schedule \[6, 10\)"):
+    with refused(PlanError):
         TREE.rate(BRANCH.id, 10)
 
 
@@ -298,24 +299,22 @@ _ELSEWHERE = branch_of(replace(MAIN, recipe=recipe_with(seed=1)), fork=6, end=10
 
 
 @pytest.mark.parametrize(
-    ("paths", "releases", "message"),
+    ("paths", "releases"),
     [
-        ((BRANCH, MAIN), (release_of(BRANCH, 10),), "branch leaves from a path that the tree does not hold before it"),
-        ((MAIN, _ELSEWHERE), (release_of(_ELSEWHERE, 10),), "elsewhere leaves from a path that the tree does not hold"),
-        ((MAIN, replace(MAIN, name="twin")), (release_of(MAIN, 5),), "twin and main are the same path, listed twice"),
-        ((MAIN,), (release_of(MAIN, 21),), r"position 21 must lie in main \(0, 20\]; extend its data or schedule"),
-        ((MAIN,), (release_of(MAIN, 0),), r"position 0 must lie in main \(0, 20\]"),
-        ((MAIN, BRANCH), (release_of(BRANCH, 6),), r"position 6 must lie in branch \(6, 10\]"),
-        ((MAIN, BRANCH), (release_of(BRANCH, 11),), r"position 11 must lie in branch \(6, 10\]"),
-        ((MAIN,), (release_of(BRANCH, 10),), "release ours/v1 lies on no path of the tree"),
-        ((MAIN, BRANCH), (release_of(MAIN, 10),), "nothing is needed of branch; remove it from the plan"),
-        ((MAIN,), (), "nothing is needed of main"),
+        ((BRANCH, MAIN), (release_of(BRANCH, 10),)),
+        ((MAIN, _ELSEWHERE), (release_of(_ELSEWHERE, 10),)),
+        ((MAIN, replace(MAIN, name="twin")), (release_of(MAIN, 5),)),
+        ((MAIN,), (release_of(MAIN, 21),)),
+        ((MAIN,), (release_of(MAIN, 0),)),
+        ((MAIN, BRANCH), (release_of(BRANCH, 6),)),
+        ((MAIN, BRANCH), (release_of(BRANCH, 11),)),
+        ((MAIN,), (release_of(BRANCH, 10),)),
+        ((MAIN, BRANCH), (release_of(MAIN, 10),)),
+        ((MAIN,), ()),
     ],
 )
-def test_a_tree_that_does_not_hold_together_is_refused(
-    paths: tuple[Path, ...], releases: tuple[Release, ...], message: str
-) -> None:
-    with pytest.raises(PlanError, match=message):
+def test_a_tree_that_does_not_hold_together_is_refused(paths: tuple[Path, ...], releases: tuple[Release, ...]) -> None:
+    with refused(PlanError):
         Tree(paths=paths, releases=releases)
 
 
@@ -324,7 +323,7 @@ def test_a_fork_past_the_end_of_its_parent_is_refused() -> None:
     short = Path(name="short", recipe=RECIPE, schedule=Schedule(pieces=(constant(1.0, updates=5),)), stream=stream)
     late = replace(branch_of(short, fork=6, end=10), stream=stream)
 
-    with pytest.raises(PlanError, match=r"position 6 must lie in short \(0, 5\]"):
+    with refused(PlanError):
         Tree(paths=(short, late), releases=(release_of(late, 10),))
 
 
@@ -363,14 +362,14 @@ def test_streams_that_go_on_differently_cannot_be_united(later: tuple[int, ...])
     other = replace(MAIN, name="other", stream=sequential(increments_of(*later)))
 
     assert other.id == MAIN.id
-    with pytest.raises(PlanError, match="main and other begin alike but read different increments later"):
+    with refused(PlanError):
         unite([TREE, Tree(paths=(other,), releases=(release_of(other, 15),))])
 
 
 def test_streams_with_another_mixture_later_cannot_be_united() -> None:
     other = replace(MAIN, name="other", stream=mixture(increments_of(10, 10), replay=0.5))
 
-    with pytest.raises(PlanError, match="increments may be appended to a path, not changed"):
+    with refused(PlanError):
         unite([TREE, Tree(paths=(other,), releases=(release_of(other, 15),))])
 
 
@@ -414,7 +413,7 @@ def test_an_altered_path_is_refused(alter: Callable[[Any], None]) -> None:
     record = round_trip(TREE)
     alter(record)
 
-    with pytest.raises(PlanError, match=r"was written with id .{12} but its content gives .{12}"):
+    with refused(PlanError):
         from_record(record)
 
 
@@ -422,5 +421,5 @@ def test_a_tree_whose_path_was_removed_is_refused() -> None:
     record = round_trip(TREE)
     del record["paths"][0]
 
-    with pytest.raises(PlanError, match="branch leaves from a path that the tree does not hold"):
+    with refused(PlanError):
         from_record(record)

@@ -15,6 +15,7 @@ from lrpath.planning.paradigms import Anchor, Continual, FromScratch, Merged, Pa
 from lrpath.planning.paths import unite
 from lrpath.planning.plan import Plan, from_record
 from tests.planning.strategies import LINEAR, TOKENS_PER_UPDATE, increments_of, setting_of
+from tests.refusals import refused
 
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
 CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
@@ -50,7 +51,7 @@ def test_a_release_is_found_by_paradigm_and_version() -> None:
 
 @pytest.mark.parametrize(("paradigm", "version"), [("switching", "v3"), ("other", "v1")])
 def test_a_release_that_is_not_planned_is_refused(paradigm: str, version: str) -> None:
-    with pytest.raises(PlanError, match=f"the plan has no release {paradigm}/{version}; it has scratch/v1, scratch/v2"):
+    with refused(PlanError):
         plan_of(10, 10).release(paradigm, version)
 
 
@@ -63,7 +64,7 @@ def test_a_part_is_the_tree_of_one_paradigm() -> None:
 
 
 def test_a_part_that_is_not_planned_is_refused() -> None:
-    with pytest.raises(PlanError, match="the plan has no paradigm other; it has scratch, continual, switching, merged"):
+    with refused(PlanError):
         plan_of(10, 10).part("other")
 
 
@@ -216,36 +217,36 @@ _READ = "the plan cannot be read"
 
 
 @pytest.mark.parametrize(
-    ("alter", "message"),
+    "alter",
     [
-        (put(2, "format"), "the plan has format 2; this lrpath reads 1"),
-        (remove("format"), "the plan has format None"),
-        (remove("model"), _READ),
-        (remove("tree", "paths", 0, "recipe", "seed"), _READ),
-        (put([], "increments"), _READ),
-        (put({"v1": "ten"}, "increments"), _READ),
-        (put("cubic", "tree", "paths", 0, "schedule", "pieces", 0, "shape"), _READ),
-        (put(7, "tree", "paths"), _READ),
-        (put([["x"]], "tree", "releases", 0, "parts"), _READ),
-        (put(0, "increments", "v1"), "increment v1 has 0 updates"),
-        (put(1, "tree", "paths", 0, "recipe", "seed"), "was written with id"),
-        (put(0.5, "tree", "releases", 0, "parts", 0, 2), "weights of release scratch/v1 add up to 0.5"),
-        (put(9, "tree", "releases", 0, "parts", 0, 1), "the plan's list of states does not fit its tree"),
-        (remove("states", 0), "the plan's list of states does not fit its tree"),
-        (put(["0" * 12, 5], "states", 0), "the plan's list of states does not fit its tree"),
+        put(2, "format"),
+        remove("format"),
+        remove("model"),
+        remove("tree", "paths", 0, "recipe", "seed"),
+        put([], "increments"),
+        put({"v1": "ten"}, "increments"),
+        put("cubic", "tree", "paths", 0, "schedule", "pieces", 0, "shape"),
+        put(7, "tree", "paths"),
+        put([["x"]], "tree", "releases", 0, "parts"),
+        put(0, "increments", "v1"),
+        put(1, "tree", "paths", 0, "recipe", "seed"),
+        put(0.5, "tree", "releases", 0, "parts", 0, 2),
+        put(9, "tree", "releases", 0, "parts", 0, 1),
+        remove("states", 0),
+        put(["0" * 12, 5], "states", 0),
     ],
 )
-def test_an_altered_plan_is_refused(alter: Callable[[Any], None], message: str) -> None:
+def test_an_altered_plan_is_refused(alter: Callable[[Any], None]) -> None:
     record = json.loads(json.dumps(plan_of(10, 20).as_record()))
     alter(record)
 
-    with pytest.raises(PlanError, match=message):
+    with refused(PlanError):
         from_record(record)
 
 
 @pytest.mark.parametrize("record", [[], None, "plan", 7])
 def test_what_is_no_plan_is_refused(record: Any) -> None:
-    with pytest.raises(PlanError, match="the plan cannot be read"):
+    with refused(PlanError):
         from_record(record)
 
 

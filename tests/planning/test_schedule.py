@@ -22,6 +22,7 @@ from lrpath.planning.schedule import (
     warmup,
 )
 from tests.planning.strategies import decays, peaks
+from tests.refusals import refused
 
 AFFINE = [Shape.LINEAR, Shape.COSINE, Shape.ONE_MINUS_SQRT, Shape.SQUARE, Shape.POWER]
 
@@ -172,45 +173,45 @@ def test_a_schedule_refuses_updates_outside_it() -> None:
 
     assert schedule.end == 8
     for update in (-1, 4, 8, 9):
-        with pytest.raises(PlanError, match=rf"update {update} lies outside the schedule \[5, 8\)"):
+        with refused(PlanError):
             schedule.rate(update)
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "fields",
     [
-        ({"first": -1.0}, "linear piece: first rate must be finite and at least 0, not -1.0"),
-        ({"first": math.inf}, "first rate must be finite"),
-        ({"last": math.nan}, "last rate must be finite"),
-        ({"updates": 0}, "linear piece has 0 updates; it needs at least 1"),
-        ({"updates": -5}, "linear piece has -5 updates"),
-        ({"updates": None}, "a piece without an end must be constant, not linear"),
-        ({"shape": Shape.CONSTANT}, "a constant piece cannot go from 1.0 to 0.5"),
-        ({"shape": Shape.EXPONENTIAL, "last": 0.0}, r"exponential never reaches 0 \(from 1.0 to 0.0\)"),
-        ({"shape": Shape.HARMONIC, "first": 0.0}, r"harmonic never reaches 0 \(from 0.0 to 0.5\)"),
-        ({"shape": Shape.POWER, "exponent": 0.0}, "exponent must be positive, not 0.0"),
-        ({"shape": Shape.POWER, "exponent": math.nan}, "exponent must be positive, not nan"),
-        ({"shape": Shape.POWER, "exponent": math.inf}, "exponent must be positive, not inf"),
+        {"first": -1.0},
+        {"first": math.inf},
+        {"last": math.nan},
+        {"updates": 0},
+        {"updates": -5},
+        {"updates": None},
+        {"shape": Shape.CONSTANT},
+        {"shape": Shape.EXPONENTIAL, "last": 0.0},
+        {"shape": Shape.HARMONIC, "first": 0.0},
+        {"shape": Shape.POWER, "exponent": 0.0},
+        {"shape": Shape.POWER, "exponent": math.nan},
+        {"shape": Shape.POWER, "exponent": math.inf},
     ],
 )
-def test_an_impossible_piece_is_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(PlanError, match=message):
+def test_an_impossible_piece_is_refused(fields: dict[str, Any]) -> None:
+    with refused(PlanError):
         replace(Piece(shape=Shape.LINEAR, updates=4, first=1.0, last=0.5), **fields)
 
 
 def test_a_schedule_without_pieces_is_refused() -> None:
-    with pytest.raises(PlanError, match="at least one piece"):
+    with refused(PlanError):
         Schedule(pieces=())
 
 
 def test_only_the_last_piece_may_be_without_an_end() -> None:
-    with pytest.raises(PlanError, match="only the last piece"):
+    with refused(PlanError):
         Schedule(pieces=(constant(1.0), ramp(1.0, 0.0, updates=3)))
 
 
 @pytest.mark.parametrize("peak", [0.0, -1e-3, math.nan, math.inf])
 def test_a_peak_that_is_no_positive_rate_is_refused(peak: float) -> None:
-    with pytest.raises(PlanError, match=f"peak={peak} must be a positive rate"):
+    with refused(PlanError):
         warmup(peak, updates=0)
 
 
@@ -218,54 +219,54 @@ STAIR = {"shape": DecayShape.STAIR, "floor": 0.1}
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "fields",
     [
-        ({"shape": DecayShape.LINEAR, "floor": 1.0}, r"floor=1.0 must lie in \[0, 1\)"),
-        ({"shape": DecayShape.LINEAR, "floor": -0.1}, "floor=-0.1 must lie"),
-        ({"shape": DecayShape.LINEAR, "floor": math.nan}, "floor=nan must lie"),
-        ({"shape": DecayShape.EXPONENTIAL}, "floor=0 is out of reach for shape=exponential"),
-        ({"shape": DecayShape.HARMONIC}, "floor=0 is out of reach for shape=harmonic"),
-        ({"shape": DecayShape.STAIR, "hold": 0.5, "shares": (0.5, 0.5)}, "hold belongs to other shapes"),
-        ({"shape": DecayShape.LINEAR, "exponent": 2.0}, "exponent belongs to shape=power"),
-        ({"shape": DecayShape.LINEAR, "shares": (1.0,)}, "shares belongs to shape=stair"),
-        ({"shape": DecayShape.KNEE, "hold": 0.5, "levels": (1.0,)}, "levels belongs to shape=stair"),
-        ({"shape": DecayShape.KNEE}, "shape=knee needs hold"),
-        ({"shape": DecayShape.POWER}, "shape=power needs exponent"),
-        ({"shape": DecayShape.STAIR}, "shape=stair needs shares"),
-        ({"shape": DecayShape.KNEE, "hold": 0.0}, r"hold=0.0 must lie in \(0, 1\)"),
-        ({"shape": DecayShape.KNEE, "hold": 1.0}, r"hold=1.0 must lie in \(0, 1\)"),
-        ({"shape": DecayShape.POWER, "exponent": -1.0}, "exponent=-1.0 must be positive"),
-        ({"shape": DecayShape.POWER, "exponent": math.nan}, "exponent=nan must be positive"),
-        ({**STAIR, "shares": ()}, r"shares=\[\] of a stair must be positive and add up to 1"),
-        ({**STAIR, "shares": (0.5, 0.4)}, "add up to 1"),
-        ({**STAIR, "shares": (1.5, -0.5)}, "must be positive"),
-        ({**STAIR, "shares": (math.nan, 1.0)}, "add up to 1"),
-        ({**STAIR, "shares": (0.5, 0.5)}, "needs levels, shares of the peak for each step"),
-        ({**STAIR, "shares": (0.8, 0.1, 0.1), "floor": 0.0}, "needs levels, shares of the peak for each step"),
-        ({**STAIR, "shares": (0.5, 0.5), "levels": (0.1,)}, "must be as many as shares and end at floor=0.1"),
-        ({**STAIR, "shares": (0.5, 0.5), "levels": (1.0, 0.2)}, "must be as many as shares and end at floor=0.1"),
-        ({**STAIR, "shares": (0.5, 0.5), "levels": (2.0, 0.1)}, r"levels=\(2.0, 0.1\) must not rise, and lie in"),
-        ({**STAIR, "shares": (0.4, 0.3, 0.3), "levels": (0.5, 1.0, 0.1)}, "must not rise"),
-        ({**STAIR, "shares": (0.4, 0.3, 0.3), "levels": (1.0, -0.1, 0.1)}, "must not rise"),
-        ({**STAIR, "shares": (0.4, 0.3, 0.3), "levels": (1.0, math.nan, 0.1)}, "must not rise"),
+        {"shape": DecayShape.LINEAR, "floor": 1.0},
+        {"shape": DecayShape.LINEAR, "floor": -0.1},
+        {"shape": DecayShape.LINEAR, "floor": math.nan},
+        {"shape": DecayShape.EXPONENTIAL},
+        {"shape": DecayShape.HARMONIC},
+        {"shape": DecayShape.STAIR, "hold": 0.5, "shares": (0.5, 0.5)},
+        {"shape": DecayShape.LINEAR, "exponent": 2.0},
+        {"shape": DecayShape.LINEAR, "shares": (1.0,)},
+        {"shape": DecayShape.KNEE, "hold": 0.5, "levels": (1.0,)},
+        {"shape": DecayShape.KNEE},
+        {"shape": DecayShape.POWER},
+        {"shape": DecayShape.STAIR},
+        {"shape": DecayShape.KNEE, "hold": 0.0},
+        {"shape": DecayShape.KNEE, "hold": 1.0},
+        {"shape": DecayShape.POWER, "exponent": -1.0},
+        {"shape": DecayShape.POWER, "exponent": math.nan},
+        {**STAIR, "shares": ()},
+        {**STAIR, "shares": (0.5, 0.4)},
+        {**STAIR, "shares": (1.5, -0.5)},
+        {**STAIR, "shares": (math.nan, 1.0)},
+        {**STAIR, "shares": (0.5, 0.5)},
+        {**STAIR, "shares": (0.8, 0.1, 0.1), "floor": 0.0},
+        {**STAIR, "shares": (0.5, 0.5), "levels": (0.1,)},
+        {**STAIR, "shares": (0.5, 0.5), "levels": (1.0, 0.2)},
+        {**STAIR, "shares": (0.5, 0.5), "levels": (2.0, 0.1)},
+        {**STAIR, "shares": (0.4, 0.3, 0.3), "levels": (0.5, 1.0, 0.1)},
+        {**STAIR, "shares": (0.4, 0.3, 0.3), "levels": (1.0, -0.1, 0.1)},
+        {**STAIR, "shares": (0.4, 0.3, 0.3), "levels": (1.0, math.nan, 0.1)},
     ],
 )
-def test_an_impossible_decay_is_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_an_impossible_decay_is_refused(fields: dict[str, Any]) -> None:
+    with refused(ConfigError):
         Decay(**fields)
 
 
 @pytest.mark.parametrize(
-    ("decay", "updates", "message"),
+    ("decay", "updates"),
     [
-        (Decay(shape=DecayShape.KNEE, hold=0.1), 4, "a knee over 4 updates with hold=0.1 has an empty part"),
-        (Decay(shape=DecayShape.KNEE, hold=0.9), 4, "has an empty part"),
-        (Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1)), 4, "a stair over 4 updates .* empty step"),
-        (Decay(shape=DecayShape.LINEAR), 0, "linear piece has 0 updates"),
+        (Decay(shape=DecayShape.KNEE, hold=0.1), 4),
+        (Decay(shape=DecayShape.KNEE, hold=0.9), 4),
+        (Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1)), 4),
+        (Decay(shape=DecayShape.LINEAR), 0),
     ],
 )
-def test_a_decay_without_room_for_its_parts_is_refused(decay: Decay, updates: int, message: str) -> None:
-    with pytest.raises(PlanError, match=message):
+def test_a_decay_without_room_for_its_parts_is_refused(decay: Decay, updates: int) -> None:
+    with refused(PlanError):
         decay.pieces(updates=updates, peak=1.0)
 
 

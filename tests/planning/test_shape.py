@@ -8,6 +8,7 @@ import pytest
 
 from lrpath.errors import ConfigError
 from lrpath.planning.shape import FAMILIES, ModelShape, build_shape, load_config_file
+from tests.refusals import refused
 
 TINY: dict[str, Any] = {
     "family": "llama",
@@ -75,27 +76,27 @@ def test_grouped_heads_share_keys_and_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"family": "gpt5"}, "model.family must be one of llama"),
-        ({"layers": 0}, "model.layers must be positive, not 0"),
-        ({"vocab_size": -1}, "model.vocab_size must be positive"),
-        ({"kv_heads": 0}, "model.kv_heads must be at least 1"),
-        ({"head_dim": -2}, "model.head_dim must be at least 1"),
-        ({"norm_eps": 0.0}, "model.norm_eps must be positive"),
-        ({"rope_theta": float("nan")}, "model.rope_theta must be positive"),
-        ({"init_std": 0.0}, "model.init_std must lie in"),
-        ({"heads": 3}, "model.hidden_size 8 is not divisible by model.heads 3"),
-        ({"heads": 4, "kv_heads": 3}, "model.heads 4 is not divisible by model.kv_heads 3"),
-        ({"family": "qwen2", "head_dim": 8}, "leave head_dim null"),
-        ({"head_dim": 3}, "must be even for rotary positions, not 3"),
-        ({"family": "file"}, "needs model.file"),
-        ({"file": "config.json"}, "belong to family file, not to llama"),
-        ({"stated_parameters": 5}, "belong to family file, not to llama"),
+        {"family": "gpt5"},
+        {"layers": 0},
+        {"vocab_size": -1},
+        {"kv_heads": 0},
+        {"head_dim": -2},
+        {"norm_eps": 0.0},
+        {"rope_theta": float("nan")},
+        {"init_std": 0.0},
+        {"heads": 3},
+        {"heads": 4, "kv_heads": 3},
+        {"family": "qwen2", "head_dim": 8},
+        {"head_dim": 3},
+        {"family": "file"},
+        {"file": "config.json"},
+        {"stated_parameters": 5},
     ],
 )
-def test_an_impossible_shape_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_an_impossible_shape_is_refused(changes: dict[str, Any]) -> None:
+    with refused(ConfigError):
         shape(**changes)
 
 
@@ -152,23 +153,23 @@ def test_the_record_of_a_file_follows_its_content_and_not_its_place(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        ([1], "must hold a JSON object, not a list"),
-        (GPT2 | {"auto_map": {"AutoModel": "evil.Model"}}, "runs code from a repository"),
-        ({"model_type": "gpt2", "n_embd": 8}, r"does not say vocab_size \(vocab_size\); layers"),
+        [1],
+        GPT2 | {"auto_map": {"AutoModel": "evil.Model"}},
+        {"model_type": "gpt2", "n_embd": 8},
     ],
 )
-def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path: Path, content: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path: Path, content: Any) -> None:
+    with refused(ConfigError):
         ModelShape.from_file(write(tmp_path, content))
 
 
 def test_a_missing_or_torn_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+    with refused(ConfigError):
         load_config_file(tmp_path / "absent.json")
     (tmp_path / "torn.json").write_text('{"vocab_size": ')
-    with pytest.raises(ConfigError, match="is not JSON"):
+    with refused(ConfigError):
         load_config_file(tmp_path / "torn.json")
 
 
@@ -176,7 +177,7 @@ def test_a_window_longer_than_a_files_positions_is_refused(tmp_path: Path) -> No
     path = write(tmp_path, GPT2)
 
     assert ModelShape.from_file(path, context=32).context == 32
-    with pytest.raises(ConfigError, match="has 32 positions, the training window 33"):
+    with refused(ConfigError):
         ModelShape.from_file(path, context=33)
 
 
@@ -188,16 +189,16 @@ def test_fields_of_a_configuration_become_a_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "fields",
     [
-        (TINY | {"n_layer": 3}, "model has no field n_layer in family llama"),
-        ({"family": "llama", "vocab_size": 10}, "model lacks context, ffn_size, heads, hidden_size, layers"),
-        ({"family": "file"}, "model lacks file"),
-        ({"family": "file", "file": "x", "layers": 2}, "model has no field layers in family file"),
+        TINY | {"n_layer": 3},
+        {"family": "llama", "vocab_size": 10},
+        {"family": "file"},
+        {"family": "file", "file": "x", "layers": 2},
     ],
 )
-def test_fields_that_do_not_fit_the_family_are_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_fields_that_do_not_fit_the_family_are_refused(fields: dict[str, Any]) -> None:
+    with refused(ConfigError):
         build_shape(fields)
 
 

@@ -21,6 +21,7 @@ from lrpath.planning.streams import (
     union,
 )
 from tests.planning.strategies import increments_of, sizes
+from tests.refusals import refused
 
 replays = st.integers(0, 999).map(lambda parts: parts / 1000)
 
@@ -140,7 +141,7 @@ def test_spans_name_the_updates_inside_each_segment(begin: int, end: int, spans:
 def test_updates_outside_a_stream_are_refused(begin: int, end: int) -> None:
     stream = Stream(start=10, segments=sequential(increments_of(3, 1, 2)).segments)
 
-    with pytest.raises(PlanError, match=rf"updates \[{begin}, {end}\) lie outside the data stream \[10, 16\)"):
+    with refused(PlanError):
         stream.spans(begin, end)
 
 
@@ -154,12 +155,12 @@ def test_spans_conserve_updates(sizes: list[int], data: st.DataObject) -> None:
 
 
 def test_an_increment_without_updates_is_refused() -> None:
-    with pytest.raises(PlanError, match="increment v1 has 0 updates; it needs at least 1"):
+    with refused(PlanError):
         Increment(version="v1", updates=0)
 
 
 def test_a_segment_without_updates_is_refused() -> None:
-    with pytest.raises(PlanError, match="a data segment has 0 updates; it needs at least 1"):
+    with refused(PlanError):
         Segment(updates=0, components=(Component(increments=increments_of(1)),))
 
 
@@ -167,24 +168,24 @@ def test_a_segment_without_updates_is_refused() -> None:
 def test_weights_that_are_no_shares_are_refused(parts: tuple[int, ...]) -> None:
     components = tuple(Component(increments=increments_of(1), parts=part) for part in parts)
 
-    with pytest.raises(PlanError, match=f"must be positive and add up to 1000, not {sum(parts)}"):
+    with refused(PlanError):
         Segment(updates=1, components=components)
 
 
 @pytest.mark.parametrize("increments", [(), (*increments_of(1), *increments_of(2))])
 def test_a_pool_without_increments_or_with_one_twice_is_refused(increments: tuple[Increment, ...]) -> None:
-    with pytest.raises(PlanError, match=r"a data component needs increments with different names, not \["):
+    with refused(PlanError):
         Component(increments=increments)
 
 
 @pytest.mark.parametrize("replay", [-0.1, 1.0, 1.5, float("nan")])
 def test_a_replay_that_is_no_share_is_refused(replay: float) -> None:
-    with pytest.raises(PlanError, match=rf"replay must lie in \[0, 1\), not {replay}"):
+    with refused(PlanError):
         mixture(increments_of(1, 1), replay=replay)
 
 
 def test_a_replay_that_rounds_to_everything_is_refused() -> None:
-    with pytest.raises(PlanError, match="must be positive and add up to 1000"):
+    with refused(PlanError):
         mixture(increments_of(1, 1), replay=0.9996)
 
 

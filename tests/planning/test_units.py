@@ -1,11 +1,10 @@
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError
 from lrpath.planning.units import parse_updates, times, write_count
+from tests.refusals import refused
 
 PAPER_BATCH = 1_048_576  # 512 × 2,048 tokens per update
 
@@ -42,7 +41,7 @@ def parsed(text: int | str, *, tokens_per_update: int = PAPER_BATCH) -> int:
 )
 def test_a_length_is_counted_in_updates(text: int | str, updates: int | None) -> None:
     if updates is None:
-        with pytest.raises(ConfigError, match=f"warmup='{text}' rounds to no update of 1,048,576 tokens"):
+        with refused(ConfigError):
             parsed(text)
     else:
         assert parsed(text) == updates
@@ -57,13 +56,13 @@ def test_a_length_is_counted_in_updates(text: int | str, updates: int | None) ->
     ],
 )
 def test_what_is_no_length_is_refused(text: object) -> None:
-    with pytest.raises(ConfigError, match=f"^warmup={re.escape(repr(text))} is not a length; write whole updates"):
+    with refused(ConfigError):
         parsed(text)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["0.1", "0.5 updates", "1.0001K updates"])
 def test_a_share_of_a_horizon_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^warmup='{re.escape(text)}' is not a whole number of updates; shares"):
+    with refused(ConfigError):
         parsed(text)
 
 
@@ -120,15 +119,15 @@ def test_a_rate_or_a_length_may_be_multiplied(factor: str | float, quantity: str
 
 
 @pytest.mark.parametrize(
-    ("factor", "quantity", "message"),
+    ("factor", "quantity"),
     [
-        ("half", 1.0, "'half' is no factor; write a number or a fraction"),
-        ("1/0", 1.0, "'1/0' is no factor"),
-        (-1, 1.0, "factor -1 must not be negative"),
-        (1, "long", "'long' is neither a rate nor a length of one version"),
-        (1, True, "True is neither a rate nor a length"),
+        ("half", 1.0),
+        ("1/0", 1.0),
+        (-1, 1.0),
+        (1, "long"),
+        (1, True),
     ],
 )
-def test_a_product_of_something_else_is_refused(factor: str | float, quantity: str | float, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_a_product_of_something_else_is_refused(factor: str | float, quantity: str | float) -> None:
+    with refused(ConfigError):
         times(factor, quantity)

@@ -6,6 +6,7 @@ import pytest
 from lrpath.errors import StateError
 from lrpath.records.tables import METRIC_COLUMNS, Table
 from tests.records.lab import refuse_space
+from tests.refusals import refused
 
 
 def table_in(folder: pathlib.Path) -> Table:
@@ -116,25 +117,25 @@ def test_a_cut_that_fails_leaves_the_table_as_it_was(tmp_path: pathlib.Path, mon
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("position,lr,name\n1,2,3\n", "has columns position,lr,name, not position,loss,name; restore or remove it"),
-        ("position,loss,name\n1,0.5\n", "has a row with a wrong number of fields or no position"),
-        ("position,loss,name\n1,0.5,a,b\n", "has a row with a wrong number of fields or no position"),
-        ("position,loss,name\nx,0.5,a\n", "has a row with a wrong number of fields or no position"),
-        ("position,loss,name\n-1,0.5,a\n", "has a row with a wrong number of fields or no position"),
-        (b"position,loss,name\n1,0.5,\xff\n", "is not UTF-8 text"),
+        "position,lr,name\n1,2,3\n",
+        "position,loss,name\n1,0.5\n",
+        "position,loss,name\n1,0.5,a,b\n",
+        "position,loss,name\nx,0.5,a\n",
+        "position,loss,name\n-1,0.5,a\n",
+        b"position,loss,name\n1,0.5,\xff\n",
     ],
 )
-def test_an_altered_table_is_refused_and_not_cut(tmp_path: pathlib.Path, text: str | bytes, message: str) -> None:
+def test_an_altered_table_is_refused_and_not_cut(tmp_path: pathlib.Path, text: str | bytes) -> None:
     table = table_in(tmp_path)
     content = text if isinstance(text, bytes) else text.encode()
     table.file.parent.mkdir()
     table.file.write_bytes(content)
 
-    with pytest.raises(StateError, match=message):
+    with refused(StateError):
         table.rows()
-    with pytest.raises(StateError, match=message):
+    with refused(StateError):
         table.cut(0)
     assert table.file.read_bytes() == content
 
@@ -146,6 +147,6 @@ def test_a_row_whose_numbers_are_none_is_refused_in_one_short_line(tmp_path: pat
     table = Table(tmp_path / "metrics.csv", columns=METRIC_COLUMNS)
     table.file.write_text(f"{','.join(METRIC_COLUMNS)}\n{cells}\n")
 
-    with pytest.raises(StateError, match=r"metrics\.csv has .*restore it from a copy") as refused:
+    with refused(StateError) as caught:
         table.rows()
-    assert len(str(refused.value)) < 300
+    assert len(str(caught.value)) < 300

@@ -16,6 +16,7 @@ from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import Increment
 from lrpath.reporting.plan_text import plan_json, plan_text
 from tests.analysis.studies import LINEAR, MERGED, THREE, plan_of
+from tests.refusals import refused
 
 GOLDEN = Path(__file__).parent / "golden_main_plan.txt"
 SHAPE = ModelShape(
@@ -150,12 +151,12 @@ def test_what_only_torch_could_count_is_left_open() -> None:
 
 
 def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(ConfigError, match="device must be one of"):
+    with refused(ConfigError):
         plan_text(main_plan(), cluster=Cluster(device="abacus"))
 
 
 def test_text_needs_neither_torch_nor_matplotlib() -> None:
-    modules = "reporting.plan_text, reporting.verdict, reporting.execution, analysis.compare"
+    modules = "reporting.plan_text, reporting.paper_order, reporting.execution, analysis.compare"
     imports = ", ".join(f"lrpath.{module.strip()}" for module in modules.split(","))
     code = f"import sys, {imports}; print(*{{name.split('.')[0] for name in sys.modules}})"
 

@@ -17,6 +17,7 @@ from lrpath.training.checkpoints import states
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import ShardWriter
 from tests.integration.lab import tensors_in
+from tests.refusals import refused
 
 PATH_ID = "0123456789ab"
 MOST_SECONDS = 60  # until a thread that should end counts as one that does not
@@ -93,7 +94,7 @@ def test_a_copy_is_made_in_the_same_memory_every_time(tmp_path: Path) -> None:
 
 def test_a_failure_ends_the_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saver = StateSaver(background=True)
-    with pytest.raises(TrainingError, match=r"the disk is full: .*000000002 was not written"), saver:  # noqa: PT012
+    with refused(TrainingError), saver:
         first = save(saver, tmp_path, 1, torch.ones(2))
         saver.wait()
         assert saver.failure is None
@@ -110,7 +111,7 @@ def test_a_failure_ends_the_next_save(tmp_path: Path, monkeypatch: pytest.Monkey
     saver = StateSaver(background=True)
     save(saver, tmp_path, 1, torch.ones(2))
 
-    with pytest.raises(TrainingError, match=r"000000001 was not written .*Input/output error"):
+    with refused(TrainingError):
         save(saver, tmp_path, 2, torch.ones(2))
 
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +134,7 @@ def test_a_copy_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.Mon
         raise RuntimeError("can't allocate memory")
 
     monkeypatch.setattr(torch, "empty", refuse)
-    with pytest.raises(TrainingError, match=r"does not fit into host memory .*cadence\.save_in_background=false"):
+    with refused(TrainingError):
         StateSaver(background=True).prepare({"weight": torch.ones(2)})
 
 

@@ -5,6 +5,7 @@ import pytest
 from lrpath.errors import ConfigError
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
+from tests.refusals import refused
 
 STEP = {
     "SLURM_JOB_ID": "123456",
@@ -76,20 +77,18 @@ def test_torchrun_within_a_step_says_who_the_ranks_are() -> None:
 def test_a_machine_on_one_rank_refuses_a_step_of_several() -> None:
     group = started()
 
-    with pytest.raises(ConfigError, match="was started on 8; start it without torchrun or srun"):
+    with refused(ConfigError):
         Hardware(accelerator="cpu", micro_batch=None, threads=None, group=group)
 
 
 @pytest.mark.parametrize(
-    ("changes", "without", "message"),
+    ("changes", "without"),
     [
-        ({"SLURM_STEP_TASKS_PER_NODE": "4,3"}, (), "TASKS_PER_NODE=4,3: every node must run as many .* srun --nodes N"),
-        ({"SLURM_LOCALID": "x"}, (), "SLURM_LOCALID=x must be a whole number, as srun sets it"),
-        ({}, ("SLURM_STEP_NODELIST",), "SLURM_STEP_NODELIST is missing, which srun sets; set MASTER_ADDR"),
+        ({"SLURM_STEP_TASKS_PER_NODE": "4,3"}, ()),
+        ({"SLURM_LOCALID": "x"}, ()),
+        ({}, ("SLURM_STEP_NODELIST",)),
     ],
 )
-def test_a_step_that_says_half_of_it_is_refused(
-    changes: dict[str, str], without: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_a_step_that_says_half_of_it_is_refused(changes: dict[str, str], without: tuple[str, ...]) -> None:
+    with refused(ConfigError):
         started(without=without, **changes)

@@ -20,7 +20,7 @@ from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
-    from lrpath.data.prepare import Progress
+    from lrpath.data.prepare import PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -184,7 +184,7 @@ class Project:
             pathlib.Path(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder"
         )
 
-    def prepare(self, progress: "Progress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
 
         Raises:

@@ -40,8 +40,7 @@ from lrpath.records.files import digest_file, locked, write_json, write_whole
 PreparationProgress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
 
-# Large enough to keep all cores of `encode_batch_fast` busy, small enough that its encodings, some 50 bytes a token,
-# stay below 100 MB.
+# Large enough that `encode_batch_fast` has documents for all cores, small enough for its encodings to fit into memory.
 _CHUNK_BYTES = 4 << 20
 _CHUNK_IDS = 1 << 22
 

@@ -151,8 +151,8 @@ def read_tokenizer(path: pathlib.Path) -> Tokenizer:
 
 
 def _as_plain(tokenizer: Tokenizer) -> Tokenizer:
-    # A file saved for inference may cut at its model's context, pad to it, and read `<|endoftext|>` inside a text as the
-    # special token: each would change the text that is trained on.
+    # A file saved for inference may cut at its model's context, pad to it, and read `<|endoftext|>` inside a text as
+    # the special token: each would change the text that is trained on.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True

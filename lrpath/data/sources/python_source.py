@@ -35,7 +35,6 @@ Number = TypeVar("Number", int, float)
 RULES = 1
 """Number of the rules above; part of the specification, so that a changed rule is another text."""
 
-# `lib2to3` has its grammar tests beside its modules.
 _TEST_FOLDERS = frozenset({"test", "tests", "testing", "idle_test", "lib2to3"})
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "node_modules"})
 _MIN_BYTES, _MAX_BYTES, _MAX_LINE = 200, 200_000, 1_000
@@ -253,7 +252,7 @@ def is_generated(data: bytes) -> bool:
 def near_fingerprints(data: bytes) -> tuple[bytes, ...]:
     """Return one digest for each band: two documents that share one are near duplicates (third rule)."""
     lines = {line.strip() for line in data.splitlines()}
-    # CRC-32 in place of a cryptographic hash: ten times faster, and a collision only makes two lines equal.
+    # CRC-32 in place of a cryptographic hash: it runs over every line, and a collision only makes two lines equal.
     hashes = np.array([crc32(line) for line in lines if len(line) >= _MIN_LINE], dtype=np.uint64)
     if not hashes.size:
         return ()

@@ -20,7 +20,7 @@ from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
-    from lrpath.data.prepare import PreparationProgress
+    from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -44,13 +44,16 @@ class Project:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
         given = {name: value for name, value in self.config.model.items() if value is not None}
+        tokenizer = self.config.data.tokenizer
+        if tokenizer is not None and "vocab_size" not in given and "vocab_size" in self.config.model:
+            given["vocab_size"] = tokenizer.ids()  # data.tokenizer.vocab_size=null leaves it to the tokenizer's file
         shape = build_shape(converted(ModelShape, given, place="model"))
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
                 f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it"
             )
-        source, tokenizer = self.source, self.config.data.tokenizer
+        source = self.source
         ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
         self._check_vocabulary(shape, ids or 0)
         return shape
@@ -184,7 +187,7 @@ class Project:
             pathlib.Path(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder"
         )
 
-    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None, *, notice: "Notice | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
 
         Raises:
@@ -200,6 +203,8 @@ class Project:
             versions=[increment.version for increment in self.increments],
             folder=self.store_folder,
             progress=progress,
+            notice=notice,
+            needs_heldout=True,
         )
         self._check_vocabulary(self.shape, store.vocab_size)
         for path in self.plan.tree.paths:  # a last version that is too small is refused before the first is trained

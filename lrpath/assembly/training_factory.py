@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lrpath.assembly.project import Project
-from lrpath.data.prepare import PreparationProgress
+from lrpath.data.facts import increment_lines
+from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
 from lrpath.errors import ConfigError, DataError
@@ -77,6 +78,15 @@ class ProjectTrainingFactory:
             raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
 
+    def increment_lines(self) -> list[str]:
+        """Return what each version was made of, and how much of it the plan reads."""
+        per_update = self.project.recipe.tokens_per_update
+        reads = {
+            increment.version: min(increment.updates * per_update, self.store.manifest(increment.version).tokens)
+            for increment in self.project.increments
+        }
+        return increment_lines(self.store, reads=reads)
+
     def _counted_shape(self) -> ModelShape:
         """Return the model's sizes with its parameters counted, if need be by torch."""
         shape = self.project.shape
@@ -113,7 +123,7 @@ class ProjectTrainingFactory:
 
 
 def open_training_factory(
-    project: Project, ranks: ProcessGroup, *, progress: PreparationProgress | None = None
+    project: Project, ranks: ProcessGroup, *, progress: PreparationProgress | None = None, notice: Notice | None = None
 ) -> ProjectTrainingFactory:
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
@@ -122,7 +132,7 @@ def open_training_factory(
     """
 
     def prepare() -> None:
-        project.prepare(progress)
+        project.prepare(progress, notice=notice)
 
     ranks.on_rank_zero(prepare)
     return ProjectTrainingFactory(project=project, store=project.prepare())

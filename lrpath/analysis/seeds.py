@@ -82,8 +82,8 @@ def summarise(outcomes: Iterable[Outcome]) -> tuple[Summary, ...]:
     """Return the summaries of all evaluated releases, version by version.
 
     The gaps of a version are measured from scratch, of several such settings from the best at that version in the mean
-    over its seeds; with nothing from scratch, from the best of all. Only what was evaluated on the same held-out tokens,
-    with equal model, data, batch and increments, is compared.
+    over its seeds; with nothing from scratch, from the best of all. Only what was evaluated on the same held-out
+    tokens, with equal model, data, batch and increments, is compared.
     """
     cells: dict[_Key, _Cell] = {}
     for outcome in outcomes:

@@ -1,7 +1,7 @@
 """Figures of releases: held-out loss against cost, and over α.
 
-Several settings of one kind of paradigm have its colour and differ in marker. All that one figure shows was evaluated on
-the same held-out tokens.
+Several settings of one kind of paradigm have its colour and differ in marker. All that one figure shows was evaluated
+on the same held-out tokens.
 """
 
 import math

@@ -16,7 +16,7 @@ from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
 from lrpath.reporting.prediction_report import write_law
-from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
+from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
 _COLUMNS = (
     Column(key="version", title="version", align=Align.LEFT),
@@ -87,7 +87,7 @@ def command_of(advice: Advice, question: Question) -> str:
     return shlex.join(["python", "-m", "lrpath.train", *given, *overrides_of(advice, question)])
 
 
-def advice_table(advice: Advice, question: Question) -> Table:
+def advice_table(advice: Advice, question: Question) -> ReportTable:
     """Return what is chosen for each version, and below it what is configured."""
     rows: list[tuple[Any, ...]] = []
     for choice in advice.choices:
@@ -100,7 +100,7 @@ def advice_table(advice: Advice, question: Question) -> Table:
     sets = " and ".join(
         f"{judge.fitted.set}" + ("" if len(advice.judges) == 1 else f" × {judge.weight:g}") for judge in advice.judges
     )
-    return Table(title=f"Advice for {question.label}, by the loss on {sets}", columns=_COLUMNS, rows=tuple(rows))
+    return ReportTable(title=f"Advice for {question.label}, by the loss on {sets}", columns=_COLUMNS, rows=tuple(rows))
 
 
 def sentences_of(advice: Advice, question: Question) -> list[str]:
@@ -223,7 +223,7 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
     }
 
 
-def candidates_table(advice: Advice) -> Table:
+def candidates_table(advice: Advice) -> ReportTable:
     """Return every option with what is foretold of it; `pareto` marks those that none beats in price and loss."""
     names = list(advice.choices[0].judged.option.fields)
     sets = [judge.fitted.set for judge in advice.judges]
@@ -244,7 +244,7 @@ def candidates_table(advice: Advice) -> Table:
         marks = (int(id(row) in best), int(id(row) in chosen))
         rows.append((row.option.version, *row.option.fields.values(), row.option.updates, row.loss, *parts, *marks))
     columns = tuple(Column(key=key, title=key) for key in keys)
-    return Table(title="Options", columns=columns, rows=tuple(rows))
+    return ReportTable(title="Options", columns=columns, rows=tuple(rows))
 
 
 def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> str:

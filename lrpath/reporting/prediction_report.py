@@ -16,7 +16,7 @@ from lrpath.laws.path_fit import Fitted
 from lrpath.laws.prediction import Forecast, Foretold
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import WIDTH, save, style, whole_numbers
-from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
+from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
 MOST_DRAWN = 8
 """Paths in the figure; the last ones are left to the files."""
@@ -43,7 +43,7 @@ _COLUMNS = (
 )
 
 
-def forecast_table(found: Foretold, *, level: float) -> Table:
+def forecast_table(found: Foretold, *, level: float) -> ReportTable:
     """Return one row a path: what is foretold of its end, and how far off that and its whole curve are."""
     ranking = found.ranking
     pairs = ranking.right + ranking.wrong
@@ -52,7 +52,7 @@ def forecast_table(found: Foretold, *, level: float) -> Table:
         notes.append(
             f"Ranking of releases within a version: Kendall's τ {ranking.tau:.2f} ({ranking.right} of {pairs} pairs)."
         )
-    return Table(
+    return ReportTable(
         title=f"Foretold losses on {found.fitted.set}",
         columns=_COLUMNS,
         rows=tuple(_row(one) for one in found.forecasts),

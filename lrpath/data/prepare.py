@@ -195,12 +195,18 @@ class _Preparation:
                 )
             decision.extend(known)
         if self.needs_heldout and not has_heldout:
+            settings = source.heldout
+            off = settings.share == 0 or settings.documents == 0
             raise DataError(
-                "no version has held-out text, so that no release could be evaluated: raise "
-                "data.source.heldout.share and data.source.heldout.documents, or give more text (three documents, or "
-                "one of three passages, at least)",
-                field="data.source.heldout.share",
-                value=source.heldout.share,
+                "no version has held-out text, so that no release could be evaluated: "
+                + (
+                    "raise data.source.heldout.share and data.source.heldout.documents above 0"
+                    if off
+                    else f"a domain needs three documents, or one of three passages of {settings.passage_characters:,} "
+                    "characters; give more text, or lower data.source.heldout.passage_characters"
+                ),
+                field="data.source.heldout.share" if off else "data.source.heldout.passage_characters",
+                value=settings.share if off else settings.passage_characters,
             )
         return decisions
 

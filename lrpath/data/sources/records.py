@@ -113,6 +113,7 @@ def _json_record(line: bytes, *, place: str) -> dict[str, Any] | DataError:
 def _read_json(path: pathlib.Path, _: str) -> Records:
     with _opened(path) as handle:
         buffered = io.BufferedReader(handle, _BLOCK)  # type: ignore[type-var]
+        _check_utf16(buffered.peek(4)[:4], path)
         head = buffered.peek(_BLOCK)[:_BLOCK].removeprefix(b"\xef\xbb\xbf").lstrip()
         is_lines = head.startswith(b"{") and isinstance(_json_record(head.split(b"\n", 1)[0], place=""), dict)
         if is_lines or (head.startswith(b"{") and b"\n" not in head):  # one line longer than the block
@@ -121,7 +122,6 @@ def _read_json(path: pathlib.Path, _: str) -> Records:
         data = buffered.read(_MAX_ARRAY_BYTES + 1)
     if len(data) > _MAX_ARRAY_BYTES:
         raise DataError(f"{path} is one JSON value of more than {_MAX_ARRAY_BYTES >> 20} MiB; convert it to .jsonl")
-    _check_utf16(data, path)
     try:
         value = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -272,8 +272,13 @@ def _check_length(data: bytes, place: str) -> None:
 
 def _check_utf16(data: bytes, path: pathlib.Path) -> None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        name = shlex.quote(str(path))
-        raise DataError(f"{path} is UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {name} > new && mv new {name}")
+        encoding = "UTF-16"
+    elif b"\0" in data[:2]:  # without a mark; no UTF-8 text begins so
+        encoding = "UTF-16BE" if data[0] == 0 else "UTF-16LE"
+    else:
+        return
+    name = shlex.quote(str(path))
+    raise DataError(f"{path} is {encoding}; convert it: iconv -f {encoding} -t UTF-8 {name} > new && mv new {name}")
 
 
 def _not_utf8(place: str, error: UnicodeDecodeError) -> DataError:

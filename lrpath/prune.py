@@ -24,7 +24,7 @@ def prune(cfg: DictConfig) -> None:
     for plan_id in dropped:
         sys.stdout.write(f"without plan {plan_id}:\n")
     sys.stdout.write(f"{removal_text(inventory)}\n")
-    unneeded = any(path.removable or path.torn for path in inventory.paths)
+    unneeded = any(path.removable or path.incomplete for path in inventory.paths)
     if not (dropped or unneeded) or (config.ask and not _agreed()):
         return
     for plan_id in dropped:
@@ -51,7 +51,7 @@ def _agreed() -> bool:
 def _remove(inventory: Inventory) -> None:
     busy = []
     for path in inventory.paths:
-        if path.removable or path.torn:
+        if path.removable or path.incomplete:
             try:
                 remove_unneeded(path, study=inventory.study)
             except BusyError as error:

@@ -54,7 +54,7 @@ class HeldPath:
         path: The path by the plans of the study; None if none of them has it any more.
         end: Position that the plans run it to; None likewise.
         states: Whole states, by position.
-        torn: What killed writings have left.
+        incomplete: What killed writings have left.
     """
 
     folder: PathFolder
@@ -62,7 +62,7 @@ class HeldPath:
     path: Path | None
     end: int | None
     states: tuple[HeldState, ...]
-    torn: tuple[pathlib.Path, ...]
+    incomplete: tuple[pathlib.Path, ...]
 
     @property
     def size(self) -> int:
@@ -125,7 +125,7 @@ def remove_unneeded(held: HeldPath, *, study: Study) -> None:
         BusyError: If a process is running the path.
     """
     with held.folder.lock():
-        held.folder.clear_torn()
+        held.folder.clear_incomplete()
         now = {path.folder.path_id: path for path in read_inventory(study).paths}.get(held.folder.path_id)
         for state in () if now is None else now.removable:
             if state.key in {known.key for known in held.removable}:
@@ -157,7 +157,7 @@ def _held_path(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[str
         states=tuple(
             _held_state(folder, StateKey(folder.path_id, position), wanted, resumed, users) for position in made
         ),
-        torn=tuple(folder.torn()),
+        incomplete=tuple(folder.incomplete()),
     )
 
 

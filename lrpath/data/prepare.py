@@ -32,10 +32,10 @@ from lrpath.data.tokenizer import (
     read_tokenizer,
     train_tokenizer,
 )
-from lrpath.data.writer import IncrementWriter, remove_torn
+from lrpath.data.writer import IncrementWriter
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.planning.lineage import differences
-from lrpath.records.files import digest_file, locked, write_json, write_whole
+from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_text
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
@@ -76,7 +76,7 @@ def prepare(
         source.increment_spec(number)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
         with locked(folder):
-            remove_torn(folder)
+            remove_temporaries(folder)
             work.run(versions)
     return TokenStore.open(folder)
 
@@ -149,7 +149,7 @@ class _Preparation:
         if self.tokenizer is not None:
             tokenizer = self._make_tokenizer(first, settings=self.tokenizer)
             path = self.folder / TOKENIZER_FILE
-            write_whole(path, tokenizer.to_str(pretty=True))
+            write_text(path, tokenizer.to_str(pretty=True))
             record["tokenizer"] = {"bytes": path.stat().st_size, "sha256": digest_file(path)}
             record["vocab_size"] = tokenizer.get_vocab_size(with_added_tokens=True)
             record["end_id"] = tokenizer.token_to_id(self.tokenizer.end_mark)

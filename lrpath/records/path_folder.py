@@ -10,7 +10,7 @@ from lrpath.errors import StateError
 from lrpath.records.files import read_json
 from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
-from lrpath.records.tables import EVALUATION_COLUMNS, GUARD_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, SpeedRow, Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
 
@@ -22,10 +22,10 @@ class PathFolder:
         """Name the folder, which need not exist yet; who writes into it for long gives its lease."""
         self.folder = folder
         self._lease = lease
-        self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
-        self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
-        self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
-        self.guard = Table(folder / "guard.csv", columns=GUARD_COLUMNS)
+        self.metrics = Table(folder / "metrics.csv", MetricsRow)
+        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow)
+        self.speed = Table(folder / "speed.csv", SpeedRow)
+        self.guard = Table(folder / "guard.csv", GuardRow)
 
     @property
     def path_id(self) -> str:
@@ -33,7 +33,7 @@ class PathFolder:
         return self.folder.name.rpartition("-")[2]
 
     @property
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Table[MetricsRow], Table[EvaluationRow], Table[SpeedRow]]:
         """The tables that grow while the path is run."""
         return self.metrics, self.evaluation, self.speed
 
@@ -43,10 +43,7 @@ class PathFolder:
         Raises:
             StateError: If the table cannot be read.
         """
-        rows = self.guard.rows()
-        if not all(row["first"].isdecimal() for row in rows):
-            raise StateError(f"{self.guard.file} has a row without its first position; restore it from a copy")
-        return [range(int(row["first"]), int(row["position"]) + 1) for row in rows]
+        return [range(row.first, row.position + 1) for row in self.guard.rows()]
 
     @property
     def tensorboard(self) -> pathlib.Path:
@@ -79,8 +76,8 @@ class PathFolder:
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
-    def torn(self) -> list[pathlib.Path]:
-        """Return what a killed save left: folders beside, and folders without manifest."""
+    def incomplete(self) -> list[pathlib.Path]:
+        """Return what a killed save left: folders with a temporary name, and folders without manifest."""
         folders = sorted((self.folder / "states").glob("*"))
         return [
             folder
@@ -88,9 +85,9 @@ class PathFolder:
             if folder.name.startswith(".") or (_STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists())
         ]
 
-    def clear_torn(self) -> None:
+    def clear_incomplete(self) -> None:
         """Remove what a killed save left. Call it with the lock held: a save that is going on looks just like it."""
-        for folder in self.torn():
+        for folder in self.incomplete():
             shutil.rmtree(folder, ignore_errors=True)
 
     def lock(self) -> contextlib.AbstractContextManager[Lease]:

@@ -27,11 +27,15 @@ class Study:
         """Return a study that has been run.
 
         Raises:
-            StateError: If there is none of that name; says which there are.
+            StateError: If there is none of that name; lists those that there are.
         """
         if not (outputs / name / "plans").is_dir():
-            there = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
-            raise StateError(f"{outputs} has no study {name!r}; it has {', '.join(there) or 'none'}")
+            known = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
+            raise StateError(
+                f"{outputs} has no study {name!r}; known studies: {', '.join(known) or 'none'}",
+                field="study",
+                value=name,
+            )
         return cls(outputs / name)
 
     @property

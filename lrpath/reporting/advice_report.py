@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from lrpath.laws.advice import Advice, Choice, Judged
 from lrpath.laws.candidates import Wish
 from lrpath.planning.schedule import Decay
-from lrpath.records.files import write_json, write_whole
+from lrpath.records.files import write_json, write_text
 from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
 from lrpath.reporting.prediction_report import write_law
 from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
@@ -250,7 +250,7 @@ def candidates_table(advice: Advice) -> Table:
 def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> str:
     """Write advice, options, figure and laws, and return what to print."""
     write_json(folder / "advice.json", advice_record(advice, question))
-    write_whole(folder / "options.csv", candidates_table(advice).csv())
+    write_text(folder / "options.csv", candidates_table(advice).csv())
     write_law(folder / "law.json", [judge.fitted for judge in advice.judges], question.settings)
     plot_advice(advice, folder / "pareto.png")
     described = [judge.fitted.fit.describe() for judge in advice.judges]

@@ -133,8 +133,7 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib
 def _losses(studies: Sequence[Study], path_id: str) -> dict[int, float]:
     folder = _find(studies, path_id)
     rows = [] if folder is None else folder.metrics.rows()
-    losses = {int(row["position"]): float(row["loss"]) for row in rows}
-    return {position: loss for position, loss in losses.items() if math.isfinite(loss)}  # others were left out
+    return {row.position: row.loss for row in rows if math.isfinite(row.loss)}  # others were left out
 
 
 def _find(studies: Sequence[Study], path_id: str) -> PathFolder | None:
@@ -373,7 +372,6 @@ def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int
     sums: dict[str, dict[int, Score]] = {}
     folder = _find(studies, path_id)
     for row in [] if folder is None else folder.evaluation.rows():
-        scores, position = sums.setdefault(row["domain"], {}), int(row["position"])
-        score = Score(nll=float(row["nll"]), tokens=int(row["tokens"]))
-        scores[position] = scores[position] + score if position in scores else score
+        scores, score = sums.setdefault(row.domain, {}), Score(nll=row.nll, tokens=row.tokens)
+        scores[row.position] = scores[row.position] + score if row.position in scores else score
     return {domain: {position: score.loss for position, score in found.items()} for domain, found in sums.items()}

@@ -31,7 +31,7 @@ def inventory_text(inventory: Inventory) -> str:
 
 def removal_text(inventory: Inventory) -> str:
     """Return what could be removed, path by path."""
-    paths = [path for path in inventory.paths if path.removable or path.torn]
+    paths = [path for path in inventory.paths if path.removable or path.incomplete]
     if not paths:
         return "nothing could be removed: every state is needed by a plan, or to go on from"
     size = write_bytes(sum(state.size for path in paths for state in path.removable))
@@ -45,8 +45,8 @@ def _removal(path: HeldPath) -> str:
     if path.removable:
         positions = ", ".join(f"{state.key.position:,}" for state in path.removable)
         parts.append(f"{'states' if len(path.removable) > 1 else 'the state'} at {positions}")
-    if path.torn:
-        parts.append(f"what killed writings left: {', '.join(folder.name for folder in path.torn)}")
+    if path.incomplete:
+        parts.append(f"what killed writings left: {', '.join(folder.name for folder in path.incomplete)}")
     return f"  {path.name}: {'; '.join(parts)}"
 
 

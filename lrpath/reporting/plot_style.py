@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import numpy as np
 from matplotlib import rc_context
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from lrpath.errors import ConfigError
 from lrpath.planning.paths import Tree
 from lrpath.planning.units import write_count
+from lrpath.records.files import atomic_file
 
 T = TypeVar("T")
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -216,17 +216,15 @@ def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:
 
 
 def save(figure: Figure, file: pathlib.Path) -> None:
-    """Save a figure beside its place and rename it, so that it is whole or absent.
+    """Save a figure, whole or not at all.
 
     Raises:
         ConfigError: If the suffix is not one of `SUFFIXES`.
     """
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"figure={file} must end in one of {', '.join(SUFFIXES)}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.stem}.{uuid4().hex[:8]}{file.suffix}")  # another process may draw the same
-    figure.savefig(beside, metadata=None if file.suffix == ".png" else {_DATE[file.suffix]: None})
-    beside.replace(file)
+    with atomic_file(file) as temporary:
+        figure.savefig(temporary, metadata=None if file.suffix == ".png" else {_DATE[file.suffix]: None})
 
 
 _DATE = {".svg": "Date", ".pdf": "CreationDate"}

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from lrpath.laws.path_fit import Fitted
 from lrpath.laws.prediction import Forecast, Foretold
-from lrpath.records.files import write_json, write_whole
+from lrpath.records.files import write_json, write_text
 from lrpath.reporting.plot_style import WIDTH, save, style, whole_numbers
 from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
 
@@ -100,9 +100,9 @@ def write_forecast(found: Foretold, folder: pathlib.Path, *, settings: Mapping[s
         level: Probability of the intervals.
     """
     table = forecast_table(found, level=level)
-    write_whole(folder / "table.csv", table.csv())
-    write_whole(folder / "table.md", table.markdown())
-    write_whole(folder / "curves.csv", _curves(found))
+    write_text(folder / "table.csv", table.csv())
+    write_text(folder / "table.md", table.markdown())
+    write_text(folder / "curves.csv", _curves(found))
     write_json(folder / "forecast.json", forecast_record(found))
     write_law(folder / "law.json", [found.fitted], settings)
     plot_forecast(found, folder / "forecast.png", level=level)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lrpath import __version__
 from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
 from lrpath.errors import StateError
-from lrpath.records.files import locked, write_whole
+from lrpath.records.files import locked, write_text
 from lrpath.records.study import Study
 from lrpath.reporting.execution import executed
 from lrpath.reporting.figures import draw_rates, plot_alpha, plot_domains, plot_losses, plot_quality_against_cost
@@ -102,7 +102,7 @@ def _write(studies: Sequence[Study], place: pathlib.Path) -> Report:
         "cost.csv": costs.csv(),
     }
     for name, text in texts.items():
-        write_whole(place / name, text)
+        write_text(place / name, text)
     panels = _panels(series)
     pictures = _draw(studies, outcomes, panels[:MOST_PANELS], place, left_out=len(panels) - MOST_PANELS)
     found, ledgers = verdict(outcomes) + front_sentences(outcomes), [executed(study).sentence() for study in studies]
@@ -114,7 +114,7 @@ def _write(studies: Sequence[Study], place: pathlib.Path) -> Report:
         tables=[seeds, releases, costs],
         foot=f"lrpath {__version__}",
     )
-    write_whole(place / "index.html", whole)
+    write_text(place / "index.html", whole)
     names = [*texts, *(picture.file.name for picture in pictures), "index.html"]
     boards = []
     if curves := sum(folder.tensorboard.is_dir() for study in studies for folder in study.folders()):

@@ -57,7 +57,7 @@ def test_only_what_nobody_needs_is_removed(study: Study) -> None:
         ("path_switching.v1", 10),
         ("path_switching.v2", 17),
     ]
-    assert [path.torn for path in read_inventory(study).paths] == [(), (), ()]
+    assert [path.incomplete for path in read_inventory(study).paths] == [(), (), ()]
 
 
 def test_a_plan_that_is_dropped_needs_nothing_any_more(study: Study) -> None:

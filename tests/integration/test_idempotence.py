@@ -73,7 +73,7 @@ def test_a_fork_that_is_asked_for_later_is_made_from_the_state_before_it(lab: La
     main = lab.project().plan.tree.paths[0]
     folder = lab.study().find(main.id)
     assert folder is not None
-    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(1, 18))
+    assert [row.position for row in folder.metrics.rows()] == list(range(1, 18))
     assert folder.metrics.file.read_bytes() == lab.study("alone").find(main.id).metrics.file.read_bytes()
 
 

@@ -133,7 +133,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_no_state_from_there_on_is_s
     first_path, second_path = lab.project(*absurd).plan.tree.paths
     folder = lab.study().find(second_path.id)
     assert folder is not None
-    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(11, position))
+    assert [row.position for row in folder.metrics.rows()] == list(range(11, position))
     check_all_states(lab.study())
     assert (first_path.id, 10) in states
     assert all(saved < position for _, saved in states)

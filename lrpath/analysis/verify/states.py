@@ -254,8 +254,8 @@ def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
         notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
-    torn = folder.torn()
-    if torn:
-        names = ", ".join(place.name for place in torn)
-        notes.append(f"{path.name} has torn states, never loaded: {names}; the next run of the path removes them")
+    incomplete = folder.incomplete()
+    if incomplete:
+        names = ", ".join(place.name for place in incomplete)
+        notes.append(f"{path.name} has incomplete states, never loaded: {names}; the next run of the path removes them")
     return notes

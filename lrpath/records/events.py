@@ -1,8 +1,8 @@
-"""TensorBoard event files, made from what else is on disk, so that whatever a killed run left, no point is there twice.
+"""TensorBoard event files, made from the tables of a path, so that no point is shown twice whatever a kill left behind.
 
-One event file of a folder holds something. It is written anew, whole, under a higher number than those it takes the
-place of, and begins with the mark at which a TensorBoard that is looking forgets what it has read. Whoever still writes
-into an older file writes where nobody reads.
+In each folder one event file has content. It is written anew, whole, under a higher number than the files that it
+replaces, and begins with the session start at which a running TensorBoard discards what it has read so far. A process
+that was taken over may go on appending to an older file, which no TensorBoard reads any more.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ class EventFile:
     """The event file of a folder, open for more events.
 
     Args:
-        folder: Made if it is not there; event files in it are emptied when this one is whole.
-        events: What it begins with.
+        folder: Made if it is missing; the other event files in it are emptied when this one is complete.
+        events: The first events.
     """
 
     def __init__(self, folder: pathlib.Path, events: Iterable[Event] = ()) -> None:
@@ -131,13 +131,13 @@ class PathEvents:
         clocked = [row.position for row in speed]
         clock = list(accumulate((row.seconds for row in speed), initial=self._seconds))
         for position, figures in sorted(_figures(metrics, evaluation, speed).items()):
-            row = bisect_left(clocked, position)  # the row of speeds that is of this position, if any is
+            row = bisect_left(clocked, position)  # first row of speeds at or after this position
             yield scalars(position, figures, seconds=clock[min(row + 1, len(speed))])
         self._seconds = clock[-1]
 
 
 def rewrite_path_events(folder: PathFolder) -> None:
-    """Write the events of a path anew, of all its rows, for a run that has put rows between others."""
+    """Write the events of all rows of a path anew, after a run that has put rows between older ones."""
     with PathEvents(folder):
         pass
 

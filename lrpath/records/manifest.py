@@ -19,7 +19,7 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """Return a state's manifest.
 
     Raises:
-        StateError: If the folder holds no whole state of a known format.
+        StateError: If the folder holds no complete state of a known format.
     """
     if not (folder / MANIFEST).exists():
         raise StateError(f"{folder} holds no complete state ({MANIFEST} is missing); run the plan again to make it")

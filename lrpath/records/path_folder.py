@@ -19,7 +19,7 @@ class PathFolder:
     """The folder of one path in a study."""
 
     def __init__(self, folder: pathlib.Path, *, lease: Lease | None = None) -> None:
-        """Name the folder, which need not exist yet; who writes into it for long gives its lease."""
+        """Name the folder, which need not exist yet; a run that writes into it gives the lease that it holds."""
         self.folder = folder
         self._lease = lease
         self.metrics = Table(folder / "metrics.csv", MetricsRow)
@@ -54,12 +54,12 @@ class PathFolder:
         """Return what all updates of the path share, as plain data.
 
         Raises:
-            StateError: If the path's file is missing, no JSON, or does not say.
+            StateError: If the path's file is missing, is not JSON, or has no recipe.
         """
         try:
             found: dict[str, Any] = dict(read_json(self.folder / "path.json")["identity"]["recipe"])
         except (KeyError, TypeError, ValueError):
-            raise StateError(f"{self.folder / 'path.json'} does not say what the path is; restore the file") from None
+            raise StateError(f"{self.folder / 'path.json'} has no recipe of the path; restore it from a copy") from None
         return found
 
     def state(self, position: int) -> pathlib.Path:
@@ -67,12 +67,12 @@ class PathFolder:
         return self.folder / "states" / f"{position:09d}"
 
     def positions(self) -> list[int]:
-        """Return the positions of the whole states, ascending; a folder without manifest is no state."""
+        """Return the positions of the complete states, ascending; a folder without manifest does not count."""
         names = (file.parent.name for file in (self.folder / "states").glob(f"*/{MANIFEST}"))
         return sorted(int(name) for name in names if _STATE_NAME.fullmatch(name))
 
     def remove_state(self, position: int) -> None:
-        """Remove a state, its manifest first, so that a kill in between leaves no half state."""
+        """Remove a state, its manifest first, so that a kill in between leaves nothing that counts as a state."""
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 

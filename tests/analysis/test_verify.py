@@ -213,7 +213,7 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     "a loss that is no number": (
         lambda s: edit(part(s, "main").metrics.file, r"^9,[0-9.]+", "9,nan"),
         ("rows", "path_switching.main", 9),
-        "the row at 9 has loss nan, which is no finite number",
+        "the row at 9 has loss nan, which is not finite",
     ),
     "a row that is missing": (
         lambda s: edit(part(s, "main").metrics.file, r"^9,.*\n", ""),
@@ -230,10 +230,10 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
         ("rows", "path_switching.v1", 4),
         "begins later, but has a row at 4",
     ),
-    "a table with a torn row": (
+    "a table with an incomplete row": (
         lambda s: edit(part(s, "main").metrics.file, r"^9,.*\n", "9,1\n"),
         ("rows", "path_switching.main", None),
-        "has a row with a wrong number of fields",
+        "has 2 fields, not 5",
     ),
     "an evaluation that is lost": (
         lambda s: part(s, "main").evaluation.cut(4),
@@ -278,12 +278,12 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     "a count of updates that cannot be read": (
         lambda s: (part(s, "main").folder / "running.json").write_text("{}"),
         ("ledger", "", None),
-        "running.json is no run",
+        "running.json does not describe a run",
     ),
     "a ledger that cannot be read": (
         lambda s: edit(s.ledger.file, "^.", "x"),
         ("ledger", "", None),
-        "ledger.jsonl:1 is no ledger line",
+        "ledger.jsonl:1 is not a line of a ledger",
     ),
 }
 
@@ -347,7 +347,7 @@ def test_a_study_that_has_just_begun_has_no_findings(tmp_path: pathlib.Path) -> 
     ]
 
 
-def test_a_killed_run_is_unfinished_work_with_its_torn_state_and_rows(study: Study) -> None:
+def test_a_killed_run_is_unfinished_work_with_its_incomplete_state_and_rows(study: Study) -> None:
     main, path = part(study, "main"), PLAN.tree.paths[0]
     shutil.rmtree(part(study, "v2").folder)
     main.remove_state(14)
@@ -368,7 +368,7 @@ def test_a_killed_run_is_unfinished_work_with_its_torn_state_and_rows(study: Stu
     assert notes(checks) == [
         "path_switching.main is unfinished: it has states up to 6, and needs 14; a run of it is at work, or was "
         "killed, at 8; run the plan again to go on",
-        "path_switching.main has torn states, never loaded: .000000014.77; the next run of the path removes them",
+        "path_switching.main has incomplete states, never loaded: .000000014.77; the next run of the path removes them",
         "path_switching.v2 is unfinished: it has no state yet, and needs 20; run the plan again to go on",
         "path_switching.main has rows up to 8, its last state is at 6; the next run makes them anew",
     ]

@@ -1,6 +1,7 @@
 """Promises 8 and 9: what is done is not done again, no two processes run a path at once, and the ledger is true."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -88,9 +89,7 @@ def test_a_second_process_is_told_who_runs_the_path_and_runs_nothing(lab: Lab) -
     out, err = first.communicate()
 
     assert second.code == 3
-    assert "error: path path_switching.main-" in second.err
-    assert "is being run by process" in second.err
-    assert "wait until it ends, then run this again" in second.err
+    assert re.search(r"^error: path path_switching\.main-\w+ .*\bprocess \d+\b", second.err, flags=re.MULTILINE)
     assert during == []
     assert out.endswith("[0, 0]\n"), err
     lab.run("study=alone")

@@ -232,7 +232,7 @@ def load_state(
 
 
 def read_tensors(folder: pathlib.Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards.
+    """Yield the whole tensors of a state by name, one in memory at a time, put together from the shards of all ranks.
 
     Raises:
         StateError: If a file is not a shard.

@@ -36,13 +36,20 @@ def _plans(study: Study, numbers: Sequence[int]) -> list[str]:
     """Return the ids of plans by their numbers."""
     known = dict(enumerate(study.plans(), start=1))
     if odd := [number for number in numbers if number not in known]:
-        raise ConfigError(f"drop={odd[0]} is no plan of {study.name}; its plans are 1 to {len(known)}, see lrpath.show")
+        raise ConfigError(
+            f"drop={odd[0]}: study {study.name} has plans 1 to {len(known)}; "
+            f"python -m lrpath.show study={study.name} lists them",
+            field="drop",
+            value=odd[0],
+        )
     return [known[number] for number in numbers]
 
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise ConfigError("nothing was removed: there is no terminal to ask on; add ask=false to remove what is listed")
+        raise ConfigError(
+            "nothing was removed, because there is no terminal to ask on; add ask=false to remove what is listed"
+        )
     sys.stdout.write("remove it? [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

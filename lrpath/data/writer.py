@@ -1,11 +1,11 @@
 """Writes one increment of a store, whole or not at all: under a temporary name, flushed, manifest last, renamed."""
 
 import hashlib
+import pathlib
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from os import fsync
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -35,7 +35,7 @@ class IncrementWriter:
         vocab_size: Number of token ids of the store; a larger id is refused.
     """
 
-    def __init__(self, folder: Path, *, version: str, vocab_size: int) -> None:
+    def __init__(self, folder: pathlib.Path, *, version: str, vocab_size: int) -> None:
         self._place = folder / version
         self._temporary = temporary_name(self._place)
         self._vocab_size = vocab_size

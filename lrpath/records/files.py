@@ -63,8 +63,8 @@ def atomic_folder(place: pathlib.Path) -> Iterator[pathlib.Path]:
 def temporary_name(place: pathlib.Path) -> pathlib.Path:
     """Return a name in the folder of a place that nobody else uses: several processes may be making the same file.
 
-    Of the place's name it keeps the suffix alone: matplotlib chooses by it what to write, and TensorBoard would read
-    any file whose name contains `tfevents`, finished or not.
+    Of the place's name it keeps the suffix alone: TensorBoard would read any file whose name contains `tfevents`,
+    finished or not.
     """
     return place.with_name(f".{_TEMPORARY}{uuid4().hex[:12]}{place.suffix}")
 
@@ -110,15 +110,15 @@ def flush_folder(folder: pathlib.Path) -> None:
         os.close(handle)
 
 
-def write_text(file: pathlib.Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+def write_whole(file: pathlib.Path, content: str | bytes) -> None:
+    """Write a file, whole or not at all; text becomes UTF-8."""
     with atomic_file(file) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(file: pathlib.Path, record: Any) -> None:
     """Write plain data as indented JSON, whole or not at all."""
-    write_text(file, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(file, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(

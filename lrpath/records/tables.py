@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from lrpath.errors import StateError
-from lrpath.records.files import complete_lines, write_text
+from lrpath.records.files import complete_lines, write_whole
 
 Size = Annotated[int, "at least 1"]
 
@@ -166,7 +166,7 @@ class Table(Generic[Row]):
             if row.position <= position or row.position in later
         ]
         kept.sort(key=lambda pair: pair[0].position)
-        write_text(self.file, "\n".join([",".join(self.columns), *(line for _, line in kept)]) + "\n")
+        write_whole(self.file, "\n".join([",".join(self.columns), *(line for _, line in kept)]) + "\n")
 
     def _lines(self) -> list[str]:
         """Return the complete lines below the head."""

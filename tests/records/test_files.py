@@ -13,7 +13,7 @@ from lrpath.records.files import (
     read_json,
     remove_temporaries,
     write_json,
-    write_text,
+    write_whole,
 )
 from tests.records.lab import NO_JSON, refuse_space, started
 from tests.refusals import refused
@@ -22,8 +22,8 @@ from tests.refusals import refused
 def test_a_file_is_written_whole_and_leaves_nothing_else(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "new" / "file.txt"
 
-    write_text(file, "first")
-    write_text(file, "zwölf α\n")
+    write_whole(file, "first")
+    write_whole(file, "zwölf α\n")
 
     assert file.read_bytes() == "zwölf α\n".encode()
     assert list(file.parent.iterdir()) == [file]
@@ -34,14 +34,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     file = tmp_path / "file.txt"
-    write_text(file, "old")
+    write_whole(file, "old")
     if fails == "fsync":
         monkeypatch.setattr(os, "fsync", refuse_space)
     else:
         monkeypatch.setattr(pathlib.Path, "replace", refuse_space)
 
     with pytest.raises(OSError, match="No space left"):
-        write_text(file, "new")
+        write_whole(file, "new")
 
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
@@ -49,7 +49,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
 def test_text_that_cannot_be_written_leaves_nothing(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "file.txt", "whole lines\n\udc80")
+        write_whole(tmp_path / "file.txt", "whole lines\n\udc80")
 
     assert list(tmp_path.iterdir()) == []
 

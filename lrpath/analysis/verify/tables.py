@@ -11,8 +11,8 @@ from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path
 from lrpath.records.tables import EvaluationRow, MetricsRow
 
-HeldOut = frozenset[tuple[str, str]]
-"""Held-out sets by (version, domain)."""
+SetNames = frozenset[tuple[str, str]]
+"""(version, domain) of held-out sets."""
 
 
 def verify_rows(index: StudyIndex) -> Check:
@@ -36,10 +36,10 @@ def verify_rows(index: StudyIndex) -> Check:
             for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
             + _wrong_rows(path, rows, skipped=skipped)
         ]
-        notes += _beyond(index, path, rows)
+        notes += _unsaved_rows(index, path, rows)
     return Check(
         name="rows",
-        claim="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
+        statement="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
         count=count,
         findings=tuple(findings),
         notes=tuple(notes),
@@ -94,7 +94,7 @@ def _expected(path: Path, row: MetricsRow) -> tuple[tuple[str, float, float], ..
     )
 
 
-def _beyond(index: StudyIndex, path: Path, rows: list[MetricsRow]) -> list[str]:
+def _unsaved_rows(index: StudyIndex, path: Path, rows: list[MetricsRow]) -> list[str]:
     last = max(index.positions(path), default=path.start)
     reached = rows[-1].position if rows else last
     if reached <= last:
@@ -114,7 +114,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
             tables[path.id] = folder.evaluation.rows() if folder is not None else []
         except StateError as error:
             findings.append(Finding(path=path.name, text=str(error)))
-    sets = _held_out(index, tables)
+    sets = _sets_by_path(index, tables)
     for path in index.tree.paths:
         if path.id not in tables:
             continue
@@ -146,7 +146,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
             )
     return Check(
         name="evaluations",
-        claim="needed states have their losses on every held-out set, once",
+        statement="needed states have their losses on every held-out set, once",
         count=count,
         findings=tuple(findings),
         notes=tuple(notes),
@@ -160,7 +160,7 @@ def _by_position(rows: list[EvaluationRow]) -> dict[int, list[EvaluationRow]]:
     return found
 
 
-def _held_out(index: StudyIndex, tables: Mapping[str, list[EvaluationRow]]) -> dict[str, list[HeldOut]]:
+def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[EvaluationRow]]) -> dict[str, list[SetNames]]:
     """Return, by path id, the held-out sets that a run under each of the plans with this path evaluates.
 
     Only the tables say which sets a version has: those seen anywhere in the study, for one data source.
@@ -169,7 +169,7 @@ def _held_out(index: StudyIndex, tables: Mapping[str, list[EvaluationRow]]) -> d
     for path in index.tree.paths:
         known = seen.setdefault(canonical(path.recipe.data), set())
         known |= {row.held_out for row in tables.get(path.id, [])}
-    found: dict[str, list[HeldOut]] = {}
+    found: dict[str, list[SetNames]] = {}
     for plan in index.plans:
         for path in plan.tree.paths:
             sets = [one for one in seen[canonical(path.recipe.data)] if one[0] in plan.versions]
@@ -177,7 +177,7 @@ def _held_out(index: StudyIndex, tables: Mapping[str, list[EvaluationRow]]) -> d
     return found
 
 
-def _evaluation_problem(rows: list[EvaluationRow], sets: list[HeldOut], *, needed: bool) -> str | None:
+def _evaluation_problem(rows: list[EvaluationRow], sets: list[SetNames], *, needed: bool) -> str | None:
     names = [row.held_out for row in rows]
     if not rows:
         return "was not evaluated, although its state is there" if needed else None

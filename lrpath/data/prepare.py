@@ -58,13 +58,8 @@ from lrpath.data.tokenizer import (
     remarks,
     train_tokenizer,
 )
-<<<<<<< HEAD
-from lrpath.data.writer import IncrementWriter, remove_torn
-from lrpath.errors import ConfigError, DataError, MismatchError
-=======
 from lrpath.data.writer import IncrementWriter
-from lrpath.errors import ConfigError, MismatchError
->>>>>>> main
+from lrpath.errors import ConfigError, DataError, MismatchError
 from lrpath.planning.lineage import differences
 from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
 
@@ -76,9 +71,8 @@ Notice = Callable[[str], None]
 
 # Enough documents for all cores; the encodings of so much text take some 200 MB.
 _CHUNK_CHARACTERS = 1 << 20
-_TOKENIZER_CHARACTERS = (
-    1_000_000_000  # more text changes little in a vocabulary, and takes memory for every distinct word
-)
+# More text changes little in a vocabulary, and training takes memory for every distinct word.
+_TOKENIZER_CHARACTERS = 1_000_000_000
 _CHUNK_IDS = 1 << 22
 
 

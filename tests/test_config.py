@@ -19,9 +19,9 @@ from lrpath.config.schema import (
 )
 from lrpath.config.schema import Config as RootConfig
 from lrpath.config.typed import converted, typed, typed_root
-from lrpath.data.sources import PythonSource, TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
+from tests.data.making import held, text_source
 from tests.refusals import refused
 
 
@@ -217,6 +217,17 @@ def test_a_root_leaves_out_shared_fields_and_refuses_other_unknown_ones() -> Non
 OFF = {"recompute": False, "compile": False}
 
 
+HELD_OUT = {"documents": 500, "share": 0.1, "passage_characters": 2048, "seed": 0}
+TEXT = {
+    "paths": ["a"],
+    "text_field": "text",
+    "versions": {"by": "file"},
+    "heldout": HELD_OUT,
+    "overlap": "keep",
+    "bad_records": "refuse",
+}
+
+
 def _root(**changes: Any) -> RootConfig:
     decay = {"shape": "linear", "floor": 0.1}
     switching = {"kind": "path_switching", "peak": "1e-2", "warmup": 3, "decay": decay, "alpha": 0.6}
@@ -230,8 +241,8 @@ def _root(**changes: Any) -> RootConfig:
         "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8},
         "model": {},
         "data": {
-            "source": {"kind": "text", "paths": ["a"]},
-            "tokenizer": {"vocab_size": 300},
+            "source": {"kind": "text"} | TEXT,
+            "tokenizer": {"vocab_size": 300, "file": None, "end_mark": "</s>"},
             "folder": "o/data",
             "repeat": False,
         },
@@ -251,7 +262,7 @@ def test_a_whole_configuration_is_typed() -> None:
     root = _root()
 
     assert root.increment == "10 updates"
-    assert source_of(root.data) == TextSource(paths=("a",))
+    assert source_of(root.data) == text_source(paths=("a",), heldout=held())
     paradigm = paradigms_of(root)["ours"]
     assert isinstance(paradigm, PathSwitching)
     assert paradigm.peak == 0.01
@@ -308,9 +319,3 @@ def test_an_unknown_kind_of_source_is_refused(kind: object) -> None:
 
     with refused(ConfigError):
         source_of(_root(data=data).data)
-
-
-def test_a_source_takes_its_defaults_from_its_dataclass() -> None:
-    data = {"source": {"kind": "python_source"}, "tokenizer": None, "folder": "f", "repeat": False}
-
-    assert source_of(_root(data=data).data) == PythonSource()

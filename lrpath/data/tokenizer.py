@@ -18,7 +18,6 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from lrpath.errors import ConfigError, DataError, LrpathError
 from lrpath.records.files import digest_file
 
-END_MARK = "<|endoftext|>"
 _MIN_VOCAB = 257  # 256 bytes and the end mark
 _MAX_VOCAB = 1 << 22
 _MAX_FILE_BYTES = 128 << 20
@@ -53,8 +52,8 @@ class TokenizerSettings:
     """
 
     vocab_size: int | None
-    file: str | None = None
-    end_mark: str = END_MARK
+    file: str | None
+    end_mark: str
 
     def __post_init__(self) -> None:
         if not self.end_mark:

@@ -11,16 +11,16 @@ from lrpath.data.facts import increment_lines
 from lrpath.data.heldout import cut, spaced
 from lrpath.data.leaks import find_leaks
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import HeldOutSettings, TextSource
+from lrpath.data.sources import HeldOutSettings
 from lrpath.data.store import TokenStore
-from lrpath.data.tokenizer import TokenizerSettings, read_tokenizer
+from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import DataError
 from tests.data.conftest import WORDS
-from tests.data.making import held
+from tests.data.making import held, text_source, tokenizer_of
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
-SMALL = TokenizerSettings(vocab_size=300)
+SMALL = tokenizer_of(vocab_size=300)
 SPLITS = ("valid", "test")
 
 
@@ -44,7 +44,7 @@ def stored(write_jsonl: WriteJsonl, tmp_path: Path) -> Callable[..., TokenStore]
             else:
                 records = [record if isinstance(record, dict) else {"text": record} for record in version]
                 write_jsonl(f"{name}/V{number}.jsonl", records)
-        source = TextSource(paths=(str(tmp_path / name),), heldout=heldout or held())
+        source = text_source(paths=(str(tmp_path / name),), heldout=heldout or held())
         names = [f"v{number}" for number in range(1, len(versions) + 1)]
         return prepare(source, tokenizer=SMALL, versions=names, folder=tmp_path / f"store_{name}")
 
@@ -242,7 +242,7 @@ def test_text_without_any_held_out_set_is_refused_before_it_is_encoded_if_one_is
     said: list[str] = []
 
     for settings, field in ((held(), "passage_characters"), (held(share=0.0), "share")):
-        source = TextSource(paths=(str(tmp_path / "in"),), heldout=settings)
+        source = text_source(paths=(str(tmp_path / "in"),), heldout=settings)
         with refused(DataError, field=f"data.source.heldout.{field}"):
             prepare(
                 source, tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store", notice=said.append,
@@ -255,10 +255,10 @@ def test_text_without_any_held_out_set_is_refused_before_it_is_encoded_if_one_is
 
 def test_the_advice_for_a_small_text_works(tmp_path: Path) -> None:
     (tmp_path / "V1.txt").write_text("\n".join(text_of(n, words=10) for n in range(12)))
-    source = TextSource(paths=(str(tmp_path / "V1.txt"),), heldout=held(passage_characters=100))
+    source = text_source(paths=(str(tmp_path / "V1.txt"),), heldout=held(passage_characters=100))
 
     store = prepare(
-        source, tokenizer=TokenizerSettings(vocab_size=260), versions=["v1"], folder=tmp_path / "s", needs_heldout=True
+        source, tokenizer=tokenizer_of(vocab_size=260), versions=["v1"], folder=tmp_path / "s", needs_heldout=True
     )
 
     assert store.manifest("v1").domains == ("text",)
@@ -281,7 +281,7 @@ def test_records_that_wait_for_a_later_version_are_counted(write_jsonl: WriteJso
     from lrpath.data.sources.division import Division
 
     path = write_jsonl("all.jsonl", [{"text": text_of(n), "date": str(2000 + n)} for n in range(60)])
-    source = TextSource(
+    source = text_source(
         paths=(str(path),), versions=Division(by="date", boundaries=("2020", "2040", "2050")), heldout=held()
     )
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import PythonSource, TextSource, TokensSource
+from lrpath.data.sources import TextSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.data.store import TokenStore
-from lrpath.data.tokenizer import END_MARK, TokenizerSettings, read_tokenizer
+from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import ConfigError, DataError, MismatchError
-from tests.data.making import NO_HELDOUT, held
+from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
-SMALL = TokenizerSettings(vocab_size=300)
+SMALL = tokenizer_of(vocab_size=300)
 FOUR = ["v1", "v2", "v3", "v4"]
 
 
@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def source_of(texts: Path, **fields: object) -> TextSource:
-    return TextSource(paths=(str(texts),), **{"heldout": held(share=0.1), **fields})
+    return text_source(paths=(str(texts),), **{"heldout": held(share=0.1), **fields})
 
 
 def test_a_store_holds_the_text_of_its_source(texts: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_store_holds_the_text_of_its_source(texts: Path, tmp_path: Path) -> No
 
 
 def test_two_preparations_give_the_same_bytes(python_tree: Path, tmp_path: Path) -> None:
-    source = PythonSource(
+    source = python_source(
         bytes_per_version=8_000,
         stdlib=str(python_tree / "stdlib"),
         packages=str(python_tree / "packages"),
@@ -61,7 +61,7 @@ def test_two_preparations_give_the_same_bytes(python_tree: Path, tmp_path: Path)
 
 
 def test_four_increments_are_the_same_whether_four_or_five_are_asked_for(python_tree: Path, tmp_path: Path) -> None:
-    source = PythonSource(
+    source = python_source(
         bytes_per_version=8_000,
         stdlib=str(python_tree / "stdlib"),
         packages=str(python_tree / "packages"),
@@ -106,17 +106,15 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import TextSource, HeldOutSettings
-from lrpath.data.tokenizer import TokenizerSettings
+from tests.data.making import held, text_source, tokenizer_of
 
 texts, folder, moment = sys.argv[1:]
 def progress(label, done, total):
     print(label, flush=True)
     if label == moment:
         os.kill(os.getpid(), signal.SIGKILL)
-heldout = HeldOutSettings(documents=500, share=0.1, passage_characters=2048, seed=0)
-source = TextSource(paths=(texts,), heldout=heldout)
-prepare(source, tokenizer=TokenizerSettings(vocab_size=300), versions=["v1", "v2"], folder=Path(folder),
+source = text_source(paths=(texts,), heldout=held())
+prepare(source, tokenizer=tokenizer_of(vocab_size=300), versions=["v1", "v2"], folder=Path(folder),
         progress=progress)
 """
 
@@ -157,7 +155,7 @@ def test_other_settings_are_refused_with_the_fields_that_differ(texts: Path, tmp
 
     with refused(MismatchError):
         prepare(
-            source_of(texts, heldout=held(share=0.2)), tokenizer=TokenizerSettings(vocab_size=310),
+            source_of(texts, heldout=held(share=0.2)), tokenizer=tokenizer_of(vocab_size=310),
             versions=FOUR, folder=tmp_path / "store",
         )  # fmt: skip
 
@@ -192,8 +190,8 @@ def test_a_boundary_may_be_added_for_a_new_version(write_jsonl: WriteJsonl, tmp_
     )
     for boundaries in (("2010", "2020"), ("2010", "2020", "2030")):
         store = prepare(
-            TextSource(paths=(str(path),), versions=Division(by="date", boundaries=boundaries), heldout=held()),
-            tokenizer=TokenizerSettings(vocab_size=260), versions=FOUR[: len(boundaries)], folder=tmp_path / "store",
+            text_source(paths=(str(path),), versions=Division(by="date", boundaries=boundaries), heldout=held()),
+            tokenizer=tokenizer_of(vocab_size=260), versions=FOUR[: len(boundaries)], folder=tmp_path / "store",
         )  # fmt: skip
 
     assert store.versions == ("v1", "v2", "v3")
@@ -205,7 +203,7 @@ def test_an_increment_without_text_is_refused_before_any_is_encoded(write_jsonl:
 
     with refused(DataError):
         prepare(
-            source_of(path.parent, heldout=NO_HELDOUT), tokenizer=TokenizerSettings(vocab_size=260),
+            source_of(path.parent, heldout=NO_HELDOUT), tokenizer=tokenizer_of(vocab_size=260),
             versions=["v1", "v2"], folder=tmp_path / "store",
         )  # fmt: skip
     assert [path.name for path in (tmp_path / "store").iterdir()] == [".lock"]
@@ -254,7 +252,7 @@ def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: 
 
 def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
     prepare(source_of(texts), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "first")
-    given = TokenizerSettings(vocab_size=None, file=str(tmp_path / "first/tokenizer.json"))
+    given = tokenizer_of(vocab_size=None, file=str(tmp_path / "first/tokenizer.json"))
     files = (str(tmp_path / "first/v1/train.bin"),)
 
     store = prepare(

@@ -6,13 +6,13 @@ import pytest
 from lrpath.data.sources import Arrival, Document, PythonSource
 from lrpath.data.sources.python_source import is_generated, near_fingerprints
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import NO_HELDOUT, held
+from tests.data.making import NO_HELDOUT, held, python_source
 from tests.refusals import refused
 
 
 def source_of(tree: Path, **fields: object) -> PythonSource:
     roots = {"stdlib": str(tree / "stdlib"), "packages": str(tree / "packages")}
-    return PythonSource(**{"bytes_per_version": 10_000, "heldout": NO_HELDOUT, **roots, **fields})
+    return python_source(**{"bytes_per_version": 10_000, "heldout": NO_HELDOUT, **roots, **fields})
 
 
 def collect(source: PythonSource, versions: int) -> list[list[Document]]:
@@ -85,7 +85,7 @@ def test_a_duplicate_and_a_near_duplicate_are_left_out(tmp_path: Path, python_tr
     for number, copy in enumerate((text, text.replace(old, new, 1))):
         (tmp_path / f"copies/package_{number}.py").parent.mkdir(exist_ok=True)
         (tmp_path / f"copies/package_{number}.py").write_text(copy)
-    source = PythonSource(
+    source = python_source(
         bytes_per_version=2 * len(text), stdlib_share=0, packages=str(tmp_path / "copies"), heldout=NO_HELDOUT
     )
 
@@ -205,7 +205,7 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
     ((field, value),) = fields.items()
 
     with refused(ConfigError, field=f"data.source.{field}", value=value):
-        PythonSource(**{"heldout": NO_HELDOUT, **fields})
+        python_source(**{"heldout": NO_HELDOUT, **fields})
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_held_out_rule_out_of_range_is_refused(field: str, value: float) -> No
 
 
 def test_the_running_python_has_text_of_its_own() -> None:
-    source = PythonSource(bytes_per_version=100_000, heldout=held(documents=5))
+    source = python_source(bytes_per_version=100_000, heldout=held(documents=5))
     documents = list(source.documents(Arrival(version="v1", number=0)))
 
     assert {document.domain for document in documents} == {"stdlib", "packages"}

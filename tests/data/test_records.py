@@ -8,10 +8,10 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
-from lrpath.data.sources import Arrival, TextSource
+from lrpath.data.sources import Arrival
 from lrpath.data.sources.records import read_records
 from lrpath.errors import DataError
-from tests.data.making import NO_HELDOUT
+from tests.data.making import NO_HELDOUT, text_source
 from tests.refusals import refused
 
 BOM = b"\xef\xbb\xbf"
@@ -30,7 +30,7 @@ def records_of(path: Path, **fields: str) -> list[dict[str, Any] | DataError]:
 
 
 def documents_of(path: Path, **fields: Any) -> list[str]:
-    source = TextSource(paths=(str(path),), heldout=NO_HELDOUT, **fields)
+    source = text_source(paths=(str(path),), heldout=NO_HELDOUT, **fields)
     return [document.text for document in source.documents(Arrival(version="v1", number=0))]
 
 
@@ -156,7 +156,7 @@ def test_malformed_records_may_be_left_out_and_are_counted(tmp_path: Path) -> No
     path.write_bytes(b'{"text": "a"}\nnot json\n{"text": null}\n{"text": "c"}\n')
     arrival = Arrival(version="v1", number=0)
 
-    source = TextSource(paths=(str(path),), heldout=NO_HELDOUT, bad_records="skip")
+    source = text_source(paths=(str(path),), heldout=NO_HELDOUT, bad_records="skip")
 
     assert [document.text for document in source.documents(arrival)] == ["a", "c"]
     assert dict(arrival.tally) == {"files": 1, "bad": 2}

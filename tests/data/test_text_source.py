@@ -11,7 +11,7 @@ from lrpath.data.sources import Arrival, TextSource
 from lrpath.data.sources.division import Division
 from lrpath.data.sources.document import text_digest
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import NO_HELDOUT, held
+from tests.data.making import NO_HELDOUT, held, text_source
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
@@ -23,7 +23,7 @@ def texts_of(source: TextSource, number: int, version: str = "") -> list[str]:
 
 
 def source_of(*paths: Path, **fields: object) -> TextSource:
-    return TextSource(**{"paths": tuple(map(str, paths)), "heldout": NO_HELDOUT, **fields})
+    return text_source(**{"paths": tuple(map(str, paths)), "heldout": NO_HELDOUT, **fields})
 
 
 def test_the_entries_of_a_folder_are_the_versions_in_natural_order(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> No
     for domain in ("law", "math"):
         for number in (1, 2):
             write_jsonl(f"{domain}/{number}.jsonl", [{"text": f"{domain} {number}", "domain": "ignored"}])
-    source = TextSource(domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=NO_HELDOUT)
+    source = text_source(domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=NO_HELDOUT)
 
     documents = list(source.documents(Arrival(version="v2", number=1)))
 
@@ -223,14 +223,14 @@ def test_paths_that_are_missing_empty_or_of_another_kind_are_refused(tmp_path: P
 @pytest.mark.parametrize("fields", [{}, {"paths": ("a",), "domains": {"b": "b"}}])
 def test_either_paths_or_domains_are_given(fields: dict[str, object]) -> None:
     with refused(ConfigError, field="data.source.paths", value=fields.get("paths", ())):
-        TextSource(heldout=NO_HELDOUT, **fields)
+        text_source(**fields)
 
 
 def test_other_refusals_of_the_text_source() -> None:
     with refused(ConfigError, field="data.source.domains", value="a/b"):
-        TextSource(domains={"a/b": "x"}, heldout=NO_HELDOUT)
+        text_source(domains={"a/b": "x"}, heldout=NO_HELDOUT)
     with refused(ConfigError, field="data.source.versions.by", value="split"):
-        TextSource(paths=("a",), versions=Division(by="split"), heldout=NO_HELDOUT)
+        text_source(paths=("a",), versions=Division(by="split"), heldout=NO_HELDOUT)
 
 
 @pytest.mark.parametrize(

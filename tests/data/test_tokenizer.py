@@ -10,10 +10,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from lrpath.data import tokenizer as module
 from lrpath.data.tokenizer import (
-    END_MARK,
     LONGEST_RUN,
     Encoder,
-    TokenizerSettings,
     check_known,
     load_tokenizer,
     parts_of,
@@ -23,6 +21,7 @@ from lrpath.data.tokenizer import (
     without_long_runs,
 )
 from lrpath.errors import ConfigError, DataError
+from tests.data.making import END_MARK, tokenizer_of
 from tests.refusals import refused
 
 TEXTS = ["the path leaves the main path at the fork and the rate falls", "élan, 漢字 and\ttabs\n"] * 5
@@ -31,7 +30,7 @@ TEXTS = ["the path leaves the main path at the fork and the rate falls", "élan,
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     path = tmp_path / "tokenizer.json"
-    train_tokenizer(TEXTS, settings=TokenizerSettings(vocab_size=270)).save(str(path))
+    train_tokenizer(TEXTS, settings=tokenizer_of(vocab_size=270)).save(str(path))
     return path
 
 
@@ -61,14 +60,12 @@ def test_a_tokenizer_that_cuts_and_pads_does_neither_here(trained: Path) -> None
 
 def test_a_text_too_small_for_the_vocabulary_is_refused() -> None:
     with refused(DataError, field="data.tokenizer.vocab_size", value=1000):
-        train_tokenizer(["a"], settings=TokenizerSettings(vocab_size=1000))
+        train_tokenizer(["a"], settings=tokenizer_of(vocab_size=1000))
 
 
 def test_a_given_tokenizer_is_compared_with_the_settings(trained: Path) -> None:
     def load(**fields: Any) -> object:
-        return load_tokenizer(
-            trained, settings=TokenizerSettings(**{"file": str(trained), "vocab_size": None, **fields})
-        )
+        return load_tokenizer(trained, settings=tokenizer_of(**{"file": str(trained), "vocab_size": None, **fields}))
 
     assert load() is not None
     with refused(DataError, field="data.tokenizer.vocab_size", value=300):
@@ -80,11 +77,11 @@ def test_a_given_tokenizer_is_compared_with_the_settings(trained: Path) -> None:
 def test_the_specification_is_the_digest_of_the_file_and_not_its_place(trained: Path, tmp_path: Path) -> None:
     other = trained.rename(tmp_path / "moved.json")
 
-    spec = TokenizerSettings(file=str(other), vocab_size=None).spec()
+    spec = tokenizer_of(file=str(other), vocab_size=None).spec()
 
     assert sorted(spec) == ["end_mark", "kind", "sha256"]
     with refused(DataError, field="data.tokenizer.file", value=str(trained)):
-        TokenizerSettings(file=str(trained), vocab_size=None).spec()
+        tokenizer_of(file=str(trained), vocab_size=None).spec()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 10_000, '{"model": {"type": "Pickle"}}', "\xff\xfe"])
@@ -129,7 +126,7 @@ def test_settings_out_of_range_are_refused(fields: dict[str, Any]) -> None:
     ((field, value),) = fields.items()
 
     with refused(ConfigError, field=f"data.tokenizer.{field}", value=value):
-        TokenizerSettings(**{"vocab_size": 300, **fields})
+        tokenizer_of(**fields)
 
 
 def save(tokenizer: Tokenizer, path: Path, **model: object) -> Path:
@@ -164,7 +161,7 @@ def test_dropout_is_set_to_none_with_a_word(trained: Path) -> None:
 def test_an_end_mark_that_the_vocabulary_has_as_a_word_is_kept_out_of_the_text(mark: str, tmp_path: Path) -> None:
     texts = [f"the {mark} of {mark}", f"{mark}{mark} the path", mark, "none of it"]
     tokenizer = train_tokenizer(
-        [f"the {mark} of the {mark}"] * 50, settings=TokenizerSettings(vocab_size=262, end_mark=mark)
+        [f"the {mark} of the {mark}"] * 50, settings=tokenizer_of(vocab_size=262, end_mark=mark)
     )
     encoder = Encoder(tokenizer, end_mark=mark)
 
@@ -253,7 +250,7 @@ def test_a_pattern_that_the_library_gives_up_on_is_refused() -> None:
 def test_one_long_run_does_not_slow_the_training(character: str) -> None:
     began = time.monotonic()
 
-    train_tokenizer([*TEXTS, character * 1_000_000], settings=TokenizerSettings(vocab_size=270))
+    train_tokenizer([*TEXTS, character * 1_000_000], settings=tokenizer_of(vocab_size=270))
 
     assert time.monotonic() - began < 30  # a minute and more for 400,000 characters, when they were one pre-token
 
@@ -285,5 +282,5 @@ def test_a_long_text_encoded_in_parts_has_the_ids_of_the_whole(trained: Path, te
 
 
 def test_the_size_of_a_file_can_be_left_to_it(trained: Path) -> None:
-    assert TokenizerSettings(vocab_size=None, file=str(trained)).ids() == 270
-    assert TokenizerSettings(vocab_size=300).ids() == 300
+    assert tokenizer_of(vocab_size=None, file=str(trained)).ids() == 270
+    assert tokenizer_of(vocab_size=300).ids() == 300

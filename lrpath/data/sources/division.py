@@ -39,7 +39,7 @@ class Division:
         ConfigError: If a list is missing, misplaced, or out of order or range.
     """
 
-    by: Rule = "file"
+    by: Rule
     boundaries: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     seed: int = 0

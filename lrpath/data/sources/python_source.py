@@ -75,11 +75,11 @@ class PythonSource:
         ConfigError: If a field is out of range.
     """
 
-    bytes_per_version: int | tuple[int, ...] = 2_000_000
-    stdlib_share: float | tuple[float, ...] = 0.25
-    split: Literal["document", "package"] = "document"
-    seed: int = 0
-    include_tests: bool = False
+    bytes_per_version: int | tuple[int, ...]
+    stdlib_share: float | tuple[float, ...]
+    split: Literal["document", "package"]
+    seed: int
+    include_tests: bool
     heldout: HeldOutSettings
     stdlib: str | None = None
     packages: str | None = None

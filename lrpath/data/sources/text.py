@@ -36,11 +36,11 @@ class TextSource:
 
     paths: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
-    text_field: str = "text"
-    versions: Division = field(default_factory=Division)
+    text_field: str
+    versions: Division
     heldout: HeldOutSettings
-    overlap: Literal["keep", "refuse"] = "keep"
-    bad_records: Literal["refuse", "skip"] = "refuse"
+    overlap: Literal["keep", "refuse"]
+    bad_records: Literal["refuse", "skip"]
 
     def __post_init__(self) -> None:
         if bool(self.paths) == bool(self.domains):

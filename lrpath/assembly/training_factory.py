@@ -13,7 +13,7 @@ from lrpath.assembly.project import Project
 from lrpath.data.facts import increment_lines
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
-from lrpath.data.stream import TokenBatches, held_out_windows
+from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError, DataError
 from lrpath.models import CausalLM, build_model, count_parameters
 from lrpath.planning.cost import flops_per_token, state_bytes
@@ -24,7 +24,8 @@ from lrpath.records.path_folder import PathFolder
 from lrpath.training.checkpoints.releases import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
-from lrpath.training.path_trainer import Cadence, PathTrainer
+from lrpath.training.document_losses import DocumentSet
+from lrpath.training.path_trainer import PathTrainer
 from lrpath.training.plan_runner import PlanRunner
 
 
@@ -78,6 +79,21 @@ class ProjectTrainingFactory:
             raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
 
+    def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
+        """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
+        length = self.project.config.batch.tokens_per_sequence
+        limit = self.project.config.cadence.held_out_windows
+        found = {}
+        for version in self.project.plan.versions:
+            for split in ("valid", "test"):
+                for domain in self.store.manifest(version).domains_of(split):
+                    place = {"version": version, "domain": domain, "split": split}
+                    found[split, version, domain] = DocumentSet(
+                        windows_NL=held_out_windows(self.store, **place, length=length, limit=limit),
+                        documents_NL=held_out_documents(self.store, **place, length=length, limit=limit),
+                    )
+        return found
+
     def increment_lines(self) -> list[str]:
         """Return what each version was made of, and how much of it the plan reads."""
         per_update = self.project.recipe.tokens_per_update
@@ -95,19 +111,14 @@ class ProjectTrainingFactory:
     def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
         """Return the plan runner of the project's plan."""
         config, plan = self.project.config, self.project.plan
-        cadence = Cadence(
-            log_every=config.cadence.log_every,
-            evaluate_every=config.cadence.evaluate_every,
-            save_every=config.cadence.save_every,
-            save_in_background=config.cadence.save_in_background,
-        )
         shape = self._counted_shape()
         path_trainer = PathTrainer(
             study=self.project.study,
             factory=self,
             hardware=hardware,
             held_out=self.held_out(),
-            cadence=cadence,
+            documents=self.document_sets(),
+            cadence=config.cadence,
             tensorboard=config.logger.name == "tensorboard",
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape),
@@ -123,7 +134,11 @@ class ProjectTrainingFactory:
 
 
 def open_training_factory(
-    project: Project, ranks: ProcessGroup, *, progress: PreparationProgress | None = None, notice: Notice | None = None
+    project: Project,
+    process_group: ProcessGroup,
+    *,
+    progress: PreparationProgress | None = None,
+    notice: Notice | None = None,
 ) -> ProjectTrainingFactory:
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
@@ -134,7 +149,7 @@ def open_training_factory(
     def prepare() -> None:
         project.prepare(progress, notice=notice)
 
-    ranks.on_rank_zero(prepare)
+    process_group.on_rank_zero(prepare)
     return ProjectTrainingFactory(project=project, store=project.prepare())
 
 
@@ -145,18 +160,8 @@ def build_hardware(project: Project) -> Hardware:
         ConfigError: If the device is not here, the ranks are not those of the strategy, or ranks and micro-batch do not
             divide the global batch.
     """
-    strategy = project.config.strategy
-    hardware = Hardware(
-        name=strategy.name,
-        accelerator=strategy.accelerator,
-        micro_batch=strategy.micro_batch,
-        threads=strategy.threads,
-        shard_ranks=strategy.shard_ranks,
-        recompute=strategy.recompute,
-        compile=strategy.compile,
-        timeout_minutes=strategy.timeout_minutes,
-    )
-    hardware.micro_batch_of(project.recipe)
+    hardware = Hardware(strategy=project.config.strategy)
+    hardware.micro_batch_size(project.recipe)
     return hardware
 
 
@@ -172,7 +177,7 @@ def _appears(file: pathlib.Path) -> bool:
     return False
 
 
-def check_same(ranks: ProcessGroup, project: Project) -> None:
+def check_same(process_group: ProcessGroup, project: Project) -> None:
     """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
 
     Raises:
@@ -181,7 +186,7 @@ def check_same(ranks: ProcessGroup, project: Project) -> None:
     plan = content_id(project.plan.as_record())
     folder = project.study.folder.absolute()
     sees = _appears(folder / "plans" / f"{plan}.json")
-    answers = ranks.gather(lambda: (socket.gethostname(), plan, str(folder), sees))
+    answers = process_group.gather(lambda: (socket.gethostname(), plan, str(folder), sees))
     _, first_plan, first_folder, _ = answers[0]
     for rank, (host, its_plan, its_folder, it_sees) in enumerate(answers):
         whose = f"rank {rank} on {host}"

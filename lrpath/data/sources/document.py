@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b, sha256
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from lrpath.errors import ConfigError, DataError
 
@@ -104,6 +104,8 @@ class HeldOutSettings:
 
 class TextOrigin(Protocol):
     """A source of text. Its documents are a function of its fields, the arrival, and what lies on the disk."""
+
+    kind: ClassVar[str]
 
     @property
     def heldout(self) -> HeldOutSettings:

@@ -68,10 +68,10 @@ class TokenizerSettings:
                 field="data.tokenizer.vocab_size",
                 value=None,
             )
-        if self.vocab_size is not None and not _MIN_VOCAB <= self.vocab_size <= _MAX_VOCAB:
+        least, why = (_MIN_VOCAB, " (256 bytes and the end mark)") if self.file is None else (1, "")
+        if self.vocab_size is not None and not least <= self.vocab_size <= _MAX_VOCAB:
             raise ConfigError(
-                f"data.tokenizer.vocab_size must lie in [{_MIN_VOCAB}, {_MAX_VOCAB:_}] (256 bytes and the end mark), "
-                f"not {self.vocab_size}",
+                f"data.tokenizer.vocab_size must lie in [{least}, {_MAX_VOCAB:_}]{why}, not {self.vocab_size}",
                 field="data.tokenizer.vocab_size",
                 value=self.vocab_size,
             )

@@ -26,7 +26,7 @@ from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import TokenizerSettings, read_tokenizer
 
 GRAM = 13
-TOKENIZER = TokenizerSettings(vocab_size=4096, file=None, end_mark="<|endoftext|>")
+TOKENIZER = TokenizerSettings(vocab_size=2048, file=None, end_mark="<|endoftext|>")
 
 
 def held(passage_characters: int) -> HeldOutSettings:

@@ -9,6 +9,7 @@ _COUNTED = {
     "copies": "not trained on, since a copy is held out",
     "repeats": "second copies inside a held-out set, left out",
     "trained_before": "declared as held out but trained on by an earlier version, left out",
+    "shared": "held-out documents of which a passage is trained on, left out of their set",
     "waiting": "records of no version that is prepared, left out",
     "bad": "malformed records, left out",
     "unknown": "tokens unknown to the tokenizer",

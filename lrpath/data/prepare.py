@@ -14,6 +14,7 @@ malformed, of all versions, before hours are spent on encoding; and once to enco
     waiting         records that belong to none of the versions that were prepared
     bad             malformed records that were left out
     unknown         tokens that stand for what the tokenizer does not know
+    shared          held-out documents that were left out of their set, since a passage of them is trained on
     end_marks       documents in which the end mark stood as text
     passages        held-out passages of documents that are trained on in their other parts
 """
@@ -25,11 +26,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from lrpath.data.facts import decided_line
 from lrpath.data.heldout import Decision, Divider, Known, Piece, decide
+from lrpath.data.heldout_sets import HeldOutSets
 from lrpath.data.manifest import (
     FORMAT,
     HELD_OUT_FILE,
@@ -42,7 +43,6 @@ from lrpath.data.manifest import (
     heldout_file,
     is_name,
     read_store_record,
-    starts_file,
 )
 from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TokensSource
 from lrpath.data.sources.document import hashed_share
@@ -328,9 +328,10 @@ class _Preparation:
         encoder = Encoder(read_tokenizer(self.folder / TOKENIZER_FILE), end_mark=self.tokenizer.end_mark)
         divider = Divider(decision, source.heldout, known)
         read = Counter[str]()
+        sets = HeldOutSets(TokenStore.open(self.folder), arrival.number, end_id=encoder.end_id)
         with self._writer(arrival.version) as writer:
             for chunk in _chunks(_divided(source.documents(arrival), divider, read)):
-                self._add(chunk, encoder, writer)
+                sets.add(chunk, encoder.encode([piece.text for piece in chunk]), writer)
                 check_known(encoder, place=arrival.version)
                 read["train_bytes"] += sum(len(piece.text.encode()) for piece in chunk if piece.split == "train")
                 self._report(f"{arrival.version}: encode", read["characters"], decision.characters)
@@ -339,11 +340,12 @@ class _Preparation:
                     f"the text of {arrival.version} changed while it was read: {decision.documents:,} documents, then "
                     f"{read['documents']:,}; prepare again when it is whole"
                 )
+            sets.write(writer)
             writer.add_digests(MARKS_FILE, sorted(decision.fingerprints))
             writer.add_digests(HELD_OUT_FILE, sorted(decision.sets))
             counts = {
                 **arrival.tally,
-                **divider.counts,
+                **(divider.counts + sets.counts),
                 "characters": read["characters"],
                 "trained_before": decision.trained_before,
                 "unknown": encoder.unknown,
@@ -358,13 +360,6 @@ class _Preparation:
                 text_bytes=read["train_bytes"],
                 counts={name: count for name, count in sorted(counts.items()) if count},
             )
-
-    def _add(self, pieces: Sequence[Piece], encoder: Encoder, writer: IncrementWriter) -> None:
-        for piece, ids in zip(pieces, encoder.encode([piece.text for piece in pieces]), strict=True):
-            name = TRAIN_FILE if piece.split == "train" else heldout_file(piece.domain, piece.split)
-            if piece.split != "train" and piece.begins:
-                writer.add_start(starts_file(piece.domain, piece.split), writer.tokens(name))
-            writer.add_tokens(name, np.array([*ids, encoder.end_id] if piece.ends else ids, dtype=np.int64))
 
     def _say(self, line: str) -> None:
         if self.notice is not None:

@@ -86,6 +86,13 @@ class IncrementWriter:
         width = np.dtype(token_dtype(self._vocab_size)).itemsize
         return self._files[name].bytes // width if name in self._files else 0
 
+    def written(self, name: str) -> NDArray[Any]:
+        """Return the tokens of a file so far: a read-only memory map, empty if there are none."""
+        if not self.tokens(name):
+            return np.empty(0, dtype=token_dtype(self._vocab_size))
+        self._files[name].flush()
+        return np.asarray(np.memmap(self._temporary / name, dtype=token_dtype(self._vocab_size), mode="r"))
+
     def finish(
         self,
         *,

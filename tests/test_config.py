@@ -10,10 +10,8 @@ from omegaconf import OmegaConf
 
 from lrpath.config.schema import (
     BatchConfig,
-    CadenceConfig,
     ClusterConfig,
     ReportConfig,
-    StrategyConfig,
     paradigms_of,
     source_of,
 )
@@ -22,6 +20,7 @@ from lrpath.config.typed import converted, typed, typed_root
 from lrpath.data.sources import PythonSource, TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
+from lrpath.training.settings import Cadence, StrategySettings
 from tests.refusals import refused
 
 
@@ -177,11 +176,11 @@ def test_every_cadence_is_at_least_one(name: str) -> None:
     fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
 
     with refused(ConfigError):
-        typed(CadenceConfig, fields, place="cadence")
+        typed(Cadence, fields, place="cadence")
 
 
 def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
-    strategy = StrategyConfig(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
+    strategy = StrategySettings(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
 
     assert strategy.micro_batch is strategy.threads is None
 

@@ -101,8 +101,9 @@ class PlanProgress:
             return
         path, plan = (next(task for task in self._bars.tasks if task.id == one) for one in (self._path, self._plan))
         words = [f"{path.description}  {position:,}/{run.end:,}"] + ([figures] if figures else [])
-        if path.time_remaining is not None and plan.time_remaining is not None:
-            words.append(f"left: path {write_time(path.time_remaining)}, plan {write_time(plan.time_remaining)}")
+        left = {"path": path.time_remaining, "plan": plan.time_remaining}  # None where there are too few updates to tell
+        known = [f"{name} {write_time(seconds)}" for name, seconds in left.items() if seconds is not None]
+        words += [f"left: {', '.join(known)}"] if known else []
         self.publish("  ".join(words))
 
     def publish_wait(self, text: str, *, first: bool) -> None:

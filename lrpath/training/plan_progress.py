@@ -101,7 +101,10 @@ class PlanProgress:
             return
         path, plan = (next(task for task in self._bars.tasks if task.id == one) for one in (self._path, self._plan))
         words = [f"{path.description}  {position:,}/{run.end:,}"] + ([figures] if figures else [])
-        left = {"path": path.time_remaining, "plan": plan.time_remaining}  # None where there are too few updates to tell
+        left = {
+            "path": path.time_remaining,
+            "plan": plan.time_remaining,
+        }  # None where there are too few updates to tell
         known = [f"{name} {write_time(seconds)}" for name, seconds in left.items() if seconds is not None]
         words += [f"left: {', '.join(known)}"] if known else []
         self.publish("  ".join(words))

@@ -3,8 +3,9 @@
 A job step of several tasks is a command on as many ranks. An allocation without a step (`salloc`, the script of
 `sbatch` itself) is one process, however many tasks were allocated.
 
-Lightning's SLURMEnvironment is used for expanding node lists only. It takes every allocation for a step, reads no step
-(so two steps of a job would share a port), does not know the ranks of a node, and imports torch.
+Of Lightning's SLURMEnvironment only the expansion of node lists is used. Tried in its place, it refuses `srun -n 8`
+without `--ntasks-per-node`, takes every allocation for a step, does not tell steps of a job apart (they would share a
+port), and imports torch, which a sweep that counts its tasks need not.
 """
 
 import os
@@ -79,7 +80,7 @@ def _first_node() -> str:
     if not nodes:
         raise ConfigError("SLURM_STEP_NODELIST is missing, which srun sets; set MASTER_ADDR to the first node's name")
     from lightning.fabric.plugins.environments.slurm import (
-        SLURMEnvironment,  # imports torch, which a sweep that asks for its tasks need not
+        SLURMEnvironment,  # imports torch
     )
 
     return SLURMEnvironment.resolve_root_node_address(nodes)

@@ -79,9 +79,7 @@ def _first_node() -> str:
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST", "")
     if not nodes:
         raise ConfigError("SLURM_STEP_NODELIST is missing, which srun sets; set MASTER_ADDR to the first node's name")
-    from lightning.fabric.plugins.environments.slurm import (
-        SLURMEnvironment,  # imports torch
-    )
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # torch, which a sweep goes without
 
     return SLURMEnvironment.resolve_root_node_address(nodes)
 

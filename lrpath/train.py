@@ -32,9 +32,9 @@ def train(cfg: DictConfig) -> None:
         process_group.on_rank_zero(project.keep_plan)
         check_same(process_group, project)
         if project.config.logger.name == "tensorboard":
-            from lrpath.reporting.report import open_board
+            from lrpath.reporting.report import start_tensorboard
 
-            process_group.on_rank_zero(lambda: open_board(project.study))
+            process_group.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
     if not process_group.is_rank_zero:
         return

@@ -66,8 +66,8 @@ class LossMonitor:
 
     def _read_earlier(self) -> list[tuple[float, float]]:
         """Return the last losses and gradient norms before the run, more than enough for a bound."""
-        rows = [row for row in self._folder.metrics.rows() if int(row["position"]) <= self._run.begin]
-        values = [(float(row["loss"]), float(row["grad_norm"])) for row in rows]
+        rows = self._folder.metrics.rows()
+        values = [(row.loss, row.grad_norm) for row in rows if row.position <= self._run.begin]
         finite = [index for index, pair in enumerate(values) if all(map(math.isfinite, pair))]
         return values[finite[-self._guard.window - 1] :] if len(finite) > self._guard.window else values
 

@@ -1,9 +1,9 @@
 """What is known of one update once its gradient is there. `LossMonitor` makes these; all others only read them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from lrpath.planning.guard import Fault
+from lrpath.records.tables import GuardRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +22,17 @@ class Anomaly:
     loss: float
     grad_norm: float
 
-    def row(self, *, first: int, action: str) -> tuple[Any, ...]:
+    def row(self, *, first: int, action: str) -> GuardRow:
         """Return its row of `guard.csv`; positions from `first` on are reached without a change of weights."""
-        return self.position, first, action, self.fault.quantity, self.fault.bound, self.loss, self.grad_norm
+        return GuardRow(
+            position=self.position,
+            first=first,
+            action=action,
+            quantity=self.fault.quantity,
+            bound=self.fault.bound,
+            loss=self.loss,
+            grad_norm=self.grad_norm,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

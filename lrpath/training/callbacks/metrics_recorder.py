@@ -9,6 +9,7 @@ import lightning
 from lrpath.records.events import PathEvents
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lit_module import LitCausalLM
@@ -77,21 +78,29 @@ class MetricsRecorder(UpdateCallback):
     def _write(self, results: Sequence[UpdateResult]) -> None:
         self._folder.check_owned()
         tokens_per_update = self.run.path.recipe.tokens_per_update
-        rows: list[tuple[int, float, float, float, int]] = []
+        rows: list[MetricsRow] = []
         error = None
         for one in results:
             error = self._monitor.stop_error(one)
             if error is not None:
                 break
-            tokens = one.position * tokens_per_update
-            rows.append((one.position, one.loss, one.learning_rate, one.grad_norm, tokens))
+            rows.append(
+                MetricsRow(
+                    position=one.position,
+                    loss=one.loss,
+                    lr=one.learning_rate,
+                    grad_norm=one.grad_norm,
+                    tokens=one.position * tokens_per_update,
+                )
+            )
         self._folder.metrics.append(rows)
         if error is not None:
             raise error
         now = time.monotonic()
         seconds, self._written_at = now - self._written_at, now
         self.tokens_per_second = len(rows) * tokens_per_update / max(seconds, 1e-9)
-        speed = [(rows[-1][0], round(seconds, 4), round(self.tokens_per_second, 1))]
+        rounded = round(self.tokens_per_second, 1)
+        speed = [SpeedRow(position=rows[-1].position, seconds=round(seconds, 4), tokens_per_second=rounded)]
         self._folder.speed.append(speed)
         if self._events is not None:
             self._events.append(metrics=rows, speed=speed)
@@ -107,7 +116,10 @@ class MetricsRecorder(UpdateCallback):
         self._process_group.on_rank_zero(lambda: self._write_evaluation(losses, position))
 
     def _write_evaluation(self, losses: Mapping[tuple[str, str], tuple[float, int]], position: int) -> None:
-        rows = [(position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in losses.items()]
+        rows = [
+            EvaluationRow(position=position, version=version, domain=domain, nll=nll, tokens=tokens)
+            for (version, domain), (nll, tokens) in losses.items()
+        ]
         if not all(math.isfinite(nll) for nll, _ in losses.values()):
             raise self._monitor.not_finite_error("a held-out loss", position)
         self._folder.evaluation.append(rows)

@@ -13,8 +13,9 @@ from hydra import compose, initialize_config_dir
 from lrpath import advise, entry, predict
 from lrpath.assembly.project import Project
 from lrpath.config import schema
-from lrpath.laws.continual import Continual, Domain
+from lrpath.laws.continual import Domain
 from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
+from tests.planning.strategies import build_continual
 
 SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}
@@ -34,8 +35,8 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_metrics(study_in(folder, plan), plan, ["path_switching.main", "path_switching.v1", "path_switching.v2"])
     switched = project_of("+exp=cpt_dynamics/transfer_points", "scale=mini", "increment=[200,200]", "peak=1.0").plan
     laws = {
-        ("v1", "a"): (Continual(domain=Domain.OLD), OLD),
-        ("v2", "b"): (Continual(domain=Domain.NEW), OLD | {"B": -0.4}),
+        ("v1", "a"): (build_continual(domain=Domain.OLD), OLD),
+        ("v2", "b"): (build_continual(domain=Domain.NEW), OLD | {"B": -0.4}),
     }
     names = [path.name for path in switched.tree.paths]
     study = study_in(folder, switched, "switched")

@@ -20,6 +20,7 @@ from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release, Tree
+from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
 from lrpath.planning.units import write_count
 from lrpath.records.study import Study
@@ -75,7 +76,7 @@ class Series:
     @property
     def kind(self) -> str:
         """Kind of the paradigm, for example `path_switching`."""
-        return str(self.settings.get("kind", self.paradigm))
+        return self.plan.paradigms[self.paradigm].kind
 
     @property
     def tree(self) -> Tree:
@@ -240,7 +241,7 @@ def _settings(plan: Plan, paradigm: str) -> dict[str, Any]:
     sizes = [increment.updates for increment in plan.increments]
     updates = sizes[0] if len(set(sizes)) == 1 else sizes
     own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
-    return _flat(plan.paradigms[paradigm]) | _flat(recipe) | own
+    return _flat(as_plain(plan.paradigms[paradigm])) | _flat(recipe) | own
 
 
 def _flat(record: dict[str, Any], at: str = "") -> dict[str, Any]:

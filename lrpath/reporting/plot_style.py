@@ -22,6 +22,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from lrpath.errors import ConfigError
+from lrpath.planning.paradigms import PARADIGMS
 from lrpath.planning.paths import Tree
 from lrpath.planning.units import write_count
 
@@ -37,15 +38,6 @@ MOST_NAMES = 8
 SUFFIXES = (".png", ".svg", ".pdf")
 MARKERS = "osD^vP*Xph"
 
-_COLOURS = {
-    "from_scratch": "#000000",
-    "path_switching": "#0072B2",
-    "continual": "#D55E00",
-    "wsd_s": "#CC79A7",
-    "infinite": "#009E73",
-    "merged": "#E69F00",
-}
-_OTHER_COLOUR = "#777777"
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
@@ -84,7 +76,7 @@ class Panel:
 
 def colour_of(kind: str) -> str:
     """Return the colour that a kind of paradigm has in every figure."""
-    return _COLOURS.get(kind, _OTHER_COLOUR)
+    return PARADIGMS[kind].colour
 
 
 def style() -> AbstractContextManager[None]:

@@ -22,6 +22,7 @@ from tests.analysis.studies import (
     keep,
     plan_of,
 )
+from tests.planning.strategies import build_switching
 from tests.refusals import refused
 
 
@@ -31,7 +32,7 @@ def study(tmp_path: Path) -> Study:
 
 
 def switching(alpha: float) -> PathSwitching:
-    return PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
+    return build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
 
 
 def test_scores_add_up_over_tokens_not_over_sets() -> None:
@@ -90,7 +91,7 @@ def test_a_release_that_was_not_made_has_a_cost_and_no_score(study: Study) -> No
 
 
 def test_a_later_position_on_the_path_is_not_the_release(study: Study) -> None:
-    plan = plan_of(10, 10, paradigms={"path_switching": switching(0.6)})
+    plan = plan_of(10, 10, paradigms={"path_switching": build_switching(0.6)})
     keep(study, plan)
     release = plan.release("path_switching", "v1")
     folder = study.open(plan.tree.path(release.last.path_id))
@@ -124,7 +125,7 @@ def test_folders_of_merges_with_other_weights_differ(study: Study) -> None:
 
 def test_an_alpha_sweep_shares_its_baselines_and_names_alpha(study: Study) -> None:
     for alpha in (0.8, 0.2):
-        keep(study, plan_of(10, 10, paradigms={"continual": CONTINUAL, "path_switching": switching(alpha)}))
+        keep(study, plan_of(10, 10, paradigms={"continual": CONTINUAL, "path_switching": build_switching(alpha)}))
 
     labels = [series.label for series in read_series(study)]
 

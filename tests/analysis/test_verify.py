@@ -16,10 +16,10 @@ from lrpath.analysis.verify.forks import verify_forks
 from lrpath.analysis.verify.study import verify_study
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
-from lrpath.planning.paradigms import Anchor, Continual, Infinite, Paradigm, PathSwitching, Restart, WsdS
+from lrpath.planning.paradigms import Anchor, Infinite, Paradigm, Restart, WsdS
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Decay, DecayShape, Schedule, constant
+from lrpath.planning.schedule import Decay, Schedule, Shape, constant
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from tests.analysis.studies import (
@@ -34,6 +34,7 @@ from tests.analysis.studies import (
     keep_state,
     plan_of,
 )
+from tests.planning.strategies import build_continual, build_switching
 from tests.records.lab import RUN
 from tests.refusals import refused
 
@@ -437,23 +438,23 @@ KINDS: dict[str, tuple[Paradigm, str]] = {
         "rate 0.5 → 0.425, the curve goes on; reads on",
     ),
     "started at the end": (
-        PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6, anchor=Anchor.START),
+        build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6, anchor=Anchor.START),
         "rate 1 → 0.85, the curve goes on; reads again",
     ),
     "stair": (
-        replace(SWITCHING, decay=Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.5, 0.5), levels=(0.5, 0.1))),
+        replace(SWITCHING, decay=Decay(shape=Shape.STAIR, floor=0.1, shares=(0.5, 0.5), levels=(0.5, 0.1))),
         "rate 1 → 0.5, the curve goes on; reads on",
     ),
     "reset": (
-        Continual(peak=1.0, warmup=2, decay=LINEAR),
+        build_continual(peak=1.0, warmup=2, decay=LINEAR),
         "rate 0.1 → 0.91, a curve of its own; reads on",
     ),
     "rewarm": (
-        Continual(peak=1.0, warmup=2, decay=LINEAR, restart=Restart.REWARM, rewarm=4),
+        build_continual(peak=1.0, warmup=2, decay=LINEAR, restart=Restart.REWARM, rewarm=4),
         "rate 0.1 → 0.25, a curve of its own; reads on",
     ),
     "constant": (
-        Continual(peak=1.0, warmup=2, decay=LINEAR, restart=Restart.CONSTANT),
+        build_continual(peak=1.0, warmup=2, decay=LINEAR, restart=Restart.CONSTANT),
         "rate 0.1 → 0.1, the curve goes on; reads on",
     ),
     "wsd_s": (

@@ -13,6 +13,7 @@ from lrpath.laws.law import Annealing, Chinchilla, Law
 from lrpath.laws.multi_power import MultiPower
 from lrpath.laws.solver import Problem
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
+from tests.planning.strategies import build_continual
 from tests.refusals import refused
 
 Array = NDArray[np.float64]
@@ -35,8 +36,8 @@ PLANTED: list[tuple[Law, dict[str, float], tuple[str, ...]]] = [
     (Annealing(), ANNEALING, ()),
     (Annealing(), ANNEALING, ("lambda",)),
     (MultiPower(), POWER, ("beta", "gamma")),
-    (Continual(domain=Domain.OLD), OLD, ("C1", "lambda")),
-    (Continual(domain=Domain.NEW), NEW, ("C1", "lambda")),
+    (build_continual(domain=Domain.OLD), OLD, ("C1", "lambda")),
+    (build_continual(domain=Domain.NEW), NEW, ("C1", "lambda")),
 ]
 
 
@@ -85,7 +86,7 @@ def test_what_is_flat_tells_next_to_nothing() -> None:
 
 
 def test_replay_and_size_are_found_again() -> None:
-    law = Continual(domain=Domain.OLD, replay=True, sizes=True)
+    law = build_continual(domain=Domain.OLD, replay=True, sizes=True)
     true = OLD | {"a1": 0.3, "a2": 1.5, "gamma1": 0.1, "gamma2": 0.05, "F": 2.0, "gamma3": 0.4}
     curves = [
         curve
@@ -210,7 +211,7 @@ def test_a_decay_that_ends_at_zero_is_within_reach(fit) -> None:
 
 
 def test_other_replay_and_sizes_than_fitted_are_refused() -> None:
-    law, true = Continual(domain=Domain.OLD), OLD
+    law, true = build_continual(domain=Domain.OLD), OLD
     curves = planted(law, true, boundary=500, replay=0.2, parameters=1e8)
     fit = fit_law(law, curves, fixed={"C1": 0.2, "lambda": 0.99})
 

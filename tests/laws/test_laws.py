@@ -11,7 +11,6 @@ from lrpath.errors import LawError
 from lrpath.laws import law as laws
 from lrpath.laws.areas import annealing_area, annealing_slope, forward_area, rate_drops, warmup_updates
 from lrpath.laws.continual import (
-    Continual,
     Domain,
     critical_area,
     fit_mixture,
@@ -25,6 +24,7 @@ from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.law import Annealing, Chinchilla, Law
 from lrpath.laws.multi_power import MultiPower
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
+from tests.planning.strategies import build_continual
 from tests.refusals import refused
 
 Array = NDArray[np.float64]
@@ -56,10 +56,10 @@ TRUE: list[tuple[Law, dict[str, float]]] = [
     (Chinchilla(), {"L0": 3.0, "B": 5.0, "beta": 0.5}),
     (Annealing(), {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C": 0.3, "lambda": 0.99}),
     (MultiPower(), {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 400.0, "C": 2.0, "beta": 0.6, "gamma": 0.6}),
-    (Continual(domain=Domain.OLD), OLD),
-    (Continual(domain=Domain.NEW, replay=True), NEW | {"a1": 0.3, "a2": 2.0}),
+    (build_continual(domain=Domain.OLD), OLD),
+    (build_continual(domain=Domain.NEW, replay=True), NEW | {"a1": 0.3, "a2": 2.0}),
     (
-        Continual(domain=Domain.OLD, replay=True, sizes=True),
+        build_continual(domain=Domain.OLD, replay=True, sizes=True),
         OLD | {"a1": 0.3, "a2": 2.0, "gamma1": 0.1, "gamma2": -0.1, "F": 2.0, "gamma3": 0.3},
     ),
 ]  # fmt: skip
@@ -216,7 +216,7 @@ def test_without_shift_and_with_equal_c_the_continual_law_is_the_annealing_law()
     same = OLD | {"B": 0.0, "C2": OLD["C1"]}
     annealing = {name: OLD[name] for name in ("L0", "A", "alpha", "lambda")} | {"C": OLD["C1"]}
 
-    found = Continual(domain=Domain.OLD).predict(same, curve=curve_of(rates, boundary=280))
+    found = build_continual(domain=Domain.OLD).predict(same, curve=curve_of(rates, boundary=280))
 
     np.testing.assert_allclose(found, Annealing().predict(annealing, curve=curve_of(rates)), rtol=1e-12)
 
@@ -225,8 +225,8 @@ def test_memory_that_does_not_cross_the_boundary_stops_there() -> None:
     rates = np.repeat([2e-4, 1e-4], [50, 100])
     values = OLD | {"A": 0.0, "B": 0.0}
 
-    carried = Continual(domain=Domain.OLD).predict(values, curve=curve_of(rates, boundary=60))
-    stopped = Continual(domain=Domain.OLD, carries=False).predict(values, curve=curve_of(rates, boundary=60))
+    carried = build_continual(domain=Domain.OLD).predict(values, curve=curve_of(rates, boundary=60))
+    stopped = build_continual(domain=Domain.OLD, carries=False).predict(values, curve=curve_of(rates, boundary=60))
 
     assert carried[59] == stopped[59] == stopped[-1]
     assert carried[-1] < carried[59]
@@ -242,7 +242,7 @@ def test_eq_4_with_the_papers_fit_worked_by_hand() -> None:
     rates = np.full(60_000, 2e-4)
     curve = Curve(name="x", rates_U=rates, positions_P=np.array([30_000, 60_000]), boundary=30_000)
 
-    before, after = Continual(domain=Domain.OLD).predict(OLD, curve=curve)
+    before, after = build_continual(domain=Domain.OLD).predict(OLD, curve=curve)
 
     assert before == pytest.approx(3.057 + 0.490 * 6**-0.497)
     assert after == pytest.approx(3.057 + 0.490 * 12**-0.497 + 0.366 * (1 - 169**-0.189))
@@ -259,7 +259,7 @@ def test_replay_is_that_of_eq_8_worked_by_hand() -> None:
     }
 
     for domain, fit in ((Domain.OLD, OLD), (Domain.NEW, NEW)):
-        last = Continual(domain=domain, replay=True).predict(fit | replay, curve=curve)[-1]
+        last = build_continual(domain=domain, replay=True).predict(fit | replay, curve=curve)[-1]
 
         base = fit["L0"] + fit["A"] * 0.03 ** -fit["alpha"]
         assert last == pytest.approx(base - falls[domain.value] + shift[domain.value])
@@ -313,4 +313,4 @@ def test_a_third_domain_is_a_mixture_of_two() -> None:
 
 def test_a_law_with_sizes_asks_for_the_size() -> None:
     with refused(LawError):
-        Continual(domain=Domain.OLD, sizes=True).prepare([curve_of(cosine(100))])
+        build_continual(domain=Domain.OLD, sizes=True).prepare([curve_of(cosine(100))])

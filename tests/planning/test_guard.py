@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
 from lrpath.planning.guard import Guard
-from tests.planning.strategies import recipe_with
+from tests.planning.strategies import build_guard, recipe_with
 from tests.refusals import refused
 
 LOSSES = st.lists(st.floats(0.1, 20.0), min_size=4, max_size=40)
-RULE = Guard(policy="skip", spike=3.0, window=4)
+RULE = build_guard(policy="skip", spike=3.0, window=4)
 CALM = (2.0, 1.0, 3.0, 2.0)
 """Median 2, median deviation .5: the bound of three deviations is 2 + 3 × 1.4826 × .5."""
 
@@ -40,13 +40,13 @@ def test_what_is_above_the_bound_or_not_finite_is_at_fault(loss: float, norm: fl
 
 def test_nothing_is_a_spike_before_the_window_is_full_or_without_a_rule() -> None:
     assert fault_of(1e9, before=CALM[:3]) is None
-    assert fault_of(1e9, guard=Guard()) is None
+    assert fault_of(1e9, guard=build_guard()) is None
     assert fault_of(math.nan, before=()) == "loss nan is not finite"
 
 
 @given(LOSSES, st.floats(0.1, 10.0))
 def test_the_bound_is_median_and_deviation_of_the_last_values_alone(losses: list[float], spike: float) -> None:
-    guard = Guard(window=4)
+    guard = build_guard(window=4)
     last = losses[-4:]
     middle = statistics.median(last)
     deviation = statistics.median(abs(value - middle) for value in last)
@@ -59,7 +59,7 @@ def test_the_bound_is_median_and_deviation_of_the_last_values_alone(losses: list
 def test_what_is_not_above_the_median_is_no_spike_and_a_wider_rule_finds_no_more(
     losses: list[float], spike: float, share: float
 ) -> None:
-    guard, wider = (Guard(policy="skip", spike=value, window=4) for value in (spike, 2 * spike))
+    guard, wider = (build_guard(policy="skip", spike=value, window=4) for value in (spike, 2 * spike))
     usual = share * statistics.median(losses[-4:])
 
     assert guard.fault(loss=usual, norm=usual, losses=losses, norms=losses) is None
@@ -72,7 +72,7 @@ def test_what_is_not_above_the_median_is_no_spike_and_a_wider_rule_finds_no_more
 def test_a_few_spikes_in_the_window_do_not_hide_the_next(losses: list[float], spikes: list[float]) -> None:
     values = [*losses[: 9 - len(spikes)], *spikes]
 
-    assert Guard(window=9).bound(values, spike=6.0) < 20.0  # a median deviation is at most 2 here
+    assert build_guard(window=9).bound(values, spike=6.0) < 20.0  # a median deviation is at most 2 here
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ def test_a_few_spikes_in_the_window_do_not_hide_the_next(losses: list[float], sp
 def test_only_what_determines_the_numbers_is_part_of_a_paths_identity(
     fields: dict[str, Any], identity: dict[str, Any]
 ) -> None:
-    guard = Guard(**fields)
+    guard = build_guard(**fields)
 
     assert guard.identity() == identity
     assert recipe_with(guard=guard).as_record().get("guard", {}) == identity
-    assert Guard(**identity).identity() == identity
+    assert build_guard(**identity).identity() == identity
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_only_what_determines_the_numbers_is_part_of_a_paths_identity(
 )
 def test_a_guard_that_could_not_guard_is_refused(fields: dict[str, Any], rule: str) -> None:
     with refused(PlanError):
-        Guard(**fields)
+        build_guard(**fields)

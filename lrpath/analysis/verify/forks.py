@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.planning.lineage import differences
-from lrpath.planning.paradigms import Anchor, Infinite, PathSwitching, Restart
 from lrpath.planning.paths import Path
 from lrpath.planning.schedule import Shape
 
@@ -38,16 +37,13 @@ def expectations(index: StudyIndex) -> dict[str, Expected]:
     """Return what is expected of every branch, by path id."""
     found: dict[str, Expected] = {}
     for plan in index.plans:
-        for label, settings in plan.paradigms.items():
-            kind = str(settings.get("kind", label))
-            rate_goes_on = kind in (PathSwitching.kind, Infinite.kind) or settings.get("restart") == Restart.CONSTANT
-            data_go_on = settings.get("anchor", Anchor.END) == Anchor.END
+        for label, paradigm in plan.paradigms.items():
             for path in plan.part(label).paths:
                 other = found.get(path.id, Expected(kinds=(), rate_goes_on=False, data_go_on=False))
                 found[path.id] = Expected(
-                    kinds=tuple(sorted({*other.kinds, kind})),
-                    rate_goes_on=other.rate_goes_on or rate_goes_on,
-                    data_go_on=other.data_go_on or data_go_on,
+                    kinds=tuple(sorted({*other.kinds, paradigm.kind})),
+                    rate_goes_on=other.rate_goes_on or paradigm.rate_continues,
+                    data_go_on=other.data_go_on or paradigm.data_continues,
                 )
     return found
 

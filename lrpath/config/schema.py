@@ -5,12 +5,13 @@ that has one there has no default here, since the two would drift apart. A value
 a missing one is refused with its place and the nearest name there is.
 """
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lrpath.config.typed import typed_root
 from lrpath.data.manifest import is_name
@@ -19,9 +20,9 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
-from lrpath.planning.paradigms import Paradigm
+from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paths import Optimizer
-from lrpath.planning.plain import typed
+from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
@@ -357,9 +358,32 @@ SHARED = tuple(field.name for field in dataclasses.fields(SharedConfig))
 
 def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
     """Return the typed configuration of `train` and `plan`; the keys in `SHARED` are only checked, `beside` is not."""
+    cfg = _with_values_of_kinds(cfg)
     config = typed_root(Config, cfg, shared=(*SHARED, *beside))
     typed(SharedConfig, OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SHARED)), resolve=True), place="")
     return config
+
+
+def _with_values_of_kinds(cfg: DictConfig) -> DictConfig:
+    """Return a configuration in which a paradigm that leaves out fields has those of `conf/paradigm/<kind>.yaml`.
+
+    An experiment can so name a paradigm by its difference from the usual one of its kind, whose values stand once.
+    """
+    completed = None
+    for label in cfg.get("paradigms") or ():
+        fields = cfg.paradigms._get_node(label)
+        kind = PARADIGMS.get(str(fields.get("kind"))) if isinstance(fields, DictConfig) else None
+        if kind is None or not {entry.name for entry in given_fields(kind) if _is_required(entry)} - set(fields):
+            continue
+        completed = copy.deepcopy(cfg) if completed is None else completed
+        usual: Any = OmegaConf.to_container(OmegaConf.load(conf_folder() / "paradigm" / f"{kind.kind}.yaml"))
+        with open_dict(completed):
+            completed.paradigms[label] = OmegaConf.merge(usual[kind.kind], fields)  # in its place: the order is kept
+    return cfg if completed is None else completed
+
+
+def _is_required(entry: "dataclasses.Field[Any]") -> bool:
+    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
 
 
 def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:

@@ -139,6 +139,20 @@ class Plan:
         }
 
 
+_LEFT_OUT: dict[str, dict[str, Any]] = {
+    "continual": {"restart": "reset", "rewarm": None, "rewarm_peak": None, "replay": 0.0},
+    "path_switching": {"anchor": "end"},
+    "merged": {"shape": "linear"},
+}
+"""What earlier versions of lrpath had as defaults and did not write into a plan, by kind of paradigm."""
+
+
+def _with_left_out(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a paradigm of a plan on disk, whole also if an earlier version wrote it."""
+    whole = _LEFT_OUT.get(str(fields.get("kind")), {}) | fields
+    return whole | ({"decay": {"floor": 0.0} | fields["decay"]} if "decay" in fields else {})
+
+
 def from_record(record: dict[str, Any]) -> Plan:
     """Return the plan that `as_record` wrote.
 
@@ -152,7 +166,7 @@ def from_record(record: dict[str, Any]) -> Plan:
         plan = Plan(
             increments=tuple(Increment(version=name, updates=count) for name, count in record["increments"].items()),
             paradigms={
-                label: by_kind(PARADIGMS, fields, place=f"paradigms.{label}")
+                label: by_kind(PARADIGMS, _with_left_out(fields), place=f"paradigms.{label}")
                 for label, fields in record["paradigms"].items()
             },
             tree=paths.from_record(record["tree"]),

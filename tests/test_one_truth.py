@@ -1,7 +1,7 @@
 """A value stands in conf/ or in Python, never in both, where the two would drift apart without a word.
 
-The one exception is a default of None in Python for a part that most files leave out and some name with a value, such as
-the `hold` of a knee: None says there that the part is absent, and no file says so a second time.
+The one exception is a default of None in Python for a part that most files leave out and some name with a value, such
+as the `hold` of a knee: None says there that the part is absent, and no file says so a second time.
 """
 
 import dataclasses

@@ -19,7 +19,7 @@ from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
-    from lrpath.data.prepare import Progress
+    from lrpath.data.prepare import PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -139,7 +139,7 @@ class Project:
         """Ids of the paths to run; None for all.
 
         Raises:
-            PlanError: If a name fits no path of the plan.
+            PlanError: If a name matches no path of the plan.
         """
         names = self.config.paths
         return None if names is None else self.plan.tree.named((names,) if isinstance(names, str) else names)
@@ -157,13 +157,15 @@ class Project:
         """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
 
         Raises:
-            MismatchError: If it goes on from none; the message has what differs from the newest.
+            MismatchError: If it does not; the message has what differs from the newest.
         """
         kept = [from_record(record) for record in self.study.plans().values()] if self.config.extend else []
         if kept and not any(self.plan.extends(old) or old.extends(self.plan) for old in kept):
             raise MismatchError(
                 f"extend=true: this plan does not go on from the newest of study {self.study.name}: "
-                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both"
+                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both",
+                field="extend",
+                value=True,
             )
 
     def keep_plan(self) -> None:
@@ -186,7 +188,7 @@ class Project:
         name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
         return _writable(pathlib.Path(self.config.data.folder) / f"{self.source.kind}-{name}", "data.folder")
 
-    def prepare(self, progress: "Progress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
 
         Raises:
@@ -234,7 +236,7 @@ def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
 
 
 def _first_difference(old: Plan, new: Plan) -> str:
-    """Return how the first release of the old plan that is none of the new one has changed."""
+    """Return how the first release of the old plan that the new one lacks has changed."""
     lost = next(release for release in old.tree.releases if release not in new.tree.releases)
     label = f"{lost.paradigm}/{lost.version}"
     same = [release for release in new.tree.releases if f"{release.paradigm}/{release.version}" == label]

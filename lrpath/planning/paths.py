@@ -290,24 +290,24 @@ class Tree:
         return found
 
     def named(self, names: Iterable[str]) -> frozenset[str]:
-        """Return the ids of the paths that any of the names fits.
+        """Return the ids of the paths that any of the names matches.
 
         Args:
             names: A path's name, `path_switching.v2`; its part before or after the point, `v2`; or a pattern with `*`.
 
         Raises:
-            PlanError: If a name fits no path of the tree.
+            PlanError: If a name matches no path of the tree.
         """
         found: set[str] = set()
         for name in names:
             parts = {path.id: (path.name, *path.name.split(".")) for path in self.paths}
-            fitting = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
-            if not fitting:
+            matching = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
+            if not matching:
                 known = [path.name for path in self.paths]
                 hint = nearest(name, {text for texts in parts.values() for text in texts})
-                text = f"unknown path '{name}'{hint or '.'} This plan has {', '.join(known)}"
+                text = f"paths={name} matches no path of this plan{hint or '.'} It has {', '.join(known)}"
                 raise PlanError(text, field="paths", value=name)
-            found |= fitting
+            found |= matching
         return frozenset(found)
 
     def only(self, releases: tuple[Release, ...]) -> "Tree":

@@ -32,7 +32,11 @@ class Increment:
 
     def __post_init__(self) -> None:
         if self.updates < 1:
-            raise PlanError(f"increment {self.version} has {self.updates} updates; it needs at least 1")
+            raise PlanError(
+                f"increment {self.version} has {self.updates} updates; it needs at least 1",
+                field="increment",
+                value=self.updates,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

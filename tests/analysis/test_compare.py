@@ -91,7 +91,7 @@ def test_a_release_that_was_not_made_has_a_cost_and_no_score(study: Study) -> No
 
 
 def test_a_later_position_on_the_path_is_not_the_release(study: Study) -> None:
-    plan = plan_of(10, 10, paradigms={"path_switching": build_switching(0.6)})
+    plan = plan_of(10, 10, paradigms={"path_switching": switching(0.6)})
     keep(study, plan)
     release = plan.release("path_switching", "v1")
     folder = study.open(plan.tree.path(release.last.path_id))
@@ -125,7 +125,7 @@ def test_folders_of_merges_with_other_weights_differ(study: Study) -> None:
 
 def test_an_alpha_sweep_shares_its_baselines_and_names_alpha(study: Study) -> None:
     for alpha in (0.8, 0.2):
-        keep(study, plan_of(10, 10, paradigms={"continual": CONTINUAL, "path_switching": build_switching(alpha)}))
+        keep(study, plan_of(10, 10, paradigms={"continual": CONTINUAL, "path_switching": switching(alpha)}))
 
     labels = [series.label for series in read_series(study)]
 
@@ -165,7 +165,7 @@ def test_increments_of_other_sizes_are_another_series(study: Study) -> None:
 
     labels = [series.label for series in read_series(study)]
 
-    assert labels == ["continual (increment_updates=10)", "continual (increment_updates=20)"]
+    assert labels == ["continual (10 updates an increment)", "continual (20 updates an increment)"]
 
 
 def test_models_are_named_by_their_parameters_and_by_sizes_only_where_these_are_equal(study: Study) -> None:
@@ -173,16 +173,16 @@ def test_models_are_named_by_their_parameters_and_by_sizes_only_where_these_are_
         keep(study, sized(layers=layers, parameters=parameters))
 
     assert [series.label for series in read_series(study)] == [
-        "continual (parameters=30M)",
-        "continual (parameters=268M)",
+        "continual (30M parameters)",
+        "continual (268M parameters)",
     ]
 
     keep(study, sized(layers=4, parameters=30_000_000))
 
     assert [series.label for series in read_series(study)] == [
-        "continual (parameters=30M, model.layers=1)",
-        "continual (parameters=30M, model.layers=4)",
-        "continual (parameters=268M, model.layers=2)",
+        "continual (30M parameters, layers=1)",
+        "continual (30M parameters, layers=4)",
+        "continual (268M parameters, layers=2)",
     ]
 
 
@@ -191,8 +191,8 @@ def test_models_that_were_run_with_one_seed_each_are_not_seeds_of_one(study: Stu
         keep(study, sized(layers=number, parameters=parameters, seed=number))
 
     assert [series.group for series in read_series(study)] == [
-        "continual (parameters=30M)",
-        "continual (parameters=268M)",
+        "continual (30M parameters)",
+        "continual (268M parameters)",
     ]
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import ConfigError
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.records.study import Study
-from lrpath.reporting.figures import panels_of, plot_losses, plot_quality_against_cost, plot_rates, rate_curve
+from lrpath.reporting.figures import panels_of, plot_losses, plot_rates, rate_curve
 from lrpath.reporting.plot_style import colour_of, draw_tree, part_names, stack
+from lrpath.reporting.quality_figures import plot_quality_against_cost
 from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all
 from tests.planning.strategies import build_merged, build_switching
 from tests.refusals import refused
@@ -66,7 +68,6 @@ def test_every_paradigm_of_a_plan_has_its_own_colour() -> None:
     panels = panels_of(plan_of(10, paradigms=THREE | {"merged": MERGED}))
 
     assert len({panel.colour for panel in panels}) == 4
-    assert colour_of("unheard of") not in {panel.colour for panel in panels}
 
 
 def test_names_touch_neither_each_other_nor_the_name_of_their_panel() -> None:
@@ -95,4 +96,8 @@ def test_losses_are_drawn_once_something_ran(tmp_path: Path) -> None:
 
 
 def test_quality_without_results_is_not_drawn(tmp_path: Path) -> None:
-    assert not plot_quality_against_cost((), tmp_path / "quality.png")
+    study = Study(tmp_path / "toy")
+    keep(study, plan_of(10, 10))
+    (group,) = StudyComparison.read(study).groups
+
+    assert not plot_quality_against_cost(group, tmp_path / "quality.png", fronts=())

@@ -151,7 +151,7 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        return Study(_writable(pathlib.Path(self.config.outputs) / self.config.study, "outputs"))
+        return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
 
     def check_extends(self) -> None:
         """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
@@ -186,7 +186,7 @@ class Project:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
         name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
-        return _writable(pathlib.Path(self.config.data.folder) / f"{self.source.kind}-{name}", "data.folder")
+        return _writable(f"{self.source.kind}-{name}", field="data.folder", value=self.config.data.folder)
 
     def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
@@ -250,13 +250,14 @@ def _first_difference(old: Plan, new: Plan) -> str:
     return f"{label} would be made of other states"
 
 
-def _writable(folder: pathlib.Path, field: str) -> pathlib.Path:
-    """Return a folder that exists or can be made: the nearest of it and its parents that exists is one to write to."""
+def _writable(name: str, *, field: str, value: str) -> pathlib.Path:
+    """Return a folder in the one that a field names; it, or the nearest parent that exists, is one to write to."""
+    folder = pathlib.Path(value) / name
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
         text = f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}"
-        raise ConfigError(text, field=field, value=str(folder))
+        raise ConfigError(text, field=field, value=value)
     if not os.access(there, os.W_OK | os.X_OK):
         text = f"{field}: {there} cannot be written to; allow it, or choose another {field}"
-        raise ConfigError(text, field=field, value=str(folder))
+        raise ConfigError(text, field=field, value=value)
     return folder

@@ -1,5 +1,6 @@
 """What Hydra, OmegaConf and the file system refuse, as an error of ours: one line with the field and what to type."""
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,15 +35,33 @@ def as_lrpath_error(error: Exception) -> LrpathError:
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig) and cause.full_key:
         return _unknown_field(cause.full_key, cause.parent_node)
+    if (group := re.match(r"Could not override '([^']+)'", str(error))) is not None:
+        return _unknown_group(group[1])
     lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
     return ConfigError(
         "; ".join(line for line in lines if line) + f"; correct the command line: {shlex.join(sys.argv[1:])}"
     )
 
 
+def _unknown_group(name: str) -> ConfigError:
+    """Return the error about a group that the defaults of the root do not list."""
+    given = next((text for text in sys.argv[1:] if text.startswith(f"{name}=")), f"{name}=…")
+    value = given.partition("=")[2]
+    groups = sorted(folder.name for folder in schema.conf_folder().iterdir() if folder.is_dir())
+    if name in groups:
+        text = f"group {name} has no option yet, so one must be added, with a plus: {shlex.quote('+' + given)}"
+        return ConfigError(text, field=name, value=value)
+    known = [*groups, "schedule@branch"]
+    return ConfigError(
+        f"unknown group '{name}'{nearest(name, known) or '.'} Known groups: {', '.join(known)}", field=name, value=value
+    )
+
+
 def _unknown_option(file: str, found: Sequence[str]) -> ConfigError:
     """Return the error about a group's option that does not exist; Hydra's own leaves out those in subfolders."""
     group, _, name = file.partition("/")
+    if group == "hydra" and "/" in name:  # a group within a group: hydra/launcher
+        group, _, name = file.rpartition("/")
     conf = schema.conf_folder()
     nested = [path.relative_to(conf / group).with_suffix("").as_posix() for path in (conf / group).rglob("*.yaml")]
     options = sorted({*nested, *(found if "/" not in name else ())})

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from lrpath.config.typed import typed_root
+from lrpath.config.typed import field_names, plain_root, typed_root
 from lrpath.data.manifest import is_name
 from lrpath.data.sources import HfSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
@@ -352,16 +352,33 @@ class SharedConfig:
     scale: str | None
     description: str
 
+    def __post_init__(self) -> None:
+        alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
+        rules = {
+            "alpha": (all(alpha > 0 for alpha in alphas), "positive: branch updates ÷ increment updates"),
+            "peak": (self.peak > 0, "a positive rate"),
+            "floor": (0 <= self.floor < 1, "in [0, 1): it is a share of the peak rate"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                value = getattr(self, name)
+                raise ConfigError(f"{name}={value} must be {rule}", field=name, value=value)
 
-SHARED = tuple(field.name for field in dataclasses.fields(SharedConfig))
+
+SHARED = field_names(SharedConfig)
 
 
 def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
-    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` are only checked, `beside` is not."""
-    cfg = _with_values_of_kinds(cfg)
-    config = typed_root(Config, cfg, shared=(*SHARED, *beside))
-    typed(SharedConfig, OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SHARED)), resolve=True), place="")
-    return config
+    """Return the typed configuration of `train` and `plan`; the keys of `SharedConfig` and `beside` are left out.
+
+    Raises:
+        ConfigError: If a field is refused.
+    """
+    plain = plain_root(_with_values_of_kinds(cfg), known=(*field_names(Config), *SHARED, *beside))
+    # First: a paradigm that is filled from `peak` would refuse it under a name that nobody has typed.
+    typed(SharedConfig, {name: plain[name] for name in SHARED if name in plain}, place="")
+    own = {name: value for name, value in plain.items() if name not in (*SHARED, *beside)}
+    return typed(Config, {"paradigms": {}} | own, place="")
 
 
 def _with_values_of_kinds(cfg: DictConfig) -> DictConfig:
@@ -388,7 +405,7 @@ def _is_required(entry: "dataclasses.Field[Any]") -> bool:
 
 def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:
     """Return the typed configuration of `verify`: one of `train`, and what is asked about the study it names."""
-    own = tuple(field.name for field in dataclasses.fields(VerifyConfig))
+    own = field_names(VerifyConfig)
     settings = typed_root(VerifyConfig, OmegaConf.masked_copy(cfg, list(own)))
     return load(cfg, beside=own), settings
 

@@ -13,25 +13,38 @@ from lrpath.planning.plain import typed
 T = TypeVar("T")
 
 
-def typed_root(kind: type[T], cfg: DictConfig, *, shared: tuple[str, ...] = ()) -> T:
+def typed_root(kind: type[T], cfg: DictConfig) -> T:
     """Return a composed configuration as a dataclass.
 
     Raises:
         ConfigError: If a field is unknown, missing, of the wrong type, or an interpolation leads nowhere.
     """
+    return typed(kind, plain_root(cfg, known=field_names(kind)), place="")
+
+
+def field_names(*kinds: type[Any]) -> tuple[str, ...]:
+    """Return the names of all fields of some dataclasses."""
+    return tuple(entry.name for kind in kinds for entry in dataclasses.fields(kind))
+
+
+def plain_root(cfg: DictConfig, *, known: tuple[str, ...]) -> dict[str, Any]:
+    """Return a composed configuration as plain values, interpolations resolved.
+
+    Raises:
+        ConfigError: If a field of the root is not among those known, a field is missing, or an interpolation leads
+            nowhere.
+    """
     if missing := _missing(OmegaConf.to_container(cfg, resolve=False)):
         advice = " ".join(f"{key}=…" for key in missing)
         raise ConfigError(f"{', '.join(missing)} must be given: {advice}", field=missing[0])
     try:
-        plain = OmegaConf.to_container(cfg, resolve=True)
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise _unresolved(cfg, error) from None
-    assert isinstance(plain, dict)
-    known = [entry.name for entry in dataclasses.fields(kind)] + list(shared)  # type: ignore[arg-type]
     for key, value in plain.items():
         if key not in known:
             raise ConfigError(unknown_field(str(key), known, place=""), field=str(key), value=value)
-    return typed(kind, {key: value for key, value in plain.items() if key not in shared}, place="")
+    return dict(plain)
 
 
 def _missing(raw: Any, place: str = "") -> list[str]:

@@ -10,7 +10,7 @@ from lrpath.errors import ConfigError
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.records.study import Study
 from lrpath.reporting.figures import panels_of, plot_losses, plot_rates, rate_curve
-from lrpath.reporting.plot_style import colour_of, draw_tree, part_names, stack
+from lrpath.reporting.plot_style import draw_tree, part_names, stack
 from lrpath.reporting.quality_figures import plot_quality_against_cost
 from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all
 from tests.planning.strategies import build_merged, build_switching

@@ -169,11 +169,8 @@ def test_an_error_of_the_file_system_is_one_line(
         file.read_text()
 
     monkeypatch.setattr(sys, "argv", ["lrpath.task"])
-    with pytest.raises(SystemExit) as end:
+    with ended(ConfigError, capsys=capsys, value=str(file)):
         entry.run(task, config_name="report")
-
-    assert end.value.code == 2
-    assert capsys.readouterr().err == f"error: {file}: No such file or directory; choose another place or correct it\n"
 
 
 def test_the_variable_for_full_errors_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,12 +214,9 @@ def test_a_signal_is_one_line_that_says_how_to_go_on(
 
     before = [signal.getsignal(number) for number in STOPPING]
     monkeypatch.setattr(sys, "argv", ["lrpath.plan"])
-    with pytest.raises(SystemExit) as end:
+    with ended(StoppedError, capsys=capsys):
         entry.run(signalled, config_name="config")
 
-    assert end.value.code == 75
-    message = f"error: stopped by {number.name}; what was saved is whole: run the same command again to go on\n"
-    assert capsys.readouterr().err == message
     assert [signal.getsignal(number) for number in STOPPING] == before
 
 

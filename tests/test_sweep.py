@@ -15,7 +15,7 @@ from lrpath import entry, train
 from lrpath.errors import ConfigError
 from lrpath.sweep import KeepPlans
 from lrpath.sweep.launcher import TorchrunLauncher
-from tests.refusals import ended, refused
+from tests.refusals import check_sentence, ended, refused
 
 CLEAN = {
     "PATH": "/bin",
@@ -133,15 +133,10 @@ def stand() -> Stand:
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "words"),
-    [
-        ("sys.exit(75)", 75, "was stopped; run the same command again"),
-        ("sys.exit(4)", 4, "failed with exit code 4 for the reason above"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "failed with exit code 137"),
-    ],
+    ("line", "code"), [("sys.exit(75)", 75), ("sys.exit(4)", 4), ("os.kill(os.getpid(), signal.SIGKILL)", 137)]
 )
 def test_a_sweep_ends_with_the_code_of_the_job_that_fails_and_names_it(
-    line: str, code: int, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    line: str, code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     jobs = [["seed=1", "print('first')"], ["seed=1", line], ["seed=1", "print('third')"]]
 
@@ -152,8 +147,8 @@ def test_a_sweep_ends_with_the_code_of_the_job_that_fails_and_names_it(
     assert end.value.code == code
     assert printed.out.splitlines() == ["job 1 of 3, print('first')", "first", f"job 2 of 3, {line}"]
     assert printed.err.startswith(f"error: job 2 of 3, {line}: ")
-    assert words in printed.err
     assert printed.err.count("\n") == 1
+    check_sentence(printed.err)
 
 
 def test_jobs_that_end_well_are_done(capfd: pytest.CaptureFixture[str]) -> None:

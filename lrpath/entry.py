@@ -44,7 +44,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         composing = False
         with _full_error("1" if wants_traceback else None):
             try:
-                with signals.raised():
+                with signals.raise_on_signal():
                     task(cfg)
             except BrokenPipeError:
                 _end_quietly()

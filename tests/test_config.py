@@ -10,10 +10,8 @@ from omegaconf import OmegaConf
 
 from lrpath.config.schema import (
     BatchConfig,
-    CadenceConfig,
     ClusterConfig,
     ReportConfig,
-    StrategyConfig,
 )
 from lrpath.config.schema import Config as RootConfig
 from lrpath.config.typed import typed_root
@@ -21,8 +19,19 @@ from lrpath.data.sources import TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
 from lrpath.planning.plain import converted, typed
+from lrpath.training.settings import Cadence, StrategySettings
 from tests.planning.strategies import SIZES
 from tests.refusals import refused
+
+
+OFF = {"recompute": False, "compile": False, "shard_ranks": None, "timeout_minutes": None}
+CADENCE = {
+    "log_every": 1,
+    "evaluate_every": 1,
+    "save_every": 1,
+    "held_out_windows": None,
+    "save_in_background": True,
+}
 
 
 class Colour(StrEnum):
@@ -174,14 +183,20 @@ def test_the_rules_of_cost_hold_for_the_cluster() -> None:
 
 @pytest.mark.parametrize("name", ["log_every", "evaluate_every", "save_every", "held_out_windows"])
 def test_every_cadence_is_at_least_one(name: str) -> None:
-    fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
+    fields = {
+        "log_every": 1,
+        "evaluate_every": 1,
+        "save_every": 1,
+        "held_out_windows": None,
+        "save_in_background": True,
+    } | {name: 0}
 
     with refused(ConfigError):
-        typed(CadenceConfig, fields, place="cadence")
+        typed(Cadence, fields, place="cadence")
 
 
 def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
-    strategy = StrategyConfig(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
+    strategy = StrategySettings(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
 
     assert strategy.micro_batch is strategy.threads is None
 
@@ -212,9 +227,6 @@ def test_a_root_refuses_fields_that_it_does_not_have() -> None:
     assert typed_root(ReportConfig, cfg) == ReportConfig(study="s", outputs="o", folder=None)
     with refused(ConfigError, field="peak", value=1):
         typed_root(ReportConfig, OmegaConf.merge(cfg, {"peak": 1}))
-
-
-OFF = {"recompute": False, "compile": False}
 
 
 SWITCHING = {
@@ -248,7 +260,13 @@ def _root(**changes: Any) -> RootConfig:
         "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
         "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None} | OFF,
         "logger": {"name": "none"},
-        "cadence": {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None},
+        "cadence": {
+            "log_every": 1,
+            "evaluate_every": 1,
+            "save_every": 1,
+            "held_out_windows": None,
+            "save_in_background": True,
+        },
         "cluster": {"device": "H100", "count": 1, "mfu": 0.4},
         "guard": {"policy": "stop", "spike": None, "window": 128, "back": 100, "limit": 20},
         "figure": None,

@@ -26,6 +26,7 @@ from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
+from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
 
@@ -71,38 +72,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StrategyConfig:
-    """On what the updates run; no part of a path's id.
-
-    Args:
-        name: `single`, one process; `ddp`, everything on every rank; `fsdp`, shards of it.
-        accelerator: `auto`, `cpu` or `gpu`.
-        micro_batch: Sequences of one forward pass; null for a rank's whole share.
-        threads: Threads of one CPU operation; null for torch's choice.
-        recompute: Whether blocks are computed again in the backward pass.
-        compile: Whether blocks are compiled.
-        shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node`, or null for all.
-        timeout_minutes: How long a rank may show no change in an update; null for no watch.
-    """
-
-    name: Literal["single", "ddp", "fsdp"]
-    accelerator: Literal["auto", "cpu", "gpu"]
-    micro_batch: int | None
-    threads: int | None
-    recompute: bool
-    compile: bool
-    shard_ranks: int | Literal["node"] | None = None
-    timeout_minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_at_least_one(self, "strategy", only=("micro_batch", "threads"))
-        if isinstance(self.shard_ranks, int) and self.shard_ranks < 1:
-            raise ConfigError(f"strategy.shard_ranks={self.shard_ranks} must be at least 1")
-        if self.timeout_minutes is not None and not self.timeout_minutes > 0:
-            raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be more than 0")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggerConfig:
     """Where curves go besides the CSV tables.
 
@@ -111,28 +80,6 @@ class LoggerConfig:
     """
 
     name: Literal["tensorboard", "none"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CadenceConfig:
-    """How often things are done that change no number of a path.
-
-    Args:
-        log_every: Updates between two writings of metrics.
-        evaluate_every: Updates between two evaluations; every needed state is evaluated besides.
-        save_every: Updates between two rolling states.
-        save_in_background: Whether updates go on while a state is written from a copy in host memory.
-        held_out_windows: Windows of each held-out set; null for all.
-    """
-
-    log_every: int
-    evaluate_every: int
-    save_every: int
-    held_out_windows: int | None
-    save_in_background: bool = True
-
-    def __post_init__(self) -> None:
-        _check_at_least_one(self, "cadence", only=("log_every", "evaluate_every", "save_every", "held_out_windows"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +119,9 @@ class Config:
     data: DataConfig
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer
-    strategy: StrategyConfig
+    strategy: StrategySettings
     logger: LoggerConfig
-    cadence: CadenceConfig
+    cadence: Cadence
     cluster: ClusterConfig
     guard: Guard
     figure: str | None
@@ -199,15 +146,7 @@ class Config:
         if not self.paradigms:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
-        whole, micro_batch = self.batch.sequences_per_update, self.strategy.micro_batch
-        if micro_batch is not None and whole % micro_batch:
-            fitting = ", ".join(str(n) for n in range(1, min(whole, 1024) + 1) if whole % n == 0)
-            raise ConfigError(
-                f"strategy.micro_batch={micro_batch} must divide batch.sequences_per_update={whole}; "
-                f"use one of {fitting}",
-                field="strategy.micro_batch",
-                value=micro_batch,
-            )
+        self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

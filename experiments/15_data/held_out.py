@@ -104,10 +104,9 @@ def main() -> None:
                 sum(len(store.document_starts(v, d, split)) for v, d in places if v == version) for version in versions
             ]
             tokens = [sum(len(ids) for ids in store.held_out_set(version, split).values()) for version in versions]
-            held_grams = np.concatenate(
-                [grams(texts_of(store, store.held_out_set(version, split)[domain])) for version, domain in places]
-            )
-            share = np.isin(held_grams, trained).mean()
+            parts = [grams(texts_of(store, store.held_out_set(version, split)[domain])) for version, domain in places]
+            held_grams = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+            share = np.isin(held_grams, trained).mean() if len(held_grams) else 0.0
             copies = sum(leak.split == split for leak in leaks)
             print(
                 f"{name:16s} {split:6s} {documents!s:21s} {tokens!s:28s} {copies:6d}  {share:.2%} of {len(held_grams):,}"

@@ -36,6 +36,10 @@ _WORSE = 2.71
 """Twice the log likelihood that a parameter's `coarse` distance must cost: the 90 % point of χ² with one degree."""
 
 
+class TooFewLossesError(LawError):
+    """There are fewer than two losses for each parameter that is sought, or no parameter is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionErrors:
     """How far predicted losses are from observed ones.
@@ -72,7 +76,7 @@ class PredictionErrors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class CurvePrediction:
     """A predicted curve.
 
     Args:
@@ -141,9 +145,9 @@ class Fit:
         if len(self.samples_BQ) == 0:
             raise LawError("the fit has no bootstrap samples to take intervals from; fit with bootstrap_samples=200")
         low, high = np.quantile(self.samples_BQ[:, self.law.names.index(name)], [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        return min(float(low), self.values[name]), max(float(high), self.values[name])
 
-    def predict(self, curve: Curve, *, level: float = 0.9, extrapolate: bool = False) -> Prediction:
+    def predict(self, curve: Curve, *, level: float = 0.9, extrapolate: bool = False) -> CurvePrediction:
         """Predict the losses at a curve's positions.
 
         Args:
@@ -166,7 +170,7 @@ class Fit:
                 np.minimum(low, losses),
                 np.maximum(high, losses),
             )  # an estimate never lies outside
-        return Prediction(curve=curve, losses_P=losses, low_P=low, high_P=high)
+        return CurvePrediction(curve=curve, losses_P=losses, low_P=low, high_P=high)
 
     def errors(self, curve: Curve, *, extrapolate: bool = False) -> PredictionErrors:
         """Return how far the predicted losses of an observed curve are from its own; arguments as for `predict`."""
@@ -219,7 +223,7 @@ def fit_law(
     targets = np.concatenate([np.log(curve.observed()) for curve in curves]) if curves else np.empty(0)
     free = len(law.parameters) - len(fixed)
     if free == 0 or targets.size < 2 * free:
-        raise LawError(
+        raise TooFewLossesError(
             f"{law.name} has {free} parameters to be found, and the curves {targets.size} losses; "
             "leave a parameter free, and give at least two losses for each"
         )

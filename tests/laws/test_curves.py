@@ -7,7 +7,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from lrpath.errors import DataError, LawError, StateError
-from lrpath.laws.curves import Curve, History, rates_of, read_csv, read_tensorboard
+from lrpath.laws.curve_files import CurveFile, History, read_csv, read_curve
+from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.path_curves import EvaluationSets, plan_path, read_path
 from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
@@ -171,12 +172,12 @@ def test_a_tensorboard_folder_gives_the_same_curve_as_a_csv(tmp_path: Path) -> N
         writer.add_event(Event(step=step, summary=Summary(value=values)))
     writer.close()
 
-    curve = read_tensorboard(tmp_path / "tb")
+    curve = read_curve(CurveFile(path=str(tmp_path / "tb")))
 
     assert curve.rates_U.tolist() == [1.0, 1.0, 0.75, 0.5, 0.5, 0.5]
     assert curve.losses_P.tolist() == [3.0, 2.5, 2.0]
     with refused(DataError):
-        read_tensorboard(tmp_path / "tb", loss="val")
+        read_curve(CurveFile(path=str(tmp_path / "tb"), loss="val"))
 
 
 @pytest.mark.parametrize(

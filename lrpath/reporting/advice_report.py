@@ -235,14 +235,10 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
             where = choice.evaluated.candidate.version
             lines.append(f"WARNING: this extrapolates: of {where}'s choice, {'; '.join(choice.cautions)}")
         lines += _doubts(choice)
-    shares = {row.candidate.fields.get("alpha") for row in advice.evaluated}
-    ends = [
-        c.evaluated.candidate.version
-        for c in advice.choices
-        if c.evaluated.candidate.fields.get("alpha") == max(shares, key=_zero)
-    ]
-    if ends and None not in shares and question.objective.budget is None and question.objective.loss is None:
-        lines.append(f"WARNING: {', '.join(ends)}: the longest α there was to choose from; the law would go further")
+    priced = question.objective.budget is not None or question.objective.loss is not None
+    longest = [choice.evaluated.candidate.version for choice in advice.choices if _is_longest(choice, advice)]
+    if longest and not priced:
+        lines.append(f"WARNING: {', '.join(longest)}: the longest α there was to choose from; the law would go further")
     for reason, count in advice.excluded.items():
         lines.append(f"note: {count:,} candidates were left out, for {reason}: outside the range that was fitted")
     return lines
@@ -264,8 +260,10 @@ def _name(choice: Choice) -> str:
     return "α" if "alpha" in choice.evaluated.candidate.fields else "replay"
 
 
-def _zero(value: float | None) -> float:
-    return value or 0.0
+def _is_longest(choice: Choice, advice: Advice) -> bool:
+    chosen = choice.evaluated.candidate
+    rows = [row.candidate.chosen_value for row in advice.evaluated if row.candidate.version == chosen.version]
+    return chosen.is_branch and chosen.chosen_value == max(rows)
 
 
 def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
@@ -304,12 +302,8 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
             for choice in advice.choices
         ],
         "configured": [
-            {
-                "version": row.candidate.version,
-                **row.candidate.fields,
-                "updates": row.candidate.updates,
-                "loss": row.loss,
-            }
+            {"version": row.candidate.version, **row.candidate.fields, "updates": row.candidate.updates}
+            | {"share": row.candidate.share, "loss": row.loss, "second": row.second, "observed": row.observed}
             for row in advice.configured
         ],
         "shift": None if advice.shift is None else asdict(advice.shift),

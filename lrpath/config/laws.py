@@ -49,6 +49,21 @@ class AdviseConfig(Objective):
     folder: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneConfig:
+    """What `tune` takes.
+
+    Args:
+        study: Folder name under `outputs` of a study that swept the peak.
+        outputs: Folder of studies.
+        format: `text` or `json`.
+    """
+
+    study: str
+    outputs: str
+    format: Literal["text", "json"]
+
+
 def load_laws(kind: type[T], cfg: DictConfig) -> tuple[Config, FitSettings, T]:
     """Return the typed configuration of `train`, how a law is fitted, and what `predict` or `advise` take besides.
 

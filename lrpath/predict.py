@@ -37,7 +37,7 @@ def _predictions(config: schema.Config, asked: PredictConfig, study: Study, sett
     fitted, view, settings = _fitted(study, settings)
     paths = _asked(config, asked, study, fitted)
     curves = [view.from_file(file) for file in settings.curve_files(asked.compare)]
-    return predict_paths(fitted, view, paths, settings, curves=curves)
+    return predict_paths(fitted, view, paths, settings, curves=curves, leave_out=asked.predict is None)
 
 
 def _fitted(study: Study, settings: FitSettings) -> tuple[PathFit, LossView, FitSettings]:

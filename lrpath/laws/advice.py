@@ -20,7 +20,6 @@ from lrpath.laws.areas import Array, forward_area
 from lrpath.laws.candidates import Candidate, Evaluated, Objective
 from lrpath.laws.choice import choose
 from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
-from lrpath.laws.curves import Curve
 from lrpath.laws.fit import Fit
 from lrpath.laws.path_fit import PathFit
 from lrpath.laws.settings import FitSettings
@@ -189,13 +188,14 @@ class Adviser:
 
     def _evaluate(self, candidates: Sequence[Candidate]) -> tuple[Evaluated, ...]:
         found: list[Evaluated] = []
-        has_second = all(one.fitted.second is not None for one in self.fits)
         for first in range(0, len(candidates), _TOGETHER):
             some = candidates[first : first + _TOGETHER]
             curves = [candidate.curve(self.old) for candidate in some]
-            by_set = {one.fitted.set: _losses(one.fitted.fit, curves)[0] for one in self.fits}
-            second = sum((one.weight * _losses(one.fitted.second, curves)[0] for one in self.fits), np.zeros(1)) \
-                if has_second else None  # fmt: skip
+            by_set = {one.fitted.set: one.fitted.fit.losses(curves)[0] for one in self.fits}
+            seconds = [
+                one.weight * one.fitted.second.losses(curves)[0] for one in self.fits if one.fitted.second is not None
+            ]
+            second = np.sum(seconds, axis=0) if len(seconds) == len(self.fits) else None
             for number, (candidate, curve) in enumerate(zip(some, curves, strict=True)):
                 losses = {name: float(values[number]) for name, values in by_set.items()}
                 broken = dict.fromkeys(
@@ -261,15 +261,14 @@ class Adviser:
 
     def _interval_of_choice(self, line: Sequence[Evaluated], candidate: Candidate) -> tuple[float, float] | None:
         """Return between which values the choice lies over the bootstrap samples of the fits."""
-        samples = [one.fitted.fit.samples_BQ for one in self.fits]
-        count = min(len(rows) for rows in samples)
-        if count == 0 or self.objective.loss is not None or self.objective.budget is not None:
+        if self.objective.loss is not None or self.objective.budget is not None:
             return None
         curves = [one.candidate.curve(self.old) for one in line]
-        losses = sum(
-            (one.weight * _losses(one.fitted.fit, curves, samples_BQ=rows[:count])
-             for one, rows in zip(self.fits, samples, strict=True)), np.zeros(1),
-        )  # fmt: skip
+        sampled = [one.fitted.fit.losses(curves)[1] for one in self.fits]
+        count = min(len(rows) for rows in sampled)
+        if count == 0:
+            return None
+        losses = np.sum([one.weight * rows[:count] for one, rows in zip(self.fits, sampled, strict=True)], axis=0)
         room = self.objective.within if candidate.is_branch else 0.0  # a price that is fixed makes nothing cheaper
         first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)
         choices = np.array([one.candidate.chosen_value for one in line])
@@ -298,10 +297,3 @@ class Adviser:
 
 def _is_of_old_data(fit: Fit) -> bool:
     return isinstance(fit.law, ContinualLaw | ShiftedLastIterateLaw) and fit.law.domain is Domain.OLD
-
-
-def _losses(fit: Fit | None, curves: Sequence[Curve], *, samples_BQ: Array | None = None) -> Array:
-    """Return the losses `(1 or B, curves)` at the ends of curves, by the parameters or by each bootstrap sample."""
-    assert fit is not None
-    values = fit.law.values(fit.values)[None] if samples_BQ is None else samples_BQ
-    return fit.law.losses(values, fit.law.prepare(curves))[0]

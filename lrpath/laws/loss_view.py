@@ -118,13 +118,20 @@ class LossView:
     def chosen(self, patterns: str | tuple[str, ...] | None) -> tuple[NamedPath, ...]:
         """Return the paths of the study that are to be fitted; by default all that have been run.
 
+        A pattern that matches several paths means those of them that have been run, if any has.
+
         Raises:
             PlanError: If a pattern matches no path.
             LawError: If none has been run.
         """
         paths = paths_of(self.study)
         if patterns is not None:
-            return choose_paths(paths, names_in(patterns), field="fit")
+            chosen: dict[str, NamedPath] = {}
+            for pattern in names_in(patterns):
+                meant = choose_paths(paths, (pattern,), field="fit")
+                run = [path for path in meant if has_losses(self.study, path.path, self.held_out)]
+                chosen |= {path.path.id: path for path in run or meant}
+            return tuple(path for path in paths if path.path.id in chosen)
         found = tuple(path for path in paths if has_losses(self.study, path.path, self.held_out))
         if not found:
             raise LawError(f"study {self.study.name} has no path with a loss on {self.name} to fit; train first")

@@ -49,7 +49,10 @@ class PathFit:
     def reasons_against_advice(self) -> tuple[str, ...]:
         """Why what is chosen by this fit must not be trusted, in sentences; empty if it may."""
         fit = self.fit
-        bounds = [f"{name} {how}" for name, how in fit.not_identified.items() if how.startswith("lies at")]
+        # with L0 at 0 the fall is a power law without a floor, as short runs have; a choice of a decay does not hang
+        # on it
+        at_bound = {name: how for name, how in fit.not_identified.items() if how.startswith("lies at") and name != "L0"}
+        bounds = [f"{name} {how}" for name, how in at_bound.items()]
         rules = {
             "no fitted curve was observed after a fast fall of the rate, so nothing is known of annealing: fit a "
             "branch too, fit=[main,v2]": not fit.validity.has_drop,

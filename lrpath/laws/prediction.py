@@ -113,6 +113,7 @@ class PredictedPaths:
         predictions: One for each path.
         ranking: How the releases among them that have been run are put in order.
         note: What else is to be known of the predicted loss, in a sentence; None if nothing.
+        left_out: Paths that would have been extrapolated, with the reason.
     """
 
     fitted: PathFit
@@ -120,6 +121,7 @@ class PredictedPaths:
     predictions: tuple[PathPrediction, ...]
     ranking: Ranking
     note: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def predict_paths(
@@ -129,6 +131,7 @@ def predict_paths(
     settings: FitSettings,
     *,
     curves: Sequence[Curve] = (),
+    leave_out: bool = False,
 ) -> PredictedPaths:
     """Predict paths, run or not, and curves from files.
 
@@ -138,6 +141,8 @@ def predict_paths(
         paths: Paths.
         settings: Level, margin and kind of the intervals, and whether to extrapolate.
         curves: Curves from files: their rates are predicted, and their losses compared where they have any.
+        leave_out: Whether paths that would be extrapolated are left out, unless that leaves none; else they are
+            refused.
 
     Raises:
         LawError: If there is neither path nor curve, one would be extrapolated unasked, or too few paths are finished.
@@ -150,8 +155,25 @@ def predict_paths(
     scores = leave_one_out(view, settings) if settings.interval == "finished" else None
     rule = fitted.rule(settings, scores=scores)
     asker = _Asker(fitted=fitted, rule=rule, extrapolate=settings.extrapolate)
-    found = [asker.path(view, path) for path in paths] + [asker.file(curve) for curve in curves]
-    return PredictedPaths(fitted=fitted, rule=rule, predictions=tuple(found), ranking=_ranking(found))
+    found: list[PathPrediction] = []
+    left_out: list[LawError] = []
+    for path in paths:
+        try:
+            found.append(asker.path(view, path))
+        except LawError as error:
+            if not leave_out or error.field != "extrapolate":
+                raise
+            left_out.append(error)
+    found += [asker.file(curve) for curve in curves]
+    if not found:
+        raise left_out[0]
+    return PredictedPaths(
+        fitted=fitted,
+        rule=rule,
+        predictions=tuple(found),
+        ranking=_ranking(found),
+        left_out=tuple(str(error).partition(". Fit")[0] for error in left_out),
+    )
 
 
 def _ranking(found: Sequence[PathPrediction]) -> Ranking:

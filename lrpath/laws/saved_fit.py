@@ -97,7 +97,7 @@ def as_record(fit: Fit) -> dict[str, Any]:
         "curves": list(fit.names),
         "values": fit.values,
         "fixed": list(fit.fixed),
-        "bootstrap_samples": fit.samples_BQ.tolist(),
+        "steps": fit.steps_BF.tolist(),
         "cost": fit.cost,
         "residuals": fit.residuals_N.tolist(),
         "memory": fit.memory,
@@ -126,7 +126,8 @@ def from_record(record: Mapping[str, Any], *, place: str) -> Fit:
             options["domain"] = Domain(options["domain"])
         law: Law = type(law_named(name, domain=options.get("domain")))(**options)
         values = {key: float(record["values"][key]) for key in law.names}
-        bootstrap_samples = np.array(record["bootstrap_samples"], dtype=np.float64).reshape(-1, len(law.names))
+        free = len(law.names) - len(record["fixed"])
+        steps = np.array(record["steps"], dtype=np.float64).reshape(-1, free)
         ranges = {
             key: None if record["validity"][key] is None else tuple(record["validity"][key])
             for key in ("potential", "replay", "parameters")
@@ -137,7 +138,7 @@ def from_record(record: Mapping[str, Any], *, place: str) -> Fit:
             names=tuple(record["curves"]),
             values=values,
             fixed=tuple(record["fixed"]),
-            samples_BQ=bootstrap_samples,
+            steps_BF=steps,
             cost=float(record["cost"]),
             residuals_N=np.array(record["residuals"], dtype=np.float64),
             memory=float(record["memory"]),

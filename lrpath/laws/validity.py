@@ -157,9 +157,12 @@ def has_drop(curve: Curve) -> bool:
 
 
 def decay_updates(curve: Curve) -> int:
-    """Return how many updates the last observation lies behind the last update at the highest rate before it."""
+    """Return how many updates the last observation lies behind the last update at the highest rate before it.
+
+    Within a hundredth: the first update of a cosine that begins at the peak is already below it.
+    """
     rates = curve.rates_U[: curve.positions_P[-1]]
-    return int(np.argmax(rates[::-1] >= rates.max() * (1 - 1e-9)))
+    return int(np.argmax(rates[::-1] >= rates.max() * 0.99))
 
 
 def _lowest(curve: Curve) -> float:

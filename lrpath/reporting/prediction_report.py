@@ -78,6 +78,11 @@ def warnings_of(found: PredictedPaths) -> list[str]:
     for one in found.predictions:
         if one.violations:
             lines.append(f"WARNING: {one.name} lies outside the range that was fitted: {'; '.join(one.violations)}")
+    if found.left_out:
+        lines.append(
+            f"note: {len(found.left_out)} paths were left out, as they would be extrapolated: {found.left_out[0]}"
+            f"{' …' if len(found.left_out) > 1 else ''}. Name them with predict= and add extrapolate=true to see them"
+        )
     cautious = [one for one in found.predictions if one.cautions]
     if cautious:
         lines.append(

@@ -34,9 +34,8 @@ NEW = OLD | {"B": -0.4, "a2": 0.5}
 def weighted_fit(
     law, values: dict[str, float], name: str = "train", weight: float = 1.0, validity: ValidityRange = WIDE
 ) -> WeightedFit:
-    bootstrap_samples = np.array([[values[key] for key in law.names]] * 4)
     fit = Fit(
-        law=law, curves=(), names=("main",), values=values, fixed=(), samples_BQ=bootstrap_samples, cost=1.0,
+        law=law, curves=(), names=("main",), values=values, fixed=(), steps_BF=np.zeros((4, len(values))), cost=1.0,
         residuals_N=np.zeros(40), memory=1.0, condition=1.0, not_identified={}, validity=validity,
     )  # fmt: skip
     return WeightedFit(fitted=PathFit(fit=fit, second=None, set=name, recipe=None, path_ids=frozenset()), weight=weight)
@@ -179,9 +178,9 @@ def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
 
 def test_an_alpha_whose_bootstrap_interval_is_wide_is_not_identified() -> None:
     fit = LAW.fitted.fit
-    short, long = [TRUE | {"lambda": value} for value in (0.9, 0.999)]
-    bootstrap_samples = np.array([fit.law.values(short), fit.law.values(long)] * 4)
-    weighted = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, samples_BQ=bootstrap_samples)))
+    steps = np.zeros((8, len(fit.free_names)))
+    steps[:, fit.free_names.index("C")] = [-3.0, 3.0] * 4  # a twentieth of the fall with S2, or twenty times it
+    weighted = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, steps_BF=steps)))
 
     choice = asked(objective_from(), (1,), weighted).choices[0]
 

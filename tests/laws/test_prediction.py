@@ -58,7 +58,7 @@ def test_a_law_fitted_to_one_branch_predicts_longer_ones_that_follow_it(study: S
     for name in set(by_name) - {"alpha_5.v2"}:
         assert by_name[name].errors.rmse < 5e-3  # noise of 6e-4 in a decay of 40 updates, carried on to one of 160
     assert (found.ranking.right, found.ranking.wrong) == (1, 0)  # v1 of two α; v2 has been run for one
-    assert by_name["alpha_8.v2"].cautions == ("it decays for 160 updates, the fitted ones for 40 at most",)
+    assert len(by_name["alpha_8.v2"].cautions) == 1  # four times as long as any decay that was fitted
 
 
 def test_a_path_that_was_not_evaluated_yet_is_neither_fitted_nor_compared(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def give_advice(cfg: DictConfig) -> None:
     objective: Objective = asked
     if asked.budget is not None:
         objective = replace(asked, budget=project.parse(asked.budget, "budget"))
-    paradigm = schema.paradigms_of(config)[label]
+    paradigm = config.paradigms[label]
     setting = Setting(label=label, recipe=project.recipe, increments=project.increments, parse=project.parse)
     numbers = _numbers(project, label, names_in(asked.releases))
     candidates, configured = candidates_of(paradigm, setting, objective, numbers)
@@ -121,15 +121,12 @@ def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:
     """Return the versions that are advised on, from 0: those named, else those that have not been run, else all."""
     versions = project.plan.versions
     if odd := [name for name in names if name not in versions]:
-        raise PlanError(
-            f"releases={odd[0]} is not a version of this configuration; it has {', '.join(versions)}",
-            field="releases",
-            value=odd[0],
-        )
+        text = f"releases={odd[0]} is not a version of this configuration, which has {', '.join(versions)}"
+        raise PlanError(text, field="releases", value=odd[0])
     if names:
         return [versions.index(name) for name in versions if name in names]
     made = _made(project, label)
-    first = 1 if project.config.paradigms[label]["kind"] == "continual" else 0
+    first = 1 if "replay" in project.config.paradigms[label].advisable else 0  # version 1 has nothing to replay
     every = list(range(first, len(versions)))
     return [number for number in every if versions[number] not in made] or every
 

@@ -22,16 +22,15 @@ for seed in 1 2 3; do
       study=ladder_${size}_${data}_$seed
       if [ $size = mid ]; then sizes="$mid increment='985 updates' warmup='100 updates'"; else sizes=$mini; fi
       if [ $data = other ]; then from=$other; else from=$python; fi
-      run() {
-        eval "python -m lrpath.train -m +exp=paper/alpha scale=mini study=$study seed=$seed $sizes \"\$@\" $from" >>"outputs/$study.log"
+      run_exp() {
+        exp=$1; shift
+        eval "python -m lrpath.train -m +exp=$exp scale=mini study=$study seed=$seed $sizes $from \"\$@\"" >>"outputs/$study.log"
       }
       mkdir -p outputs
-      run "paradigms.path_switching.decay=$sqrt" "alpha=$alphas"
-      run 'paradigms.path_switching.decay={shape:linear,floor:0}' "alpha=$few"
-      # averages of the main path's last 5, 10, 20, 40 % of everything so far: states alone, nothing is trained again
-      for share in 0.05 0.1 0.2 0.4; do
-        run 'paradigm=[merged]' "paradigms.merged.spacing='share:$share'" paradigms.merged.states=11 paradigms.merged.shape=linear
-      done
+      run_exp paper/alpha "paradigms.path_switching.decay=$sqrt" "alpha=$alphas"
+      run_exp paper/alpha 'paradigms.path_switching.decay={shape:linear,floor:0}' "alpha=$few"
+      # averages of the main path's last 2.5 to 40 % of everything so far: states alone, nothing else is trained
+      run_exp averages
       echo "$(date +%H:%M) $study"
     done
   done

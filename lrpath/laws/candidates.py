@@ -11,11 +11,11 @@ from lrpath.errors import ConfigError, LawError, PlanError
 from lrpath.laws.curves import Curve
 from lrpath.laws.path_curves import NamedPath, plan_path, with_shift
 from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.paradigms.setting import branch_lengths
+from lrpath.planning.schedule import Decay, Shape
 
-_COMPOSED = (DecayShape.POWER, DecayShape.STAIR, DecayShape.KNEE)
+_COMPOSED = (Shape.POWER, Shape.STAIR, Shape.KNEE)
 """Shapes that need more than a floor."""
-_POSITIVE = (DecayShape.EXPONENTIAL, DecayShape.HARMONIC)
 _ALPHAS = tuple(round(0.05 * k, 2) for k in range(1, 21))
 _SHARES = tuple(round(0.025 * k, 3) for k in range(1, 21))
 _UNEVEN = 1.5
@@ -46,7 +46,7 @@ class Objective:
     within: float
     alphas: tuple[float, ...] | None
     shares: tuple[float, ...] | None
-    shapes: tuple[DecayShape, ...]
+    shapes: tuple[Shape, ...]
     floors: tuple[float, ...]
     replays: tuple[float, ...]
     peaks: tuple[float, ...] | None
@@ -195,7 +195,7 @@ def _branches(
         Decay(shape=shape, floor=floor)
         for shape in objective.shapes
         for floor in objective.floors
-        if floor > 0 or shape not in _POSITIVE
+        if floor > 0 or not shape.needs_floor
     ]
     found, configured = [], []
     for number in numbers:
@@ -204,7 +204,9 @@ def _branches(
             changed = replace(paradigm, alpha=(*given[:number], alpha), decay=decay)
             if (candidate := _branch(changed, setting, number, fields)) is not None:
                 found.append(candidate)
-        fields = {"alpha": given[number], "shape": paradigm.decay.shape.value, "floor": paradigm.decay.floor}
+        alpha = branch_lengths(setting, paradigm.alpha)[number] / setting.increments[number].updates
+        alpha = alpha if isinstance(given[number], str) else float(given[number])
+        fields = {"alpha": alpha, "shape": paradigm.decay.shape.value, "floor": paradigm.decay.floor}
         if (candidate := _branch(replace(paradigm, alpha=given[: number + 1]), setting, number, fields)) is not None:
             configured.append(candidate)
     if missing := {setting.increments[n].version for n in numbers} - {candidate.version for candidate in found}:
@@ -230,10 +232,10 @@ def _branch(
         tree = paradigm.plan(replace(setting, increments=setting.increments[: number + 1]))
     except PlanError:
         return None
-    return _option(setting, number, fields, tree.releases[-1].last.path_id, tree)
+    return _candidate(setting, number, fields, tree.releases[-1].last.path_id, tree)
 
 
-def _option(setting: Setting, number: int, fields: dict[str, Any], path_id: str, tree: Any) -> Candidate:
+def _candidate(setting: Setting, number: int, fields: dict[str, Any], path_id: str, tree: Any) -> Candidate:
     path = tree.path(path_id)
     return Candidate(
         version=setting.increments[number].version,
@@ -259,8 +261,8 @@ def _continued(
                     changed = replace(changed, rewarm_peak=peak * paradigm.peak)
                 tree = changed.plan(short)
                 fields = {"replay": replay, "peak": peak}
-                found.append(_option(setting, number, fields, tree.releases[-1].last.path_id, tree))
+                found.append(_candidate(setting, number, fields, tree.releases[-1].last.path_id, tree))
         tree = paradigm.plan(short)
         fields = {"replay": paradigm.replay, "peak": None}
-        configured.append(_option(setting, number, fields, tree.releases[-1].last.path_id, tree))
+        configured.append(_candidate(setting, number, fields, tree.releases[-1].last.path_id, tree))
     return tuple(found), tuple(configured)

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from lrpath.laws.advice import Advice, Choice
 from lrpath.laws.candidates import Evaluated, Objective
 from lrpath.laws.probes import Average, ObservedBranch, Parabola
+from lrpath.planning.paradigms.setting import Alpha
 from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
 from lrpath.reporting.prediction_report import write_law
-from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
+from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
 _COLUMNS = (
     Column(key="version", title="version", align=Align.LEFT),
@@ -72,7 +73,7 @@ class Question:
     objective: Objective
     given: tuple[str, ...]
     versions: tuple[str, ...]
-    alphas: tuple[float, ...]
+    alphas: tuple[Alpha, ...]
     decay: Decay | None
     main: str
     settings: Mapping[str, Any]
@@ -92,7 +93,7 @@ def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
         others = [name for name in configured.keys() - {"shape", "floor"} if configured[name] is not None]
         gone = "".join(f",{name}:null" for name in sorted(others))  # Hydra would keep a hold, or the shares of a stair
         made = (
-            f"{at}.alpha=[{','.join(f'{alpha!r}' for alpha in alphas)}]",
+            f"{at}.alpha=[{','.join(map(str, alphas))}]",
             f"{at}.decay={{shape:{fields['shape']},floor:{_exact(fields['floor'])}{gone}}}",
         )
         return (*made, f"paths=[{question.main},{','.join(names)}]")
@@ -114,7 +115,7 @@ def command_of(advice: Advice, question: Question) -> str:
     return shlex.join(["python", "-m", "lrpath.train", *given, *overrides_of(advice, question)])
 
 
-def advice_table(advice: Advice, question: Question) -> Table:
+def advice_table(advice: Advice, question: Question) -> ReportTable:
     """Return what is chosen for each version, and below it what is configured."""
     rows: list[tuple[Any, ...]] = []
     for choice in advice.choices:
@@ -129,7 +130,7 @@ def advice_table(advice: Advice, question: Question) -> Table:
         f"{weighted.fitted.set}" + ("" if len(advice.fits) == 1 else f" × {weighted.weight:g}")
         for weighted in advice.fits
     )
-    return Table(
+    return ReportTable(
         title=f"Advice for {question.label}, by the loss on {sets}",
         columns=_COLUMNS,
         rows=tuple(rows),
@@ -314,7 +315,7 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
     }
 
 
-def candidates_table(advice: Advice) -> Table:
+def candidates_table(advice: Advice) -> ReportTable:
     """Return every candidate with what is predicted of it; `pareto` marks those that none beats in price and loss."""
     names = list(advice.choices[0].evaluated.candidate.fields)
     sets = [weighted.fitted.set for weighted in advice.fits]
@@ -337,7 +338,7 @@ def candidates_table(advice: Advice) -> Table:
             (row.candidate.version, *row.candidate.fields.values(), row.candidate.updates, row.loss, *parts, *marks)
         )
     columns = tuple(Column(key=key, title=key) for key in keys)
-    return Table(title="Candidates", columns=columns, rows=tuple(rows))
+    return ReportTable(title="Candidates", columns=columns, rows=tuple(rows))
 
 
 def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> str:

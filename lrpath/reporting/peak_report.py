@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrpath.laws.peaks import PeakChoice
-from lrpath.reporting.tables import Align, Column, Table, write_fixed
+from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed
 
 _COLUMNS = (
     Column(key="paradigm", title="paradigm", align=Align.LEFT),
@@ -18,7 +18,7 @@ _COLUMNS = (
 
 def peaks_text(found: Sequence[PeakChoice]) -> str:
     """Return a table, what is uncertain, and overrides of `lrpath.train`."""
-    table = Table(
+    table = ReportTable(
         title=f"Best peak rate by the held-out loss of {found[0].version}",
         columns=_COLUMNS,
         rows=tuple(_row(one) for one in found),

@@ -16,7 +16,7 @@ from lrpath.laws.path_fit import PathFit
 from lrpath.laws.prediction import PathPrediction, PredictedPaths
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import WIDTH, save, style, whole_numbers
-from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_whole_number
+from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
 FORMAT = 2
 """Of predictions.json; 1 said what is predicted in other words."""
@@ -43,7 +43,7 @@ _COLUMNS = (
 )
 
 
-def predictions_table(found: PredictedPaths) -> Table:
+def predictions_table(found: PredictedPaths) -> ReportTable:
     """Return one row a path: what is predicted of its end, and how far off that and its whole curve are."""
     ranking = found.ranking
     pairs = ranking.right + ranking.wrong
@@ -54,7 +54,7 @@ def predictions_table(found: PredictedPaths) -> Table:
         notes.append(
             f"Ranking of releases within a version: Kendall's τ {ranking.tau:.2f} ({ranking.right} of {pairs} pairs)."
         )
-    return Table(
+    return ReportTable(
         title=f"Predicted losses on {found.fitted.set}",
         columns=_COLUMNS,
         rows=tuple(_row(one) for one in found.predictions),

@@ -17,12 +17,12 @@ from lrpath.laws.path_curves import paths_of
 from lrpath.laws.path_fit import PathFit, fit_paths
 from lrpath.laws.prediction import predict_paths
 from lrpath.laws.probes import averages, fit_parabola, observed_branches, parabolas
-from lrpath.planning.paradigms import Merged, PathSwitching
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 from tests.analysis.studies import plan_of
 from tests.laws.law_studies import study_in, write_evaluations, write_metrics
+from tests.planning.strategies import build_merged, build_switching
 from tests.refusals import refused
 
 LAST = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "B": 0.02, "rho": 0.8, "zeta": 0.05}
@@ -83,16 +83,14 @@ def test_a_fit_that_saw_no_fast_fall_of_the_rate_has_reasons_against_advice(curv
 
 
 PARADIGMS = {
-    f"alpha_{alpha}": PathSwitching(
-        peak=1.0, warmup=10, decay=Decay(shape=DecayShape.LINEAR, floor=0.0), alpha=alpha / 10
-    )
+    f"alpha_{alpha}": build_switching(peak=1.0, warmup=10, decay=Decay(shape=Shape.LINEAR, floor=0.0), alpha=alpha / 10)
     for alpha in (1, 2, 3, 5, 8)
 }
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    plan = plan_of(200, 200, paradigms=PARADIGMS | {"merged": Merged(peak=1.0, warmup=10, states=3, spacing=20)})
+    plan = plan_of(200, 200, paradigms=PARADIGMS | {"merged": build_merged(peak=1.0, warmup=10, states=3, spacing=20)})
     found = study_in(tmp_path_factory.mktemp("studies"), plan)
     names = [path.name for path in plan.tree.paths]
     write_metrics(found, plan, names, law=LastIterateLaw(), values=LAST)
@@ -101,9 +99,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         if len(release.parts) > 1:
             folder = release_folder(found, release=release)
             folder.mkdir(parents=True)
-            Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS).append(
-                [(release.last.position, "v1", "a", 270.0, 100)]
-            )
+            row = EvaluationRow(release.last.position, "v1", "a", 270.0, 100)
+            Table(folder / "evaluation.csv", EvaluationRow).append([row])
     return found
 
 

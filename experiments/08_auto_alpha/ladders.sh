@@ -7,7 +7,9 @@ cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
 text=$1
 mini="cadence.evaluate_every=20 cadence.held_out_windows=32"
-mid="$mini model.hidden_size=48 model.layers=3 model.heads=3 model.ffn_size=128 model.init_std=0.07 cadence.evaluate_every=50"
+# 107,856 parameters, 9.4 tokens for each at v1, as mini has
+mid="cadence.evaluate_every=50 cadence.held_out_windows=32 increment='985 updates' warmup='100 updates' \
+  model.hidden_size=48 model.layers=3 model.heads=3 model.ffn_size=128 model.init_std=0.07"
 python="text_bytes=4_000_000"
 other="data=text data.source.paths=[$text/V1.jsonl,$text/V2.jsonl,$text/V3.jsonl,$text/V4.jsonl] data.tokenizer.vocab_size=512"
 
@@ -20,7 +22,7 @@ for seed in 1 2 3; do
   for size in mini mid; do
     for data in python other; do
       study=ladder_${size}_${data}_$seed
-      if [ $size = mid ]; then sizes="$mid increment='985 updates' warmup='100 updates'"; else sizes=$mini; fi
+      if [ $size = mid ]; then sizes=$mid; else sizes=$mini; fi
       if [ $data = other ]; then from=$other; else from=$python; fi
       run_exp() {
         exp=$1; shift

@@ -24,7 +24,8 @@ def predict(cfg: DictConfig) -> None:
     """Print what is predicted, and the error where it has been run; write it to the study's folder."""
     config, settings, asked = load_laws(PredictConfig, cfg)
     # curves from files, for a plan that may not be begun or for other files
-    without_study = settings.fit == () and (asked.plan == "given" or asked.predict == ())
+    from_files = asked.predict == () or (asked.predict is None and bool(asked.compare))
+    without_study = settings.fit == () and (asked.plan == "given" or from_files)
     outputs = Path(config.outputs)
     study = Study(outputs / config.study) if without_study else Study.existing(outputs, config.study)
     found = _mixture(config, asked, study, settings) if asked.mixture else _predictions(config, asked, study, settings)

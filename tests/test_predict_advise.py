@@ -196,6 +196,30 @@ def test_another_trainers_file_is_fitted_and_one_that_comes_later_is_compared(
     assert row["low_nats_per_token"] <= row["predicted_nats_per_token"] <= row["high_nats_per_token"]
 
 
+def test_models_of_several_sizes_are_fitted_together(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    law, rate = ContinualLaw(domain=Domain.OLD, sizes=True), np.repeat([1.0, 0.2, 0.5, 0.1], [100, 40, 100, 60])
+    values = OLD | {"gamma1": 0.1, "gamma2": 0.05, "F": 2.0, "gamma3": 0.4}
+    files = {}
+    for size in (5e6, 2e7, 8e7, 3.2e8):
+        curve = Curve(name="x", rates_U=rate, positions_P=np.arange(1, 301), boundary=140, parameters=size)
+        rows = [
+            f"{at},{rate[at - 1]:g},{loss:.8f}" for at, loss in enumerate(law.predict(values, curve=curve), start=1)
+        ]
+        (tmp_path / f"{size:.0f}.csv").write_text("\n".join(["step,lr,loss", *rows]) + "\n")
+        files[size] = f"{{path:{tmp_path / f'{size:.0f}.csv'},boundary:140,parameters:{size:.0f}}}"
+
+    run(
+        monkeypatch, "predict", tmp_path, *SMALL, "fit=[]", "law=continual", "fixed={lambda:0.9}", "set=old", "skip=20",
+        f"files=[{','.join(list(files.values())[:3])}]", f"compare=[{files[3.2e8]}]", "format=json",
+    )  # fmt: skip
+
+    found = json.loads(capsys.readouterr().out)
+    assert {"gamma1", "gamma2", "gamma3", "F"} <= found["values"].keys()  # Eq. 7
+    assert found["paths"][0]["error_nats_per_token"] == pytest.approx(0.0, abs=0.02)
+
+
 def test_the_loss_on_a_third_domain_is_predicted_as_a_mixture(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -356,8 +356,8 @@ def _bootstrap(
         resampled.append(part[at.reshape(bootstrap_samples, -1)[:, : part.size]])
     pulls = np.clip(np.concatenate(resampled, axis=1), -problem.delta, problem.delta)
     moves = slopes_NF * (1.0 - _at_bound(problem, u_F))
-    # the curvature of Huber's loss is 1 within δ and 0 beyond; its mean stands for each (the weights of reweighted least
-    # squares, min(1, δ/|r|), are larger, and intervals from them held a third less than they say)
+    # the curvature of Huber's loss is 1 within δ and 0 beyond; its mean stands for each. The weights of reweighted
+    # least squares, min(1, δ/|r|), are larger: intervals from them held a third less often than they say
     curvature = max(float((np.abs(residuals_N) < problem.delta).mean()), 1.0 / math.sqrt(residuals_N.size))
     found: Array = pulls @ moves @ np.linalg.pinv(curvature * moves.T @ moves, rcond=1e-12, hermitian=True)
     return found

@@ -8,10 +8,10 @@ optimum has an error of at most `D²/(2·S) + G²/2·Γ`, with
     Γ(p) = Q_p/S_p + Σ_{k<p} ηₖ/(S_p − Sₖ) · (Q_p − Q_{k−1})/(S_p − S_{k−1})
 
 The first term falls with training, whatever the rates; the second is the noise of the rates, and falls when they do.
-Two of three constants of the bound become parameters, A and B; α in place of 1 and the constant L0 are those of every
-law of losses. Theory has ρ = 1 and ζ = 0, and nothing is then tuned; ρ = .8 and ζ = .05, which are given unless a fit
-asks for them, were chosen on real curves (a compromise of three data sets). There is no memory: how long a fall of the
-rate goes on to lower the loss follows from the rates.
+The two constants, D² and G², become the parameters A and B; L0, and α in place of 1, are those of every law of losses.
+Theory has ρ = 1 and ζ = 0, and nothing is then tuned; ρ = .8 and ζ = .05, which are given unless a fit asks for them,
+were chosen on real curves (a compromise of three data sets). There is no memory: how long a fall of the rate goes on to
+lower the loss follows from the rates.
 
 **A simpler sum.** With vₖ = Q_p − Qₖ and uₖ = 1/(S_p − Sₖ), `ηₖ·uₖ·uₖ₋₁ = uₖ − uₖ₋₁`, so the sum is Σ (uₖ − uₖ₋₁)·vₖ₋₁.
 Summed by parts, with v_{p−1} = η_p² and u_{p−1} = 1/η_p, it is η_p − Q_p/S_p + Σ uₖ·ηₖ². So

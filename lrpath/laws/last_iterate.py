@@ -22,8 +22,8 @@ every update leaves noise of the square of its rate, and what is done since, in 
 one rate η, with the area D after it up to p, adds `η·(ψ(D/η + m) − ψ(D/η))`, ψ being the digamma function: a main path
 of a million updates costs one term. An update at rate 0 changes nothing, so Γ is that of the last update above 0.
 
-What it gets wrong by construction: right after an abrupt fall from η to ε the bound jumps up by η²/ε for some 1/ε of
-area, which no loss does; a handful of observations there do not matter in a fit.
+What it gets wrong by construction: right after an abrupt fall from η to ε the bound jumps up by η²/ε, and comes down
+again within some tens of updates, which no loss does; a handful of observations there do not matter in a fit.
 
 References: arXiv 2310.07831, Theorem 10 (the bound); arXiv 2501.18965 (that it has the form of loss curves under
 schedules); the sum by parts, ρ and ζ are derived and chosen here. arXiv 2509.19189 has kernels Σ ηₖ²·K(S_p − Sₖ) of

@@ -204,9 +204,8 @@ class ContinualLaw(Law):
             LawError: If the law has sizes and a curve does not say its model's.
         """
         if self.sizes and (unknown := [curve.name for curve in curves if curve.parameters is None]):
-            raise LawError(
-                f"the law needs the size of the model of curve {unknown[0]}; give it, files=[{{path: …, parameters: 1e8}}]"
-            )
+            text = f"the law needs the size of the model of {unknown[0]}; give it, files=[{{path: …, parameters: 1e8}}]"
+            raise LawError(text, field="files")
         starts = [curve.rates_U.size if curve.boundary is None else curve.boundary for curve in curves]
         drops = [rate_drops(curve.rates_U) for curve in curves]
         is_after = [np.arange(drop.size) >= start for drop, start in zip(drops, starts, strict=True)]

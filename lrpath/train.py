@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lrpath import entry
 from lrpath.assembly.project import Project
+from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
 
 
@@ -19,7 +20,7 @@ def train(cfg: DictConfig) -> None:
         config = replace(config, wait=True)
     project = Project(config)
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
-    project.check_extends()
+    check_extends(project)
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 
@@ -28,6 +29,9 @@ def train(cfg: DictConfig) -> None:
     with hardware.joined():
         ranks = hardware.group
         factory = open_training_factory(project, ranks, progress=_preparation_line(console))
+        check_extends(project)  # now that the tokens are known
+        if ranks.is_first:
+            console.print(read_reuse(project).text(), markup=False, highlight=False)
         runner = factory.runner(hardware, console)
         ranks.on_rank_zero(project.keep_plan)
         check_same(ranks, project)

@@ -110,7 +110,8 @@ class Outcome:
     def place(self) -> tuple[str, tuple[int, ...]]:
         """What is equal where losses are compared: a digest of model, data and batch, and the increments so far."""
         recipe = self.series.tree.paths[0].recipe
-        setup = [recipe.model, recipe.data, recipe.sequences_per_update, recipe.tokens_per_sequence]
+        read = [[part.content, part.held_out] for part in self.series.plan.increments[: self.number]]
+        setup = [recipe.model, recipe.data, read, recipe.sequences_per_update, recipe.tokens_per_sequence]
         return content_id(setup), self.increments
 
     @property

@@ -185,7 +185,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None = None
     wait: bool = False
-    extend: bool = False
+    extend: Literal["auto"] | bool = "auto"
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)

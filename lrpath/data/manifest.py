@@ -1,5 +1,6 @@
 """What the manifests of a store say, read as hostile text: plain JSON, every field checked, no name that climbs out."""
 
+import hashlib
 import json
 import pathlib
 import re
@@ -8,9 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lrpath.errors import DataError
+from lrpath.planning.lineage import canonical, content_id
 from lrpath.records.files import digest_file
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)
+"""Format 1 is of stores whose increments lie under the names of versions; they are read where they lie."""
 STORE_FILE = "store.json"
 TOKENIZER_FILE = "tokenizer.json"
 MANIFEST_FILE = "increment.json"
@@ -52,9 +56,7 @@ class Manifest:
     """What `increment.json` says of an increment.
 
     Args:
-        version: Name of the version; also the name of the folder.
-        number: Place of the increment in the order of arrival, from 0.
-        source: What of the source belongs to this increment alone, for example its file or its last date.
+        source: Of what the tokens were first made, for people: the same tokens may have come from other files since.
         dtype: Type of the ids, `<u2` or `<u4`.
         tokens: Training tokens.
         documents: Documents, held-out ones included.
@@ -62,14 +64,27 @@ class Manifest:
         files: Every other file of the folder.
     """
 
-    version: str
-    number: int
     source: Mapping[str, Any]
     dtype: str
     tokens: int
     documents: int
     text_bytes: int
     files: Mapping[str, StoredFile]
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of the training tokens: what a path that reads them is known by."""
+        return self.files[TRAIN_FILE].sha256
+
+    @property
+    def held_out(self) -> str:
+        """Digest of the held-out tokens of all domains."""
+        return content_id({domain: self.files[heldout_file(domain)].sha256 for domain in self.domains})
+
+    @property
+    def name(self) -> str:
+        """Name of the increment's folder: a digest of all its files."""
+        return content_id({name: file.sha256 for name, file in self.files.items()})
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -89,11 +104,9 @@ class Manifest:
             DataError: If the file is missing, not a manifest of this format, or names a file outside the increment.
         """
         record = read_json(path)
-        if not isinstance(files := record.get("files"), dict):
+        if not isinstance(files := record.get("files"), dict) or TRAIN_FILE not in files:
             raise _malformed(path, "files", files)
         return cls(
-            version=_field(record, "version", lambda value: value == path.parent.name, path=path),
-            number=_field(record, "number", _is_count, path=path),
             source=_field(record, "source", lambda value: isinstance(value, dict), path=path),
             dtype=_field(record, "dtype", lambda value: value in ("<u2", "<u4"), path=path),
             tokens=_field(record, "tokens", _is_count, path=path),
@@ -104,7 +117,7 @@ class Manifest:
 
 
 def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
-    """Read and check `store.json`: the specification, the vocabulary and the tokenizer it belongs to.
+    """Read and check `store.json`: the vocabulary, and the digest of the tokenizer by what it does.
 
     Raises:
         DataError: If it is missing or malformed, or if `tokenizer.json` is not the one it names.
@@ -115,11 +128,24 @@ def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
     end_id = _field(
         record, "end_id", lambda value: value is None or (_is_count(value) and value < vocab_size), path=path
     )
-    spec = _field(record, "spec", lambda value: isinstance(value, dict), path=path)
     expected = _field(record, "tokenizer", lambda value: value is None or isinstance(value, dict), path=path)
     if expected is not None:
         check_file(folder / TOKENIZER_FILE, _stored_file(TRAIN_FILE, expected, path), inside=folder, contents=True)
-    return {"spec": spec, "vocab_size": vocab_size, "end_id": end_id}
+    tokenizer = None if expected is None else tokenizer_digest(folder / TOKENIZER_FILE)
+    return {"vocab_size": vocab_size, "end_id": end_id, "tokenizer": tokenizer}
+
+
+def tokenizer_digest(path: pathlib.Path) -> str:
+    """Return a digest of a `tokenizer.json` by its content: spaces and the order of its keys do not count.
+
+    Raises:
+        DataError: If the file is not JSON.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}); {PREPARE_AGAIN}") from error
+    return hashlib.sha256(canonical(record).encode()).hexdigest()
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -139,9 +165,9 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is incomplete or not JSON ({error}); {PREPARE_AGAIN}") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") not in _READABLE:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise DataError(f"{path} must be a JSON object of format {FORMAT}, not {found}; {PREPARE_AGAIN}")
+        raise DataError(f"{path} must be a JSON object of a format up to {FORMAT}, not {found}; {PREPARE_AGAIN}")
     return record
 
 

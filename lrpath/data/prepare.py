@@ -1,11 +1,11 @@
 """Turns a source into a store: trains the tokenizer, encodes each increment once, and may be killed at any moment.
 
-A store is prepared increment by increment, under a lock. What is there is never made again; what a killed preparation
-left is removed. The same source and settings give the same bytes.
+A store is prepared increment by increment, under a lock. What the catalog remembers is not made again; what a killed
+preparation left is removed. The same source and settings give the same bytes.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from lrpath.data.catalog import Catalog, StoredData
 from lrpath.data.manifest import (
     FORMAT,
-    MANIFEST_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
     TRAIN_FILE,
-    Manifest,
     heldout_file,
     is_name,
     read_store_record,
@@ -33,8 +32,8 @@ from lrpath.data.tokenizer import (
     train_tokenizer,
 )
 from lrpath.data.writer import IncrementWriter, remove_torn
-from lrpath.errors import ConfigError, MismatchError
-from lrpath.planning.lineage import differences
+from lrpath.errors import ConfigError
+from lrpath.planning.lineage import content_id
 from lrpath.records.files import digest_file, locked, write_json, write_whole
 
 Progress = Callable[[str, int, int | None], None]
@@ -51,8 +50,9 @@ def prepare(
     versions: Sequence[str],
     folder: Path,
     progress: Progress | None = None,
+    old: Sequence[Mapping[str, Any]] = (),
 ) -> TokenStore:
-    """Prepare the increments of some versions and return the store.
+    """Prepare the increments of some versions and return their store.
 
     The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. At most some 4 MiB of text are
     in memory at a time, and one document.
@@ -60,25 +60,28 @@ def prepare(
     Args:
         source: Where the text or the ids come from.
         tokenizer: Settings of the tokenizer; None for ids that come without one.
-        versions: Names in the order of arrival. A store that holds more versions keeps them.
-        folder: The store; made if it does not exist.
+        versions: Names in the order of arrival.
+        folder: Where stores and catalog are; made if it does not exist.
         progress: Told how far each increment is.
+        old: What plans of before ids followed from content say of their data, see `lrpath.data.catalog`.
 
     Raises:
         ConfigError: If the versions are unusable as names, or a tokenizer is missing.
         DataError: If the source is missing, malformed or too small.
-        MismatchError: If the folder was prepared under other settings; the message lists the fields that differ.
     """
     _check_versions(versions)
     _check_tokenizer(source, tokenizer)
-    work = _Preparation(source=source, tokenizer=tokenizer, folder=folder, progress=progress)
-    for number in range(len(versions)):  # what is missing is said before hours are spent on what is there
-        source.increment_spec(number)
-    if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
-        with locked(folder):
-            remove_torn(folder)
-            work.run(versions)
-    return TokenStore.open(folder)
+    catalog = Catalog(folder)
+    work = _Preparation(source=source, tokenizer=tokenizer, catalog=catalog, folder=folder, progress=progress, old=old)
+    stored = work.find(len(versions))
+    if len(stored.increments) < len(versions):
+        for number in range(len(stored.increments), len(versions)):  # missing text is said before hours are spent
+            catalog.completed(source).increment_spec(number)
+        stored = work.run(versions)
+    catalog.remember(source, stored=stored)
+    assert stored.store is not None
+    names = [increment.name for increment in stored.increments]
+    return TokenStore.open(stored.store, increments=dict(zip(versions, names, strict=True)))
 
 
 def _check_versions(versions: Sequence[str]) -> None:
@@ -103,60 +106,54 @@ class _Preparation:
 
     source: Source
     tokenizer: TokenizerSettings | None
+    catalog: Catalog
     folder: Path
     progress: Progress | None
+    old: Sequence[Mapping[str, Any]]
 
-    def run(self, versions: Sequence[str]) -> None:
-        if not self.is_begun():
-            self._begin(versions[0])
-        used: set[bytes] = set()
-        for number, version in enumerate(versions):
-            if not self.is_prepared(number, version):
-                self._write(Arrival(version=version, number=number, used=used))
-            used |= TokenStore.open(self.folder).marks(version)
+    def find(self, count: int) -> StoredData:
+        """Return what is stored already."""
+        return self.catalog.find(self.source, tokenizer=self.tokenizer, count=count, old=self.old)
 
-    def is_begun(self) -> bool:
-        """Tell whether the store has its tokenizer and specification, and check that they are these."""
-        if not (self.folder / STORE_FILE).exists():
-            return False
-        self._check_same(read_store_record(self.folder)["spec"], self._spec(), STORE_FILE)
-        return True
+    def run(self, versions: Sequence[str]) -> StoredData:
+        """Make what is missing."""
+        with locked(self.folder):
+            store = self.find(len(versions)).store or self._begin(versions[0])
+        with locked(store):
+            remove_torn(store)
+            stored = self.find(len(versions))  # another process may have been here
+            used: set[bytes] = set()
+            for number, version in enumerate(versions):
+                if number >= len(stored.increments):
+                    name = self._write(Arrival(version=version, number=number, used=used), store)
+                    stored = self.catalog.add(stored, name=name)
+                    self.catalog.remember(self.source, stored=stored)
+                increments = {version: stored.increments[number].name}
+                used |= TokenStore.open(store, increments=increments).marks(version)
+        return stored
 
-    def is_prepared(self, number: int, version: str) -> bool:
-        """Tell whether an increment is there, and check that it is this one."""
-        if not (self.folder / version).exists():
-            return False
-        manifest = Manifest.read(self.folder / version / MANIFEST_FILE)
-        there = {"number": manifest.number, "source": manifest.source}
-        asked = {"number": number, "source": self.source.increment_spec(number)}
-        self._check_same(there, asked, f"{version}/{MANIFEST_FILE}")
-        return True
-
-    def _check_same(self, there: Any, asked: Any, name: str) -> None:
-        if found := differences(_as_json(there), _as_json(asked)):
-            raise MismatchError(
-                f"{self.folder / name} was prepared under other settings (there → asked): {'; '.join(found)}; "
-                "restore the settings or the text, or choose another data.folder"
-            )
-
-    def _spec(self) -> dict[str, Any]:
-        tokenizer = None if self.tokenizer is None else self.tokenizer.spec()
-        return {"source": _as_json(self.source.spec()), "tokenizer": tokenizer}
-
-    def _begin(self, first: str) -> None:
-        """Settle the tokenizer; `store.json` comes last, so that a store without it has not begun."""
-        record: dict[str, Any] = {"format": FORMAT, "spec": self._spec(), "end_id": None, "tokenizer": None}
+    def _begin(self, first: str) -> Path:
+        """Make the tokenizer and its store; `store.json` comes last, so that a store without it has not begun."""
+        record: dict[str, Any] = {"format": FORMAT, "end_id": None, "tokenizer": None}
+        text, content = None, None
         if self.tokenizer is not None:
             tokenizer = self._make_tokenizer(first, settings=self.tokenizer)
-            path = self.folder / TOKENIZER_FILE
-            write_whole(path, tokenizer.to_str(pretty=True))
-            record["tokenizer"] = {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+            text = tokenizer.to_str(pretty=True)
+            content = json.loads(text)
             record["vocab_size"] = tokenizer.get_vocab_size(with_added_tokens=True)
             record["end_id"] = tokenizer.token_to_id(self.tokenizer.end_mark)
         if isinstance(self.source, TokensSource):
             self._check_vocabulary(self.source, record.get("vocab_size"))
             record["vocab_size"] = self.source.vocab_size
-        write_json(self.folder / STORE_FILE, record)
+        store = self.folder / f"tokens-{content_id([content, record['vocab_size'], record['end_id']])}"
+        if not (store / STORE_FILE).exists():
+            if text is not None:
+                write_whole(store / TOKENIZER_FILE, text)
+                size, digest = (store / TOKENIZER_FILE).stat().st_size, digest_file(store / TOKENIZER_FILE)
+                record["tokenizer"] = {"bytes": size, "sha256": digest}
+            write_json(store / STORE_FILE, record)
+        self.catalog.remember_store(self.source, tokenizer=self.tokenizer, store=store)
+        return store
 
     def _make_tokenizer(self, first: str, *, settings: TokenizerSettings) -> Tokenizer:
         if settings.file is not None:
@@ -180,26 +177,25 @@ class _Preparation:
                 f"data.source.vocab_size is {source.vocab_size}, and the tokenizer has {of_tokenizer} tokens; raise it"
             )
 
-    def _write(self, arrival: Arrival) -> None:
-        vocab_size = read_store_record(self.folder)["vocab_size"]
-        with IncrementWriter(self.folder, version=arrival.version, vocab_size=vocab_size) as writer:
-            if isinstance(self.source, TokensSource):
-                self._copy(self.source, arrival, writer)
-            else:
-                self._encode(self.source, arrival, writer)
+    def _write(self, arrival: Arrival, store: Path) -> str:
+        vocab_size = read_store_record(store)["vocab_size"]
+        with IncrementWriter(store, version=arrival.version, vocab_size=vocab_size) as writer:
+            source = self.catalog.completed(self.source)
+            if isinstance(source, TokensSource):
+                return self._copy(source, arrival, writer)
+            return self._encode(source, arrival, writer, read_tokenizer(store / TOKENIZER_FILE))
 
-    def _copy(self, source: TokensSource, arrival: Arrival, writer: IncrementWriter) -> None:
+    def _copy(self, source: TokensSource, arrival: Arrival, writer: IncrementWriter) -> str:
         files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
         for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
             for at in range(0, len(ids_N), _CHUNK_IDS):
                 writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
                 self._tell(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
         own = source.increment_spec(arrival.number)
-        writer.finish(number=arrival.number, source=own, documents=0, text_bytes=0)
+        return writer.finish(source=own, documents=0, text_bytes=0)
 
-    def _encode(self, source: TextOrigin, arrival: Arrival, writer: IncrementWriter) -> None:
+    def _encode(self, source: TextOrigin, arrival: Arrival, writer: IncrementWriter, tokenizer: Tokenizer) -> str:
         assert self.tokenizer is not None
-        tokenizer = read_tokenizer(self.folder / TOKENIZER_FILE)
         end_id = tokenizer.token_to_id(self.tokenizer.end_mark)
         expected, documents, text_bytes = source.expected_bytes(arrival.number), 0, 0
         for chunk in _chunks(source.documents(arrival)):
@@ -212,7 +208,7 @@ class _Preparation:
             documents += len(chunk)
             self._tell(f"{arrival.version}: encode", text_bytes, expected)
         own = source.increment_spec(arrival.number)
-        writer.finish(number=arrival.number, source=own, documents=documents, text_bytes=text_bytes)
+        return writer.finish(source=own, documents=documents, text_bytes=text_bytes)
 
     def _tell(self, label: str, done: int, total: int | None) -> None:
         if self.progress is not None:
@@ -231,7 +227,3 @@ def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _as_json(record: Any) -> Any:
-    return json.loads(json.dumps(record))

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from lrpath import entry
 from lrpath.assembly.project import Project
+from lrpath.assembly.reuse import check_extends
 from lrpath.config import schema
 from lrpath.errors import ConfigError
-from lrpath.planning.paths import unite
 from lrpath.sweep.launcher import TorchrunLauncher
 from lrpath.training.distributed.slurm import step_tasks
 
@@ -54,9 +54,13 @@ def _keep_plans(config: DictConfig) -> None:
     projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]
     for project in projects:
         _check_ranks(project.config.strategy.name, config)
-        project.check_extends()
-    unite(project.plan.tree for project in projects)  # all are possible, and agree, before one is kept
+        _ = project.plan
+        check_extends(project)
+    for project in projects:  # all are possible before text is read, and are compared with what the study has
+        project.prepare()  # ids follow from tokens
+        check_extends(project)
     for project in projects:
+        project.refresh()  # this plan goes on from those of the jobs before it
         project.keep_plan()
 
 

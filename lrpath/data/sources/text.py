@@ -71,7 +71,9 @@ class TextSource:
             DataError: If there is no file for it.
         """
         if self.versions.by != "file":
-            return self.versions.increment_spec(number)
+            # Any record of any file may belong to it, so that a change of one file is a change of every increment.
+            files = [file for _, paths in self._roots() for file in self._files(paths, number)]
+            return self.versions.increment_spec(number) | {"text": fingerprint(files)}
         return {"files": [_named(self._entry(paths, number)) for _, paths in self._roots()]}
 
     def expected_bytes(self, number: int) -> int | None:
@@ -114,12 +116,13 @@ class TextSource:
             return _files_below(self._entry(paths, number))
         return [file for path in paths for file in _files_below(path)]
 
+    def entries(self) -> list[Path]:
+        """Return the files or folders that are the increments when versions are divided by file."""
+        return _entries_of([Path(path) for path in self.paths])
+
     def _entry(self, paths: list[Path], number: int) -> Path:
         """Return the file or folder that is an increment of its own."""
-        entries = paths
-        if len(paths) == 1 and paths[0].is_dir():
-            visible = (entry for entry in paths[0].iterdir() if not entry.name.startswith("."))
-            entries = sorted((entry for entry in visible if entry.is_dir() or entry.suffix in _READERS), key=_natural)
+        entries = _entries_of(paths)
         if not entries:
             raise DataError(f"{paths[0]} holds no {', '.join(_READERS)} file or folder; give another folder")
         if number >= len(entries):
@@ -130,13 +133,20 @@ class TextSource:
         return entries[number]
 
 
+def _entries_of(paths: list[Path]) -> list[Path]:
+    if len(paths) != 1 or not paths[0].is_dir():
+        return paths
+    visible = (entry for entry in paths[0].iterdir() if not entry.name.startswith("."))
+    return sorted((entry for entry in visible if entry.is_dir() or entry.suffix in _READERS), key=natural_key)
+
+
 def _named(path: Path) -> dict[str, Any]:
     """Return name and fingerprint of a file or folder: another text, or a changed one, is noticed by it."""
     return {"name": path.name} | fingerprint(_files_below(path))
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key by name in which `V2` comes before `V10`."""
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Return a sort key by name in which `V2` comes before `V10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 

@@ -1,4 +1,4 @@
-"""Which states are kept: those that a plan of the study needs, and on every path the last one."""
+"""Which states are kept: those that a plan of the study needs, those where an increment ends, and a path's last one."""
 
 import contextlib
 
@@ -8,10 +8,15 @@ from lrpath.records.study import Study
 
 
 def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
-    """Return the states that this plan or any plan kept in the study needs; retention never removes them."""
-    pinned = set(tree.states())
+    """Return the states that retention never removes.
+
+    They are those that this plan or any plan kept in the study needs, and those at the ends of increments, from which
+    another increment could follow in place of the next.
+    """
+    pinned = set(tree.kept_states())
     for record in study.plans().values():
-        pinned |= {StateKey(path_id, position) for path_id, position in record["states"]}
+        listed = [*record["states"], *record.get("increment_ends", [])]
+        pinned |= {StateKey(path_id, position) for path_id, position in listed}
     return pinned
 
 

@@ -25,6 +25,7 @@ def plan(cfg: DictConfig) -> None:
         "cluster": settings.cluster,
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
+        "recompute": settings.strategy.recompute,
     }
     if settings.format == "json":
         reuse = {"reuse": read_reuse(project).as_record() | {"refusal": refusal}}

@@ -23,7 +23,7 @@ from lrpath.records.study import Study
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
-    from lrpath.data.prepare import Progress
+    from lrpath.data.prepare import PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -252,7 +252,7 @@ class Project:
         """Where the study is or will be."""
         return pathlib.Path(self.config.outputs) / self.config.study
 
-    def prepare(self, progress: "Progress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store of the versions, prepared if it is not there; the plan's ids are final from then on.
 
         Raises:

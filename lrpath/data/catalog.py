@@ -1,7 +1,7 @@
 """Which stored tokens a configuration's text has become: a memory by fingerprint, so that a plan reads no text.
 
     <data.folder>/catalog.json    fingerprints of settings and files → stores and increments
-    <data.folder>/tokens-<id>/    the store of a tokenizer, see `lrpath.data.store`
+    <data.folder>/store-<id>/     the store of a tokenizer, see `lrpath.data.store`
 
 The key of an increment is a digest of what its tokens follow from: the settings of the source, the fingerprint of its
 files (their sizes and samples of their bytes; neither their names nor their places), its number, the tokenizer's store,
@@ -29,6 +29,7 @@ from lrpath.records.files import locked, read_json, write_json
 
 CATALOG_FILE = "catalog.json"
 CATALOG_FORMAT = 1
+STORE_PREFIX = "store-"
 _PLACES = frozenset({"name", "paths", "stdlib", "packages"})
 _OLD_MAY_DIFFER = _PLACES | {"domains", "heldout", "rules"}
 
@@ -94,12 +95,11 @@ class Catalog:
         memory, source = self._read(), self.completed(source)
         found = self._find_old(source, tokenizer, count, old)
         if found.store is None:
-            keys = _keys(source, 0, tokenizer=_spec(tokenizer))
-            found = self._at_store(next((memory["stores"][key] for key in keys if key in memory["stores"]), None))
+            key = _key(source, 0, tokenizer=_spec(tokenizer))
+            found = self._at_store(memory["stores"].get(key))
         while found.store is not None and len(found.increments) < count:
-            keys = _keys(source, len(found.increments), **_after(found))
-            names = (memory["increments"][key] for key in keys if key in memory["increments"])
-            if (name := next(names, None)) is None or (increment := _stored(found.store, name)) is None:
+            name = memory["increments"].get(_key(source, len(found.increments), **_after(found)))
+            if (increment := _stored(found.store, name)) is None:
                 break
             found = replace(found, increments=(*found.increments, increment))
         return found
@@ -111,19 +111,27 @@ class Catalog:
         memory["stores"] |= dict.fromkeys(keys, store.name)
         write_json(self._folder / CATALOG_FILE, memory)
 
-    def remember(self, source: Source, *, stored: StoredData) -> None:
+    def remember(self, source: Source, *, tokenizer: TokenizerSettings | None, stored: StoredData) -> None:
         """Remember what increments have become, and where their files lie now."""
+        assert stored.store is not None
         completed, before = self.completed(source), replace(stored, increments=())
         with locked(self._folder):
             known = self._read()
             memory = {name: dict(part) if isinstance(part, dict) else part for name, part in known.items()}
+            if stored.store.name.startswith(STORE_PREFIX):  # an old store is for the studies that were made of it
+                keys = _keys(completed, 0, tokenizer=_spec(tokenizer))
+                memory["stores"] |= dict.fromkeys(keys, stored.store.name)
             for number, increment in enumerate(stored.increments):
                 keys = _keys(completed, number, **_after(before))
                 memory["increments"] |= dict.fromkeys(keys, increment.name)
                 before = replace(before, increments=stored.increments[: number + 1])
             if (listed := _listed_folder(source)) is not None:
-                entries = _entries(completed, len(stored.increments))
-                memory["entries"][str(listed)] = memory["entries"].get(str(listed), []) if None in entries else entries
+                before_now = memory["entries"].get(str(listed), [])
+                found = _entries(completed, len(stored.increments))
+                gone = [*before_now, *([None] * len(found))]
+                entries = [new or old for new, old in zip(found, gone, strict=False)]
+                if None not in entries:
+                    memory["entries"][str(listed)] = [*entries, *before_now[len(entries) :]]
             if memory != known:
                 write_json(self._folder / CATALOG_FILE, memory)
 
@@ -216,6 +224,11 @@ def _spec(tokenizer: TokenizerSettings | None) -> dict[str, Any] | None:
 def _after(stored: StoredData) -> dict[str, Any]:
     assert stored.store is not None
     return {"store": stored.store.name, "earlier": [increment.name for increment in stored.increments]}
+
+
+def _key(source: Source, number: int, **more: Any) -> str | None:
+    """Return the key to look for: that of the fingerprint, or that of the place if the files are gone."""
+    return next(iter(_keys(source, number, **more)), None)
 
 
 def _keys(source: Source, number: int, **more: Any) -> list[str]:

@@ -101,12 +101,13 @@ class Manifest:
         """Read `increment.json`.
 
         Raises:
-            DataError: If the file is missing, not a manifest of this format, or names a file outside the increment.
+            DataError: If the file is missing, not a manifest of this format, names a file outside the increment, or
+                lists other files than those that the folder is named after.
         """
         record = read_json(path)
         if not isinstance(files := record.get("files"), dict) or TRAIN_FILE not in files:
             raise _malformed(path, "files", files)
-        return cls(
+        manifest = cls(
             source=_field(record, "source", lambda value: isinstance(value, dict), path=path),
             dtype=_field(record, "dtype", lambda value: value in ("<u2", "<u4"), path=path),
             tokens=_field(record, "tokens", _is_count, path=path),
@@ -114,6 +115,12 @@ class Manifest:
             text_bytes=_field(record, "text_bytes", _is_count, path=path),
             files={name: _stored_file(name, entry, path) for name, entry in files.items()},
         )
+        if record["format"] == FORMAT and manifest.name != path.parent.name:
+            raise DataError(
+                f"{path} lists other files than those that gave its folder the name {path.parent.name}, so that one of "
+                f"them was altered; {PREPARE_AGAIN}"
+            )
+        return manifest
 
 
 def read_store_record(folder: pathlib.Path) -> dict[str, Any]:

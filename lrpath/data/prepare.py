@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from lrpath.data.catalog import Catalog, StoredData
+from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
 from lrpath.data.manifest import (
     FORMAT,
     STORE_FILE,
@@ -79,7 +79,7 @@ def prepare(
         for number in range(len(stored.increments), len(versions)):  # a missing file is reported before hours are spent
             catalog.completed(source).increment_spec(number)
         stored = work.run(versions)
-    catalog.remember(source, stored=stored)
+    catalog.remember(source, tokenizer=tokenizer, stored=stored)
     assert stored.store is not None
     names = [increment.name for increment in stored.increments]
     return TokenStore.open(stored.store, increments=dict(zip(versions, names, strict=True)))
@@ -134,7 +134,7 @@ class _Preparation:
                 if number >= len(stored.increments):
                     name = self._write(Arrival(version=version, number=number, used=used), store)
                     stored = self.catalog.add(stored, name=name)
-                    self.catalog.remember(self.source, stored=stored)
+                    self.catalog.remember(self.source, tokenizer=self.tokenizer, stored=stored)
                 increments = {version: stored.increments[number].name}
                 used |= TokenStore.open(store, increments=increments).marks(version)
         return stored
@@ -152,7 +152,7 @@ class _Preparation:
         if isinstance(self.source, TokensSource):
             self._check_vocabulary(self.source, record.get("vocab_size"))
             record["vocab_size"] = self.source.vocab_size
-        store = self.folder / f"tokens-{content_id([content, record['vocab_size'], record['end_id']])}"
+        store = self.folder / f"{STORE_PREFIX}{content_id([content, record['vocab_size'], record['end_id']])}"
         if not (store / STORE_FILE).exists():
             if text is not None:
                 write_whole(store / TOKENIZER_FILE, text)

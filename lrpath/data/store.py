@@ -92,7 +92,12 @@ class TokenStore:
         return path if path.is_file() else None
 
     def place(self, version: str) -> pathlib.Path:
-        """Return the folder of a version's increment."""
+        """Return the folder of a version's increment.
+
+        Raises:
+            DataError: If the store does not hold the version.
+        """
+        self.manifest(version)
         return self.folder / self.increments[version]
 
     def manifest(self, version: str) -> Manifest:

@@ -118,6 +118,7 @@ class IncrementWriter:
         write_json(self._beside / MANIFEST_FILE, manifest.as_record())
         place = self._folder / manifest.name
         if not (place / MANIFEST_FILE).exists():
+            shutil.rmtree(place, ignore_errors=True)  # without its manifest it is no increment, and was in the way
             self._beside.rename(place)
             flush_folder(self._folder)
         return manifest.name

@@ -7,6 +7,7 @@ sweep share one main path of which no update runs twice, in whatever order they 
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose
@@ -19,7 +20,7 @@ from lrpath import entry
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends
 from lrpath.config import schema
-from lrpath.errors import ConfigError
+from lrpath.errors import ConfigError, MismatchError
 from lrpath.sweep.launcher import TorchrunLauncher
 from lrpath.training.distributed.slurm import step_tasks
 
@@ -55,13 +56,30 @@ def _keep_plans(config: DictConfig) -> None:
     for project in projects:
         _check_ranks(project.config.strategy.name, config)
         _ = project.plan
-        check_extends(project)
-    for project in projects:  # all are possible before text is read, and are compared with what the study has
+    _check_extend(projects)
+    for project in projects:  # all are possible before text is read
         project.prepare()  # ids follow from tokens
-        check_extends(project)
+    _check_extend(projects)
     for project in projects:
         project.refresh()  # this plan goes on from those of the jobs before it
         project.keep_plan()
+
+
+def _check_extend(projects: Sequence[Project]) -> None:
+    """Check that the sweep goes on from its study: with extend=auto, that one of its jobs does.
+
+    To list seeds or rates is to ask for all of them, of which one may have been run before.
+    """
+    refusals = []
+    for project in projects:
+        try:
+            check_extends(project)
+        except MismatchError as error:
+            if project.config.extend is True:
+                raise
+            refusals.append(error)
+    if refusals and len(refusals) == len(projects):
+        raise refusals[0]
 
 
 def _check_alone() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.assembly.reuse import read_reuse
-from lrpath.errors import DataError, PlanError
+from lrpath.assembly.reuse import check_extends, read_reuse
+from lrpath.errors import DataError, MismatchError, PlanError
 from tests.integration.lab import REPOSITORY, Lab, states_of, write_texts
 from tests.refusals import refused
 
@@ -245,3 +245,52 @@ def test_a_plan_says_what_it_reuses_and_what_it_costs(done: Lab) -> None:
 
     assert (reuse.reused, reuse.updates, reuse.to_run) == (26, 42, {"v3": 16})
     assert "reuses 26 of 42 updates of study study; v3 costs 16" in reuse.text()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Lab:
+    """Return a laboratory with a study of two versions that was made before ids followed from content.
+
+    Of its states only the one that v3's main path goes on from has its tensors.
+    """
+    folder = tmp_path / "old"
+    shutil.copytree(Path(__file__).with_name("old_study"), folder)
+    write_texts(folder / "texts")
+    return Lab(folder=folder / "outputs", texts=folder / "texts", stores=folder / "stores")
+
+
+@pytest.mark.parametrize("change", [lambda lab: lab, renamed, moved, touched, named_relatively])
+def test_a_study_of_before_is_gone_on_with_and_nothing_is_trained_again(old: Lab, change: Callable[[Lab], Lab]) -> None:
+    lab = change(old)
+    ids = {folder.path_id for folder in lab.study().folders()}
+
+    check_extends(lab.project("versions=3"))
+    assert lab.run() == 0
+    assert read_reuse(lab.project("versions=3")).to_run == {"v3": 10 + 6}
+    assert lab.run("versions=3") == 10 + 6
+    assert ids < {folder.path_id for folder in lab.study().folders()}
+    assert lab.run("versions=3") == 0
+
+
+def test_a_study_of_before_needs_its_text_no_more(old: Lab) -> None:
+    shutil.rmtree(old.texts)
+
+    assert old.run() == 0
+
+
+def test_another_text_for_a_study_of_before_is_refused_by_default(old: Lab) -> None:
+    exchange(old, 1, seed="another")
+    project = old.project()
+    project.prepare()
+
+    with refused(MismatchError, field="extend", value="auto"):
+        check_extends(project)
+
+
+def test_another_second_text_leaves_the_main_path_of_a_study_of_before(old: Lab) -> None:
+    exchange(old, 2, seed="another")
+    project = old.project()
+    project.prepare()
+
+    assert {path.name: path.start for path in project.plan.tree.paths}["path_switching.main_from_10"] == 10
+    assert read_reuse(project).to_run == {"v2": 6 + 4 + 6}  # no state was kept at 10: the main path is run to it again

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lrpath.config.schema import Config, paradigms_of, source_of
-from lrpath.config.typed import converted, placed
+from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes
@@ -15,7 +14,7 @@ from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, Tree, keep_old_ids, leave_where_data_differ, unite
 from lrpath.planning.plan import Plan, from_record
-from lrpath.planning.shape import ModelShape, build_shape
+from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
 from lrpath.records.reuse import with_read_contents
@@ -42,8 +41,8 @@ class Project:
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
-        given = {name: value for name, value in self.config.model.items() if value is not None}
-        shape = build_shape(converted(ModelShape, given, place="model"))
+        model = self.config.model
+        shape = model if isinstance(model, ModelShape) else model.shape()
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
@@ -67,7 +66,7 @@ class Project:
     @cached_property
     def source(self) -> Source:
         """Where the text comes from."""
-        return source_of(self.config.data)
+        return self.config.data.source
 
     @cached_property
     def kept_plans(self) -> tuple[Plan, ...]:
@@ -126,11 +125,8 @@ class Project:
         count = self.config.versions
         lengths = given if isinstance(given, tuple) else (given,) * count
         if len(lengths) != count:
-            raise PlanError(
-                f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}",
-                field="increment",
-                value=given,
-            )
+            text = f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}"
+            raise PlanError(text, field="increment", value=given)
         contents = [self._content(number) for number in range(count)]
         return tuple(
             Increment(version=f"v{number + 1}", updates=self.parse(length, "increment"), **contents[number])
@@ -163,12 +159,12 @@ class Project:
 
     def _plan_over(self, increments: tuple[Increment, ...]) -> Plan:
         trees, recipe = [], self.recipe
-        for label, paradigm in paradigms_of(self.config).items():
+        for label, paradigm in self.config.paradigms.items():
             setting = Setting(label=label, recipe=recipe, increments=increments, parse=self.parse)
             try:
                 trees.append(paradigm.plan(setting))
             except LrpathError as error:
-                raise placed(error, label) from None
+                raise _of_paradigm(error, label) from None
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
@@ -179,7 +175,7 @@ class Project:
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,
             state_bytes=state_bytes(self.shape) if known else None,
-            source=str(self.config.data.source["kind"]),
+            source=self.source.kind,
         )
 
     def in_study(self, tree: Tree) -> Tree:
@@ -209,7 +205,7 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        return Study(_writable(pathlib.Path(self.config.outputs) / self.config.study, "outputs"))
+        return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
 
     def assuming(self, old: Plan) -> Plan:
         """Return the plan with what is not prepared taken for what a plan of the study has under the same version."""
@@ -266,7 +262,7 @@ class Project:
             self.source,
             tokenizer=self.config.data.tokenizer,
             versions=[f"v{number}" for number in range(1, self.config.versions + 1)],
-            folder=_writable(pathlib.Path(self.config.data.folder), "data.folder"),
+            folder=_writable("", field="data.folder", value=self.config.data.folder),
             progress=progress,
             old=self._old_data,
         )
@@ -294,19 +290,21 @@ class Project:
         )
 
 
-def _writable(folder: pathlib.Path, field: str) -> pathlib.Path:
-    """Return a folder that exists or can be made: the nearest of it and its parents that exists is one to write to."""
+def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
+    """Return an error in the plan of a paradigm, whose message and field say which one it is."""
+    text = str(error) if label in str(error) else f"{label}: {error}"
+    field = None if error.field is None else f"paradigms.{label}.{error.field}"
+    return type(error)(text, field=field, value=error.value)
+
+
+def _writable(name: str, *, field: str, value: str) -> pathlib.Path:
+    """Return a folder in the one that a field names; it, or the nearest parent that exists, is one to write to."""
+    folder = pathlib.Path(value) / name
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
-        raise ConfigError(
-            f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}",
-            field=field,
-            value=str(folder),
-        )
+        text = f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}"
+        raise ConfigError(text, field=field, value=value)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{field}: {there} cannot be written to; allow it, or choose another {field}",
-            field=field,
-            value=str(folder),
-        )
+        text = f"{field}: {there} cannot be written to; allow it, or choose another {field}"
+        raise ConfigError(text, field=field, value=value)
     return folder

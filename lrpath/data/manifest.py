@@ -104,8 +104,8 @@ class Manifest:
             DataError: If the file is missing, not a manifest of this format, names a file outside the increment, or
                 lists other files than those that the folder is named after.
         """
-        record = read_json(path)
-        if not isinstance(files := record.get("files"), dict) or TRAIN_FILE not in files:
+        record = _read_record(path)
+        if not isinstance(files := record.get("files"), dict):
             raise _malformed(path, "files", files)
         manifest = cls(
             source=_field(record, "source", lambda value: isinstance(value, dict), path=path),
@@ -130,7 +130,7 @@ def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
         DataError: If it is missing or malformed, or if `tokenizer.json` is not the one it names.
     """
     path = folder / STORE_FILE
-    record = read_json(path)
+    record = _read_record(path)
     vocab_size = _field(record, "vocab_size", lambda value: _is_count(value) and 0 < value <= 1 << 31, path=path)
     end_id = _field(
         record, "end_id", lambda value: value is None or (_is_count(value) and value < vocab_size), path=path
@@ -155,7 +155,7 @@ def tokenizer_digest(path: pathlib.Path) -> str:
     return hashlib.sha256(canonical(record).encode()).hexdigest()
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def _read_record(path: pathlib.Path) -> dict[str, Any]:
     """Read a JSON object from a file of the store.
 
     Raises:

@@ -31,10 +31,10 @@ from lrpath.data.tokenizer import (
     read_tokenizer,
     train_tokenizer,
 )
-from lrpath.data.writer import IncrementWriter, remove_torn
+from lrpath.data.writer import IncrementWriter
 from lrpath.errors import ConfigError
 from lrpath.planning.lineage import content_id
-from lrpath.records.files import digest_file, locked, write_json, write_whole
+from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
 
 PreparationProgress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
@@ -127,7 +127,7 @@ class _Preparation:
         with locked(self.folder):
             store = self.find(len(versions)).store or self._begin(versions[0])
         with locked(store):
-            remove_torn(store)
+            remove_temporaries(store)
             stored = self.find(len(versions))  # another process may have been here
             used: set[bytes] = set()
             for number, version in enumerate(versions):

@@ -71,7 +71,7 @@ class TokenStore:
             increments: The folder of each version in it, in the order of arrival.
 
         Raises:
-            DataError: If a file is missing, malformed, torn or of another size than its manifest says.
+            DataError: If a file is missing, malformed, incomplete or of another size than its manifest says.
         """
         record = read_store_record(folder)
         manifests = {version: Manifest.read(folder / name / MANIFEST_FILE) for version, name in increments.items()}

@@ -1,4 +1,4 @@
-"""Writes one increment of a store, whole or not at all: beside its place, flushed, manifest last, renamed.
+"""Writes one increment of a store, whole or not at all: under a temporary name, flushed, manifest last, renamed.
 
 Its place follows from what was written: an increment lies under a digest of its files, so that tokens which are there
 already, made of another file or for another version, are not kept twice.
@@ -25,15 +25,7 @@ from lrpath.data.manifest import (
     token_dtype,
 )
 from lrpath.errors import DataError
-from lrpath.records.files import flush_folder, write_json
-
-_SUFFIX = ".partial"
-
-
-def remove_torn(folder: pathlib.Path) -> None:
-    """Remove what a killed preparation left in a store; the caller holds the store's lock."""
-    for torn in folder.glob(f".*{_SUFFIX}"):
-        shutil.rmtree(torn)
+from lrpath.records.files import flush_folder, move_into_place, temporary_name, write_json
 
 
 class IncrementWriter:
@@ -43,21 +35,21 @@ class IncrementWriter:
 
     Args:
         folder: The store.
-        version: Name of the version that it is made for, for messages and for the name beside.
+        version: Name of the version that it is made for, for messages.
         vocab_size: Number of token ids of the store; a larger id is refused.
     """
 
     def __init__(self, folder: pathlib.Path, *, version: str, vocab_size: int) -> None:
         self._folder = folder
         self._version = version
-        self._beside = folder / f".{version}{_SUFFIX}"
+        self._temporary = temporary_name(folder / version)
         self._vocab_size = vocab_size
         self._files: dict[str, _HashedFile] = {}
         self._handles = ExitStack()
 
     def __enter__(self) -> "IncrementWriter":
-        """Make the folder beside the increment's place."""
-        self._beside.mkdir()
+        """Make the folder."""
+        self._temporary.mkdir()
         return self
 
     def __exit__(
@@ -65,7 +57,7 @@ class IncrementWriter:
     ) -> None:
         """Close the files, and remove them unless the increment was finished."""
         self._handles.close()
-        shutil.rmtree(self._beside, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add_tokens(self, name: str, ids_N: NDArray[Any]) -> None:
         """Append token ids to a file of the increment.
@@ -113,19 +105,18 @@ class IncrementWriter:
             text_bytes=text_bytes,
             files={name: file.as_stored() for name, file in sorted(self._files.items())},
         )
-        for folder in {(self._beside / name).parent for name in self._files}:
+        for folder in {(self._temporary / name).parent for name in self._files}:
             flush_folder(folder)
-        write_json(self._beside / MANIFEST_FILE, manifest.as_record())
+        write_json(self._temporary / MANIFEST_FILE, manifest.as_record())
         place = self._folder / manifest.name
         if not (place / MANIFEST_FILE).exists():
             shutil.rmtree(place, ignore_errors=True)  # without its manifest it is no increment, and was in the way
-            self._beside.rename(place)
-            flush_folder(self._folder)
+            move_into_place(self._temporary, place)
         return manifest.name
 
     def _file(self, name: str) -> "_HashedFile":
         if name not in self._files:
-            path = self._beside / name
+            path = self._temporary / name
             path.parent.mkdir(exist_ok=True)
             self._files[name] = _HashedFile(self._handles.enter_context(path.open("wb")))
         return self._files[name]

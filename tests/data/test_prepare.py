@@ -128,7 +128,7 @@ def test_a_preparation_that_was_killed_ends_with_the_same_bytes(texts: Path, tmp
         process.communicate()
 
     assert process.returncode == -signal.SIGKILL
-    torn = list((tmp_path / "killed").glob("*/.*.partial"))
+    torn = list((tmp_path / "killed").glob("*/.tmp-*"))
     assert bool(torn) == (moment != "train the tokenizer")
     prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
@@ -168,7 +168,7 @@ def test_an_increment_without_text_is_refused_and_leaves_nothing(write_jsonl: Wr
         )  # fmt: skip
     (store,) = (tmp_path / "store").glob("store-*")
     assert len(list(store.glob("*/increment.json"))) == 1
-    assert not list(store.glob(".*.partial"))
+    assert not list(store.glob(".tmp-*"))
 
 
 def test_an_increment_that_lost_its_manifest_is_prepared_again(texts: Path, tmp_path: Path) -> None:

@@ -132,7 +132,9 @@ def test_a_piece_of_another_class_with_other_rates_is_another_path_and_reads_bac
     assert from_record(json.loads(json.dumps(as_record(tree)))).paths[0].id == halved.id
 
 
-@given(at=st.integers(0, 29), shape=st.sampled_from(list(Shape)))
+@given(
+    at=st.integers(0, 29), shape=st.sampled_from([shape for shape in Shape if shape not in (Shape.STAIR, Shape.KNEE)])
+)
 def test_the_rest_of_a_schedule_has_the_same_rates(at: int, shape: Shape) -> None:
     level = shape is Shape.CONSTANT
     curve = Piece(shape=shape, updates=17, first=1.0, last=1.0 if level else 0.1)

@@ -24,7 +24,7 @@ from lrpath.records.study import Study
 from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import needed_states, pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -124,14 +124,16 @@ class PlanRunner:
         existing = {earlier.position for earlier in planned if earlier.path_id == path.id}
         existing |= set(folder.positions()) if folder else set()
         begin = max((position for position in existing if position < key.position), default=path.start)
-        pinned = {needed.position for needed in pinned_states(self.study, self.tree) if needed.path_id == path.id}
-        planned |= {StateKey(path.id, position) for position in pinned if begin < position <= key.position}
+        kept = {state.position for state in pinned_states(self.study, self.tree) if state.path_id == path.id}
+        needed = {state.position for state in needed_states(self.study, self.tree) if state.path_id == path.id}
+        planned |= {StateKey(path.id, position) for position in kept if begin < position <= key.position}
         cadence = self.path_trainer.cadence
         yield PlannedRun(
             path=path,
             begin=begin,
             end=key.position,
-            pinned=frozenset(pinned),
+            pinned=frozenset(needed),
+            increment_ends=frozenset(kept - needed),
             rolling_every=cadence.save_every,
             evaluate_every=cadence.evaluate_every,
         )

@@ -80,4 +80,4 @@ def test_a_rolling_state_of_a_path_that_another_process_runs_is_left_alone(lab: 
     remove_rolling(runner.study, runner.tree)
 
     assert left == [3, 10, 14]
-    assert folder.positions() == [14]
+    assert folder.positions() == [10, 14]

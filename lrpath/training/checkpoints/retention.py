@@ -13,11 +13,17 @@ def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
     They are those that this plan or any plan kept in the study needs, and those at the ends of increments, from which
     another increment could follow in place of the next.
     """
-    pinned = set(tree.kept_states())
+    ends = (record.get("increment_ends", []) for record in study.plans().values())
+    kept = {StateKey(path_id, position) for listed in ends for path_id, position in listed}
+    return kept | set(tree.kept_states()) | needed_states(study, tree)
+
+
+def needed_states(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the states that this plan or any plan kept in the study needs: forks and releases."""
+    needed = set(tree.states())
     for record in study.plans().values():
-        listed = [*record["states"], *record.get("increment_ends", [])]
-        pinned |= {StateKey(path_id, position) for path_id, position in listed}
-    return pinned
+        needed |= {StateKey(path_id, position) for path_id, position in record["states"]}
+    return needed
 
 
 def remove_rolling(study: Study, tree: Tree) -> None:

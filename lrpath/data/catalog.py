@@ -30,8 +30,8 @@ from lrpath.records.files import locked, read_json, write_json
 CATALOG_FILE = "catalog.json"
 CATALOG_FORMAT = 1
 STORE_PREFIX = "store-"
-_PLACES = frozenset({"name", "paths", "stdlib", "packages"})
-_OLD_MAY_DIFFER = _PLACES | {"domains", "heldout", "rules"}
+_PLACES = frozenset({"name", "paths"})
+_OLD_MAY_DIFFER = _PLACES | {"domains", "heldout", "rules", "stdlib", "packages"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ class Catalog:
         except (ConfigError, DataError):
             if number == 0:
                 raise
-            described = {"source": _nameless(source.spec()), "number": number}
+            described = {"source": _settings(source), "number": number}
         return PROVISIONAL + content_id({"increment": described, "tokenizer": _spec(tokenizer)})
 
     def _at_store(self, name: object) -> StoredData:
@@ -246,7 +246,14 @@ def _keys(source: Source, number: int, **more: Any) -> list[str]:
 def _described(source: Source, number: int) -> dict[str, Any]:
     """Return what an increment's text follows from, without names and places."""
     own = _nameless(source.increment_spec(number))
-    return {"source": _nameless(source.spec()), "increment": own, "number": number}
+    return {"source": _settings(source), "increment": own, "number": number}
+
+
+def _settings(source: Source) -> dict[str, Any]:
+    """Return the settings of a source, with its folders' full places where no fingerprint stands for their files."""
+    spec: dict[str, Any] = _nameless(source.spec())
+    folders = {name: spec[name] for name in ("stdlib", "packages") if spec.get(name) is not None}
+    return spec | {name: str(pathlib.Path(folder).resolve()) for name, folder in folders.items()}
 
 
 def _nameless(value: Any) -> Any:

@@ -144,6 +144,12 @@ def test_code_is_known_by_the_settings_it_was_read_with(python_tree: pathlib.Pat
 
     assert found(source, tmp_path / "data") == before
     assert found(PythonSource(bytes_per_version=9_000, **places), tmp_path / "data") == []
+    moved = places | {"stdlib": str(shutil.copytree(places["stdlib"], tmp_path / "moved"))}
+    assert found(PythonSource(bytes_per_version=8_000, **moved), tmp_path / "data") == []  # it may be other code
+    again = prepare(
+        PythonSource(bytes_per_version=8_000, **moved), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "data"
+    )
+    assert contents(again) == before
 
 
 def test_other_settings_give_other_tokens_beside_the_first(texts: pathlib.Path, tmp_path: pathlib.Path) -> None:

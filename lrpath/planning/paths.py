@@ -472,8 +472,9 @@ def keep_old_ids(tree: Tree, known: Iterable[Path]) -> Tree:
         parent = None if path.parent is None else StateKey(ids[path.parent.path_id], path.parent.position)
         own = replace(path, parent=parent)
         for other in old:
-            if _is_same(replace(own, recipe=other.recipe), other, given=path.recipe):
-                own = replace(own, recipe=other.recipe)
+            named = replace(own, recipe=replace(path.recipe, data=other.recipe.data))
+            if _is_same(named, other):
+                own = named
                 break
         ids[path.id] = own.id
         paths.append(own)
@@ -488,16 +489,15 @@ def _moved(releases: tuple[Release, ...], place: Callable[[StateKey], StateKey])
     )
 
 
-def _is_same(one: Path, old: Path, *, given: Recipe) -> bool:
-    """Say whether a path, here with an old path's recipe in place of the given one, is that path.
+def _is_same(one: Path, old: Path) -> bool:
+    """Say whether a path, whose recipe has an old path's words for the data, is that path.
 
-    Everything but the data must agree in the plans, and the tokens that it begins with must be those that were read.
+    The plans must agree in all else, and the tokens that it begins with must be those that the old path has read.
     """
     (ours, _), (theirs, _) = one._first_segment(), old._first_segment()
     are_known = all(increment.content is not None for increment in theirs.increments)
     return (
         one.id == old.id
-        and replace(given, data=old.recipe.data) == old.recipe
         and are_known
         and not any(increment.is_provisional for increment in ours.increments)
         and ours.may_be(theirs)

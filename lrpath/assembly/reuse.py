@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from lrpath.assembly.project import Project
 from lrpath.errors import MismatchError
 from lrpath.planning.lineage import differences
+from lrpath.planning.paths import Path
+from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
+from lrpath.planning.streams import as_record
 from lrpath.records.reuse import missing_stretches
 from lrpath.records.study import Study
 
@@ -40,14 +43,14 @@ def check_extends(project: Project) -> None:
         number = max((n for n, old in enumerate(kept) if {*labels} & {*old.paradigms}), default=len(kept) - 1)
         raise MismatchError(
             f"extend={str(extend).lower()}: this plan does not go on from study {project.study.name}: "
-            f"{_first_difference(kept[number], assumed[number], labels=labels)}; correct that, give another study=…, "
-            "or give extend=false to train both",
+            f"{_first_difference(project, kept[number], assumed[number], labels=labels)}; correct that, give another "
+            "study=…, or give extend=false to train both",
             field="extend",
             value=extend,
         )
 
 
-def _first_difference(old: Plan, new: Plan, *, labels: Sequence[str]) -> str:
+def _first_difference(project: Project, old: Plan, new: Plan, *, labels: Sequence[str]) -> str:
     """Return how the first release of the old plan that the new one lacks has changed, preferably of some labels."""
     lost = [release for release in old.tree.releases if release not in new.tree.releases]
     first = next((release for release in lost if release.paradigm in labels), lost[0])
@@ -57,10 +60,27 @@ def _first_difference(old: Plan, new: Plan, *, labels: Sequence[str]) -> str:
         return f"it has no {label}"
     lines = old.tree.line(first.last.path_id), new.tree.line(same[0].last.path_id)
     for before, after in zip(*lines, strict=False):
-        if found := differences(before.identity(), after.identity()):
+        if found := _differences(project.known_paths.get(before.id, before), after):
+            if all(line.startswith(("schedule.", "parent.")) for line in found):
+                settings = [as_plain(plan.paradigms[first.paradigm]) for plan in (old, new)]
+                found = differences(*settings, at=f"paradigms.{first.paradigm}") or found
             more = f" and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else ""
             return f"{after.name} of {label} would be trained anew ({'; '.join(found[:MOST_DIFFERENCES])}{more})"
     return f"{label} would be made of other states"
+
+
+def _differences(before: Path, after: Path) -> list[str]:
+    """Return what differs in the ids of two paths, tokens apart and first, in the words of the configuration."""
+    records = []
+    for path in (before, after):
+        ((segment, offset, _),) = path.stream.spans(path.start, path.start + 1)
+        tokens = {one.version: (one.content or "unknown")[:12] for one in segment.increments}
+        recipe = path.recipe.as_record()
+        if before.recipe.names_source:  # how an old plan names its data tells nothing besides the tokens
+            del recipe["data"]
+        stream = {"segment": as_record(segment), "from": offset}
+        records.append({"tokens": tokens} | path.identity() | {"recipe": recipe, "stream": stream})
+    return differences(*records)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from lrpath.records.study import Study
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
-    from lrpath.data.prepare import PreparationProgress
+    from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -248,7 +248,7 @@ class Project:
         """Where the study is or will be."""
         return pathlib.Path(self.config.outputs) / self.config.study
 
-    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None, *, notice: "Notice | None" = None) -> "TokenStore":
         """Return the token store of the versions, prepared if it is not there; the plan's ids are final from then on.
 
         Raises:
@@ -265,6 +265,8 @@ class Project:
             folder=_writable("", field="data.folder", value=self.config.data.folder),
             progress=progress,
             old=self._old_data,
+            notice=notice,
+            needs_heldout=True,
         )
         self._check_vocabulary(self.shape, store.vocab_size)
         self.refresh()

@@ -313,11 +313,26 @@ def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
     Raises:
         ConfigError: If a field is refused.
     """
-    plain = plain_root(_with_values_of_kinds(cfg), known=(*field_names(Config), *SHARED, *beside))
+    plain = plain_root(_with_vocab_size(_with_values_of_kinds(cfg)), known=(*field_names(Config), *SHARED, *beside))
     # First: a paradigm that is filled from `peak` would refuse it under a name that nobody has typed.
     typed(SharedConfig, {name: plain[name] for name in SHARED if name in plain}, place="")
     own = {name: value for name, value in plain.items() if name not in (*SHARED, *beside)}
     return typed(Config, {"paradigms": {}} | own, place="")
+
+
+def _with_vocab_size(cfg: DictConfig) -> DictConfig:
+    """Return a configuration whose `data.tokenizer.vocab_size`, if it is null, is that of the tokenizer's file.
+
+    The model's size refers to it, so that null must become a number before the model is made.
+    """
+    tokenizer = OmegaConf.select(cfg, "data.tokenizer", throw_on_missing=False)
+    file = tokenizer.get("file") if isinstance(tokenizer, DictConfig) and "vocab_size" in tokenizer else None
+    if not isinstance(file, str) or tokenizer.get("vocab_size") is not None:
+        return cfg
+    completed = copy.deepcopy(cfg)
+    size = TokenizerSettings(vocab_size=None, file=file, end_mark="null").ids()
+    OmegaConf.update(completed, "data.tokenizer.vocab_size", size)
+    return completed
 
 
 def _with_values_of_kinds(cfg: DictConfig) -> DictConfig:

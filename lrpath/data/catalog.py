@@ -20,7 +20,8 @@ from typing import Any
 
 from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, read_store_record
 from lrpath.data.sources import Source, TextSource, TokensSource
-from lrpath.data.sources.text import natural_key
+from lrpath.data.sources.files import natural_key
+from lrpath.data.sources.text import entry_spec
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, DataError, StateError
 from lrpath.planning.lineage import content_id
@@ -104,12 +105,14 @@ class Catalog:
             found = replace(found, increments=(*found.increments, increment))
         return found
 
-    def remember_store(self, source: Source, *, tokenizer: TokenizerSettings | None, store: pathlib.Path) -> None:
-        """Remember the store of a source's tokenizer. The caller holds the lock of the data folder."""
-        memory = self._read()
-        keys = _keys(self.completed(source), 0, tokenizer=_spec(tokenizer))
-        memory["stores"] |= dict.fromkeys(keys, store.name)
-        write_json(self._folder / CATALOG_FILE, memory)
+    def remember_store(self, source: Source, *, tokenizer: TokenizerSettings | None, store: pathlib.Path) -> StoredData:
+        """Remember the store of a source's tokenizer, and return it without increments."""
+        with locked(self._folder):
+            memory = self._read()
+            keys = _keys(self.completed(source), 0, tokenizer=_spec(tokenizer))
+            memory["stores"] |= dict.fromkeys(keys, store.name)
+            write_json(self._folder / CATALOG_FILE, memory)
+        return self._at_store(store.name)
 
     def remember(self, source: Source, *, tokenizer: TokenizerSettings | None, stored: StoredData) -> None:
         """Remember what increments have become, and where their files lie now."""
@@ -127,7 +130,8 @@ class Catalog:
                 before = replace(before, increments=stored.increments[: number + 1])
             if (listed := _listed_folder(source)) is not None:
                 before_now = memory["entries"].get(str(listed), [])
-                found = _entries(completed, len(stored.increments))
+                assert isinstance(completed, TextSource)
+                found = [_entry(path) for path in completed.entries()[: len(stored.increments)]]
                 gone = [*before_now, *([None] * len(found))]
                 entries = [new or old for new, old in zip(found, gone, strict=False)]
                 if None not in entries:
@@ -151,17 +155,21 @@ class Catalog:
         if (listed := _listed_folder(source)) is None:
             return source
         known = self._read()["entries"].get(str(listed), [])
-        there = {entry.name for entry in listed.iterdir()} if listed.is_dir() else set()
-        if all(name in there for name, _ in known):
+        present = [entry for entry in listed.glob("*") if not entry.name.startswith(".")]
+        missing = [(listed / name, fingerprint) for name, fingerprint in known if listed / name not in present]
+        if not missing:
             return source
-        assert isinstance(source, TextSource)
-        present = source.entries() if there else []
-        prints = [entry[1] for entry in _entries(source, len(present)) if entry is not None]
-        gone = [listed / name for name, fingerprint in known if name not in there and fingerprint not in prints]
+        fingerprints = {entry[1] for entry in map(_entry, present) if entry is not None}
+        gone = [path for path, fingerprint in missing if fingerprint not in fingerprints]
         if not gone:
             return source
-        paths = sorted([*gone, *(listed / path.name for path in present)], key=natural_key)
+        assert isinstance(source, TextSource)
+        paths = sorted([*gone, *present], key=natural_key)
         return replace(source, paths=tuple(str(path) for path in paths))
+
+    def key_of(self, source: Source, *, tokenizer: TokenizerSettings | None) -> str:
+        """Return the key of a source's tokenizer: one name for all who prepare the same text."""
+        return _key(self.completed(source), 0, tokenizer=_spec(tokenizer)) or content_id(_settings(source))
 
     def provisional(self, source: Source, *, tokenizer: TokenizerSettings | None, number: int) -> str:
         """Return what stands for the content of an increment that is not prepared: a digest of its keys.
@@ -233,7 +241,10 @@ def _key(source: Source, number: int, **more: Any) -> str | None:
 
 def _keys(source: Source, number: int, **more: Any) -> list[str]:
     """Return the keys of an increment: by its fingerprint and by its place, or by its place alone if it is gone."""
-    place = _placed(source, number)
+    try:
+        place = _placed(source, number)
+    except DataError:  # the folder's entries cannot be put in order
+        place = None
     keys = [] if place is None else [content_id({"place": place} | more)]
     try:
         return [content_id({"increment": _described(source, number)} | more), *keys]
@@ -291,16 +302,12 @@ def _listed_folder(source: Source) -> pathlib.Path | None:
     return folder if folder.is_dir() or not folder.exists() else None
 
 
-def _entries(source: Source, count: int) -> list[list[str] | None]:
-    """Return name and fingerprint of the first entries of a source's folder; None for one that is gone."""
-    found: list[list[str] | None] = []
-    for number in range(count):
-        try:
-            entry = source.increment_spec(number)["files"][0]
-            found.append([entry["name"], content_id(_nameless(entry))])
-        except DataError:
-            found.append(None)
-    return found
+def _entry(path: pathlib.Path) -> list[str] | None:
+    """Return name and fingerprint of an entry of a folder; None for one that is gone or cannot be read."""
+    try:
+        return [path.name, content_id(_nameless(entry_spec(path)))]
+    except DataError:
+        return None
 
 
 def _stored(store: pathlib.Path, name: object) -> StoredIncrement | None:

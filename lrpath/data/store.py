@@ -3,8 +3,11 @@
     <store>/store.json                the vocabulary, and which tokenizer it is
     <store>/tokenizer.json            absent when only ids were given
     <store>/<id>/train.bin            token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
-    <store>/<id>/heldout/<domain>.bin the same, for evaluation; never trained on
-    <store>/<id>/documents.bin        16-byte marks of the documents that were used
+    <store>/<id>/heldout/<domain>.bin the same, to choose on; never trained on
+    <store>/<id>/heldout/<domain>.starts  at which of its tokens each document begins, 8 bytes each
+    <store>/<id>/test/<domain>.…      the same, to report
+    <store>/<id>/documents.bin        16-byte digests of the documents that were used
+    <store>/<id>/held_out.bin         those of the documents and passages that no version trains on
     <store>/<id>/increment.json       manifest: sizes and SHA-256 of the files above; written last
 
 A store holds what one tokenizer made; an increment's id is a digest of its files. Which increments are the versions of
@@ -25,6 +28,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from lrpath.data.manifest import (
+    HELD_OUT_FILE,
     MANIFEST_FILE,
     MARK_BYTES,
     MARKS_FILE,
@@ -35,7 +39,9 @@ from lrpath.data.manifest import (
     check_file,
     heldout_file,
     read_store_record,
+    starts_file,
     token_dtype,
+    unit_of,
 )
 from lrpath.errors import DataError
 
@@ -121,7 +127,7 @@ class TokenStore:
         for name, expected in manifest.files.items():
             path = self.place(version) / name
             check_file(path, expected, inside=self.folder, contents=contents)
-            unit = MARK_BYTES if name == MARKS_FILE else np.dtype(manifest.dtype).itemsize
+            unit = unit_of(name, manifest.dtype)
             if expected.bytes == 0 or expected.bytes % unit:
                 raise DataError(
                     f"{path} has {expected.bytes:_} bytes, which must be so many times {unit}; {PREPARE_AGAIN}"
@@ -178,13 +184,37 @@ class TokenStore:
 
     def heldout(self, version: str) -> dict[str, Tokens]:
         """Return the held-out tokens of a version by domain: read-only memory maps."""
-        return {domain: self._map(version, heldout_file(domain)) for domain in self.manifest(version).domains}
+        return self.held_out_set(version, "valid")
+
+    def held_out_set(self, version: str, split: str) -> dict[str, Tokens]:
+        """Return the tokens of the `valid` or `test` sets of a version by domain: read-only memory maps."""
+        domains = self.manifest(version).domains_of(split)
+        return {domain: self._map(version, heldout_file(domain, split)) for domain in domains}
+
+    def document_starts(self, version: str, domain: str, split: str = "valid") -> NDArray[np.int64]:
+        """Return at which tokens the documents of a held-out set begin, ascending from 0.
+
+        Of ids that came without text, a document begins after every end mark; without a tokenizer, all are one.
+        """
+        if (name := starts_file(domain, split)) in self.manifest(version).files:
+            return np.fromfile(self.place(version) / name, dtype="<i8")
+        if self.end_id is None:
+            return np.zeros(1, dtype=np.int64)
+        ids_N = self.held_out_set(version, split)[domain]
+        return np.concatenate(([0], np.flatnonzero(ids_N[:-1] == self.end_id) + 1)).astype(np.int64)
+
+    def held_out_digests(self, version: str) -> frozenset[bytes]:
+        """Return the digests of the documents and passages of a version that no version trains on."""
+        return self._digests(version, HELD_OUT_FILE)
 
     def marks(self, version: str) -> frozenset[bytes]:
         """Return the marks of the documents that a version used, so that no later version uses them again."""
-        if MARKS_FILE not in self.manifest(version).files:
+        return self._digests(version, MARKS_FILE)
+
+    def _digests(self, version: str, name: str) -> frozenset[bytes]:
+        if name not in self.manifest(version).files:
             return frozenset()
-        data = (self.place(version) / MARKS_FILE).read_bytes()
+        data = (self.place(version) / name).read_bytes()
         return frozenset(data[at : at + MARK_BYTES] for at in range(0, len(data), MARK_BYTES))
 
     def _map(self, version: str, name: str) -> Tokens:

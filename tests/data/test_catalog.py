@@ -8,10 +8,11 @@ import pytest
 
 from lrpath.data.catalog import CATALOG_FILE, Catalog, StoredData
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import PythonSource, Source, TextSource, TokensSource
+from lrpath.data.sources import Source, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import TokenizerSettings
+from tests.data.making import python_source, text_source, tokenizer_of
 from tests.data.test_prepare import SMALL, source_of
 
 FOUR = ["v1", "v2", "v3", "v4"]
@@ -114,10 +115,8 @@ def test_every_record_of_a_divided_text_counts(
 ) -> None:
     records = [{"text": f"text of {year}, " * 30, "date": str(year)} for year in range(2000, 2030)]
     file = write_jsonl("all.jsonl", records)
-    source = TextSource(
-        paths=(str(file),), versions=Division(by="date", boundaries=("2010", "2020")), heldout=source_of(file).heldout
-    )
-    small = TokenizerSettings(vocab_size=260)
+    source = text_source(paths=(str(file),), versions=Division(by="date", boundaries=("2010", "2020")))
+    small = tokenizer_of(vocab_size=260)
     before = contents(prepare(source, tokenizer=small, versions=FOUR[:2], folder=tmp_path / "data"))
     assert found(source, tmp_path / "data", tokenizer=small) == before
     write_jsonl("all.jsonl", [*records, {"text": "of later", "date": "2030"}])
@@ -139,24 +138,22 @@ def test_ids_are_known_by_their_files_wherever_they_lie(tmp_path: pathlib.Path) 
 
 def test_code_is_known_by_the_settings_it_was_read_with(python_tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     places = {"stdlib": str(python_tree / "stdlib"), "packages": str(python_tree / "packages")}
-    source = PythonSource(bytes_per_version=8_000, **places)
+    source = python_source(bytes_per_version=8_000, **places)
     before = contents(prepare(source, tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "data"))
 
     assert found(source, tmp_path / "data") == before
-    assert found(PythonSource(bytes_per_version=9_000, **places), tmp_path / "data") == []
+    assert found(python_source(bytes_per_version=9_000, **places), tmp_path / "data") == []
     moved = places | {"stdlib": str(shutil.copytree(places["stdlib"], tmp_path / "moved"))}
-    assert found(PythonSource(bytes_per_version=8_000, **moved), tmp_path / "data") == []  # it may be other code
+    assert found(python_source(bytes_per_version=8_000, **moved), tmp_path / "data") == []  # it may be other code
     again = prepare(
-        PythonSource(bytes_per_version=8_000, **moved), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "data"
+        python_source(bytes_per_version=8_000, **moved), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "data"
     )
     assert contents(again) == before
 
 
 def test_other_settings_give_other_tokens_beside_the_first(texts: pathlib.Path, tmp_path: pathlib.Path) -> None:
     one = prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "data")
-    other = prepare(
-        source_of(texts), tokenizer=TokenizerSettings(vocab_size=310), versions=FOUR, folder=tmp_path / "data"
-    )
+    other = prepare(source_of(texts), tokenizer=tokenizer_of(vocab_size=310), versions=FOUR, folder=tmp_path / "data")
 
     assert one.folder != other.folder
     assert found(source_of(texts), tmp_path / "data") == contents(one)

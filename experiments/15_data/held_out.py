@@ -1,6 +1,6 @@
 """Held-out sets of a corpus: how many documents they have, and how much of them is trained on.
 
-    python held_out.py NAME=FOLDER...          each FOLDER holds V1, V2, … of text; without any: Python code and a made dump
+    python held_out.py NAME=FOLDER...          each FOLDER holds V1, V2, …; without any: Python code and a made dump
 
 Prints, over all versions: documents and tokens of each set, the exact copies in training text (`find_leaks`, read from
 the tokens), and the share of the sets' 13-grams of words that stand in training text, which near duplicates make.
@@ -104,13 +104,13 @@ def main() -> None:
                 sum(len(store.document_starts(v, d, split)) for v, d in places if v == version) for version in versions
             ]
             tokens = [sum(len(ids) for ids in store.held_out_set(version, split).values()) for version in versions]
-            held_grams = np.concatenate(
-                [grams(texts_of(store, store.held_out_set(version, split)[domain])) for version, domain in places]
-            )
-            share = np.isin(held_grams, trained).mean()
+            parts = [grams(texts_of(store, store.held_out_set(version, split)[domain])) for version, domain in places]
+            held_grams = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+            share = np.isin(held_grams, trained).mean() if len(held_grams) else 0.0
             copies = sum(leak.split == split for leak in leaks)
             print(
-                f"{name:16s} {split:6s} {documents!s:21s} {tokens!s:28s} {copies:6d}  {share:.2%} of {len(held_grams):,}"
+                f"{name:16s} {split:6s} {documents!s:21s} {tokens!s:28s} "
+                f"{copies:6d}  {share:.2%} of {len(held_grams):,}"
             )
         dropped = sum(store.manifest(version).counts.get("copies", 0) for version in versions)
         print(f"{'':16s} {dropped:,} copies of held-out documents left out; {time.monotonic() - began:.0f} s")

@@ -1,8 +1,9 @@
 """Which documents are held out: decided once, by the digest of the text, over all versions and domains.
 
 A domain of a version has two sets: `valid`, evaluated during training and to choose on, and `test`, to report. Where
-the source declares no split, they get the documents with the smallest hashes of (seed, digest), alternately, up to
-`documents` each and up to `share` of the domain's documents. What was decided holds for every copy:
+the source declares no document of the domain as held out, they get the documents with the smallest hashes of (seed,
+digest), alternately, up to `documents` each and up to `share` of the domain's documents. What was decided holds for
+every copy:
 
     a copy of a held-out document, in this or any later version, in this or another domain, is not trained on
     a document that an earlier version trained on is in no held-out set of a later one
@@ -144,7 +145,7 @@ def decide(documents: Iterable[Document], settings: HeldOutSettings, known: Know
                 domain.declared[document.digest] = document.declared
             continue
         trained += document.digest not in known.held
-        if document.declared is None and first:
+        if first:
             _offer(document, domain, known)
     sets: dict[bytes, tuple[Split, str]] = {}
     sizes: Counter[tuple[Split, str]] = Counter()

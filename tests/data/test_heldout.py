@@ -152,11 +152,11 @@ def test_a_document_that_is_declared_held_out_is_not_trained_on_where_it_stands_
 def test_a_document_declared_held_out_that_an_earlier_version_trained_on_is_in_no_set(stored: Any) -> None:
     texts = [text_of(seed) for seed in range(20)]
     store = stored(
-        [{"text": text, "split": "train"} for text in texts],
+        [{"text": text, "split": "train"} for text in texts] + [{"text": text_of(98), "split": "valid"}],
         [{"text": texts[0], "split": "valid"}, {"text": text_of(50), "split": "valid"}, {"text": text_of(51)}],
     )
 
-    assert every(store) == {text_of(50)}
+    assert every(store) == {text_of(50), text_of(98)}
     assert texts[0] not in trained(store, "v2")
     assert store.manifest("v2").counts["trained_before"] == 1
 
@@ -169,6 +169,12 @@ def test_declared_sets_stay_apart_and_one_declared_set_is_halved(stored: Any) ->
     assert set(held_out(store, "v1", "valid")) == {text_of(n) for n in range(1, 30, 3)}
     assert set(held_out(store, "v1", "test")) == {text_of(n) for n in range(2, 30, 3)}
     assert [len(held_out(store, "v2", split)) for split in SPLITS] == [10, 10]
+
+
+def test_where_everything_is_declared_to_be_trained_on_a_tenth_is_held_out(stored: Any) -> None:
+    store = stored([{"text": text_of(seed), "split": "train"} for seed in range(100)])
+
+    assert [len(held_out(store, "v1", split)) for split in SPLITS] == [5, 5]
 
 
 def test_one_text_file_a_version_is_cut_into_passages_and_every_word_is_trained_on_or_held_out(stored: Any) -> None:

@@ -28,11 +28,15 @@ def plan(cfg: DictConfig) -> None:
         "recompute": settings.strategy.recompute,
     }
     if settings.format == "json":
-        reuse = {"reuse": read_reuse(project).as_record() | {"refusal": refusal}}
-        text = json.dumps(plan_json(project.plan, **details) | reuse, indent=1)
+        more = {
+            "data": [facts.as_record() for facts in project.increment_facts()],
+            "reuse": read_reuse(project).as_record() | {"refusal": refusal},
+        }
+        text = json.dumps(plan_json(project.plan, **details) | more, indent=1)
     else:
         refused = "" if refusal is None else f"\ntrain will refuse this plan: {refusal}"
-        text = f"{plan_text(project.plan, **details)}\n\n{read_reuse(project).text()}{refused}"
+        prepared = "".join(f"{facts.line()}\n" for facts in project.increment_facts())
+        text = f"{plan_text(project.plan, **details)}\n\n{prepared}{read_reuse(project).text()}{refused}"
     sys.stdout.write(text + "\n")
     if settings.figure is not None:
         from lrpath.reporting.figures import plot_rates

@@ -19,8 +19,9 @@ def train(cfg: DictConfig) -> None:
     if entry.runs_beside_others() and config.paths is None:  # with `paths`, it could wait for a job that starts later
         config = replace(config, wait=True)
     project = Project(config)
-    _ = project.selected, project.plan  # what is impossible is refused before torch is imported
-    check_extends(project)
+    if not project.waits_for_tokens:
+        _ = project.selected, project.plan  # what is impossible is refused before torch is imported
+        check_extends(project)
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 

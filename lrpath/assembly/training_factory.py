@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lrpath.assembly.project import Project
-from lrpath.data.facts import increment_lines
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
@@ -96,12 +95,7 @@ class ProjectTrainingFactory:
 
     def increment_lines(self) -> list[str]:
         """Return what each version was made of, and how much of it the plan reads."""
-        per_update = self.project.recipe.tokens_per_update
-        reads = {
-            increment.version: min(increment.updates * per_update, self.store.manifest(increment.version).tokens)
-            for increment in self.project.increments
-        }
-        return increment_lines(self.store, reads=reads)
+        return [facts.line() for facts in self.project.increment_facts(self.store)]
 
     def _counted_shape(self) -> ModelShape:
         """Return the model's sizes with its parameters counted, if need be by torch."""

@@ -105,6 +105,10 @@ class Manifest:
         """Name of the increment's folder: a digest of all its files."""
         return content_id({name: file.sha256 for name, file in self.files.items()})
 
+    def windows(self, length: int) -> int:
+        """Return how many windows of `length` predicted tokens there are; neighbours overlap by one token."""
+        return (self.tokens - 1) // length
+
     @property
     def domains(self) -> tuple[str, ...]:
         """Domains with held-out tokens to choose on, sorted."""

@@ -129,9 +129,9 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
 
 def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
     """Open the store at as many versions as are stored."""
-    assert stored.store is not None
-    names = [increment.name for increment in stored.increments]
-    return TokenStore.open(stored.store, increments=dict(zip(versions, names, strict=False)))
+    store = stored.open(versions)
+    assert store is not None
+    return store
 
 
 def _check_versions(versions: Sequence[str]) -> None:

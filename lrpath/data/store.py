@@ -155,7 +155,7 @@ class TokenStore:
 
     def windows(self, version: str, length: int) -> int:
         """Return how many windows of `length` predicted tokens a version holds."""
-        return (self.manifest(version).tokens - 1) // length
+        return self.manifest(version).windows(length)
 
     def window(self, version: str, index: int, length: int) -> Tokens:
         """Return window `index`: `length + 1` tokens, inputs `[:-1]` and targets `[1:]`.

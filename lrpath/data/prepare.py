@@ -1,7 +1,8 @@
 """Turns a source into a store: trains the tokenizer, encodes each increment once, and may be killed at any moment.
 
-A store is prepared increment by increment, under a lock. What the catalog remembers is not made again; what a killed
-preparation left is removed. The same source and settings give the same bytes.
+A store is prepared increment by increment, under a lock. What the catalog remembers is not made again. Of an increment
+that was not finished, what was encoded is kept in the store (`encoding_log`), so that a killed preparation reads its
+text again and encodes the rest; all else that it left is removed. The same source and settings give the same bytes.
 
 The text of every increment that is not there is read twice: once to decide what is held out and to find what is
 malformed, of all versions, before hours are spent on encoding; and once to encode it. The manifest counts:
@@ -29,6 +30,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
+from lrpath.data.encoding_log import EncodingLog
 from lrpath.data.facts import decided_line
 from lrpath.data.heldout import Decision, Divider, Known, Piece, decide
 from lrpath.data.heldout_sets import HeldOutSets
@@ -72,6 +74,7 @@ _CHUNK_CHARACTERS = 1 << 20
 # More text changes little in a vocabulary, and training takes memory for every distinct word.
 _TOKENIZER_CHARACTERS = 1_000_000_000
 _CHUNK_IDS = 1 << 22
+_ENCODED_FILE = ".encoded"  # in a store, while an increment is prepared
 
 
 def prepare(  # noqa: PLR0913  what a preparation may be told
@@ -340,12 +343,19 @@ class _Preparation:
         divider = Divider(decision, source.heldout, known)
         read = Counter[str]()
         sets = HeldOutSets(earlier, end_id=encoder.end_id)
-        with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
+        log = EncodingLog(earlier.folder / _ENCODED_FILE, encoder=encoder, vocab_size=earlier.vocab_size)
+        writer = IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size)
+        with log, writer:
             for chunk in _chunks(_divided(source.documents(arrival), divider, read)):
-                sets.add(chunk, encoder.encode([piece.text for piece in chunk]), writer)
+                sets.add(chunk, log.encode([piece.text for piece in chunk]), writer)
                 check_known(encoder, place=arrival.version)
                 read["train_bytes"] += sum(len(piece.text.encode()) for piece in chunk if piece.split == "train")
                 self._report(f"{arrival.version}: encode", read["characters"], decision.characters)
+            if log.known_characters:
+                self._say(
+                    f"{arrival.version}: {log.known_characters:,} characters were encoded by a preparation that "
+                    "was stopped, and not again"
+                )
             if read["documents"] != decision.documents:
                 raise DataError(
                     f"the text of {arrival.version} changed while it was read: {decision.documents:,} documents, then "

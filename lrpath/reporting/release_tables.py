@@ -9,6 +9,7 @@ from typing import Any
 
 from lrpath.analysis.compare import Outcome
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
+from lrpath.analysis.held_out import ENOUGH_DOCUMENTS, few_documents
 from lrpath.analysis.seeds import Interval, Summary
 from lrpath.planning.units import write_count
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
@@ -118,6 +119,18 @@ def _summary_notes(group: ComparableGroup) -> tuple[str, ...]:
         f"{gap}A value is the mean over seeds ± half of its 95 % interval (Student's t).",
         "Cost, updates and tokens are those of this and all earlier versions; cost 1 is training each from scratch.",
         "●: Pareto-optimal at the last version among settings with equal model, data, batch and increments.",
+        *_few_documents_notes(group.outcomes),
+    )
+
+
+def _few_documents_notes(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    """Return a sentence on held-out sets of few documents, if there are any."""
+    few = few_documents(outcomes)
+    if not few:
+        return ()
+    sets = ", ".join(f"{version} {domain} {count:,}" for (version, domain), count in few.items())
+    return (
+        f"Held-out documents: {sets}. Of fewer than {ENOUGH_DOCUMENTS:,}, one may decide which of two losses is lower.",
     )
 
 
@@ -217,6 +230,7 @@ def _release_table(
         notes=(
             "Loss and perplexity of a version: on the held-out sets of this and all earlier versions together.",
             "Updates, tokens and cost: of this and all earlier versions; cost 1 is training each of them from scratch.",
+            *_few_documents_notes(outcomes),
         ),
     )
 

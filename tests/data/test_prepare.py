@@ -137,7 +137,9 @@ def test_a_preparation_that_was_killed_ends_with_the_same_bytes(texts: Path, tmp
     assert process.returncode == -signal.SIGKILL
     torn = list((tmp_path / "killed").glob("*/.tmp-*"))
     assert bool(torn) == (moment != "train the tokenizer")
-    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed")
+    said: list[str] = []
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed", notice=said.append)
+    assert [line[:2] for line in said if "not again" in line] == ([moment[:2]] if torn else [])
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 

@@ -2,13 +2,14 @@
 
     python large.py FOLDER [BYTES]      makes the text in the folder from the Python files of this installation
 
-Each preparation is a process of its own. The second and third parts of the killed one are killed once they have encoded
-a third more of the text.
+Each preparation is a process of its own, three at a time; seconds of processors are said beside those of the clock.
+The tokenizer is trained beforehand, on 20 MB. One preparation is killed when a third and two thirds are encoded.
 """
 
 import gzip
 import hashlib
 import json
+import math
 import pathlib
 import random
 import resource
@@ -18,6 +19,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,9 +27,10 @@ import pyarrow.parquet as pq
 from lrpath.data.prepare import prepare
 from lrpath.data.sources import HeldOutSettings, TextSource
 from lrpath.data.sources.division import Division
-from lrpath.data.tokenizer import TokenizerSettings
+from lrpath.data.tokenizer import TokenizerSettings, train_tokenizer
 
 ROWS = 1000
+END_MARK = "<|endoftext|>"
 
 
 def texts(size: int) -> Iterator[str]:
@@ -67,41 +70,47 @@ def make(folder: pathlib.Path, size: int) -> None:
 
 def prepare_in_this_process(path: str, store: str, until: int) -> None:
     """Prepare a text; end like a killed process once so many characters are encoded."""
-    begun, said = time.monotonic(), {"decided": 0.0, "encoding": 0.0, "known": ""}
+    begun = time.monotonic()
+    said: dict[str, object] = {}
 
     def progress(label: str, done: int, _: int | None) -> None:
-        said["decided"] = said["decided"] or (time.monotonic() - begun if label.startswith("train") else 0.0)
         if label.endswith("encode"):
-            said["encoding"] = said["encoding"] or time.monotonic() - begun
+            said.setdefault("until it encodes", usage())
             if done >= until:
                 report(done)
                 signal.raise_signal(signal.SIGKILL)
 
     def notice(line: str) -> None:
-        said["known"] = line if "not again" in line else said["known"]
+        if "not again" in line:
+            said["known"] = line
+
+    def usage() -> str:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = used.ru_utime + used.ru_stime
+        return f"{time.monotonic() - begun:.0f} s, {seconds:.0f} s of processors, peak {used.ru_maxrss / 1024:.0f} MB"
 
     def report(done: int) -> None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(
-            json.dumps(said | {"seconds": time.monotonic() - begun, "peak_MB": round(peak), "done": done}), flush=True
-        )
+        print(json.dumps(said | {"in all": usage(), "characters": done}), flush=True)
 
     heldout = HeldOutSettings(documents=500, share=0.1, passage_characters=2048, seed=0)
     source = TextSource(
         paths=(path,), text_field="text", versions=Division(by="file"), heldout=heldout, overlap="keep",
         bad_records="refuse",
     )  # fmt: skip
-    tokenizer = TokenizerSettings(vocab_size=4096, file=None, end_mark="<|endoftext|>")
+    tokenizer = TokenizerSettings(
+        vocab_size=None, file=str(pathlib.Path(store).parent / "tokenizer.json"), end_mark=END_MARK
+    )
     found = prepare(
         source, tokenizer=tokenizer, versions=["v1"], folder=pathlib.Path(store), progress=progress, notice=notice
     )
     report(found.manifest("v1").counts["characters"])
 
 
-def run(path: pathlib.Path, store: pathlib.Path, until: float = 1e18) -> None:
-    words = [sys.executable, __file__, "--", str(path), str(store), str(int(until))]
-    ended = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
-    print(f"{path.parent.name} into {store.name}, exit {ended.returncode}: {ended.stdout.strip()}", flush=True)
+def run(path: pathlib.Path, store: pathlib.Path, *untils: float) -> None:
+    for until in untils:
+        words = [sys.executable, __file__, "--", str(path), str(store), str(int(min(until, 1e18)))]
+        ended = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+        print(f"{path.parent.name} into {store.name}, exit {ended.returncode}: {ended.stdout.strip()}", flush=True)
 
 
 def digest_of(store: pathlib.Path) -> str:
@@ -115,11 +124,14 @@ def digest_of(store: pathlib.Path) -> str:
 def main(folder: pathlib.Path, size: int) -> None:
     if not (folder / "table").exists():
         make(folder, size)
+    if not (tokenizer := folder / "tokenizer.json").exists():
+        settings = TokenizerSettings(vocab_size=4096, file=None, end_mark=END_MARK)
+        train_tokenizer(texts(20_000_000), settings=settings).save(str(tokenizer))
     lines, table = folder / "lines" / "V1.jsonl.gz", folder / "table" / "V1.parquet"
-    run(lines, folder / "whole")
-    run(table, folder / "of_table")
-    for part in (1 / 3, 2 / 3, 1e9):
-        run(lines, folder / "killed", until=part * size)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(run, lines, folder / "whole", math.inf)
+        pool.submit(run, table, folder / "of_table", math.inf)
+        pool.submit(run, lines, folder / "killed", size / 3, size * 2 / 3, math.inf)
     for name in ("whole", "of_table", "killed"):
         print(name, digest_of(folder / name), flush=True)
 

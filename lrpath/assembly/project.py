@@ -12,6 +12,7 @@ from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, unite
+from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import Increment
@@ -121,7 +122,8 @@ class Project:
             try:
                 trees.append(paradigm.plan(setting))
             except LrpathError as error:
-                raise _of_paradigm(error, label) from None
+                names = [entry.name for entry in given_fields(type(paradigm))]
+                raise placed(error, f"paradigms.{label}", names=names, shown=label) from None
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
@@ -226,13 +228,6 @@ class Project:
             seed=path.recipe.seed,
             repeat=self.config.data.repeat,
         )
-
-
-def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
-    """Return an error in the plan of a paradigm, whose message and field say which one it is."""
-    text = str(error) if label in str(error) else f"{label}: {error}"
-    field = None if error.field is None else f"paradigms.{label}.{error.field}"
-    return type(error)(text, field=field, value=error.value)
 
 
 def _first_difference(old: Plan, new: Plan) -> str:

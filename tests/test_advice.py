@@ -1,7 +1,7 @@
 """What a message tells people to type can be typed.
 
 A message advises an override after a verb, `…; add wait=true`, or at its end after a colon, `…: study=…`. All those in
-`tests/refusals.txt` are composed here, with an entry that has such a field; a value that the message leaves open (`…`) is
+`tests/refusals.txt` are composed here, with an entry that has such a field; a value that a message leaves open (`…`) is
 filled in. What cures a refusal of the command line is run in `tests/integration/test_bad_input.py`.
 """
 

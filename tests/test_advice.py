@@ -21,7 +21,7 @@ from lrpath.config import schema
 from lrpath.planning.field_names import SYNONYMS
 from tests.refusals import recorded
 
-ENTRIES = ("config", "predict", "advise", "report", "export", "show", "prune", "verify")
+ENTRIES = ("config", "predict", "advise", "report", "export", "show", "prune", "verify", "tune")
 _OVERRIDE = r"'?\+{0,2}[a-z_]+(?:[./@]\w+)*=(?:\[[^\]]*\]|[^'\s;,)]+)'?"
 _ADVICE = (
     re.compile(rf"\b(?:set|give|add|pass|use|choose|type|write|name some|or) ({_OVERRIDE})"),

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lrpath.data.manifest import is_name
@@ -30,8 +30,8 @@ class TokensSource:
     kind: ClassVar[str] = "tokens"
     files: tuple[str, ...]
     vocab_size: int
-    bits: Literal[16, 32] = 16
-    heldout: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bits: Literal[16, 32]
+    heldout: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
         if not self.files:

@@ -5,8 +5,7 @@ import pathlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lrpath.config.schema import Config, paradigms_of, source_of
-from lrpath.config.typed import converted, placed
+from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, MismatchError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes
@@ -14,13 +13,13 @@ from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, unite
 from lrpath.planning.plan import Plan, from_record
-from lrpath.planning.shape import ModelShape, build_shape
+from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
-    from lrpath.data.prepare import Progress
+    from lrpath.data.prepare import PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -43,12 +42,14 @@ class Project:
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
-        given = {name: value for name, value in self.config.model.items() if value is not None}
-        shape = build_shape(converted(ModelShape, given, place="model"))
+        model = self.config.model
+        shape = model if isinstance(model, ModelShape) else model.shape()
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
-                f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it"
+                f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it",
+                field="model.context",
+                value=shape.context,
             )
         source, tokenizer = self.source, self.config.data.tokenizer
         ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
@@ -58,13 +59,15 @@ class Project:
     def _check_vocabulary(self, shape: ModelShape, ids: int) -> None:
         if shape.vocab_size < ids:
             raise ConfigError(
-                f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it"
+                f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it",
+                field="model.vocab_size",
+                value=shape.vocab_size,
             )
 
     @cached_property
     def source(self) -> Source:
         """Where the text comes from."""
-        return source_of(self.config.data)
+        return self.config.data.source
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -94,7 +97,8 @@ class Project:
         count = self.config.versions
         lengths = given if isinstance(given, tuple) else (given,) * count
         if len(lengths) != count:
-            raise PlanError(f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}")
+            text = f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}"
+            raise PlanError(text, field="increment", value=given)
         return tuple(
             Increment(version=f"v{number}", updates=self.parse(length, "increment"))
             for number, length in enumerate(lengths, start=1)
@@ -112,12 +116,12 @@ class Project:
             LrpathError: If a paradigm cannot be planned; the message names it.
         """
         trees, recipe, increments = [], self.recipe, self.increments
-        for label, paradigm in paradigms_of(self.config).items():
+        for label, paradigm in self.config.paradigms.items():
             setting = Setting(label=label, recipe=recipe, increments=increments, parse=self.parse)
             try:
                 trees.append(paradigm.plan(setting))
             except LrpathError as error:
-                raise placed(error, label) from None
+                raise _of_paradigm(error, label) from None
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
@@ -135,7 +139,7 @@ class Project:
         """Ids of the paths to run; None for all.
 
         Raises:
-            PlanError: If a name means no path of the plan.
+            PlanError: If a name matches no path of the plan.
         """
         names = self.config.paths
         return None if names is None else self.plan.tree.named((names,) if isinstance(names, str) else names)
@@ -147,19 +151,21 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        return Study(_writable(pathlib.Path(self.config.outputs) / self.config.study, "outputs"))
+        return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
 
     def check_extends(self) -> None:
         """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
 
         Raises:
-            MismatchError: If it goes on from none; the message has what differs from the newest.
+            MismatchError: If it does not; the message has what differs from the newest.
         """
         kept = [from_record(record) for record in self.study.plans().values()] if self.config.extend else []
         if kept and not any(self.plan.extends(old) or old.extends(self.plan) for old in kept):
             raise MismatchError(
                 f"extend=true: this plan does not go on from the newest of study {self.study.name}: "
-                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both"
+                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both",
+                field="extend",
+                value=True,
             )
 
     def keep_plan(self) -> None:
@@ -180,11 +186,9 @@ class Project:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
         name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
-        return _writable(
-            pathlib.Path(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder"
-        )
+        return _writable(f"{self.source.kind}-{name}", field="data.folder", value=self.config.data.folder)
 
-    def prepare(self, progress: "Progress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
 
         Raises:
@@ -224,8 +228,15 @@ class Project:
         )
 
 
+def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
+    """Return an error in the plan of a paradigm, whose message and field say which one it is."""
+    text = str(error) if label in str(error) else f"{label}: {error}"
+    field = None if error.field is None else f"paradigms.{label}.{error.field}"
+    return type(error)(text, field=field, value=error.value)
+
+
 def _first_difference(old: Plan, new: Plan) -> str:
-    """Return how the first release of the old plan that is none of the new one has changed."""
+    """Return how the first release of the old plan that the new one lacks has changed."""
     lost = next(release for release in old.tree.releases if release not in new.tree.releases)
     label = f"{lost.paradigm}/{lost.version}"
     same = [release for release in new.tree.releases if f"{release.paradigm}/{release.version}" == label]
@@ -239,11 +250,14 @@ def _first_difference(old: Plan, new: Plan) -> str:
     return f"{label} would be made of other states"
 
 
-def _writable(folder: pathlib.Path, field: str) -> pathlib.Path:
-    """Return a folder that exists or can be made: the nearest of it and its parents that exists is one to write to."""
+def _writable(name: str, *, field: str, value: str) -> pathlib.Path:
+    """Return a folder in the one that a field names; it, or the nearest parent that exists, is one to write to."""
+    folder = pathlib.Path(value) / name
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
-        raise ConfigError(f"{field}: {there} is no folder, so {folder} cannot be made; choose another {field}")
+        text = f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}"
+        raise ConfigError(text, field=field, value=value)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{field}: {there} cannot be written to; allow it, or choose another {field}")
+        text = f"{field}: {there} cannot be written to; allow it, or choose another {field}"
+        raise ConfigError(text, field=field, value=value)
     return folder

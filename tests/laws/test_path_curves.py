@@ -3,16 +3,16 @@ from pathlib import Path
 import pytest
 
 from lrpath.errors import LawError, PlanError, StateError
-from lrpath.laws.law import Annealing
-from lrpath.laws.path_curves import HeldOut, choose_paths, paths_of, plan_path, read_path, with_shift
-from lrpath.planning.paradigms import Continual, PathSwitching
+from lrpath.laws.law import AnnealingLaw
+from lrpath.laws.path_curves import EvaluationSets, choose_paths, paths_of, plan_path, read_path, with_shift
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, SWITCHING, evaluate, plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations
+from tests.planning.strategies import build_continual, build_switching
 from tests.refusals import refused
 
-LAW = (Annealing(), TRUE)
+LAW = (AnnealingLaw(), TRUE)
 
 
 def evaluated(folder: Path, *, sets: dict[tuple[str, str], tuple[object, object]]) -> tuple[Study, Plan]:
@@ -26,7 +26,7 @@ def test_held_out_sets_are_chosen_by_version_domain_or_pattern(tmp_path: Path) -
     study, _ = evaluated(tmp_path, sets={(version, domain): LAW for version in ("v1", "v2") for domain in ("a", "b")})
 
     def chosen(*patterns: str) -> set[str]:
-        return {"/".join(key) for key in HeldOut.choose(study, patterns).keys}
+        return {"/".join(key) for key in EvaluationSets.choose(study, patterns).keys}
 
     assert chosen("v1") == {"v1/a", "v1/b"}
     assert chosen("*/a") == {"v1/a", "v2/a"}
@@ -42,7 +42,7 @@ def test_positions_at_which_one_of_the_sets_is_missing_are_no_part_of_a_curve(tm
     folder.evaluation.append([(8, "v2", "a", 250.0, 100)])
 
     curve = read_path(
-        study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v1", "v2"))
+        study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=EvaluationSets.choose(study, ("v1", "v2"))
     )
 
     assert curve.positions_P.tolist() == [8]
@@ -51,7 +51,7 @@ def test_positions_at_which_one_of_the_sets_is_missing_are_no_part_of_a_curve(tm
 def test_paths_of_one_name_in_two_plans_are_named_after_what_differs(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for alpha in (0.2, 0.6):
-        switching = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
+        switching = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
         study.save_plan(plan_of(20, 20, paradigms={"path_switching": switching}).as_record())
     paths = paths_of(study)
 
@@ -70,7 +70,7 @@ def test_a_study_without_a_plan_has_no_paths(tmp_path: Path) -> None:
 
 
 def test_a_path_knows_from_its_plan_where_the_data_change_and_how_much_is_replayed() -> None:
-    replaying = Continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.25)
+    replaying = build_continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.25)
     tree = plan_of(10, 20, paradigms={"continual": replaying}).tree
     first, second = (
         with_shift(plan_path(tree=tree, path_id=path.id), tree=tree, path_id=path.id, old=["v1"]) for path in tree.paths
@@ -105,4 +105,4 @@ def test_a_path_that_was_never_evaluated_on_a_set_is_refused_with_what_helps(tmp
     evaluate(study, plan, release, {("v2", "a"): (1.0, 1)})
 
     with refused(LawError):
-        read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v2",)))
+        read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=EvaluationSets.choose(study, ("v2",)))

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import Arrival, Document, HeldOut
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings
 from lrpath.errors import ConfigError, DataError
 
 
@@ -26,13 +26,14 @@ class HfSource:
         ConfigError: If no split is named, or the division is by file.
     """
 
+    kind: ClassVar[str] = "hf"
     dataset: str
     revision: str
     config: str | None = None
     splits: tuple[str, ...] = ("train",)
     text_field: str = "text"
     versions: Division = field(default_factory=lambda: Division(by="split"))
-    heldout: HeldOut = field(default_factory=HeldOut)
+    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
 
     def __post_init__(self) -> None:
         if not self.splits:

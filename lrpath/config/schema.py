@@ -20,8 +20,8 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
-from lrpath.planning.paths import Optimizer
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape

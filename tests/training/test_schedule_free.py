@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from lrpath.training.schedule_free import ScheduleFreeAdamW
+from lrpath.training.optimizers.schedule_free import ScheduleFreeAdamW
 
 BETAS, EPS, DECAY = (0.9, 0.95), 1e-8, 0.1
 

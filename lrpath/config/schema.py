@@ -289,6 +289,7 @@ class SharedConfig:
     branch: Decay
     text_bytes: int | tuple[int, ...]
     scale: str | None
+    rung: str | None
     description: str
 
     def __post_init__(self) -> None:

@@ -15,13 +15,22 @@ from lrpath.config.schema import (
 )
 from lrpath.config.schema import Config as RootConfig
 from lrpath.config.typed import typed_root
-from lrpath.data.sources import TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
 from lrpath.planning.plain import converted, typed
 from lrpath.training.settings import Cadence, StrategySettings
+from tests.data.making import held, text_source
 from tests.planning.strategies import SIZES
 from tests.refusals import refused
+
+OFF = {"recompute": False, "compile": False, "shard_ranks": None, "timeout_minutes": None}
+CADENCE = {
+    "log_every": 1,
+    "evaluate_every": 1,
+    "save_every": 1,
+    "held_out_windows": None,
+    "save_in_background": True,
+}
 
 
 class Colour(StrEnum):
@@ -173,7 +182,7 @@ def test_the_rules_of_cost_hold_for_the_cluster() -> None:
 
 @pytest.mark.parametrize("name", ["log_every", "evaluate_every", "save_every", "held_out_windows"])
 def test_every_cadence_is_at_least_one(name: str) -> None:
-    fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
+    fields = CADENCE | {name: 0}
 
     with refused(ConfigError):
         typed(Cadence, fields, place="cadence")
@@ -213,9 +222,15 @@ def test_a_root_refuses_fields_that_it_does_not_have() -> None:
         typed_root(ReportConfig, OmegaConf.merge(cfg, {"peak": 1}))
 
 
-OFF = {"recompute": False, "compile": False}
-
-
+HELD_OUT = {"documents": 500, "share": 0.1, "passage_characters": 2048, "seed": 0}
+TEXT = {
+    "paths": ["a"],
+    "text_field": "text",
+    "versions": {"by": "file"},
+    "heldout": HELD_OUT,
+    "overlap": "keep",
+    "bad_records": "refuse",
+}
 SWITCHING = {
     "kind": "path_switching",
     "peak": "1e-2",
@@ -238,8 +253,8 @@ def _root(**changes: Any) -> RootConfig:
         "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8},
         "model": MODEL | SIZES,
         "data": {
-            "source": {"kind": "text", "paths": ["a"]},
-            "tokenizer": {"vocab_size": 300},
+            "source": {"kind": "text"} | TEXT,
+            "tokenizer": {"vocab_size": 300, "file": None, "end_mark": "</s>"},
             "folder": "o/data",
             "repeat": False,
         },
@@ -247,7 +262,7 @@ def _root(**changes: Any) -> RootConfig:
         "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
         "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None} | OFF,
         "logger": {"name": "none"},
-        "cadence": {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None},
+        "cadence": CADENCE,
         "cluster": {"device": "H100", "count": 1, "mfu": 0.4},
         "guard": {"policy": "stop", "spike": None, "window": 128, "back": 100, "limit": 20},
         "figure": None,
@@ -263,7 +278,7 @@ def test_a_whole_configuration_is_typed() -> None:
     root = _root()
 
     assert root.increment == "10 updates"
-    assert root.data.source == TextSource(paths=("a",))
+    assert root.data.source == text_source(paths=("a",), heldout=held())
     paradigm = root.paradigms["ours"]
     assert isinstance(paradigm, PathSwitching)
     assert paradigm.peak == 0.01

@@ -7,6 +7,7 @@ from typing import ClassVar
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms.setting import (
+    Alpha,
     BranchReads,
     Setting,
     branch_lengths,
@@ -36,7 +37,7 @@ class PathSwitching:
         warmup: Warm-up length of the main path (updates or tokens).
         decay: Decay of the branches.
         alpha: Branch updates ÷ increment updates, one for all versions or one for each; above 1 a branch begins in an
-            earlier increment.
+            earlier increment. `share:0.2` is a share of everything so far instead.
         anchor: Whether branch i ends at ΣT≤i or starts there; started there, it reads its increment a second time.
         reads: What branches read; see `BranchReads`. None, as in plans of earlier versions, is `own`.
         optimizer: Optimizer of these paths; None for the one of the study.
@@ -49,7 +50,7 @@ class PathSwitching:
     peak: float
     warmup: int | str
     decay: Decay
-    alpha: float | tuple[float, ...]
+    alpha: Alpha | tuple[Alpha, ...]
     anchor: Anchor
     reads: BranchReads | None = None
     optimizer: Optimizer | None = None
@@ -66,7 +67,31 @@ class PathSwitching:
         return self.anchor is Anchor.END and self.reads in (None, "own")
 
     def plan(self, setting: Setting) -> Tree:
-        """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`)."""
+        """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`).
+
+        >>> from lrpath.planning.optimizers import AdamW
+        >>> from lrpath.planning.paths import Recipe
+        >>> from lrpath.planning.streams import Increment
+        >>> adamw = AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
+        >>> recipe = Recipe(
+        ...     model={}, data={}, optimizer=adamw, precision="fp32", seed=0, sequences_per_update=8,
+        ...     tokens_per_sequence=16,
+        ... )
+        >>> setting = Setting(
+        ...     label="switching",
+        ...     recipe=recipe,
+        ...     increments=(Increment(version="v1", updates=100), Increment(version="v2", updates=100)),
+        ...     parse=lambda length, field: int(length),
+        ... )
+        >>> decay = Decay(shape=Shape.COSINE, floor=0.1)
+        >>> paradigm = PathSwitching(peak=0.01, warmup=10, decay=decay, alpha=0.6, anchor=Anchor.END)
+        >>> tree = paradigm.plan(setting)
+        >>> for path in tree.paths:
+        ...     print(path.name, path.start, tree.end(path.id))
+        switching.main 0 140
+        switching.v1 40 100
+        switching.v2 140 200
+        """
         warm = setting.parse(self.warmup, "warmup")
         main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
         branches = branch_lengths(setting, self.alpha)
@@ -105,7 +130,7 @@ class Infinite:
     cooldown: int | str
     constant: float
     decay: Decay
-    alpha: float | tuple[float, ...]
+    alpha: Alpha | tuple[Alpha, ...]
 
     def __post_init__(self) -> None:
         if not 0 < self.constant < 1:

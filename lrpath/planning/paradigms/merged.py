@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paradigms.setting import Setting, main_path
+from lrpath.planning.paradigms.setting import Setting, main_path, share_of
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Shape, constant, progress_weight, warmup
 
@@ -18,10 +18,8 @@ class Merged:
         peak: Rate of the main path.
         warmup: Warm-up length (updates or tokens).
         states: How many states are merged, at least 2.
-        spacing: Distance between them (updates or tokens); None with `window`.
+        spacing: Distance between them (updates or tokens), or `share:0.2`: they span that share of everything so far.
         shape: Decay curve w the weights are derived from: linear gives the plain mean.
-        window: Stretch that the states span, as a share of all updates so far, in `(0, 1)`; None with `spacing`. The
-            best window is about such a share (15 to 25 %), so it grows with the versions.
     """
 
     kind: ClassVar[str] = "merged"
@@ -32,50 +30,39 @@ class Merged:
     peak: float
     warmup: int | str
     states: int
-    spacing: int | str | None
+    spacing: int | str
     shape: Shape
-    window: float | None = None
 
     def __post_init__(self) -> None:
         if self.states < 2:
             text = f"states={self.states} must be at least 2; one state alone is not a merge"
             raise ConfigError(text, field="states", value=self.states)
-        if (self.spacing is None) == (self.window is None):
-            raise ConfigError("give spacing or window, and null for the other one", field="window", value=self.window)
-        if self.window is not None and not 0 < self.window < 1:
-            text = f"window={self.window} must lie in (0, 1): it is a share of all updates so far"
-            raise ConfigError(text, field="window", value=self.window)
         if self.shape.value not in ("linear", "cosine", "one_minus_sqrt", "square"):
             text = f"shape={self.shape} gives no weights to merge by; use linear, cosine, one_minus_sqrt or square"
             raise ConfigError(text, field="shape", value=self.shape)
 
     def plan(self, setting: Setting) -> Tree:
         """Return one main path of ΣT updates and N merged releases."""
-        warm = setting.parse(self.warmup, "warmup")
+        warm, share = setting.parse(self.warmup, "warmup"), share_of(self.spacing, field="spacing")
+        spacing = 0 if share is not None else setting.parse(self.spacing, "spacing")
         main = main_path(setting, (*warmup(self.peak, updates=warm), constant(self.peak)))
         weights = merge_weights(self.shape, states=self.states)
         releases = []
         for increment, end in zip(setting.increments, setting.totals, strict=True):
-            spacing = self._spacing(setting, end)
+            if share is not None:
+                spacing = round(share * end / (self.states - 1))
             first = end - (self.states - 1) * spacing
             if first < max(warm, 1) or spacing < 1:
                 raise PlanError(
                     f"{setting.label}: {self.states} states {spacing} updates apart before {end} would begin at "
                     f"{first}, but the main path is at its peak from {warm} on; use fewer or closer states",
-                    field="spacing" if self.window is None else "window",
-                    value=self.spacing if self.window is None else self.window,
+                    field="spacing",
+                    value=self.spacing,
                 )
             keys = [StateKey(main.id, position) for position in range(first, end + 1, spacing)]
             parts = tuple(zip(keys, weights, strict=True))
             releases.append(Release(paradigm=setting.label, version=increment.version, parts=parts))
         return Tree(paths=(main,), releases=tuple(releases))
-
-    def _spacing(self, setting: Setting, end: int) -> int:
-        """Return the distance of the states of the release at `end` [updates]."""
-        if self.window is not None:
-            return int(self.window * end) // (self.states - 1)
-        assert self.spacing is not None
-        return setting.parse(self.spacing, "spacing")
 
 
 def merge_weights(shape: Shape, *, states: int) -> tuple[float, ...]:

@@ -17,7 +17,6 @@ The id of a path that reads tokens which are not prepared yet begins with `~`: i
 the files' fingerprints, is there to be looked at, and is never kept in a study.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase

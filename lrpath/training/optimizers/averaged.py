@@ -39,9 +39,13 @@ class RunningAverageAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Make one update of the parameters that have a gradient, and of their average."""
+        loss = None
+        if closure is not None:  # Lightning's makes the gradients: only then is it known which parameters have one
+            with torch.enable_grad():
+                loss = closure()
         live = [one for group in self.param_groups for one in group["params"] if one.grad is not None]
         states = [self.state_of(one) for one in live]
-        loss: float | None = super().step(closure)
+        super().step()
         if live:
             # One count for all, on the CPU: the step that AdamW counts may be on a GPU, and reading it would wait.
             updates = float(states[0]["updates"]) + 1

@@ -220,6 +220,36 @@ def again(increment: Increment, *, start: int, updates: int) -> Stream:
     return Stream(start=start, segments=(Segment(updates=updates, components=(component,)),))
 
 
+def shuffled(increments: tuple[Increment, ...], *, start: int, updates: int, new_share: float | None = None) -> Stream:
+    """Read windows of several increments from position `start`, in a new order.
+
+    Args:
+        increments: In order of arrival; the last is the newest.
+        start: First position.
+        updates: Length.
+        new_share: Share of the windows that comes from the newest increment, in (0, 1), rounded to thousandths; the
+            rest comes from the earlier ones. None takes all windows alike, so that each increment has its own size.
+
+    Raises:
+        PlanError: If the share is outside (0, 1).
+
+    >>> two = (Increment(version="v1", updates=30), Increment(version="v2", updates=10))
+    >>> [[i.version for i in c.increments] for c in shuffled(two, start=35, updates=5).segments[0].components]
+    [['v1', 'v2']]
+    """
+    *earlier, newest = increments
+    if new_share is None:
+        components: tuple[Component, ...] = (Component(increments=increments, first_pass=1),)
+    else:
+        parts = round(new_share * WEIGHT_PARTS)
+        if not 0 < parts < WEIGHT_PARTS:
+            text = f"reads={new_share} must lie in (0, 1): it is the share of the newest increment"
+            raise PlanError(text, field="reads", value=new_share)
+        new = Component(increments=(newest,), parts=parts, first_pass=1)
+        components = (new, Component(increments=tuple(earlier), parts=WEIGHT_PARTS - parts, first_pass=1))
+    return Stream(start=start, segments=(Segment(updates=updates, components=components),))
+
+
 def _alone(increment: Increment) -> Segment:
     return Segment(updates=increment.updates, components=(Component(increments=(increment,)),))
 

@@ -38,7 +38,7 @@ GROUPS = {"schedule": Decay, "paradigm": dict} | {
     name: get_type_hints(schema.Config)[name] for name in ("model", "data", "optimizer", "strategy", "logger")
 }
 """Groups by folder, and what the values of their files become."""
-CHANGES = {"exp", "recipe", "scale", "hydra"}
+CHANGES = {"exp", "recipe", "rung", "scale", "hydra"}
 """Folders whose files change values that stand elsewhere, or are Hydra's own."""
 
 

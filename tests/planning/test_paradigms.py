@@ -669,9 +669,7 @@ def test_a_branch_may_read_a_union_of_all_increments_at_no_extra_cost() -> None:
     own, union = SWITCHING.plan(setting_of(10, 20)), replace(SWITCHING, reads="union").plan(setting_of(10, 20))
 
     assert updates_of(union) == updates_of(own)
-    assert (
-        own.paths[:2] == union.paths[:2]
-    )  # version 1 has nothing else to read
+    assert own.paths[:2] == union.paths[:2]  # version 1 has nothing else to read
     (component,) = union.paths[2].stream.segments[0].components
     assert [increment.version for increment in component.increments] == ["v1", "v2"]
     assert own.paths[2].id != union.paths[2].id

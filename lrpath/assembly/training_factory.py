@@ -14,7 +14,7 @@ from lrpath.data.prepare import Progress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
 from lrpath.errors import ConfigError, DataError
-from lrpath.models import CausalLM, build_model, count_parameters
+from lrpath.models import CausalLM, build_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
@@ -118,10 +118,13 @@ def open_training_factory(
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
     Raises:
+        ConfigError: If a model from a file is refused.
         DataError: As `Project.prepare`.
     """
 
     def prepare() -> None:
+        if project.shape.family == "file":
+            hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
         project.prepare(progress)
 
     ranks.on_rank_zero(prepare)

@@ -1,6 +1,6 @@
 """One door to the backbones: a `ModelShape` and a seed go in, a causal language model with a loss comes out."""
 
-from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config
+from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config, model_of
 from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head
 from lrpath.models.loss import causal_loss, token_nll
 
@@ -13,5 +13,6 @@ __all__ = [
     "causal_loss",
     "count_parameters",
     "hf_config",
+    "model_of",
     "token_nll",
 ]

@@ -33,8 +33,13 @@ class CausalLM(nn.Module):
     def blocks(self) -> nn.ModuleList:
         """The decoder layers, for sharding, compiling and checkpointing one by one."""
         backbone, _ = backbone_and_head(self.lm)
-        depth = self.lm.config.num_hidden_layers
+        depth = self.lm.config.get_text_config().num_hidden_layers
         return next(part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The weight of the output head, `[V, D]`."""
+        return backbone_and_head(self.lm)[1]
 
     def forward(self, ids: Tensor, *, per_sequence: bool = False) -> Tensor:
         """Return the mean negative log-likelihood [nats per token] of `ids[:, 1:]` given what precedes.
@@ -73,36 +78,7 @@ def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, Tensor]:
         kind = f"{type(head).__name__} with a bias" if has_bias else type(head).__name__
         raise ConfigError(
             f"{type(model).__name__} must have a backbone and a linear output head without bias, its head is {kind}; "
-            "choose another model"
+            "choose another model",
+            field="model.file",
         )
     return backbone, head.weight
-
-
-@torch.no_grad()
-def check_head_is_linear(model: PreTrainedModel) -> None:
-    """Check on a few tokens that a model's logits are `hidden · weightᵀ` and nothing more.
-
-    Some models scale, cap or project what lies between: their loss here would be another function than theirs. The head
-    is enlarged during the check, since a cap changes large logits only; by a power of two, which restores every bit.
-
-    Raises:
-        ConfigError: If the logits differ.
-    """
-    backbone, weight_VD = backbone_and_head(model)
-    ids = torch.arange(8, device=weight_VD.device).remainder(weight_VD.shape[0])[None]
-    was_training = model.training
-    model.eval()
-    weight_VD.mul_(1024)
-    try:
-        hidden_BTD = backbone(input_ids=ids, use_cache=False).last_hidden_state
-        logits_BTV = model(input_ids=ids, use_cache=False).logits
-        fits = hidden_BTD.shape[-1] == weight_VD.shape[-1]
-        is_linear = fits and torch.allclose(logits_BTV, hidden_BTD @ weight_VD.T, rtol=1e-3, atol=1e-3)
-    finally:
-        weight_VD.div_(1024)
-        model.train(was_training)
-    if not is_linear:
-        raise ConfigError(
-            f"{type(model).__name__} does more than a linear map after its backbone (a scale, cap or projection); "
-            "lrpath would train it on another loss, so choose another model"
-        )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpath.errors import ConfigError
+from lrpath.planning.config_file import checked_content
 
 FAMILIES = ("llama", "qwen2", "qwen3", "internlm", "internlm2", "internlm3", "file")
 
@@ -38,6 +39,10 @@ _FILE_NAMES = {
 
 _NOT_CONTENT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 """Keys of a `config.json` that do not change the numbers of a model trained here."""
+
+
+MAX_LAYERS = 10_000
+"""Most decoder layers; building a model takes time for each, even one without numbers, so a slip would never end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,13 @@ class ModelShape:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"model.{name} must be at least 1, not {value}; leave it null for the default")
+        if self.layers > MAX_LAYERS:
+            raise ConfigError(
+                f"model.layers={self.layers} must be at most {MAX_LAYERS:_}; the deepest published language models "
+                "have some hundred",
+                field="model.layers",
+                value=self.layers,
+            )
         if not 0 < self.init_std <= 1:
             raise ConfigError(f"model.init_std must lie in (0, 1], not {self.init_std}")
 
@@ -148,7 +160,7 @@ class ModelShape:
                 FLOPs, states in bytes and memory unknown.
 
         Raises:
-            ConfigError: If the file is missing, is not a JSON object, asks for code of its own (`auto_map`), lacks a
+            ConfigError: If the file is missing, is not a JSON object, is refused by `checked_content`, lacks a
                 size, or has fewer positions than `context`.
         """
         content = load_config_file(file)
@@ -286,10 +298,10 @@ _REQUIRED = {"family", "vocab_size", "hidden_size", "layers", "heads", "ffn_size
 
 
 def load_config_file(file: str | Path) -> dict[str, Any]:
-    """Return the content of a Hugging Face `config.json`, refusing one that would run code.
+    """Return the content of a Hugging Face `config.json`, without what would run code.
 
     Raises:
-        ConfigError: If the file is missing, is not a JSON object, or holds `auto_map`.
+        ConfigError: If the file is missing, is not a JSON object, or as `checked_content`.
     """
     try:
         content = json.loads(Path(file).read_text(encoding="utf-8"))
@@ -301,9 +313,7 @@ def load_config_file(file: str | Path) -> dict[str, Any]:
         raise ConfigError(f"model.file {file} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"model.file {file} must hold a JSON object, not a {type(content).__name__}")
-    if "auto_map" in content:
-        raise ConfigError(f"model.file {file} has auto_map, which runs code from a repository; lrpath never does that")
-    return content
+    return checked_content(content, file=str(file))
 
 
 def digest_content(content: Mapping[str, Any]) -> str:

@@ -136,7 +136,7 @@ REFUSED = [
     ("train model.norm_eps=inf", "model.norm_eps=inf must be a finite number"),
     ("train model.family=gpt9", "model.family must be one of llama"),
     ("train model=hf_file model.file=absent.json", "model.file absent.json cannot be read"),
-    ("train model=hf_file model.file=remote_code.json", "has auto_map, which runs code"),
+    ("train model=hf_file model.file=remote_code.json", "is never run; lrpath builds it as model.family=internlm2"),
     ("train model=hf_file model.file=text_sizes.json", "has vocab_size = '512', which must be a whole number"),
     ("train model=hf_file model.file=deep.json", "model.file deep.json is not JSON"),
     ("train optimizer.beta1=1", "optimizer.beta1=1.0 must be in [0, 1)"),
@@ -239,7 +239,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write(folder / "hostile.json", b'{"model": {"__reduce__": "os.system"}}')
     sizes = {"model_type": "gpt2", "vocab_size": "512", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128}
     _write(folder / "text_sizes.json", json.dumps(sizes).encode())
-    _write(folder / "remote_code.json", b'{"auto_map": {"AutoModel": "evil.py"}, "model_type": "llama"}')
+    _write(folder / "remote_code.json", b'{"auto_map": {"AutoModel": "evil.py"}, "model_type": "internlm2"}')
     _write(folder / "deep.json", b"[" * 100_000)
     tokenizer = Tokenizer(models.BPE())
     alphabet = pre_tokenizers.ByteLevel.alphabet()

@@ -60,6 +60,8 @@ class Manifest:
         documents: Documents, held-out ones included.
         text_bytes: UTF-8 bytes of the training text; 0 when ids were given.
         files: Every other file of the folder.
+        mapped: Whether the training tokens lie in files of the source instead, of which `files` has what they would
+            be in one file here.
     """
 
     version: str
@@ -70,6 +72,7 @@ class Manifest:
     documents: int
     text_bytes: int
     files: Mapping[str, StoredFile]
+    mapped: bool = False
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -79,7 +82,10 @@ class Manifest:
 
     def as_record(self) -> dict[str, Any]:
         """Return the manifest as plain data."""
-        return {"format": FORMAT, **asdict(self)}
+        record = {"format": FORMAT, **asdict(self)}
+        if not self.mapped:
+            del record["mapped"]
+        return record
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
@@ -100,6 +106,7 @@ class Manifest:
             documents=_field(record, "documents", _is_count, path=path),
             text_bytes=_field(record, "text_bytes", _is_count, path=path),
             files={name: _stored_file(name, entry, path) for name, entry in files.items()},
+            mapped=bool(_field(record, "mapped", lambda value: value in (None, False, True), path=path)),
         )
 
 

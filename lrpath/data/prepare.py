@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -78,7 +79,18 @@ def prepare(
         with locked(folder):
             remove_torn(folder)
             work.run(versions)
-    return TokenStore.open(folder)
+    return TokenStore.open(folder, mapped=_mapped(source, versions))
+
+
+def _mapped(source: Source, versions: Sequence[str]) -> dict[str, IdShards]:
+    """Return the training ids that a store leaves where they lie."""
+    if not isinstance(source, TokensSource):
+        return {}
+    return {
+        name: source.train_ids(Arrival(version=name, number=number))
+        for number, name in enumerate(versions)
+        if source.is_mapped(number)
+    }
 
 
 def _check_versions(versions: Sequence[str]) -> None:
@@ -189,8 +201,14 @@ class _Preparation:
                 self._encode(self.source, arrival, writer)
 
     def _copy(self, source: TokensSource, arrival: Arrival, writer: IncrementWriter) -> None:
+        shards = source.train_ids(arrival)
         files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
-        for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
+        if source.is_mapped(arrival.number):
+            label = f"{arrival.version}: read {len(shards.files)} files"
+            writer.map_tokens(shards, progress=lambda done: self._tell(label, done, len(shards)))
+        else:
+            files = {TRAIN_FILE: shards.read(0, len(shards)), **files}
+        for name, ids_N in files.items():
             for at in range(0, len(ids_N), _CHUNK_IDS):
                 writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
                 self._tell(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))

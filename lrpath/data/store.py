@@ -14,7 +14,7 @@ Shapes: L tokens of a window, N windows.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     MANIFEST_FILE,
     MARK_BYTES,
@@ -30,6 +31,7 @@ from lrpath.data.manifest import (
     TOKENIZER_FILE,
     TRAIN_FILE,
     Manifest,
+    StoredFile,
     check_file,
     heldout_file,
     is_name,
@@ -51,6 +53,7 @@ class TokenStore:
         vocab_size: Number of token ids; every id in the store is below it.
         end_id: Id of the mark that ends a document; absent when the ids were given without a tokenizer.
         manifests: The manifest of each version, in the order of arrival.
+        mapped: The training tokens of versions that the store leaves in files of their source.
     """
 
     folder: Path
@@ -58,10 +61,16 @@ class TokenStore:
     vocab_size: int
     end_id: int | None
     manifests: Mapping[str, Manifest]
+    mapped: Mapping[str, IdShards] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path) -> "TokenStore":
+    def open(cls, folder: Path, *, mapped: Mapping[str, IdShards] | None = None) -> "TokenStore":
         """Open a store and check the sizes of all its files.
+
+        Args:
+            folder: The store.
+            mapped: Where the training tokens lie that are not in the store. No manifest says so: then a store could make
+                its reader read any file, and files that were moved would be lost.
 
         Raises:
             DataError: If a file is missing, malformed, torn or of another size than its manifest says.
@@ -70,7 +79,7 @@ class TokenStore:
         found = [Manifest.read(entry / MANIFEST_FILE) for entry in _increment_folders(folder)]
         found.sort(key=lambda manifest: (manifest.number, manifest.version))
         manifests = {manifest.version: manifest for manifest in found}
-        store = cls(folder=folder, manifests=manifests, **record)
+        store = cls(folder=folder, manifests=manifests, mapped=mapped or {}, **record)
         for version in store.versions:
             store.check(version)
         return store
@@ -106,7 +115,10 @@ class TokenStore:
         manifest = self.manifest(version)
         for name, expected in manifest.files.items():
             path = self.folder / version / name
-            check_file(path, expected, inside=self.folder, contents=contents)
+            if name == TRAIN_FILE and manifest.mapped:
+                self._check_mapped(version, expected, contents=contents)
+            else:
+                check_file(path, expected, inside=self.folder, contents=contents)
             unit = MARK_BYTES if name == MARKS_FILE else np.dtype(manifest.dtype).itemsize
             if expected.bytes == 0 or expected.bytes % unit:
                 raise DataError(
@@ -125,13 +137,39 @@ class TokenStore:
                 f"vocabulary of {self.vocab_size:_} needs {token_dtype(self.vocab_size)}; {PREPARE_AGAIN}"
             )
 
+    def _check_mapped(self, version: str, expected: StoredFile, *, contents: bool) -> None:
+        shards, dtype = self.mapped.get(version), self.manifest(version).dtype
+        if shards is None:
+            return  # a version that nobody has asked for; `tokens` refuses it
+        size = len(shards) * np.dtype(dtype).itemsize
+        if size != expected.bytes or (contents and shards.digest(dtype) != expected.sha256):
+            raise DataError(
+                f"the ids of {version} in {shards.files[0]} (of {len(shards.files)} files) are not those that "
+                f"{self.folder / version / MANIFEST_FILE} was made of; restore the files, or choose another data.folder"
+            )
+
     def digest(self, version: str) -> str:
         """Return the SHA-256 of the training tokens of a version, as its manifest says."""
         return self.manifest(version).files[TRAIN_FILE].sha256
 
     def tokens(self, version: str) -> Tokens:
-        """Return the training tokens of a version: a read-only memory map."""
+        """Return the training tokens of a version: a read-only memory map, or a copy if they lie in several files.
+
+        Raises:
+            DataError: If they lie in files of a source that was not given.
+        """
+        if self.manifest(version).mapped:
+            shards = self._mapped_shards(version)
+            return shards.read(0, len(shards)).astype(self.manifest(version).dtype, copy=False)
         return self._map(version, TRAIN_FILE)
+
+    def _mapped_shards(self, version: str) -> IdShards:
+        if version not in self.mapped:
+            raise DataError(
+                f"the ids of {version} lie outside of {self.folder}, in files that no source was given for; name them in "
+                "data.source.files"
+            )
+        return self.mapped[version]
 
     def windows(self, version: str, length: int) -> int:
         """Return how many windows of `length` predicted tokens a version holds."""
@@ -160,6 +198,9 @@ class TokenStore:
             )
         if not wanted_N.size:
             return np.empty((0, length + 1), dtype=self.manifest(version).dtype)
+        if self.manifest(version).mapped:
+            found = self._mapped_shards(version).windows(wanted_N * length, length=length + 1)
+            return found.astype(self.manifest(version).dtype, copy=False)
         return sliding_window_view(self.tokens(version), length + 1)[wanted_N * length]
 
     def heldout(self, version: str) -> dict[str, Tokens]:

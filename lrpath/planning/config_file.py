@@ -1,4 +1,4 @@
-"""What of a Hugging Face `config.json` is taken: sizes and constants, never code, kernels or a dtype to load them in."""
+"""What of a Hugging Face `config.json` is taken: sizes and constants, never code or kernels."""
 
 import logging
 import math
@@ -39,8 +39,8 @@ def checked_content(content: Mapping[str, Any], *, file: str) -> dict[str, Any]:
             raise _refusal(
                 file,
                 f"has model_type {kind}, whose code is in its repository (auto_map) and is never run; lrpath builds it "
-                f"as model.family={kind}: choose conf/model/internlm_1.2b.yaml or another, with model.family={kind} and "
-                "the file's sizes",
+                f"as model.family={kind}: choose model=internlm_1.2b or another, with model.family={kind} and the "
+                "file's sizes",
             )
         logging.getLogger(__name__).warning(
             "model.file %s: its auto_map is left out; transformers' own model type %s is built, and no code of the "

@@ -121,3 +121,117 @@ def test_refusals_of_token_files(tmp_path: Path) -> None:
         TokensSource(files=("a",), vocab_size=10).increment_spec(1)
     with refused(DataError):
         TokensSource(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)
+
+
+def many(path: Path, count: int, dtype: str, top: int = 50_000) -> str:
+    ids_N = np.random.default_rng(0).integers(0, top, size=count)
+    return write_ids(path, ids_N.tolist(), dtype)
+
+
+@pytest.mark.parametrize(("dtype", "bits", "top"), [("<u4", 16, 50_000), ("<u4", 16, 150_000), ("<i8", 16, 50_000),
+                                                    ("<i8", 32, 50_000), ("<i4", 16, 50_000)])  # fmt: skip
+def test_ids_of_another_width_are_refused(tmp_path: Path, dtype: str, bits: int, top: int) -> None:
+    file = many(tmp_path / "a.bin", 5_000, dtype, top)
+
+    with refused(DataError, field="data.source.bits", value=bits):
+        TokensSource(files=(file,), vocab_size=50_304, bits=bits).train_ids(FIRST)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("<u2", 32), (">u2", 16), (">u4", 32)])
+def test_ids_that_are_too_large_name_the_reading_that_fits(tmp_path: Path, dtype: str, bits: int) -> None:
+    file = many(tmp_path / "a.bin", 5_000, dtype, 20_000)
+
+    with refused(DataError, field="data.source.vocab_size", value=20_000):
+        TokensSource(files=(file,), vocab_size=20_000, bits=bits).train_ids(FIRST)
+
+
+@pytest.mark.parametrize("bits", [16, 32])
+@pytest.mark.parametrize("top", [2, 200, 60_000])
+def test_ids_of_their_width_are_taken(tmp_path: Path, bits: int, top: int) -> None:
+    file = many(tmp_path / "a.bin", 5_000, f"<u{bits // 8}", top)
+
+    assert len(TokensSource(files=(file,), vocab_size=60_000, bits=bits).train_ids(FIRST)) == 5_000
+
+
+def llm_c(magic: int, version: int, dtype: str) -> bytes:
+    return np.array([magic, version, 9] + [0] * 253, dtype="<i4").tobytes() + np.arange(999).astype(dtype).tobytes()
+
+
+FOREIGN = {
+    "array.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '<i4', 'fortran_order': False, 'shape': (9,), }".ljust(128)
+    + b"\1" * 36,
+    "arrays.npz": b"PK\x03\x04" + bytes(300),
+    "corpus.idx": b"MMIDIDX\x00\x00" + bytes(300),
+    "gpt2.bin": llm_c(20240520, 1, "<u2"),
+    "llama3.bin": llm_c(20240801, 7, "<u4"),
+    "ids.gz": b"\x1f\x8b" + bytes(300),
+    "ids.zst": b"\x28\xb5\x2f\xfd" + bytes(300),
+    "ids.parquet": b"PAR1" + bytes(300),
+    "corpus.jsonl": b'{"text": "hello"}\n' * 20,
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_of_another_format_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FOREIGN[name])
+
+    with refused(DataError, field="data.source.bits"):
+        TokensSource(files=(str(tmp_path / name),), vocab_size=50_304).train_ids(FIRST)
+
+
+def test_the_index_of_a_megatron_file_says_its_width(tmp_path: Path) -> None:
+    file = write_ids(tmp_path / "a.bin", [7] * 500, "<i4")
+    (tmp_path / "a.idx").write_bytes(b"MMIDIDX\x00\x00" + (1).to_bytes(8, "little") + b"\x04" + bytes(100))
+
+    with refused(DataError, field="data.source.bits", value=16):
+        TokensSource(files=(file,), vocab_size=50_304).train_ids(FIRST)
+    assert len(TokensSource(files=(str(tmp_path),), vocab_size=50_304, bits=32).train_ids(FIRST)) == 500
+
+
+@pytest.mark.parametrize("entry", ["folder", "glob", "list"])
+def test_several_files_are_mapped_in_natural_order(tmp_path: Path, entry: str) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number, count in ((2, 70), (10, 50), (1, 33)):
+        write_ids(folder / f"part-{number}.bin", [100 * number + n for n in range(count)], "<u2")
+    (folder / ".hidden").write_bytes(b"x")
+    whole = [base + n for base, count in ((100, 33), (200, 70), (1000, 50)) for n in range(count)]
+    written = tuple(str(folder / f"part-{number}.bin") for number in (1, 2, 10))
+    files = {"folder": str(folder), "glob": f"{folder}/part-*.bin", "list": written}[entry]
+    one = TokensSource(files=(write_ids(tmp_path / "one.bin", whole, "<u2"),), vocab_size=2000)
+
+    store = prepare(
+        TokensSource(files=(files,), vocab_size=2000), tokenizer=None, versions=["v1"], folder=tmp_path / "s"
+    )
+    copied = prepare(one, tokenizer=None, versions=["v1"], folder=tmp_path / "copied")
+
+    assert store.digest("v1") == copied.digest("v1")
+    assert store.tokens("v1").tolist() == whole
+    assert not (tmp_path / "s" / "v1" / "train.bin").exists()
+    wanted = [3, 0, 17, 9]
+    assert store.gather("v1", wanted, 8).tolist() == copied.gather("v1", wanted, 8).tolist()
+    store.check("v1", contents=True)
+    (folder / "part-10.bin").write_bytes(bytes(100))
+    with refused(DataError):
+        store.check("v1", contents=True)
+
+
+def test_shards_that_moved_are_found_by_their_content(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        write_ids(tmp_path / name / "a.bin", list(range(40)), "<u4")
+    sources = [TokensSource(files=(str(tmp_path / name),), vocab_size=40, bits=32) for name in ("here", "there")]
+
+    first = prepare(sources[0], tokenizer=None, versions=["v1"], folder=tmp_path / "s")
+    (tmp_path / "here" / "a.bin").unlink()
+    second = prepare(sources[1], tokenizer=None, versions=["v1"], folder=tmp_path / "s")
+
+    assert second.digest("v1") == first.digest("v1")
+    assert second.window("v1", 0, 8).tolist() == list(range(9))
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shards" / "deeper").mkdir(parents=True)
+    for files in (str(tmp_path / "shards"), str(tmp_path / "none-*.bin")):
+        with refused(DataError, field="data.source.files", value=files):
+            TokensSource(files=(files,), vocab_size=2000).train_ids(FIRST)

@@ -70,7 +70,7 @@ def test_every_term_that_is_added_to_a_loss_is_found(monkeypatch: pytest.MonkeyP
         extra = {"z_loss": 1e-4 * logits.logsumexp(-1).square().mean(), "auxiliary": 0.02 * 1.0}
         return loss + extra.get(name, 0.0)
 
-    monkeypatch.setattr(type(model), "loss_function", property(lambda self: altered))
+    monkeypatch.setattr(type(model), "loss_function", property(lambda _: altered))
     with refused(ConfigError, field="model.file"):
         check_loss_is_ours(model)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

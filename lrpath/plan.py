@@ -23,6 +23,7 @@ def plan(cfg: DictConfig) -> None:
         "cluster": settings.cluster,
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
+        "recompute": settings.strategy.recompute,
     }
     if settings.format == "json":
         text = json.dumps(plan_json(project.plan, **details), indent=1)

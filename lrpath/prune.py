@@ -24,7 +24,7 @@ def prune(cfg: DictConfig) -> None:
     for plan_id in dropped:
         sys.stdout.write(f"without plan {plan_id}:\n")
     sys.stdout.write(f"{removal_text(inventory)}\n")
-    unneeded = any(path.removable or path.torn for path in inventory.paths)
+    unneeded = any(path.removable or path.incomplete for path in inventory.paths)
     if not (dropped or unneeded) or (config.ask and not _agreed()):
         return
     for plan_id in dropped:
@@ -36,13 +36,20 @@ def _plans(study: Study, numbers: Sequence[int]) -> list[str]:
     """Return the ids of plans by their numbers."""
     known = dict(enumerate(study.plans(), start=1))
     if odd := [number for number in numbers if number not in known]:
-        raise ConfigError(f"drop={odd[0]} is no plan of {study.name}; its plans are 1 to {len(known)}, see lrpath.show")
+        raise ConfigError(
+            f"drop={odd[0]}: study {study.name} has plans 1 to {len(known)}; "
+            f"python -m lrpath.show study={study.name} lists them",
+            field="drop",
+            value=odd[0],
+        )
     return [known[number] for number in numbers]
 
 
 def _agreed() -> bool:
     if not sys.stdin.isatty():
-        raise ConfigError("nothing was removed: there is no terminal to ask on; add ask=false to remove what is listed")
+        raise ConfigError(
+            "nothing was removed, because there is no terminal to ask on; add ask=false to remove what is listed"
+        )
     sys.stdout.write("remove it? [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -51,7 +58,7 @@ def _agreed() -> bool:
 def _remove(inventory: Inventory) -> None:
     busy = []
     for path in inventory.paths:
-        if path.removable or path.torn:
+        if path.removable or path.incomplete:
             try:
                 remove_unneeded(path, study=inventory.study)
             except BusyError as error:

@@ -32,9 +32,9 @@ def train(cfg: DictConfig) -> None:
         ranks.on_rank_zero(project.keep_plan)
         check_same(ranks, project)
         if project.config.logger.name == "tensorboard":
-            from lrpath.reporting.report import open_board
+            from lrpath.reporting.report import start_tensorboard
 
-            ranks.on_rank_zero(lambda: open_board(project.study))
+            ranks.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
     if not ranks.is_first:
         return

@@ -1,4 +1,4 @@
-"""`python -m lrpath.verify study=…`: compare a study on disk with what it claims; run forks again if asked to."""
+"""`python -m lrpath.verify study=…`: compare a study on disk with its plans; run forks again if asked to."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from lrpath.config import schema
 from lrpath.errors import VerificationError
 from lrpath.planning.units import write_time
 from lrpath.records.study import Study
-from lrpath.reporting.verify_text import verdict_line, verify_json, verify_text
+from lrpath.reporting.verify_text import result_line, verify_json, verify_text
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -27,7 +27,7 @@ def verify(cfg: DictConfig) -> None:
     settings, asked = schema.load_verify(cfg)
     study = Study.existing(Path(settings.outputs), settings.study)
     if asked.null_fork is None:
-        checks = verify_study(study, digests=asked.digests, seen=_Reading().show)
+        checks = verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
     else:
         checks = _with_null_forks(settings, asked, study)
     if os.environ.get("RANK", "0") != "0":
@@ -36,7 +36,7 @@ def verify(cfg: DictConfig) -> None:
     text = json.dumps(verify_json(study, checks), indent=1) if as_json else verify_text(study, checks)
     sys.stdout.write(text + "\n")
     if any(check.findings for check in checks):
-        raise VerificationError(f"{verdict_line(checks)} in {study.folder}; each says what to do")
+        raise VerificationError(f"{result_line(checks)} in {study.folder}; each line says what to do")
 
 
 def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
@@ -49,7 +49,9 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
 
     hardware = build_hardware(project)
     with hardware.joined():
-        checks = hardware.group.on_rank_zero(lambda: verify_study(study, digests=asked.digests, seen=_Reading().show))
+        checks = hardware.group.on_rank_zero(
+            lambda: verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
+        )
         console = Console(stderr=True)
         runner = open_training_factory(project, hardware.group).runner(hardware, console)
         assert asked.null_fork is not None
@@ -57,7 +59,7 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     return (*checks, found)
 
 
-class _Reading:
+class _ReadProgress:
     """Says on standard error how much of the states has been read, and how long the rest will take."""
 
     def __init__(self) -> None:

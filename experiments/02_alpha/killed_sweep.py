@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.records.ledger import reached
 from lrpath.records.study import Study
-from lrpath.reporting.execution import executed
 from tests.integration.lab import REPOSITORY, states_of, tables_of
 
 SWEEP = ("+exp=paper/alpha", "scale=mini")
@@ -44,7 +44,7 @@ def main() -> None:
     began = time.monotonic()
     assert start(alone, save_every=given.save_every).wait() == 0, "the sweep that was left alone has failed"
     print(f"left alone: {time.monotonic() - began:.0f} s, text and imports included")
-    total = executed(alone).ran
+    total = StudyComparison.read(alone).executions[0].ran
     show_cost(alone, increment=increment, apart=apart)
     kill_until_finished(killed, total=total, kills=given.kills, seed=given.seed, save_every=given.save_every)
     show_cost(killed, increment=increment, apart=apart)
@@ -119,7 +119,7 @@ def counted(study: Study) -> int:
 
 def show_cost(study: Study, *, increment: int, apart: int) -> None:
     """Print the ledger against the plans, by path."""
-    found = executed(study)
+    found = StudyComparison.read(study).executions[0]
     print(f"{study.name}: {found.sentence()}")
     main = sum(path.ran - path.repeated for path in found.paths if path.name.endswith(".main"))
     branches = found.ran - found.repeated - main
@@ -135,7 +135,7 @@ def compare(alone: Study, killed: Study) -> bool:
     tables, states = [tables_of(study) for study in (alone, killed)], [states_of(study) for study in (alone, killed)]
     rows = [sum(text.count(b"\n") - 1 for text in found.values()) for found in tables]
     reports = [{name: (study.report / name).read_bytes() for name in TABLES} for study in (alone, killed)]
-    asked = [executed(study) for study in (alone, killed)]
+    asked = [StudyComparison.read(study).executions[0] for study in (alone, killed)]
     once = [sum(path.ran - path.repeated == path.planned for path in found.paths) for found in asked]
     facts = {
         "plans": (plans, f"{len(plans[0])} of them"),

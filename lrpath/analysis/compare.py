@@ -11,17 +11,17 @@ Headlines of one version are on one scale, headlines of different versions are n
 import math
 import pathlib
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
+from lrpath.analysis.labels import Settings, differing_fields, labelled, settings_of, sort_key
 from lrpath.errors import StateError
 from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Release, Tree
+from lrpath.planning.paths import Recipe, Release, Tree
 from lrpath.planning.plan import Plan
-from lrpath.planning.units import write_count
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, Table
 
@@ -33,13 +33,15 @@ class Score:
     Args:
         nll: Negative log-likelihood, summed [nats].
         tokens: Predicted tokens; at least 1.
+        text_bytes: UTF-8 bytes of the text that these tokens are; None where only ids were given.
     """
 
     nll: float
     tokens: int
+    text_bytes: float | None = None
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(nll=self.nll + other.nll, tokens=self.tokens + other.tokens)
+        return total((self, other))
 
     @property
     def loss(self) -> float:
@@ -47,12 +49,21 @@ class Score:
         return self.nll / self.tokens
 
     @property
+    def bits_per_byte(self) -> float | None:
+        """Negative log-likelihood in bits per byte of text, which tokenizers of any size have in common.
+
+        >>> Score(nll=1000.0, tokens=500, text_bytes=2000).bits_per_byte
+        0.72...
+        """
+        return None if not self.text_bytes else self.nll / math.log(2) / self.text_bytes
+
+    @property
     def perplexity(self) -> float:
         """Exponential of the loss; infinite where a float cannot hold it."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # equal if it is the same object: to compare two plans takes long
 class Series:
     """The releases of one label in one plan.
 
@@ -68,7 +79,7 @@ class Series:
     study: Study
     plan: Plan
     paradigm: str
-    settings: dict[str, Any]
+    settings: Settings
     group: str
     label: str
 
@@ -78,9 +89,48 @@ class Series:
         return str(self.settings.get("kind", self.paradigm))
 
     @property
+    def seed(self) -> int:
+        """Seed of its recipe."""
+        return int(self.settings["seed"])
+
+    @cached_property
     def tree(self) -> Tree:
         """All paths and releases of the series."""
         return self.plan.part(self.paradigm)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What all its updates share."""
+        return self.tree.paths[0].recipe
+
+    @cached_property
+    def recipe_id(self) -> str:
+        """Digest of model, data and batch."""
+        recipe = self.recipe
+        return content_id([recipe.model, recipe.data, recipe.sequences_per_update, recipe.tokens_per_sequence])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What is equal among releases that may be ranked: model, data, batch, increments, and the held-out tokens.
+
+    Relative costs are in units of training from scratch, so they are of one scale only where the increments are equal.
+
+    Args:
+        recipe: Digest of model, data and batch.
+        increments: Sizes of the increments up to the version [updates].
+        evaluated_on: Digest of each version's held-out tokens, up to the version.
+    """
+
+    recipe: str
+    increments: tuple[int, ...]
+    evaluated_on: tuple[str, ...]
+
+    def is_continued_by(self, other: "Setup") -> bool:
+        """Say whether another setup is of a later version of the same."""
+        count = len(self.increments)
+        begins = (other.increments[:count], other.evaluated_on[:count]) == (self.increments, self.evaluated_on)
+        return begins and self.recipe == other.recipe and count < len(other.increments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +157,24 @@ class Outcome:
         return self.series.plan.versions.index(self.version) + 1
 
     @property
-    def place(self) -> tuple[str, tuple[int, ...]]:
-        """What is equal where losses are compared: a digest of model, data and batch, and the increments so far."""
-        recipe = self.series.tree.paths[0].recipe
-        setup = [recipe.model, recipe.data, recipe.sequences_per_update, recipe.tokens_per_sequence]
-        return content_id(setup), self.increments
+    def setup(self) -> "Setup":
+        """What is equal where losses, gaps and costs are compared; see `Setup`."""
+        sizes = tuple(increment.updates for increment in self.series.plan.increments[: self.number])
+        return Setup(recipe=self.series.recipe_id, increments=sizes, evaluated_on=self._digests)
 
     @property
-    def increments(self) -> tuple[int, ...]:
-        """Sizes of the increments up to this version [updates]."""
-        return tuple(increment.updates for increment in self.series.plan.increments[: self.number])
+    def evaluated_on(self) -> str:
+        """Digest of the held-out tokens of this and all earlier versions; equal where two losses are of one scale."""
+        return content_id(self._digests)
+
+    @property
+    def _digests(self) -> tuple[str, ...]:
+        """Return a digest of each version's held-out tokens; of studies without one, of where the text comes from."""
+        data = self.series.recipe.data
+        sizes: dict[str, list[tuple[object, ...]]] = {}
+        for (version, domain), score in sorted((self.scores or {}).items()):
+            sizes.setdefault(version, []).append((domain, score.tokens))
+        return tuple(content_id([data, sizes.get(name, [])]) for name in self.series.plan.versions[: self.number])
 
     @property
     def relative_cost(self) -> float:
@@ -138,7 +196,18 @@ class Outcome:
         }
         if not found or {version for version, _ in found} != set(versions):
             return None
-        return Score(nll=math.fsum(part.nll for part in found.values()), tokens=sum(p.tokens for p in found.values()))
+        return total(found.values())
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """Return the score on several sets together, of at least one; sums are exact, so their order does not matter."""
+    parts = list(scores)
+    sizes = [part.text_bytes for part in parts]
+    return Score(
+        nll=math.fsum(part.nll for part in parts),
+        tokens=sum(part.tokens for part in parts),
+        text_bytes=None if None in sizes else math.fsum(size for size in sizes if size is not None),
+    )
 
 
 def release_folder(study: Study, *, release: Release) -> pathlib.Path:
@@ -170,29 +239,40 @@ def scores_of(study: Study, *, release: Release) -> dict[tuple[str, str], Score]
             if int(row["position"]) == release.last.position
         }
     except ValueError as error:
-        raise StateError(f"{table.file} has a row that is no number ({error}); restore it from a copy") from None
+        raise StateError(f"{table.file} has a row with an invalid number ({error}); restore it from a copy") from None
     if any(score.tokens < 1 or not math.isfinite(score.nll) for score in found.values()):
         raise StateError(f"{table.file} has a row without tokens or with a loss that is not finite; restore it")
     return found or None
 
 
-def read_plans(study: Study) -> tuple[Plan, ...]:
-    """Return every plan kept in the study, oldest first.
+def plans_by_id(study: Study) -> dict[str, Plan]:
+    """Return every plan kept in the study by its id, oldest first.
 
     Raises:
-        PlanError: If a plan was altered.
+        PlanError: If a plan cannot be read.
+        StateError: If one was altered.
     """
-    return tuple(plans.from_record(record) for record in study.plans().values())
+    return {plan_id: plans.from_record(record) for plan_id, record in study.plans().items()}
+
+
+def read_plans(study: Study) -> tuple[Plan, ...]:
+    """Return every plan kept in the study, oldest first; raises as `plans_by_id`."""
+    return tuple(plans_by_id(study).values())
 
 
 def read_series(*studies: Study) -> tuple[Series, ...]:
+    """Return what `series_of` finds in the plans that some studies keep."""
+    return series_of({study: read_plans(study) for study in studies})
+
+
+def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
     """Return the series of all plans, by label and settings; of series that begin with the same states, the longest.
 
     States are named by content, so a plan to which v5 was added, or the from-scratch releases of every plan in an α
     sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases.
     """
     longest: dict[tuple[object, ...], tuple[Study, Plan, str]] = {}
-    every = [(study, plan) for study in studies for plan in read_plans(study)]
+    every = [(study, plan) for study, its in kept.items() for plan in its]
     order = list(dict.fromkeys(paradigm for _, plan in every for paradigm in plan.paradigms))
     for study, plan in every:
         for paradigm in plan.paradigms:
@@ -204,8 +284,8 @@ def read_series(*studies: Study) -> tuple[Series, ...]:
             shorter = [known for known in longest if key[: len(known)] == known]
             longest = {known: value for known, value in longest.items() if known not in shorter}
             longest[key] = (study, plan, paradigm)
-    kept = sorted(longest.values(), key=lambda row: order.index(row[2]))
-    return _named([(study, plan, paradigm, _settings(plan, paradigm)) for study, plan, paradigm in kept])
+    rows = sorted(longest.values(), key=lambda row: order.index(row[2]))
+    return _labelled([(study, plan, paradigm, settings_of(plan, paradigm)) for study, plan, paradigm in rows])
 
 
 def _evaluated(study: Study, plan: Plan, paradigm: str) -> int:
@@ -213,12 +293,33 @@ def _evaluated(study: Study, plan: Plan, paradigm: str) -> int:
     return sum(scores_of(study, release=release) is not None for release in releases)
 
 
+def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ...]:
+    """Extend each label by the settings that differ between series of that label, and by a path id if none does."""
+    found: list[tuple[list[tuple[int, float, str]], Series]] = []
+    names = [paradigm for *_, paradigm, _ in rows]
+    for study, plan, paradigm, settings in rows:
+        rivals = [other for *_, name, other in rows if name == paradigm]
+        differing = {key: settings[key] for key in differing_fields(rivals) if key in settings}
+        group = labelled(paradigm, {key: value for key, value in differing.items() if key != "seed"})
+        label = labelled(paradigm, differing)
+        if any(series.label == label for _, series in found):
+            group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
+        series = Series(study=study, plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
+        order = [(names.index(paradigm), 0.0, ""), *map(sort_key, differing.values())]
+        found.append((order, series))
+    return tuple(series for _, series in sorted(found, key=lambda pair: pair[0]))
+
+
 def read_outcomes(*studies: Study) -> tuple[Outcome, ...]:
-    """Return the outcome of every release of every series of some studies, also of those not made yet.
+    """Return the outcomes of all series of some studies; see `outcomes_of`."""
+    return outcomes_of(read_series(*studies))
+
+
+def outcomes_of(found: Iterable[Series]) -> tuple[Outcome, ...]:
+    """Return the outcome of every release of some series, also of those not made yet.
 
     Raises:
         StateError: If a table of evaluations is altered.
-        PlanError: If a plan is altered.
     """
     return tuple(
         Outcome(
@@ -228,75 +329,8 @@ def read_outcomes(*studies: Study) -> tuple[Outcome, ...]:
             cost=series.plan.cost(series.plan.part(series.paradigm, versions=number)),
             cost_from_scratch=series.plan.updates_from_scratch(versions=number),
         )
-        for series in read_series(*studies)
+        for series in found
         for number, version in enumerate(series.plan.versions, start=1)
         for release in series.tree.releases
         if release.version == version
     )
-
-
-def _settings(plan: Plan, paradigm: str) -> dict[str, Any]:
-    recipe = plan.part(paradigm).paths[0].recipe.as_record()
-    sizes = [increment.updates for increment in plan.increments]
-    updates = sizes[0] if len(set(sizes)) == 1 else sizes
-    own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
-    return _flat(plan.paradigms[paradigm]) | _flat(recipe) | own
-
-
-def _flat(record: dict[str, Any], at: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
-    return flat
-
-
-def _named(rows: list[tuple[Study, Plan, str, dict[str, Any]]]) -> tuple[Series, ...]:
-    """Extend each label by the settings that differ between series of that label, and by a path id if none does."""
-    found: list[tuple[list[tuple[int, float, str]], Series]] = []
-    names = [paradigm for *_, paradigm, _ in rows]
-    for study, plan, paradigm, settings in rows:
-        fields = [key for key in _telling([other for *_, name, other in rows if name == paradigm]) if key in settings]
-        group = _extended(paradigm, {key: settings[key] for key in fields if key != "seed"})
-        label = _extended(paradigm, {key: settings[key] for key in fields})
-        if any(series.label == label for _, series in found):
-            group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
-        series = Series(study=study, plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
-        order = [(names.index(paradigm), 0.0, ""), *(_rank(settings[key]) for key in fields)]
-        found.append((order, series))
-    return tuple(series for _, series in sorted(found, key=lambda pair: pair[0]))
-
-
-def _telling(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the fields that differ between rivals; sizes of the model only where they are needed to tell them apart.
-
-    The number of parameters says most about a size, so widths and depths come after it.
-    """
-    known = dict.fromkeys(key for settings in rivals for key in settings)
-    differing = [key for key in known if any(other.get(key) != rivals[0].get(key) for other in rivals)]
-    sizes = [key for key in differing if key.startswith("model.")]
-    fields = [key for key in differing if key not in sizes and key != "parameters"]
-    for more in (["parameters"], sizes):
-        if _kinds(rivals, fields) < _kinds(rivals, differing):
-            fields += [key for key in more if key in differing]
-    return fields
-
-
-def _kinds(rivals: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> int:
-    """Return how many rivals some fields tell apart; runs that differ in their seed are one."""
-    return len({str([settings.get(key) for key in fields if key != "seed"]) for settings in rivals})
-
-
-def _rank(value: Any) -> tuple[int, float, str]:
-    """Sort numbers by size and before anything else."""
-    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
-
-
-def _extended(name: str, settings: dict[str, Any]) -> str:
-    texts = [f"{key}={_written(key, value)}" for key, value in settings.items()]
-    return f"{name} ({', '.join(texts)})" if texts else name
-
-
-def _written(key: str, value: Any) -> str:
-    if key == "parameters" and value is not None:
-        return write_count(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)[:24]

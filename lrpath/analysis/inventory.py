@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
-from lrpath.analysis.compare import read_plans
+from lrpath.analysis.compare import plans_by_id
 from lrpath.errors import StateError
 from lrpath.planning.paths import Path, StateKey, Tree, unite
 from lrpath.records.manifest import read_manifest
@@ -26,7 +26,7 @@ class Use(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldState:
+class StateOnDisk:
     """A whole state on disk.
 
     Args:
@@ -45,7 +45,7 @@ class HeldState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldPath:
+class PathOnDisk:
     """A path's folder.
 
     Args:
@@ -54,15 +54,15 @@ class HeldPath:
         path: The path by the plans of the study; None if none of them has it any more.
         end: Position that the plans run it to; None likewise.
         states: Whole states, by position.
-        torn: What killed writings have left.
+        incomplete: What killed writings have left.
     """
 
     folder: PathFolder
     name: str
     path: Path | None
     end: int | None
-    states: tuple[HeldState, ...]
-    torn: tuple[pathlib.Path, ...]
+    states: tuple[StateOnDisk, ...]
+    incomplete: tuple[pathlib.Path, ...]
 
     @property
     def size(self) -> int:
@@ -70,7 +70,7 @@ class HeldPath:
         return sum(state.size for state in self.states)
 
     @property
-    def removable(self) -> tuple[HeldState, ...]:
+    def removable(self) -> tuple[StateOnDisk, ...]:
         """States that no plan needs."""
         return tuple(state for state in self.states if state.use is Use.NONE)
 
@@ -88,7 +88,7 @@ class Inventory:
 
     study: Study
     plans: Mapping[str, tuple[str, ...]]
-    paths: tuple[HeldPath, ...]
+    paths: tuple[PathOnDisk, ...]
     missing: tuple[StateKey, ...]
 
 
@@ -102,10 +102,10 @@ def read_inventory(study: Study, *, without: Collection[str] = ()) -> Inventory:
     Raises:
         StateError: If a plan was altered, so that nobody could say what is needed.
     """
-    plans = {key: plan for key, plan in zip(study.plans(), read_plans(study), strict=True) if key not in without}
+    plans = {key: plan for key, plan in plans_by_id(study).items() if key not in without}
     tree = unite(plan.tree for plan in plans.values())
     users = _users(tree)
-    paths = [_held_path(folder, tree, users) for folder in study.folders()]
+    paths = [_path_on_disk(folder, tree, users) for folder in study.folders()]
     order = {path.id: number for number, path in enumerate(tree.paths)}
     last = len(order)
     return Inventory(
@@ -116,7 +116,7 @@ def read_inventory(study: Study, *, without: Collection[str] = ()) -> Inventory:
     )
 
 
-def remove_unneeded(held: HeldPath, *, study: Study) -> None:
+def remove_unneeded(held: PathOnDisk, *, study: Study) -> None:
     """Remove from a path's folder what no plan needs, and what killed writings have left.
 
     Plans are read once more: what one that was kept meanwhile needs, stays.
@@ -144,37 +144,37 @@ def _users(tree: Tree) -> dict[StateKey, list[str]]:
     return users
 
 
-def _held_path(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[str]]) -> HeldPath:
+def _path_on_disk(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[str]]) -> PathOnDisk:
     known = {path.id: path for path in tree.paths}.get(folder.path_id)
     made = folder.positions()
     wanted = () if known is None else tree.needed(known.id)
     resumed = {max((at for at in made if at < position), default=-1) for position in wanted if position not in made}
-    return HeldPath(
+    return PathOnDisk(
         folder=folder,
         name=folder.folder.name.removesuffix(f"-{folder.path_id}") if known is None else known.name,
         path=known,
         end=wanted[-1] if wanted else None,
         states=tuple(
-            _held_state(folder, StateKey(folder.path_id, position), wanted, resumed, users) for position in made
+            _state_on_disk(folder, StateKey(folder.path_id, position), wanted, resumed, users) for position in made
         ),
-        torn=tuple(folder.torn()),
+        incomplete=tuple(folder.torn()),
     )
 
 
-def _held_state(
+def _state_on_disk(
     folder: PathFolder,
     key: StateKey,
     wanted: tuple[int, ...],
     resumed: set[int],
     users: Mapping[StateKey, list[str]],
-) -> HeldState:
+) -> StateOnDisk:
     try:
         files = read_manifest(folder.state(key.position))["files"]
     except StateError:
         files = {}
     use = Use.NEEDED if key.position in wanted else Use.RESUME if key.position in resumed else Use.NONE
     digests = "".join(f"{name} {entry['sha256']}\n" for name, entry in sorted(files.items()))
-    return HeldState(
+    return StateOnDisk(
         key=key,
         size=sum(entry["bytes"] for entry in files.values()),
         digest=sha256(digests.encode()).hexdigest() if digests else "",

@@ -7,12 +7,13 @@ none from its own best setting.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lrpath.analysis.compare import Outcome, Score, Series
+from lrpath.analysis.compare import Outcome, Score, Series, Setup
+from lrpath.planning.paradigms import FromScratch
 
-REFERENCE = "from_scratch"
+REFERENCE = FromScratch.kind
 """Kind of paradigm that gaps are measured from, where there is one."""
 
 
@@ -53,80 +54,94 @@ class Summary:
 
     Args:
         first: One of its outcomes; version, cost and settings are those of all.
-        seeds: Seeds that were evaluated.
-        loss: Held-out loss on the sets of this and all earlier versions [nats per token].
-        perplexity: Its exponential, taken seed by seed.
+        scores: Score on the sets of this and all earlier versions, by seed.
+        loss: Its loss [nats per token].
+        bits_per_byte: Its loss in bits per byte of text; None where the bytes of the sets are not known.
+        perplexity: The loss's exponential, taken seed by seed.
         reference: What gaps are measured from; None for itself, and where no seed is common to both.
         gap: Loss less the reference's, paired by seed [nats per token]; None likewise.
         perplexity_gap: Perplexity less the reference's, paired by seed; None likewise.
     """
 
     first: Outcome
-    seeds: tuple[int, ...]
+    scores: Mapping[int, Score]
     loss: Interval
+    bits_per_byte: Interval | None
     perplexity: Interval
     reference: Series | None
     gap: Interval | None
     perplexity_gap: Interval | None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that were evaluated."""
+        return tuple(sorted(self.scores))
 
 
 def summarise(outcomes: Iterable[Outcome]) -> tuple[Summary, ...]:
     """Return the summaries of all evaluated releases, version by version.
 
     The gaps of a version are measured from scratch, of several such settings from the best at that version in the mean
-    over its seeds; with nothing from scratch, from the best of all.
+    over its seeds; with nothing from scratch, from the best of all. Only what was evaluated on the same held-out
+    tokens, with equal model, data, batch and increments, is compared.
     """
-    cells: dict[tuple[object, int, str], dict[int, tuple[Outcome, Score]]] = {}
+    cells: dict[_Key, _Cell] = {}
     for outcome in outcomes:
         if (score := outcome.headline) is not None:
-            cell = cells.setdefault((outcome.place, outcome.number, outcome.series.group), {})
-            cell[int(outcome.series.settings["seed"])] = outcome, score
-    return tuple(
-        _summary(cell, _reference(cells, place=place, number=number))
-        for (place, number, _), cell in sorted(cells.items(), key=lambda item: item[0][1])
-    )
+            cell = cells.setdefault((outcome.setup, outcome.series.group), {})
+            cell[outcome.series.seed] = outcome, score
+    by_version = sorted(cells.items(), key=lambda item: len(item[0][0].increments))
+    return tuple(_summary(cell, _reference(cells, setup)) for (setup, _), cell in by_version)
 
 
-def pareto_front(found: Iterable[Summary]) -> tuple[Summary, ...]:
-    """Return the summaries of the last version that nothing is better than at their cost or less, by rising cost.
+def pareto_fronts(found: Iterable[Summary]) -> tuple[tuple[Summary, ...], ...]:
+    """Return the Pareto-optimal summaries of each group's last version, by rising cost; one front a group.
 
-    Only what was trained on equal model, data, batch and increments is set beside each other: of several such groups,
-    that of the most summaries. The mean over seeds decides, however wide its interval.
+    A summary is left out if another of its group costs no more and has no higher mean loss, and is better in one of
+    them; the mean over seeds decides, however wide its interval. A group has one setup.
     """
     every = list(found)
-    last = max((one.first.number for one in every), default=0)
-    groups: dict[object, list[Summary]] = {}
+    groups: dict[Setup, list[Summary]] = {}
     for one in every:
-        if one.first.number == last:
-            groups.setdefault(one.first.place, []).append(one)
-    most = max(groups.values(), key=len, default=[])
-    front: list[Summary] = []
-    for one in sorted(most, key=lambda one: (one.first.relative_cost, one.loss.mean)):
-        if not front or one.loss.mean < front[-1].loss.mean:
-            front.append(one)
-    return tuple(front)
+        if not any(one.first.setup.is_continued_by(other.first.setup) for other in every):
+            groups.setdefault(one.first.setup, []).append(one)
+    fronts = []
+    for group in groups.values():
+        front = [one for one in group if not any(_dominates(other, one) for other in group)]
+        fronts.append(tuple(sorted(front, key=lambda one: (one.first.relative_cost, one.loss.mean))))
+    return tuple(fronts)
 
 
-Cell = dict[int, tuple[Outcome, Score]]
+def _dominates(one: Summary, other: Summary) -> bool:
+    mine, theirs = ((each.first.relative_cost, each.loss.mean) for each in (one, other))
+    return mine != theirs and mine[0] <= theirs[0] and mine[1] <= theirs[1]
 
 
-def _reference(cells: dict[tuple[object, int, str], Cell], *, place: object, number: int) -> Cell:
-    """Return the cell with the lowest mean loss at a place and version: from scratch, else of all."""
-    found = [cell for (other, version, _), cell in cells.items() if (other, version) == (place, number)]
+_Cell = dict[int, tuple[Outcome, Score]]
+_Key = tuple[Setup, str]
+"""Setup and group."""
+
+
+def _reference(cells: Mapping[_Key, _Cell], setup: Setup) -> _Cell:
+    """Return the cell with the lowest mean loss among those of a setup: from scratch, else of all."""
+    found = [cell for (other, _), cell in cells.items() if other == setup]
     scratch = [cell for cell in found if next(iter(cell.values()))[0].series.kind == REFERENCE]
     return min(scratch or found, key=lambda cell: math.fsum(score.loss for _, score in cell.values()) / len(cell))
 
 
-def _summary(cell: Cell, reference: Cell) -> Summary:
+def _summary(cell: _Cell, reference: _Cell) -> Summary:
     first = next(iter(cell.values()))[0]
     others = {} if reference is cell else reference
     pairs = [(cell[seed][1], others[seed][1]) for seed in cell if seed in others]
     series = next(iter(others.values()))[0].series if pairs else None
+    scores = {seed: score for seed, (_, score) in cell.items()}
+    bits = [score.bits_per_byte for score in scores.values()]
     return Summary(
         first=first,
-        seeds=tuple(sorted(cell)),
-        loss=interval_of([score.loss for _, score in cell.values()]),
-        perplexity=interval_of([score.perplexity for _, score in cell.values()]),
+        scores=scores,
+        loss=interval_of([score.loss for score in scores.values()]),
+        bits_per_byte=None if None in bits else interval_of([bit for bit in bits if bit is not None]),
+        perplexity=interval_of([score.perplexity for score in scores.values()]),
         reference=series,
         gap=interval_of([ours.loss - theirs.loss for ours, theirs in pairs]) if pairs else None,
         perplexity_gap=interval_of([ours.perplexity - theirs.perplexity for ours, theirs in pairs]) if pairs else None,

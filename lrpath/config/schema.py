@@ -18,7 +18,7 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
-from lrpath.planning.paradigms import Continual, FromScratch, Infinite, Merged, Paradigm, PathSwitching, WsdS
+from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paths import Optimizer
 from lrpath.planning.units import times
 
@@ -31,9 +31,6 @@ SOURCES: dict[str, type[Source]] = {
     "text": TextSource,
     "tokens": TokensSource,
     "hf": HfSource,
-}
-PARADIGMS: dict[str, type[Paradigm]] = {
-    kind.kind: kind for kind in (FromScratch, Continual, PathSwitching, Infinite, WsdS, Merged)
 }
 
 

@@ -13,9 +13,9 @@ every token but the first is predicted once.
 Shapes: L tokens of a window, N windows.
 """
 
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ class TokenStore:
         mapped: The training tokens of versions that the store leaves in files of their source.
     """
 
-    folder: Path
+    folder: pathlib.Path
     spec: Mapping[str, Any]
     vocab_size: int
     end_id: int | None
@@ -64,13 +64,13 @@ class TokenStore:
     mapped: Mapping[str, IdShards] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, *, mapped: Mapping[str, IdShards] | None = None) -> "TokenStore":
+    def open(cls, folder: pathlib.Path, *, mapped: Mapping[str, IdShards] | None = None) -> "TokenStore":
         """Open a store and check the sizes of all its files.
 
         Args:
             folder: The store.
-            mapped: Where the training tokens lie that are not in the store. No manifest says so: then a store could make
-                its reader read any file, and files that were moved would be lost.
+            mapped: Where the training tokens lie that are not in the store. No manifest says so: then a store could
+                make its reader read any file, and files that were moved would be lost.
 
         Raises:
             DataError: If a file is missing, malformed, torn or of another size than its manifest says.
@@ -90,7 +90,7 @@ class TokenStore:
         return tuple(self.manifests)
 
     @property
-    def tokenizer_file(self) -> Path | None:
+    def tokenizer_file(self) -> pathlib.Path | None:
         """The store's `tokenizer.json`, or None when the ids were given without a tokenizer."""
         path = self.folder / TOKENIZER_FILE
         return path if path.is_file() else None
@@ -166,8 +166,8 @@ class TokenStore:
     def _mapped_shards(self, version: str) -> IdShards:
         if version not in self.mapped:
             raise DataError(
-                f"the ids of {version} lie outside of {self.folder}, in files that no source was given for; name them in "
-                "data.source.files"
+                f"the ids of {version} lie outside of {self.folder}, in files that no source was given for; name them "
+                "in data.source.files"
             )
         return self.mapped[version]
 
@@ -219,5 +219,5 @@ class TokenStore:
         return np.asarray(np.memmap(self.folder / version / name, dtype=self.manifest(version).dtype, mode="r"))
 
 
-def _increment_folders(folder: Path) -> list[Path]:
+def _increment_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and is_name(entry.name))

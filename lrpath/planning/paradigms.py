@@ -14,7 +14,7 @@ References: arXiv 2410.04103 (path switching and its two baselines), 2308.04014 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate, pairwise
@@ -99,6 +99,7 @@ class FromScratch:
     """
 
     kind: ClassVar[str] = "from_scratch"
+    colour: ClassVar[str] = "#000000"
     peak: float
     warmup: int | str
     decay: Decay
@@ -142,6 +143,7 @@ class Continual:
     """
 
     kind: ClassVar[str] = "continual"
+    colour: ClassVar[str] = "#D55E00"
     peak: float
     warmup: int | str
     decay: Decay
@@ -223,6 +225,7 @@ class PathSwitching:
     """
 
     kind: ClassVar[str] = "path_switching"
+    colour: ClassVar[str] = "#0072B2"
     peak: float
     warmup: int | str
     decay: Decay
@@ -251,6 +254,7 @@ class Infinite:
     """
 
     kind: ClassVar[str] = "infinite"
+    colour: ClassVar[str] = "#009E73"
     peak: float
     warmup: int | str
     cooldown: int | str
@@ -284,6 +288,7 @@ class WsdS:
     """
 
     kind: ClassVar[str] = "wsd_s"
+    colour: ClassVar[str] = "#CC79A7"
     peak: float
     warmup: int | str
     decay: Decay
@@ -330,6 +335,7 @@ class Merged:
     """
 
     kind: ClassVar[str] = "merged"
+    colour: ClassVar[str] = "#E69F00"
     peak: float
     warmup: int | str
     states: int
@@ -362,6 +368,11 @@ class Merged:
 
 
 Paradigm = FromScratch | Continual | PathSwitching | Infinite | WsdS | Merged
+
+PARADIGMS: Mapping[str, type[Paradigm]] = {
+    one.kind: one for one in (FromScratch, Continual, PathSwitching, Infinite, WsdS, Merged)
+}
+"""Every paradigm by its kind. `colour`, the same in every figure, is of Okabe and Ito's, for colour-blind readers."""
 
 
 def merge_weights(shape: DecayShape, *, states: int) -> tuple[float, ...]:

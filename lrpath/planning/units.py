@@ -5,6 +5,7 @@ A bare fraction is refused: it would be a share of a horizon that grows with eve
 """
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 
 from lrpath.errors import ConfigError
@@ -106,3 +107,12 @@ def write_bytes(size: float) -> str:
         if size >= multiple * 0.9995:
             return f"{size / multiple:.3g} {unit}"
     return f"{size:.3g} B"
+
+
+def write_span(names: Sequence[str]) -> str:
+    """Write neighbours in a list of names; a lone one as it is.
+
+    >>> write_span(["v1", "v2", "v3"]), write_span(["v1"])
+    ('v1–v3', 'v1')
+    """
+    return names[0] if len(names) == 1 else f"{names[0]}–{names[-1]}"

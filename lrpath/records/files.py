@@ -17,13 +17,13 @@ _BLOCK = 1 << 22
 _MAX_JSON_BYTES = 1 << 30  # a plan of 300 versions in eight paradigms has 71 MB
 
 
-def write_whole(file: pathlib.Path, text: str) -> None:
-    """Write a text file beside its place, flush it to the disk and rename it into place."""
+def write_whole(file: pathlib.Path, content: str | bytes) -> None:
+    """Write a file beside its place, flush it to the disk and rename it into place; text becomes UTF-8."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.name}.{uuid4().hex[:8]}")
     try:
-        with beside.open("w", encoding="utf-8") as handle:
-            handle.write(text)
+        with beside.open("wb") as handle:
+            handle.write(content.encode() if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
         beside.replace(file)

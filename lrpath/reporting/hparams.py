@@ -10,7 +10,7 @@ from lrpath.analysis.compare import Outcome, Series
 MOST_CHOICES = 8
 """A number with more values than this is filtered by its range, not value by value."""
 _ALWAYS = ("alpha", "seed")
-"""Settings that have a column even where they are the same in all rows."""
+"""HparamValues that have a column even where they are the same in all rows."""
 _TITLES = {
     "release/loss": "loss [nats/token]",
     "release/perplexity": "perplexity",
@@ -19,11 +19,11 @@ _TITLES = {
 }
 """How the columns of figures are called, by tag."""
 
-Settings = dict[str, float | str]
+HparamValues = dict[str, float | str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class HparamsRow:
     """A series.
 
     Args:
@@ -36,7 +36,7 @@ class Row:
     name: str
     series: Series
     last: Outcome | None
-    settings: Settings
+    settings: HparamValues
 
     def figures(self) -> dict[str, float]:
         """Return the figures of the last release by tag; none while there is no release."""
@@ -52,7 +52,7 @@ class Row:
         return summary_v2.hparams_pb(self.settings, trial_id=self.series.label)
 
 
-def read_rows(outcomes: Sequence[Outcome]) -> tuple[Row, ...]:
+def hparams_rows(outcomes: Sequence[Outcome]) -> tuple[HparamsRow, ...]:
     """Return a row for every series; its columns are the settings that differ between series, α and the seed."""
     releases: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -65,21 +65,21 @@ def read_rows(outcomes: Sequence[Outcome]) -> tuple[Row, ...]:
     for name, value in (item for found in settings for item in found.items()):
         values.setdefault(name, set()).add(value)
     columns = [name for name in values if name in _ALWAYS or len(values[name]) > 1]
-    rows: dict[str, Row] = {}
+    rows: dict[str, HparamsRow] = {}
     for number, (series, found) in enumerate(zip(every, settings, strict=True), start=1):
         made = [outcome for outcome in releases[series.label] if outcome.headline is not None]
         last = max(made, key=lambda outcome: outcome.number, default=None)
-        head: Settings = {"paradigm": series.paradigm}
+        head: HparamValues = {"paradigm": series.paradigm}
         if last is not None:
             head["release"] = last.version
         name = re.sub(r"[^A-Za-z0-9._=,()-]+", "_", series.label)[:80]
         name = f"{name}-{number}" if name in rows else name
         shown = {column: found[column] for column in columns if column in found}
-        rows[name] = Row(name=name, series=series, last=last, settings=head | shown)
+        rows[name] = HparamsRow(name=name, series=series, last=last, settings=head | shown)
     return tuple(rows.values())
 
 
-def columns(rows: Sequence[Row]) -> Any:
+def columns(rows: Sequence[HparamsRow]) -> Any:
     """Return TensorBoard's summary of the columns that some rows have."""
     from tensorboard.plugins.hparams import summary_v2
 
@@ -93,7 +93,7 @@ def columns(rows: Sequence[Row]) -> Any:
     return summary_v2.hparams_config_pb(found, metrics)
 
 
-def _settings(series: Series) -> Settings:
+def _settings(series: Series) -> HparamValues:
     """Return what a series was given, as numbers and text; what is None is left out."""
     found = {"study": series.study.name} | series.settings
     return {
@@ -103,7 +103,7 @@ def _settings(series: Series) -> Settings:
     }
 
 
-def _alike(found: Sequence[Settings]) -> list[Settings]:
+def _alike(found: Sequence[HparamValues]) -> list[HparamValues]:
     """Turn the numbers of a column that has text too, such as lists of one α a version, into text."""
     texts = {name for settings in found for name, value in settings.items() if isinstance(value, str)}
     return [

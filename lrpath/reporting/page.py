@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrpath.reporting.tables import Table
+from lrpath.reporting.tables import ReportTable
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfc; --line: #d8d8d4; --soft: #6b6b66; }
@@ -41,23 +41,23 @@ class Picture:
 def page(
     *,
     title: str,
-    sentences: Sequence[str],
-    first: Table,
+    findings: Sequence[str],
+    first: Sequence[ReportTable],
     pictures: Sequence[Picture],
-    tables: Sequence[Table],
+    tables: Sequence[ReportTable],
     foot: str,
 ) -> str:
     """Return the page.
 
     Args:
         title: Heading.
-        sentences: The findings, each a line.
+        findings: Sentences, each a line.
         first: What most readers came for.
         pictures: In order.
         tables: In order, folded, since they may be long.
         foot: Last line.
     """
-    found = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in sentences)
+    found = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in findings)
     folded = "".join(
         f"<details><summary>{html.escape(table.title)} ({len(table.rows):,} rows)</summary>{_wide(table)}</details>\n"
         for table in tables
@@ -67,12 +67,12 @@ def page(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<h2>Findings</h2>\n<ul>\n{found}</ul>\n{_wide(first)}"
+        f"<h1>{html.escape(title)}</h1>\n<h2>Findings</h2>\n<ul>\n{found}</ul>\n{''.join(map(_wide, first))}"
         f"<h2>Figures</h2>\n{drawn}<h2>Tables</h2>\n{folded}<footer>{html.escape(foot)}</footer>\n</body></html>\n"
     )
 
 
-def _wide(table: Table) -> str:
+def _wide(table: ReportTable) -> str:
     return f'<div class="wide">{table.html()}</div>\n'
 
 

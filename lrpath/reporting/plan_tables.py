@@ -8,8 +8,8 @@ from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_bytes, write_count
-from lrpath.reporting.tables import Align, Column, Table, write_fixed, write_flops, write_whole_number
-from lrpath.reporting.tree_text import peak_rate, pieces_run, readings, write_rate
+from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_flops, write_whole_number
+from lrpath.reporting.tree_text import data_consumed, peak_rate, pieces_run, write_rate
 
 
 class Cluster(Protocol):
@@ -36,29 +36,29 @@ def _rate(key: str, title: str) -> Column:
     return Column(key=key, title=title, write=write_rate)
 
 
-def path_table(plan: Plan) -> Table:
+def path_table(plan: Plan) -> ReportTable:
     """Return every path of the plan once: where it runs, its rates, and what it reads of the increments [updates]."""
     sizes = {increment.version: increment.updates for increment in plan.increments}
     rows = []
     for path in plan.tree.paths:
-        end, found = plan.tree.end(path.id), readings(plan.tree, path)
-        first = {version: float(reading.first * sizes[version]) for version, reading in found.items()}
-        again = {version: float(reading.again * sizes[version]) for version, reading in found.items() if reading.again}
+        end, found = plan.tree.end(path.id), data_consumed(plan.tree, path)
+        first = {version: float(one.first * sizes[version]) for version, one in found.items()}
+        again = {version: float(one.again * sizes[version]) for version, one in found.items() if one.again}
         parent = None if path.parent is None else plan.tree.path(path.parent.path_id).name
         released = [f"{one.paradigm}/{one.version}" for one in plan.tree.releases if one.last.path_id == path.id]
         rates = (peak_rate(path, end=end), path.schedule.rate(end - 1))
         rows.append((path.name, path.id, parent, path.start, end, *rates, first, again, released))
     keys = ("path", "id", "parent", "start", "end", "peak", "last", "updates_first", "updates_again", "releases")
-    return Table(title="Paths", columns=tuple(_text(key, key) for key in keys), rows=tuple(rows))
+    return ReportTable(title="Paths", columns=tuple(_text(key, key) for key in keys), rows=tuple(rows))
 
 
-def rate_table(plan: Plan) -> Table:
+def rate_table(plan: Plan) -> ReportTable:
     """Return the rates of every path at its key positions; None where a path has no such position.
 
     The decay is what follows the last update at the path's peak; its quarters are counted in updates.
     """
     rows = tuple((path.name, *_key_rates(plan.tree, path)) for path in plan.tree.paths)
-    return Table(
+    return ReportTable(
         title="Learning rate of the update that …",
         columns=(
             _text("path", "path"),
@@ -89,7 +89,7 @@ def _key_rates(tree: Tree, path: Path) -> Iterator[float | None]:
     yield rate(end - 1)
 
 
-def cost_table(plan: Plan, *, cluster: Cluster) -> Table:
+def planned_cost_table(plan: Plan, *, cluster: Cluster) -> ReportTable:
     """Return what each paradigm costs alone, and all of them together, shared paths counted once.
 
     Raises:
@@ -106,7 +106,7 @@ def cost_table(plan: Plan, *, cluster: Cluster) -> Table:
         together = plan.cost(plan.tree)
         rows.append(("together", *_cost_cells(together, cluster), together.updates / plan.updates_from_scratch()))
     hours = f"{cluster.count} × {cluster.device}"
-    return Table(
+    return ReportTable(
         title="Cost",
         columns=(
             _text("paradigm", "paradigm"),
@@ -135,7 +135,7 @@ def _cost_cells(cost: Cost, cluster: Cluster) -> tuple[Any, ...]:
     return (cost.updates, cost.tokens, cost.tokens_first, again, cost.flops, cost.states, cost.state_bytes, *hours)
 
 
-def version_table(plan: Plan) -> Table:
+def version_table(plan: Plan) -> ReportTable:
     """Return the cost of versions 1…i, relative to training each of them from scratch, for every i and paradigm."""
     rows = [
         (
@@ -145,7 +145,7 @@ def version_table(plan: Plan) -> Table:
         )
         for number, version in enumerate(plan.versions, start=1)
     ]
-    return Table(
+    return ReportTable(
         title="Cost of all versions up to this one",
         columns=(
             _text("version", "up to"),
@@ -156,7 +156,9 @@ def version_table(plan: Plan) -> Table:
     )
 
 
-def memory_table(plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch: int) -> Table:
+def memory_table(
+    plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch: int, recompute: bool = False
+) -> ReportTable:
     """Return the estimated peak memory of one rank, by strategy and use.
 
     Args:
@@ -164,6 +166,7 @@ def memory_table(plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch
         shape: The model; its count of parameters must be known.
         cluster: Gives the device and the number of ranks.
         micro_batch: Sequences of one rank in one forward pass; activations grow with it.
+        recompute: Whether layers are computed again in the backward pass, so that they keep their inputs only.
 
     Raises:
         ConfigError: If the count of parameters is not known or the device is not in the table.
@@ -179,12 +182,14 @@ def memory_table(plan: Plan, *, shape: ModelShape, cluster: Cluster, micro_batch
             micro_batch=micro_batch,
             sequence_length=recipe.tokens_per_sequence,
             compute=cast(Compute, recipe.precision),
+            activation_checkpointing=recompute,
         )
         uses = (memory.parameters, memory.gradients, memory.optimizer, memory.buffers, memory.activations)
         rows.append((strategy, ranks, *uses, memory.total, memory.total / DEVICES[cluster.device].memory_bytes))
     uses_names = ("parameters", "gradients", "optimizer", "buffers", "activations", "total")
-    return Table(
-        title=f"Estimated memory of one rank, micro-batches of {micro_batch} × {recipe.tokens_per_sequence:,} tokens",
+    return ReportTable(
+        title=f"Estimated memory of one rank, micro-batches of {micro_batch} × {recipe.tokens_per_sequence:,} tokens"
+        + (", layers recomputed" if recompute else ""),
         columns=(
             _text("strategy", "strategy"),
             Column(key="ranks", title="ranks"),

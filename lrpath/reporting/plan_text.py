@@ -6,20 +6,22 @@ from typing import Any
 
 from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape
-from lrpath.planning.units import write_count
+from lrpath.planning.units import write_count, write_span
 from lrpath.reporting.plan_tables import (
     Cluster,
-    cost_table,
     memory_table,
     path_table,
+    planned_cost_table,
     rate_table,
     version_table,
 )
-from lrpath.reporting.tables import Column, Table, write_flops, write_whole_number
-from lrpath.reporting.tree_text import span, tree_text
+from lrpath.reporting.tables import Column, ReportTable, write_flops, write_whole_number
+from lrpath.reporting.tree_text import tree_text
 
 
-def plan_text(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1) -> str:
+def plan_text(
+    plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1, recompute: bool = False
+) -> str:
     """Return the plan as text: header, tree, rates, costs, and memory if the model's shape is given.
 
     Args:
@@ -27,17 +29,20 @@ def plan_text(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, 
         cluster: Devices that hours and memory are reckoned for.
         shape: The model, for the memory; left out where only torch could count its parameters.
         micro_batch: Sequences of one rank in one forward pass, for the memory.
+        recompute: Whether layers are computed again in the backward pass, for the memory.
 
     Raises:
         ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
     """
-    tables = [_grouped(rate_table(plan)), cost_table(plan, cluster=cluster), version_table(plan)]
+    tables = [_grouped(rate_table(plan)), planned_cost_table(plan, cluster=cluster), version_table(plan)]
     if shape is not None and shape.parameters is not None:
-        tables.append(memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch))
+        tables.append(memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch, recompute=recompute))
     return "\n\n".join([_header(plan), tree_text(plan), *(table.text() for table in tables)])
 
 
-def plan_json(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1) -> dict[str, Any]:
+def plan_json(
+    plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1, recompute: bool = False
+) -> dict[str, Any]:
     """Return the figures of `plan_text` as plain data, one record a row.
 
     Raises:
@@ -58,12 +63,14 @@ def plan_json(plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, 
         "increments": _increment_table(plan).records(),
         "paths": path_table(plan).records(),
         "rates": rate_table(plan).records(),
-        "cost": cost_table(plan, cluster=cluster).records(),
+        "cost": planned_cost_table(plan, cluster=cluster).records(),
         "cost_by_version": version_table(plan).records(),
         "cluster": {"device": cluster.device, "count": cluster.count, "mfu": cluster.mfu},
     }
     if shape is not None and shape.parameters is not None:
-        figures["memory_per_rank"] = memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch).records()
+        figures["memory_per_rank"] = memory_table(
+            plan, shape=shape, cluster=cluster, micro_batch=micro_batch, recompute=recompute
+        ).records()
     return figures
 
 
@@ -88,19 +95,19 @@ def _increments(plan: Plan) -> str:
         names = [increment.version for increment in group]
         each = " each" if len(names) > 1 else ""
         texts.append(
-            f"{span(names)} {updates:,} updates ({write_count(updates * plan.tokens_per_update)} tokens){each}"
+            f"{write_span(names)} {updates:,} updates ({write_count(updates * plan.tokens_per_update)} tokens){each}"
         )
     return ", ".join(texts)
 
 
-def _increment_table(plan: Plan) -> Table:
+def _increment_table(plan: Plan) -> ReportTable:
     rows = [(part.version, part.updates, part.updates * plan.tokens_per_update) for part in plan.increments]
     keys = ("version", "updates", "tokens")
     columns = tuple(Column(key=key, title=key, write=write_whole_number) for key in keys)
-    return Table(title="Increments", columns=columns, rows=tuple(rows))
+    return ReportTable(title="Increments", columns=columns, rows=tuple(rows))
 
 
-def _grouped(table: Table) -> Table:
+def _grouped(table: ReportTable) -> ReportTable:
     """Return the table with neighbouring rows that read the same in all but their name made one row."""
     rows = []
     for _, group in groupby(zip(table.rows, table.cells(), strict=True), key=lambda pair: pair[1][1:]):

@@ -1,15 +1,15 @@
 """What all figures share: one colour a paradigm, panels over one axis of positions, names that stay legible, saving.
 
-Matplotlib's object interface is used throughout: no window, no global state. Colours are Okabe and Ito's, which
-colour-blind readers can tell apart; sizes suit a column in print and the width of a phone.
+Matplotlib's object interface is used throughout: no window, no global state. Sizes suit a column in print and the width
+of a phone.
 """
 
+import io
 import pathlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import numpy as np
 from matplotlib import rc_context
@@ -22,13 +22,15 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from lrpath.errors import ConfigError
+from lrpath.planning.paradigms import PARADIGMS
 from lrpath.planning.paths import Tree
 from lrpath.planning.units import write_count
+from lrpath.records.files import write_whole
 
 T = TypeVar("T")
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+PlotLine = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Positions [updates], ascending, and what is drawn at them."""
-Pair = tuple[float, float]
+Point = tuple[float, float]
 
 WIDTH = 6.0
 """Width of every figure [inch]."""
@@ -36,15 +38,10 @@ MOST_NAMES = 8
 """Of more versions than this on one line, only some are named, so that names do not run into each other."""
 SUFFIXES = (".png", ".svg", ".pdf")
 MARKERS = "osD^vP*Xph"
+"""Settings of one kind of paradigm, where points are drawn."""
+LINES = ("-", "--", ":", "-.")
+"""Settings of one kind of paradigm, where curves have no markers."""
 
-_COLOURS = {
-    "from_scratch": "#000000",
-    "path_switching": "#0072B2",
-    "continual": "#D55E00",
-    "wsd_s": "#CC79A7",
-    "infinite": "#009E73",
-    "merged": "#E69F00",
-}
 _OTHER_COLOUR = "#777777"
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 _STYLE: dict[Any, Any] = {
@@ -84,7 +81,7 @@ class Panel:
 
 def colour_of(kind: str) -> str:
     """Return the colour that a kind of paradigm has in every figure."""
-    return _COLOURS.get(kind, _OTHER_COLOUR)
+    return PARADIGMS[kind].colour if kind in PARADIGMS else _OTHER_COLOUR
 
 
 def style() -> AbstractContextManager[None]:
@@ -122,7 +119,7 @@ def whole_numbers() -> FuncFormatter:
     return FuncFormatter(lambda value, _: f"{value:,.0f}")
 
 
-def draw_tree(axes: Axes, panel: Panel, curves: dict[str, Curve], *, offset: Pair = (4, 4)) -> None:
+def draw_tree(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, offset: Point = (4, 4)) -> None:
     """Draw curves by path id: bold where other paths leave, a dot for a fork, a ring for a release.
 
     Args:
@@ -146,7 +143,7 @@ def draw_tree(axes: Axes, panel: Panel, curves: dict[str, Curve], *, offset: Pai
     _draw_releases(axes, panel, curves, offset=offset)
 
 
-def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, Curve], *, offset: Pair) -> None:
+def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, offset: Point) -> None:
     points = []
     for release in panel.tree.releases:
         positions, heights = curves[release.last.path_id]
@@ -159,16 +156,16 @@ def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, Curve], *, offset
         name_point(axes, (x, y), version, panel.colour, offset=offset)
 
 
-def named(marks: Sequence[T]) -> Sequence[T]:
-    """Return the marks that get a name: all if they are few, else evenly spaced ones back from the last.
+def named(points: Sequence[T]) -> Sequence[T]:
+    """Return the points that get a name: all if they are few, else evenly spaced ones back from the last.
 
     >>> named(["v1", "v2", "v3"]), named([f"v{number}" for number in range(1, 25)])[:3]
     (['v3', 'v2', 'v1'], ['v24', 'v21', 'v18'])
     """
-    return marks[:: -max(1, -(-len(marks) // MOST_NAMES))]
+    return points[:: -max(1, -(-len(points) // MOST_NAMES))]
 
 
-def name_point(axes: Axes, point: Pair, name: str, colour: str, *, offset: Pair) -> None:
+def name_point(axes: Axes, point: Point, name: str, colour: str, *, offset: Point) -> None:
     """Write a name beside a point, at an offset [typographic points], with a white rim against lines below it."""
     axes.annotate(
         name,
@@ -216,17 +213,17 @@ def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:
 
 
 def save(figure: Figure, file: pathlib.Path) -> None:
-    """Save a figure beside its place and rename it, so that it is whole or absent.
+    """Save a figure, whole or not at all.
 
     Raises:
         ConfigError: If the suffix is not one of `SUFFIXES`.
     """
     if file.suffix not in SUFFIXES:
         raise ConfigError(f"figure={file} must end in one of {', '.join(SUFFIXES)}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.stem}.{uuid4().hex[:8]}{file.suffix}")  # another process may draw the same
-    figure.savefig(beside, metadata=None if file.suffix == ".png" else {_DATE[file.suffix]: None})
-    beside.replace(file)
+    drawn = io.BytesIO()
+    metadata = None if file.suffix == ".png" else {_DATE[file.suffix]: None}
+    figure.savefig(drawn, format=file.suffix.removeprefix("."), metadata=metadata)
+    write_whole(file, drawn.getvalue())
 
 
 _DATE = {".svg": "Date", ".pdf": "CreationDate"}

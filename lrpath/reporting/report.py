@@ -1,40 +1,49 @@
-"""Writes the report of studies from what is on disk: tables, figures, verdict, ledger, a page of it all, and a board.
+"""Writes the report of studies from what is on disk: tables, figures, findings, a page of it all, TensorBoard.
 
-The board is TensorBoard's; it is written only beside curves, so not where `logger=none` was asked for.
+TensorBoard's part is written only beside curves, so not where `logger=none` was asked for.
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lrpath import __version__
-from lrpath.analysis.compare import Outcome, Series, read_outcomes, read_series
+from lrpath.analysis.compare import Series
+from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.errors import StateError
 from lrpath.records.files import locked, write_whole
 from lrpath.records.study import Study
-from lrpath.reporting.execution import executed
-from lrpath.reporting.figures import draw_rates, plot_alpha, plot_domains, plot_losses, plot_quality_against_cost
+from lrpath.reporting.cost_table import executed_cost_table
+from lrpath.reporting.figures import draw_rates, plot_domains, plot_losses
+from lrpath.reporting.findings import findings
 from lrpath.reporting.page import Picture, page
-from lrpath.reporting.paper_order import front_sentences, verdict
 from lrpath.reporting.plot_style import Panel
-from lrpath.reporting.summary_tables import cost_table, last_version_table, seed_table, summary_table
-from lrpath.reporting.tables import held_out_versions, study_table
-from lrpath.reporting.tensorboard import write_board
+from lrpath.reporting.quality_figures import plot_alpha, plot_quality_against_cost
+from lrpath.reporting.release_tables import (
+    held_out_versions,
+    last_version_tables,
+    release_csv,
+    release_tables,
+    seed_csv,
+    summary_csv,
+    summary_tables,
+)
+from lrpath.reporting.tables import ReportTable
+from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
 
 MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
 MOST_ROWS = 40
 """With more releases than this, the last version's alone are printed, the mean over seeds for each setting."""
-TICKED_RUNS = 40
-"""Of more runs than this TensorBoard shows none until they are ticked."""
 MOST_PANELS = 12
 """Series that a figure with a panel or a line for each of them shows."""
 _CAPTIONS = {
-    "quality_cost": "Held-out loss against cost; small markers are seeds, dotted steps the Pareto front of their means",
-    "alpha": "Held-out loss over α",
-    "domains": "Held-out losses, domain by domain, along every path",
+    "quality_cost": "Held-out loss against cost. Above: every version on the same sets. Below: the last version as in "
+    "the tables; small markers are seeds, dotted steps the Pareto front of the means over them",
+    "alpha": "Held-out loss over α, with 95 % intervals over seeds",
+    "domains": "Held-out losses by domain, along every path",
     "losses": "Training losses of the trees on one axis",
-    "rates": "Learning rates: bold where branches leave, a dot is a fork, a ring a release",
+    "rates": "Learning rates. Bold: a path that others leave; dot: a fork; ring: a release",
 }
 
 
@@ -54,18 +63,16 @@ class Report:
         return self.text
 
 
-def open_board(study: Study) -> None:
-    """Write a study's board before its plan is run, so that TensorBoard can show how it goes.
+def start_tensorboard(study: Study) -> None:
+    """Write TensorBoard's part of a report before the plan is run, so that TensorBoard can show how it goes.
 
     Raises:
         StateError: As `write_report`.
         PlanError: Likewise.
     """
     with locked(study.report):
-        outcomes, series = read_outcomes(study), read_series(study)
-        tables = [last_version_table(outcomes), summary_table(outcomes), study_table(outcomes), cost_table(series)]
-        sentences = [*verdict(outcomes), *front_sentences(outcomes), executed(study).sentence()]
-        write_board(study.report / "tb", outcomes=outcomes, sentences=sentences, tables=tables)
+        comparison = StudyComparison.read(study)
+        write_tensorboard(study.report / "tb", comparison, findings=findings(comparison), tables=_tables(comparison))
 
 
 def write_report(*studies: Study, folder: pathlib.Path | None = None) -> Report:
@@ -85,52 +92,69 @@ def write_report(*studies: Study, folder: pathlib.Path | None = None) -> Report:
             raise StateError(f"{study.folder} holds no plan; train first, or choose another study")
     place = folder or studies[0].report
     with locked(place):  # of processes that end together, the last one's report is of them all
-        return _write(studies, place)
+        return _write(StudyComparison.read(*studies), place)
 
 
-def _write(studies: Sequence[Study], place: pathlib.Path) -> Report:
-    outcomes, series = read_outcomes(*studies), read_series(*studies)
-    best, releases = last_version_table(outcomes), study_table(outcomes)
-    seeds, costs = summary_table(outcomes), cost_table(series)
+def _tables(comparison: StudyComparison) -> list[ReportTable]:
+    """Return the tables for people, what most readers came for first."""
+    return [
+        *last_version_tables(comparison),
+        *summary_tables(comparison),
+        *release_tables(comparison),
+        executed_cost_table(comparison),
+    ]
+
+
+def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
+    best, costs = last_version_tables(comparison), executed_cost_table(comparison)
+    releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
-        "table.md": releases.markdown(),
-        "table.csv": study_table(outcomes, domains=True).csv(),
-        "seeds.md": seeds.markdown(),
-        "seeds.csv": seed_table(outcomes).csv(),
-        "seeds.tex": seeds.latex(),
+        "table.md": "\n".join(table.markdown() for table in releases),
+        "table.csv": release_csv(comparison),
+        "summary.md": "\n".join(table.markdown() for table in summaries),
+        "summary.csv": summary_csv(comparison),
+        "summary.tex": "\n".join(table.latex() for table in summaries),
+        "seeds.csv": seed_csv(comparison),
         "cost.md": costs.markdown(),
         "cost.csv": costs.csv(),
     }
     for name, text in texts.items():
         write_whole(place / name, text)
-    panels = _panels(series)
-    pictures = _draw(studies, outcomes, panels[:MOST_PANELS], place, left_out=len(panels) - MOST_PANELS)
-    found, ledgers = verdict(outcomes) + front_sentences(outcomes), [executed(study).sentence() for study in studies]
+    pictures, found = _draw(comparison, place), findings(comparison)
     whole = page(
-        title=", ".join(study.name for study in studies),
-        sentences=found + ledgers,
+        title=", ".join(study.name for study in comparison.studies),
+        findings=found,
         first=best,
         pictures=pictures,
-        tables=[seeds, releases, costs],
+        tables=[*summaries, *releases, costs],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)
     names = [*texts, *(picture.file.name for picture in pictures), "index.html"]
-    boards = []
-    if curves := sum(folder.tensorboard.is_dir() for study in studies for folder in study.folders()):
-        write_board(place / "tb", outcomes=outcomes, sentences=found + ledgers, tables=[best, seeds, releases, costs])
-        boards = [f"curves and rows: tensorboard {_logdir(place, studies)}"]
-        if curves + len(series) > TICKED_RUNS:
-            boards.append(
-                f"(TensorBoard ticks no run where there are over {TICKED_RUNS}: tick report/tb and those you want)"
-            )
-    shown = (
-        study_table(outcomes, sets=len(held_out_versions(outcomes)) <= MOST_SETS)
-        if len(releases.rows) <= MOST_ROWS
-        else best
-    )
-    lines = ["", *found, "", *ledgers, f"written to {place}: {', '.join(names)}", *boards]
-    return Report(text="\n".join([shown.text(), *lines]), files=tuple(place / name for name in names))
+    lines = ["", *found, f"written to {place}: {', '.join(names)}", *_tensorboard_lines(comparison, place, found)]
+    shown = "\n\n".join(table.text() for table in _printed(comparison))
+    return Report(text="\n".join([shown, *lines]), files=tuple(place / name for name in names))
+
+
+def _printed(comparison: StudyComparison) -> list[ReportTable]:
+    if len(comparison.outcomes) > MOST_ROWS:
+        return last_version_tables(comparison)
+    return release_tables(comparison, sets=len(held_out_versions(comparison.outcomes)) <= MOST_SETS)
+
+
+def _tensorboard_lines(comparison: StudyComparison, place: pathlib.Path, found: Sequence[str]) -> list[str]:
+    """Write TensorBoard's part, if any path has curves, and return how it is looked at."""
+    curves = sum(folder.tensorboard.is_dir() for study in comparison.studies for folder in study.folders())
+    if not curves:
+        return []
+    write_tensorboard(place / "tb", comparison, findings=found, tables=_tables(comparison))
+    lines = [f"curves and rows: tensorboard {_logdir(place, comparison.studies)}"]
+    if curves + len(comparison.series) > MOST_SELECTED:
+        lines.append(
+            f"TensorBoard selects no run by default when there are more than {MOST_SELECTED}. Select report/tb first, "
+            "then the runs to compare."
+        )
+    return lines
 
 
 def _logdir(place: pathlib.Path, studies: Sequence[Study]) -> str:
@@ -141,44 +165,48 @@ def _logdir(place: pathlib.Path, studies: Sequence[Study]) -> str:
     return "--logdir_spec " + ",".join(f"{name}:{folder}" for name, folder in folders.items())
 
 
-def _draw(
-    studies: Sequence[Study],
-    outcomes: Sequence[Outcome],
-    panels: Sequence[Panel],
-    place: pathlib.Path,
-    *,
-    left_out: int,
-) -> list[Picture]:
-    """Draw every figure that has data; captions say where series were left out."""
-    more = f"; {left_out:,} more series are in the tables" if left_out > 0 else ""
-    files = {caption: place / f"{name}.png" for name, caption in _CAPTIONS.items()}
-    quality, alpha, domains, losses, rates = files.values()
-    draw_rates(panels, rates)
-    drawn = {
-        quality: plot_quality_against_cost(outcomes, quality),
-        alpha: plot_alpha(outcomes, alpha),
-        domains: plot_domains(studies, panels, domains),
-        losses: plot_losses(studies, panels, losses),
-        rates: True,
+def _draw(comparison: StudyComparison, place: pathlib.Path) -> list[Picture]:
+    """Draw every figure that has data; what was evaluated on other held-out tokens has figures of its own."""
+    pictures = []
+    for number, group in enumerate(comparison.groups, start=1):
+        panels, left_out = _panels(group.series)
+        for name, draw in _drawings(comparison, group, panels).items():
+            file = place / f"{name}{'' if number == 1 else f'_{number}'}.png"
+            if draw(file):
+                about = f" ({group.name})" if group.name else ""
+                caption = _CAPTIONS[name] + about + (left_out if name in ("losses", "domains") else "")
+                pictures.append(Picture(file=file, caption=caption))
+    panels, left_out = _panels(comparison.series)
+    draw_rates(panels, place / "rates.png")
+    return [*pictures, Picture(file=place / "rates.png", caption=_CAPTIONS["rates"] + left_out)]
+
+
+def _drawings(
+    comparison: StudyComparison, group: ComparableGroup, panels: Sequence[Panel]
+) -> dict[str, Callable[[pathlib.Path], bool]]:
+    """Return, by name, what draws a figure into a file and says whether there was anything to draw."""
+    studies = comparison.studies
+    return {
+        "quality_cost": lambda file: plot_quality_against_cost(group, file, fronts=comparison.fronts),
+        "alpha": lambda file: plot_alpha(group, file),
+        "domains": lambda file: plot_domains(studies, panels, file),
+        "losses": lambda file: plot_losses(studies, panels, file),
     }
-    partly = (rates, losses, domains)
-    return [
-        Picture(file=file, caption=caption + (more if file in partly else ""))
-        for caption, file in files.items()
-        if drawn[file]
-    ]
 
 
-def _panels(found: tuple[Series, ...]) -> tuple[Panel, ...]:
-    """Return one panel for each group of series; of several seeds, whose rates are equal, the first is drawn.
+def _panels(found: Iterable[Series]) -> tuple[Sequence[Panel], str]:
+    """Return one panel for each group of series, and what a caption says of those that are left out.
 
-    Where not all can be drawn, every kind comes first once, then a second time, and so on.
+    Of several seeds, whose rates are equal, the first is drawn. Where not all can be drawn, every kind comes first
+    once, then a second time, and so on.
     """
     groups: dict[str, Panel] = {}
     for series in found:
         groups.setdefault(series.group, Panel(label=series.group, kind=series.kind, tree=series.tree))
     panels = list(groups.values())
+    if len(panels) <= MOST_PANELS:
+        return panels, ""
     kinds = [panel.kind for panel in panels]
     turn = {panel.label: kinds[:number].count(panel.kind) for number, panel in enumerate(panels)}
-    shown = sorted(panels, key=lambda panel: turn[panel.label]) if len(panels) > MOST_PANELS else panels
-    return tuple(shown)
+    shown = sorted(panels, key=lambda panel: turn[panel.label])[:MOST_PANELS]
+    return shown, f". {len(panels) - MOST_PANELS:,} more series are in the tables"

@@ -1,4 +1,4 @@
-"""One small table of values, written as aligned text, Markdown, LaTeX, HTML or CSV; and the table of a study.
+"""One small table of values, written as aligned text, Markdown, LaTeX, HTML or CSV.
 
 Text and Markdown are for reading: a missing value is `–`. CSV is for programs: full digits, a missing value is empty.
 """
@@ -11,9 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-
-from lrpath.analysis.compare import Outcome
-from lrpath.planning.units import write_count
 
 MISSING = "–"
 
@@ -55,7 +52,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class ReportTable:
     """Rows of values under columns.
 
     Args:
@@ -158,74 +155,6 @@ def _latex(text: str) -> str:
 
 def _html_row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{tag}{side}>{cell}</{tag}>" for cell, side in zip(cells, sides, strict=True)) + "</tr>"
-
-
-def held_out_versions(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Return the versions whose held-out sets some release was evaluated on, in order of arrival."""
-    found = {version for outcome in outcomes for version, _ in outcome.scores or {}}
-    order = {version: None for outcome in outcomes for version in outcome.series.plan.versions}
-    return tuple(version for version in order if version in found)
-
-
-def study_table(outcomes: Sequence[Outcome], *, sets: bool = True, domains: bool = False) -> Table:
-    """Return a study's results: one row a version and paradigm, so that rows on the same sets stand together.
-
-    Args:
-        outcomes: All releases, made or not.
-        sets: Whether the perplexity on each version's held-out set has a column.
-        domains: Whether the perplexity on each (version, domain) has one too.
-    """
-    versions = held_out_versions(outcomes) if sets or domains else ()
-    columns = [*_OUTCOME_COLUMNS, *(_perplexity(version) for version in versions)]
-    pairs = _domains(outcomes) if domains else []
-    columns += [_perplexity(version, domain) for version, domain in pairs]
-    rows = [
-        (*_outcome_row(outcome), *_perplexities(outcome, [(version, None) for version in versions] + pairs))
-        for outcome in sorted(outcomes, key=lambda outcome: outcome.number)
-    ]
-    return Table(
-        title="Releases, on held-out text and by cost",
-        columns=tuple(columns),
-        rows=tuple(rows),
-        notes=(
-            "Loss and perplexity of a version: on the held-out sets of this and all earlier versions together.",
-            "Updates, tokens and cost: of this and all earlier versions; cost 1 is training each of them from scratch.",
-        ),
-    )
-
-
-def _domains(outcomes: Sequence[Outcome]) -> list[tuple[str, str | None]]:
-    """Return the (version, domain) pairs; none where there is but one domain, which is the whole set."""
-    pairs: set[tuple[str, str | None]] = {key for outcome in outcomes for key in outcome.scores or {}}
-    return sorted(pairs) if len({domain for _, domain in pairs}) > 1 else []
-
-
-_OUTCOME_COLUMNS = (
-    Column(key="version", title="version", align=Align.LEFT),
-    Column(key="paradigm", title="paradigm", align=Align.LEFT),
-    Column(key="loss_nats_per_token", title="loss", unit="nats/token", write=write_fixed(4)),
-    Column(key="perplexity", title="perplexity", write=write_fixed(3)),
-    Column(key="updates", title="updates", write=write_whole_number),
-    Column(key="tokens", title="tokens", write=write_count),
-    Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
-)
-
-
-def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
-    head = outcome.headline
-    quality = (None, None) if head is None else (head.loss, head.perplexity)
-    cost = outcome.cost
-    return (outcome.version, outcome.series.label, *quality, cost.updates, cost.tokens, outcome.relative_cost)
-
-
-def _perplexity(version: str, domain: str | None = None) -> Column:
-    names = [version] if domain is None else [version, domain]
-    return Column(key="_".join(["perplexity", *names]), title=f"on {'/'.join(names)}", write=write_fixed(3))
-
-
-def _perplexities(outcome: Outcome, sets: Sequence[tuple[str, str | None]]) -> tuple[float | None, ...]:
-    scores = [outcome.score(versions=(version,), domain=domain) for version, domain in sets]
-    return tuple(None if score is None else score.perplexity for score in scores)
 
 
 def write_flops(flops: float) -> str:

@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrpath.analysis.compare import Outcome, Series
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.records.events import Event, EventFile, scalars
-from lrpath.reporting.hparams import columns, read_rows
-from lrpath.reporting.tables import Align, Column, Table, held_out_versions, write_whole_number
+from lrpath.reporting.hparams import columns, hparams_rows
+from lrpath.reporting.release_tables import held_out_versions
+from lrpath.reporting.tables import Align, Column, ReportTable, write_whole_number
 from lrpath.reporting.tree_text import tree_text
 
+MOST_SELECTED = 40
+"""Of more runs than this TensorBoard selects none by default."""
 MOST_TREES = 12
 """With more plans than this, the trees of the first are shown."""
 _RUNS = (
@@ -29,29 +33,29 @@ _RUNS = (
 )
 
 
-def write_board(
-    folder: pathlib.Path, *, outcomes: Sequence[Outcome], sentences: Sequence[str], tables: Sequence[Table]
+def write_tensorboard(
+    folder: pathlib.Path, comparison: StudyComparison, *, findings: Sequence[str], tables: Sequence[ReportTable]
 ) -> None:
-    """Write the event files of a board in place of those that are there; one process at a time may.
+    """Write a report's event files in place of those that are there; one process at a time may.
 
     Args:
         folder: Where to; folders in it that are of no series are removed.
-        outcomes: Every release of every series, made or not; at least one.
-        sentences: The findings.
+        comparison: The facts.
+        findings: Sentences.
         tables: Shown as text, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(outcomes)
+    rows = hparams_rows(comparison.outcomes)
     for old in folder.iterdir():
         if old.is_dir() and old.name not in {row.name for row in rows}:
             shutil.rmtree(old)
-    texts = {"Findings": "\n".join(f"- {sentence}" for sentence in sentences)}
+    texts = {"Findings": "\n".join(f"- {sentence}" for sentence in findings)}
     every = [row.series for row in rows]
     texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(every))}
     texts |= {"Trees": _trees(every)}
     numbered = enumerate(texts.items(), start=1)  # TensorBoard sorts by name
     shown = [_text(f"report/{number} {title}", text) for number, (title, text) in numbered]
-    EventFile(folder, map(_event, [_layout(outcomes), columns(rows), *shown])).close()
+    EventFile(folder, map(_event, [_layout(comparison.outcomes), columns(rows), *shown])).close()
     for row in rows:
         figures = [] if row.last is None else [scalars(row.last.number, row.figures(), seconds=time.time())]
         EventFile(folder / row.name, [_event(row.summary()), *figures]).close()
@@ -96,7 +100,7 @@ def _layout(outcomes: Sequence[Outcome]) -> Any:
     return Summary(value=[value])
 
 
-def runs_table(found: Sequence[Series]) -> Table:
+def runs_table(found: Sequence[Series]) -> ReportTable:
     """Return a row for every path of some series: what it is that TensorBoard's list of runs names."""
     series_of: dict[str, list[Series]] = {}
     for series in found:
@@ -116,7 +120,7 @@ def runs_table(found: Sequence[Series]) -> Table:
                 ", ".join(dict.fromkeys(released)) or None,
             )
         )
-    return Table(title="Runs", columns=_RUNS, rows=tuple(rows), notes=("Positions in updates.",))
+    return ReportTable(title="Runs", columns=_RUNS, rows=tuple(rows), notes=("Positions in updates.",))
 
 
 def _trees(found: Sequence[Series]) -> str:

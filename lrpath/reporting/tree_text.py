@@ -9,6 +9,7 @@ from lrpath.planning.paths import Path, Release, StateKey, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Piece, Shape
 from lrpath.planning.streams import WEIGHT_PARTS, coverage
+from lrpath.planning.units import write_span
 
 MOST_LINES = 16
 """A paradigm with more paths than this shows the first and last ones."""
@@ -20,7 +21,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class DataConsumed:
     """What a path reads of an increment, as shares of it.
 
     Args:
@@ -32,7 +33,7 @@ class Reading:
     again: Fraction
 
 
-def readings(tree: Tree, path: Path) -> dict[str, Reading]:
+def data_consumed(tree: Tree, path: Path) -> dict[str, DataConsumed]:
     """Return what a path, run to its end, reads of each increment, by version."""
     end = tree.end(path.id)
     before = {} if path.parent is None else coverage(tree.reads(path.parent))
@@ -45,7 +46,9 @@ def readings(tree: Tree, path: Path) -> dict[str, Reading]:
             for increment in component.increments:
                 total[increment.version] = total.get(increment.version, Fraction(0)) + share
     first = {version: after[version] - before.get(version, Fraction(0)) for version in total}
-    return {version: Reading(first=first[version], again=share - first[version]) for version, share in total.items()}
+    return {
+        version: DataConsumed(first=first[version], again=share - first[version]) for version, share in total.items()
+    }
 
 
 def peak_rate(path: Path, *, end: int) -> float:
@@ -85,11 +88,11 @@ def tree_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-Row = tuple[str, str, str, str, str, str]
-"""Name, positions, rates, curve, releases, readings."""
+TreeLine = tuple[str, str, str, str, str, str]
+"""Name, positions, rates, curve, releases, data consumed."""
 
 
-def _line(row: Row, widths: list[int]) -> str:
+def _line(row: TreeLine, widths: list[int]) -> str:
     cells = [
         cell.rjust(width) if n == 1 else cell.ljust(width)
         for n, (cell, width) in enumerate(zip(row, widths, strict=False))
@@ -97,19 +100,19 @@ def _line(row: Row, widths: list[int]) -> str:
     return ("  " + "   ".join([*cells, row[-1]])).rstrip()
 
 
-def _shortened(rows: list[Row]) -> list[Row]:
+def _shortened(rows: list[TreeLine]) -> list[TreeLine]:
     if len(rows) <= MOST_LINES:
         return rows
     left_out = len(rows) - _FIRST - _LAST
     return [*rows[:_FIRST], (f"⋮  {left_out:,} more paths", "", "", "", "", ""), *rows[-_LAST:]]
 
 
-def _rows(tree: Tree, plan: Plan, paradigm: str) -> list[Row]:
+def _rows(tree: Tree, plan: Plan, paradigm: str) -> list[TreeLine]:
     roots = [path for path in tree.paths if path.parent is None]
     return [row for root in roots for row in _branch_rows(tree, plan, paradigm, root, lead="", mark="")]
 
 
-def _branch_rows(tree: Tree, plan: Plan, paradigm: str, path: Path, *, lead: str, mark: str) -> list[Row]:
+def _branch_rows(tree: Tree, plan: Plan, paradigm: str, path: Path, *, lead: str, mark: str) -> list[TreeLine]:
     """Return the row of a path and those of all that leaves it; a lone path from its end is drawn below, not inside."""
     rows = [_row(tree, plan, paradigm, path, drawn=f"{lead}{mark}")]
     inner = lead + {"": "", "↓ ": "", "├─ ": "│  ", "└─ ": "   "}[mark]
@@ -122,7 +125,7 @@ def _branch_rows(tree: Tree, plan: Plan, paradigm: str, path: Path, *, lead: str
     return rows
 
 
-def _row(tree: Tree, plan: Plan, paradigm: str, path: Path, *, drawn: str) -> Row:
+def _row(tree: Tree, plan: Plan, paradigm: str, path: Path, *, drawn: str) -> TreeLine:
     end = tree.end(path.id)
     peak, last = peak_rate(path, end=end), path.schedule.rate(end - 1)
     rate = write_rate(peak) if peak == last else f"{write_rate(peak)} → {write_rate(last)}"
@@ -132,7 +135,7 @@ def _row(tree: Tree, plan: Plan, paradigm: str, path: Path, *, drawn: str) -> Ro
         rate,
         _curve(path, end=end),
         _released([release for release in tree.releases if release.last.path_id == path.id], plan.versions),
-        f"reads {_reads(readings(tree, path), plan.versions)}",
+        f"reads {_reads(data_consumed(tree, path), plan.versions)}",
     )
 
 
@@ -146,7 +149,7 @@ def _curve(path: Path, *, end: int) -> str:
     return ", ".join(name + length for name, length in zip(names, lengths, strict=True))
 
 
-def _reads(found: Mapping[str, Reading], versions: tuple[str, ...]) -> str:
+def _reads(found: Mapping[str, DataConsumed], versions: tuple[str, ...]) -> str:
     first = _shares({version: reading.first for version, reading in found.items()}, versions, suffix="")
     again = _shares({version: reading.again for version, reading in found.items()}, versions, suffix=" again")
     return ", ".join(first + again)
@@ -157,16 +160,11 @@ def _shares(shares: Mapping[str, Fraction], versions: tuple[str, ...], *, suffix
     texts = []
     for share, group in groupby(versions, key=lambda version: shares.get(version, Fraction(0))):
         names = list(group)
-        whole = span(names) + suffix
+        whole = write_span(names) + suffix
         each = " each" if len(names) > 1 else ""
         if share:
-            texts.append(whole if share == 1 else f"{float(100 * share):.3g} % of {span(names)}{each}{suffix}")
+            texts.append(whole if share == 1 else f"{float(100 * share):.3g} % of {write_span(names)}{each}{suffix}")
     return texts
-
-
-def span(names: list[str]) -> str:
-    """Write neighbours in a list, `v1–v4`; a lone one as it is."""
-    return names[0] if len(names) == 1 else f"{names[0]}–{names[-1]}"
 
 
 def _released(releases: list[Release], versions: tuple[str, ...]) -> str:
@@ -175,4 +173,4 @@ def _released(releases: list[Release], versions: tuple[str, ...]) -> str:
     names = sorted((release.version for release in releases), key=versions.index)
     sizes = sorted({len(release.parts) for release in releases})
     merged = f", {'each ' if len(names) > 1 else ''}the mean of {sizes[-1]} states" if sizes[-1] > 1 else ""
-    return f"{'releases' if len(names) > 1 else 'release'} {span(names)}{merged}"
+    return f"{'releases' if len(names) > 1 else 'release'} {write_span(names)}{merged}"

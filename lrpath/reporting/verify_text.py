@@ -18,23 +18,23 @@ def verify_text(study: Study, checks: Sequence[Check]) -> str:
     lines = [f"study {study.folder}: {plans} plan{'' if plans == 1 else 's'}", ""]
     for check in checks:
         mark = f"{len(check.findings)} wrong" if check.findings else "ok"
-        lines.append(f"  {mark:8}  {check.name:{longest}}  {check.count:>{width},}  {check.claim}")
+        lines.append(f"  {mark:8}  {check.name:{longest}}  {check.count:>{width},}  {check.statement}")
     sections = {check.name: _shortened(check.details) for check in checks}
     sections["wrong"] = [f"{check.name}: {text}" for check in checks for text in _shortened(_texts(check))]
     sections["unfinished or left over, and nothing wrong"] = [note for check in checks for note in check.notes]
     for title, texts in sections.items():
         if texts:
             lines += ["", title, *(f"  {text}" for text in texts)]
-    return "\n".join([*lines, "", verdict_line(checks)])
+    return "\n".join([*lines, "", result_line(checks)])
 
 
-def verdict_line(checks: Sequence[Check]) -> str:
+def result_line(checks: Sequence[Check]) -> str:
     """Return the outcome of all checks as one line."""
     count = sum(len(check.findings) for check in checks)
     if count:
         return f"{count} finding{'' if count == 1 else 's'}"
     unfinished = any(check.notes for check in checks)
-    return "everything is as claimed" + (", as far as it is made" if unfinished else "")
+    return "everything is as it should be" + (", as far as it is made" if unfinished else "")
 
 
 def _texts(check: Check) -> tuple[str, ...]:

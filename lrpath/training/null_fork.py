@@ -64,8 +64,8 @@ def verify_null_forks(path_trainer: PathTrainer, tree: Tree, *, updates: int, co
             ranks.on_rank_zero(partial(_compare, path_trainer, run, folder, found))
     return Check(
         name="null forks",
-        claim=f"made once more on {_devices({(hardware.device, hardware.ranks)})}, the updates after a fork give the "
-        "same rows and states, bit for bit",
+        statement=f"made once more on {_devices({(hardware.device, hardware.ranks)})}, the updates after a fork give "
+        "the same rows and states, bit for bit",
         count=len(runs),
         findings=tuple(found.findings),
         notes=tuple(found.notes),

@@ -164,7 +164,7 @@ def test_increments_of_other_sizes_are_another_series(study: Study) -> None:
 
     labels = [series.label for series in read_series(study)]
 
-    assert labels == ["continual (increment_updates=10)", "continual (increment_updates=20)"]
+    assert labels == ["continual (10 updates an increment)", "continual (20 updates an increment)"]
 
 
 def test_models_are_named_by_their_parameters_and_by_sizes_only_where_these_are_equal(study: Study) -> None:
@@ -172,16 +172,16 @@ def test_models_are_named_by_their_parameters_and_by_sizes_only_where_these_are_
         keep(study, sized(layers=layers, parameters=parameters))
 
     assert [series.label for series in read_series(study)] == [
-        "continual (parameters=30M)",
-        "continual (parameters=268M)",
+        "continual (30M parameters)",
+        "continual (268M parameters)",
     ]
 
     keep(study, sized(layers=4, parameters=30_000_000))
 
     assert [series.label for series in read_series(study)] == [
-        "continual (parameters=30M, model.layers=1)",
-        "continual (parameters=30M, model.layers=4)",
-        "continual (parameters=268M, model.layers=2)",
+        "continual (30M parameters, layers=1)",
+        "continual (30M parameters, layers=4)",
+        "continual (268M parameters, layers=2)",
     ]
 
 
@@ -190,8 +190,8 @@ def test_models_that_were_run_with_one_seed_each_are_not_seeds_of_one(study: Stu
         keep(study, sized(layers=number, parameters=parameters, seed=number))
 
     assert [series.group for series in read_series(study)] == [
-        "continual (parameters=30M)",
-        "continual (parameters=268M)",
+        "continual (30M parameters)",
+        "continual (268M parameters)",
     ]
 
 

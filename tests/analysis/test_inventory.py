@@ -57,7 +57,7 @@ def test_only_what_nobody_needs_is_removed(study: Study) -> None:
         ("path_switching.v1", 10),
         ("path_switching.v2", 17),
     ]
-    assert [path.torn for path in read_inventory(study).paths] == [(), (), ()]
+    assert [path.incomplete for path in read_inventory(study).paths] == [(), (), ()]
 
 
 def test_a_plan_that_is_dropped_needs_nothing_any_more(study: Study) -> None:
@@ -104,7 +104,7 @@ def test_the_text_says_what_is_there_and_what_could_be_removed(study: Study) -> 
         "1 state that the plans need not made yet: run lrpath.train",
         "28 B could be removed by python -m lrpath.prune study=july:",
         "  path_switching.main: the state at 9",
-        "  path_switching.v2: the state at 15; what killed writings left: .000000018.77",
+        "  path_switching.v2: the state at 15; incomplete files that a killed run left: .000000018.77",
     ]
 
 
@@ -137,7 +137,7 @@ def test_pruning_lists_asks_and_removes(
     assert capsys.readouterr().out.startswith("nothing could be removed")
 
     assert pruned(study, "drop=2", "ask=false", monkeypatch=monkeypatch) == 2
-    assert "drop=2 is no plan of july; its plans are 1 to 1" in capsys.readouterr().err
+    assert "drop=2: study july has plans 1 to 1" in capsys.readouterr().err
     assert pruned(study, "drop=1", "ask=false", monkeypatch=monkeypatch) == 0
     assert (study.plans(), uses(study)) == ({}, {})
 

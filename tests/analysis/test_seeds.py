@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
 from lrpath.analysis.compare import read_outcomes
-from lrpath.analysis.seeds import Summary, interval_of, pareto_front, summarise
+from lrpath.analysis.seeds import Summary, interval_of, pareto_fronts, summarise
 from lrpath.records.study import Study
 from tests.analysis.studies import CONTINUAL, SWITCHING, evaluate_evenly, keep, plan_of
 
@@ -89,8 +90,19 @@ def test_the_front_holds_what_is_best_at_its_cost_or_less(tmp_path: Path, switch
         study, plan, {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [1.0, switching]}
     )
 
-    found = summarise(read_outcomes(study))
+    (found,) = pareto_fronts(summarise(read_outcomes(study)))
 
-    assert [one.first.series.group for one in pareto_front(found)] == front
-    assert {one.first.version for one in pareto_front(found)} == {"v2"}
-    assert pareto_front([]) == ()
+    assert [one.first.series.group for one in found] == front
+    assert {one.first.version for one in found} == {"v2"}
+    assert pareto_fronts([]) == ()
+
+
+def test_settings_of_equal_cost_and_loss_are_both_on_the_front(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    plan = plan_of(10, 10, paradigms={"one": CONTINUAL, "two": replace(CONTINUAL, peak=2.0)})
+    keep(study, plan)
+    evaluate_evenly(study, plan, {"one": [3.0, 2.5], "two": [3.0, 2.5]})
+
+    (front,) = pareto_fronts(summarise(read_outcomes(study)))
+
+    assert [one.first.series.group for one in front] == ["one", "two"]

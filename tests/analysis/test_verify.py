@@ -7,23 +7,17 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
 
 import pytest
 
 from lrpath.analysis.verify.finding import Check
-from lrpath.analysis.verify.forks import verify_forks
 from lrpath.analysis.verify.study import verify_study
-from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
-from lrpath.planning.paradigms import Anchor, Continual, Infinite, Paradigm, PathSwitching, Restart, WsdS
-from lrpath.planning.paths import Path, Tree
+from lrpath.planning.paradigms import Paradigm
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Decay, DecayShape, Schedule, constant
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from tests.analysis.studies import (
-    LINEAR,
     MERGED,
     SWITCHING,
     THREE,
@@ -76,8 +70,7 @@ def test_a_finished_study_is_as_it_claims(tmp_path: pathlib.Path, paradigms: dic
         "paths": len(plan.tree.paths),
         "needed": sum(1 for _ in plan.tree.states()),
         "states": sum(1 for _ in plan.tree.states()),
-        "readings": sum(1 for _ in plan.tree.states()),
-        "forks": sum(path.parent is not None for path in plan.tree.paths),
+        "data": sum(1 for _ in plan.tree.states()),
         "rows": sum(plan.tree.updates(path.id) for path in plan.tree.paths),
         "evaluations": sum(1 for _ in plan.tree.states()),
         "ledger": len(plan.tree.paths),
@@ -177,12 +170,12 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     ),
     "a cursor that is elsewhere": (
         lambda s: spoil_reading(s, "first", 1),
-        ("readings", "path_switching.main", 14),
+        ("data", "path_switching.main", 14),
         r"has read other data than the plan says \(segments\[0\].first: 1 → 0\)",
     ),
     "tokens that are not those of another state": (
         swap_tokens,
-        ("readings", "path_switching.v1", 10),
+        ("data", "path_switching.v1", 10),
         r"has read v1 with other tokens than path_switching.main at 4 \(another, not digest of v1\)",
     ),
     "a fork's state that is gone": (
@@ -213,7 +206,7 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     "a loss that is no number": (
         lambda s: edit(part(s, "main").metrics.file, r"^9,[0-9.]+", "9,nan"),
         ("rows", "path_switching.main", 9),
-        "the row at 9 has loss nan, which is no finite number",
+        "the row at 9 has loss nan, which is not finite",
     ),
     "a row that is missing": (
         lambda s: edit(part(s, "main").metrics.file, r"^9,.*\n", ""),
@@ -320,7 +313,7 @@ def test_contents_are_left_uncompared_on_request_and_then_said(study: Study) -> 
     checks = verify_study(study, digests=False)
 
     assert findings(checks) == []
-    assert [check.claim for check in checks if "SHA-256 not compared: digests=false" in check.claim] != []
+    assert [check.statement for check in checks if "SHA-256 not compared: digests=false" in check.statement] != []
 
 
 def test_reading_says_how_far_it_is(study: Study) -> None:
@@ -368,7 +361,8 @@ def test_a_killed_run_is_unfinished_work_with_its_torn_state_and_rows(study: Stu
     assert notes(checks) == [
         "path_switching.main is unfinished: it has states up to 6, and needs 14; a run of it is at work, or was "
         "killed, at 8; run the plan again to go on",
-        "path_switching.main has torn states, never loaded: .000000014.77; the next run of the path removes them",
+        "path_switching.main has incomplete states, which are never loaded: .000000014.77; the next "
+        "run of the path removes them",
         "path_switching.v2 is unfinished: it has no state yet, and needs 20; run the plan again to go on",
         "path_switching.main has rows up to 8, its last state is at 6; the next run makes them anew",
     ]
@@ -428,86 +422,3 @@ def test_an_altered_plan_is_refused(study: Study) -> None:
 
     with refused(StateError):
         verify_study(study)
-
-
-KINDS: dict[str, tuple[Paradigm, str]] = {
-    "path_switching": (SWITCHING, "rate 1 → 0.85, the curve goes on; reads on"),
-    "infinite": (
-        Infinite(peak=1.0, warmup=1, cooldown=2, constant=0.5, decay=LINEAR, alpha=0.6),
-        "rate 0.5 → 0.425, the curve goes on; reads on",
-    ),
-    "started at the end": (
-        PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6, anchor=Anchor.START),
-        "rate 1 → 0.85, the curve goes on; reads again",
-    ),
-    "stair": (
-        replace(SWITCHING, decay=Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.5, 0.5), levels=(0.5, 0.1))),
-        "rate 1 → 0.5, the curve goes on; reads on",
-    ),
-    "reset": (
-        Continual(peak=1.0, warmup=2, decay=LINEAR),
-        "rate 0.1 → 0.91, a curve of its own; reads on",
-    ),
-    "rewarm": (
-        Continual(peak=1.0, warmup=2, decay=LINEAR, restart=Restart.REWARM, rewarm=4),
-        "rate 0.1 → 0.25, a curve of its own; reads on",
-    ),
-    "constant": (
-        Continual(peak=1.0, warmup=2, decay=LINEAR, restart=Restart.CONSTANT),
-        "rate 0.1 → 0.1, the curve goes on; reads on",
-    ),
-    "wsd_s": (
-        WsdS(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6),
-        "rate 0.1 → 1, a curve of its own; reads on",
-    ),
-}
-
-
-@pytest.mark.parametrize(("paradigm", "text"), KINDS.values(), ids=KINDS.keys())
-def test_both_sides_of_a_fork_are_as_each_paradigm_says(tmp_path: pathlib.Path, paradigm: Paradigm, text: str) -> None:
-    study = Study(tmp_path / "toy")
-    keep(study, plan_of(10, 10, paradigms={"one": paradigm}))
-
-    check = verify_forks(StudyIndex.of(study))
-
-    assert check.findings == ()
-    assert text in check.details[-1]
-
-
-def with_branch(plan: Plan, **changes: Any) -> Plan:
-    """Return a plan whose last branch is another than its paradigm says."""
-    *paths, last = plan.tree.paths
-    fields = ("name", "recipe", "schedule", "stream", "parent")
-    branch = Path(**({name: getattr(last, name) for name in fields} | changes))
-    first, release = plan.tree.releases
-    ((key, weight),) = release.parts
-    moved = replace(release, parts=((replace(key, path_id=branch.id), weight),))
-    return replace(plan, tree=Tree(paths=(*paths, branch), releases=(first, moved)))
-
-
-LAST = PLAN.tree.paths[-1]
-CROOKED: dict[str, tuple[dict[str, Any], str]] = {
-    "rate": (
-        {"schedule": Schedule(start=14, pieces=(constant(2.0),))},
-        "its parent's last rate there is 1.0, its own curve begins at 2.0, but path_switching goes on at its parent's",
-    ),
-    "weight decay": (
-        {"recipe": replace(LAST.recipe, optimizer=replace(LAST.recipe.optimizer, weight_decay=0.0))},
-        r"its recipe is not its parent's \(optimizer.weight_decay: 0.1 → 0.0\)",
-    ),
-    "data": (
-        {"stream": replace(LAST.stream, start=14)},
-        "it does not read on where path_switching.main stands, but path_switching does",
-    ),
-}
-
-
-@pytest.mark.parametrize(("changes", "text"), CROOKED.values(), ids=CROOKED.keys())
-def test_a_half_switched_branch_is_found(tmp_path: pathlib.Path, changes: dict[str, Any], text: str) -> None:
-    study = Study(tmp_path / "toy")
-    keep(study, with_branch(PLAN, **changes))
-
-    (found,) = verify_forks(StudyIndex.of(study)).findings
-
-    assert (found.path, found.position) == ("path_switching.v2", 14)
-    assert re.search(text, found.text)

@@ -1,4 +1,6 @@
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import Arrival, HeldOut, HfSource, TokensSource
+from lrpath.data.sources import Arrival, HeldOutSettings, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
 from tests.refusals import refused
@@ -19,18 +21,25 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """Put a stand-in for the datasets library in place; return the list of its calls."""
     calls: list[dict[str, object]] = []
 
-    def load_dataset(path: str, name: str | None, **options: object) -> list[dict[str, object]]:
+    class Records(list[dict[str, object]]):
+        num_shards = 1
+
+    def load_dataset(path: str, name: str | None, **options: object) -> Records:
         calls.append({"path": path, "name": name, **options})
         if path == "missing":
             raise ValueError("no such dataset")
-        return [{"body": f"{options['split']} {n}", "split": "strange"} for n in range(3)]
+        return Records({"body": f"{options['split']} {n}", "split": "strange"} for n in range(3))
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    log = SimpleNamespace(get_verbosity=lambda: 30, set_verbosity=lambda level: None, CRITICAL=50)
+    library = SimpleNamespace(load_dataset=load_dataset, utils=SimpleNamespace(logging=log))
+    monkeypatch.setitem(sys.modules, "datasets", library)
     return calls
 
 
 def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, object]]) -> None:
-    source = HfSource(dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOut(share=0.0))
+    source = HfSource(
+        dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOutSettings(share=0.0)
+    )
 
     texts = [document.text for document in source.documents(Arrival(version="v2", number=1))]
 
@@ -64,6 +73,77 @@ def test_refusals_of_a_dataset() -> None:
         HfSource(dataset="d", revision="abc", versions=Division(by="file"))
     with refused(ConfigError):
         HfSource(dataset="d", revision="abc").increment_spec(1)
+    with refused(ConfigError, field="data.source.revision"):
+        HfSource(dataset="d")
+
+
+def local_dataset(folder: Path, **files: Sequence[object]) -> str:
+    """Write a folder of files of JSON lines, named by split and number; text stands for a line that is no record."""
+    pytest.importorskip("datasets")
+    folder.mkdir()
+    for name, records in files.items():
+        lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
+        (folder / f"{name.replace('_', '-')}.jsonl").write_text("\n".join(lines) + "\n")
+    return str(folder)
+
+
+NOTHING_HELD_OUT = HeldOutSettings(share=0.0)
+
+
+def test_a_field_that_the_library_fills_with_null_is_absent(tmp_path: Path) -> None:
+    folder = local_dataset(tmp_path / "d", train=[{"text": "a", "domain": "web"}, {"text": "b"}])
+
+    documents = list(HfSource(dataset=folder, heldout=NOTHING_HELD_OUT).documents(FIRST))
+
+    assert [(document.text, document.domain) for document in documents] == [("a", "web"), ("b", "text")]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([{"text": "a"}], [{"text": "b", "meta": {"a": 1}}]),  # another column
+        ([{"text": "a"}], ['{"text": "b']),  # cut
+        (['{"text": "a'], [{"text": "b"}]),
+    ],
+)
+def test_a_file_of_a_dataset_that_cannot_be_read_is_named(
+    tmp_path: Path, first: list[object], second: list[object]
+) -> None:
+    folder = local_dataset(tmp_path / "d", train_00000=first, train_00001=second)
+    wrong = "train-00000" if isinstance(first[0], str) else "train-00001"
+
+    with refused(DataError, field="data.source.dataset", value=folder, stable=False) as caught:
+        list(HfSource(dataset=folder, heldout=NOTHING_HELD_OUT).documents(FIRST))
+    assert f"{wrong}.jsonl cannot be read" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_local_dataset_is_known_by_its_files(tmp_path: Path) -> None:
+    folder = local_dataset(tmp_path / "d", train=[{"text": "a"}], test=[{"text": "b"}])
+    source = HfSource(dataset=folder, splits=("train", "test"))
+    before = [source.increment_spec(number) for number in range(2)]
+    renamed = HfSource(dataset=str((tmp_path / "d").rename(tmp_path / "e")), splits=("train", "test"))
+
+    assert [renamed.increment_spec(number) for number in range(2)] == before
+    assert renamed.spec() == source.spec() | {"dataset": None, "revision": None}
+    (tmp_path / "e" / "test.jsonl").write_text('{"text": "c"}\n')
+    assert renamed.increment_spec(0) == before[0]
+    assert renamed.increment_spec(1) != before[1]
+
+
+def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
+    folder = local_dataset(tmp_path / "d", train=[{"text": "a"}])
+
+    with refused(ConfigError, field="data.source.revision", value="3f2a"):
+        HfSource(dataset=folder, revision="3f2a")
+    assert HfSource(dataset=folder, revision="main").is_local
+
+
+def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
+    folder = local_dataset(tmp_path / "d")
+
+    with refused(DataError, field="data.source.dataset", value=folder, stable=False):
+        HfSource(dataset=folder).increment_spec(0)
 
 
 def write_ids(path: Path, ids: list[int], dtype: str) -> str:
@@ -158,8 +238,7 @@ def llm_c(magic: int, version: int, dtype: str) -> bytes:
 
 
 FOREIGN = {
-    "array.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '<i4', 'fortran_order': False, 'shape': (9,), }".ljust(128)
-    + b"\1" * 36,
+    "array.npy": b"\x93NUMPY\x01\x00v\x00{'descr': '<i4', 'fortran_order': False, 'shape': (9,), }".ljust(164),
     "arrays.npz": b"PK\x03\x04" + bytes(300),
     "corpus.idx": b"MMIDIDX\x00\x00" + bytes(300),
     "gpt2.bin": llm_c(20240520, 1, "<u2"),

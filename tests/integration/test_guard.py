@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import TrainingError
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.reporting.execution import executed
 from lrpath.reporting.report import write_report
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.lab import Job, Lab, states_of, tables_of
@@ -142,8 +142,8 @@ def test_several_rewinds_compose_and_are_counted(lab: Lab) -> None:
         (6, 13, 4, 4, "rewound"),
         (9, 14, 4, 4, "done"),
     ]
-    line = executed(lab.study()).sentence()
-    assert "26 updates planned, 37 run, 11 of them a second time; the guard left out 11 of them and went back 3" in line
+    line = StudyComparison.read(lab.study()).executions[0].sentence()
+    assert "26 updates planned, 37 run, 11 of them repeated; the guard left out 11 of them and went back 3" in line
 
 
 def test_a_guard_ends_at_its_limit_and_a_higher_one_goes_on_on_the_same_path(lab: Lab) -> None:

@@ -87,7 +87,7 @@ def test_a_trained_study_is_as_it_claims_and_its_damages_are_found(
     code, text = verified("paradigm=[path_switching,continual]", "null_fork=8")
 
     assert code == 0, text
-    assert text.endswith("everything is as claimed\n")
+    assert text.endswith("everything is as it should be\n")
     assert "  path_switching.main from 4: 8 updates are equal\n" in text
     assert (
         "  path_switching.v2 from 14, which its parent has not passed: 6 updates and the state at 20 are equal\n"

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import ConfigError
 from lrpath.planning.paradigms import Merged, PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.records.study import Study
-from lrpath.reporting.figures import panels_of, plot_losses, plot_quality_against_cost, plot_rates, rate_curve
+from lrpath.reporting.figures import panels_of, plot_losses, plot_rates, rate_curve
 from lrpath.reporting.plot_style import colour_of, draw_tree, part_names, stack
+from lrpath.reporting.quality_figures import plot_quality_against_cost
 from tests.analysis.studies import MERGED, THREE, keep, plan_of, run_all
 from tests.refusals import refused
 
@@ -95,4 +97,8 @@ def test_losses_are_drawn_once_something_ran(tmp_path: Path) -> None:
 
 
 def test_quality_without_results_is_not_drawn(tmp_path: Path) -> None:
-    assert not plot_quality_against_cost((), tmp_path / "quality.png")
+    study = Study(tmp_path / "toy")
+    keep(study, plan_of(10, 10))
+    (group,) = StudyComparison.read(study).groups
+
+    assert not plot_quality_against_cost(group, tmp_path / "quality.png", fronts=())

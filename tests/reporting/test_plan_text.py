@@ -156,7 +156,7 @@ def test_an_unknown_device_is_refused() -> None:
 
 
 def test_text_needs_neither_torch_nor_matplotlib() -> None:
-    modules = "reporting.plan_text, reporting.paper_order, reporting.execution, analysis.compare"
+    modules = "reporting.plan_text, reporting.findings, analysis.execution, analysis.comparison"
     imports = ", ".join(f"lrpath.{module.strip()}" for module in modules.split(","))
     code = f"import sys, {imports}; print(*{{name.split('.')[0] for name in sys.modules}})"
 

@@ -17,7 +17,7 @@ from tests.analysis.studies import (
 )
 from tests.refusals import refused
 
-TABLES = ["table.md", "table.csv", "seeds.md", "seeds.csv", "seeds.tex", "cost.md", "cost.csv"]
+TABLES = ["table.md", "table.csv", "summary.md", "summary.csv", "summary.tex", "seeds.csv", "cost.md", "cost.csv"]
 LOSSES = {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [3.1, 2.25]}
 
 
@@ -46,7 +46,7 @@ def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path:
 
     assert [file.name for file in report.files] == [*TABLES, "rates.png", "index.html"]
     assert not (study.report / "tb").exists()  # no path has curves
-    assert "cannot be judged here" in report.text
+    assert "is not known" in report.text
     assert "path_switching.main lacks 14" in report.text
 
 
@@ -60,7 +60,7 @@ def test_a_half_run_study_reports_what_there_is(tmp_path: Path) -> None:
     report = write_report(study)
 
     assert "losses.png" in [file.name for file in report.files]
-    assert "judged here" not in report.text  # v1 is there, in all three
+    assert "is not known:" not in report.text  # v1 is there, in all three
 
 
 def test_many_held_out_sets_are_left_to_the_files(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_several_studies_are_reported_together(tmp_path: Path) -> None:
 
     assert "mean of 2 seeds: from_scratch 2.1500" in report.text
     assert report.text.count("exactly as planned") == 2
-    seeds = (tmp_path / "both" / "seeds.csv").read_text().splitlines()
+    seeds = (tmp_path / "both" / "summary.csv").read_text().splitlines()
     assert seeds[0].startswith(
-        "version,paradigm,seeds,relative_cost,on_front,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,gap"
+        "version,paradigm,seeds,relative_cost,on_front,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,bits"
     )
     assert len(seeds) == 1 + 2 * 3
     assert not july.report.exists()

@@ -2,12 +2,20 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.analysis.compare import read_outcomes
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.records.study import Study
-from lrpath.reporting.tables import Align, Column, Table, study_table, write_fixed, write_flops, write_whole_number
+from lrpath.reporting.release_tables import release_csv, release_tables
+from lrpath.reporting.tables import (
+    Align,
+    Column,
+    ReportTable,
+    write_fixed,
+    write_flops,
+    write_whole_number,
+)
 from tests.analysis.studies import CONTINUAL, evaluate, keep, plan_of
 
-TABLE = Table(
+TABLE = ReportTable(
     title="Costs",
     columns=(
         Column(key="name", title="name", align=Align.LEFT),
@@ -56,11 +64,12 @@ def test_the_study_table_shows_missing_results_as_missing(tmp_path: Path) -> Non
     keep(study, plan)
     evaluate(study, plan, plan.release("continual", "v1"), {("v1", "web"): (0.0, 10), ("v2", "web"): (0.0, 10)})
 
-    lines = study_table(read_outcomes(study)).text().splitlines()
+    lines = release_tables(StudyComparison.read(study))[0].text().splitlines()
 
     assert lines[1].split() == [
         "version",
         "paradigm",
+        "loss",
         "loss",
         "perplexity",
         "updates",
@@ -68,8 +77,8 @@ def test_the_study_table_shows_missing_results_as_missing(tmp_path: Path) -> Non
         "cost",
         *["on", "v1", "on", "v2"],
     ]
-    assert lines[4].split() == ["v1", "continual", "0.0000", "1.000", "10", "80", "1.00", "1.000", "1.000"]
-    assert lines[5].split() == ["v2", "continual", "–", "–", "20", "160", "0.67", "–", "–"]
+    assert lines[4].split() == ["v1", "continual", "0.0000", "–", "1.000", "10", "80", "1.00", "1.000", "1.000"]
+    assert lines[5].split() == ["v2", "continual", "–", "–", "–", "20", "160", "0.67", "–", "–"]
 
 
 def test_domains_have_columns_only_if_there_are_several(tmp_path: Path) -> None:
@@ -77,13 +86,14 @@ def test_domains_have_columns_only_if_there_are_several(tmp_path: Path) -> None:
     keep(study, plan)
     evaluate(study, plan, plan.release("continual", "v1"), {("v1", "web"): (0.0, 10), ("v1", "code"): (5.0, 10)})
 
-    plain, full = (study_table(read_outcomes(study), domains=domains) for domains in (False, True))
+    comparison = StudyComparison.read(study)
 
-    assert [column.key for column in full.columns[len(plain.columns) :]] == ["perplexity_v1_code", "perplexity_v1_web"]
+    assert "perplexity_v1_code,perplexity_v1_web" in release_csv(comparison).splitlines()[0]
+    assert "v1/code" not in release_tables(comparison)[0].text()
 
 
 def test_latex_and_html_escape_what_they_must() -> None:
-    table = Table(
+    table = ReportTable(
         title="50 % <b>",
         columns=(Column(key="a", title="a_b & c", align=Align.LEFT), Column(key="b", title="b", unit="%")),
         rows=(("x<y", 1), ("α ± 2", None)),

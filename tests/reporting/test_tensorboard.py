@@ -9,10 +9,11 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from lrpath.analysis.compare import read_outcomes, read_series
+from lrpath.analysis.compare import read_series
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.records.study import Study
-from lrpath.reporting.report import open_board
-from lrpath.reporting.tables import study_table
+from lrpath.reporting.release_tables import release_tables
+from lrpath.reporting.report import start_tensorboard
 from lrpath.reporting.tensorboard import runs_table
 from tests.analysis.studies import SCRATCH, SWITCHING, evaluate_evenly, keep, plan_of
 
@@ -64,7 +65,7 @@ def raw(board: Path) -> list[tuple[str, str, int]]:
 
 
 def test_every_paradigm_alpha_and_seed_is_a_row_with_its_final_figures(study: Study) -> None:
-    open_board(study)
+    start_tensorboard(study)
 
     rows = rows_of(study.report / "tb")
 
@@ -84,10 +85,10 @@ def test_every_paradigm_alpha_and_seed_is_a_row_with_its_final_figures(study: St
 
 
 def test_a_report_written_again_doubles_nothing(study: Study) -> None:
-    open_board(study)
+    start_tensorboard(study)
     once = raw(study.report / "tb")
 
-    open_board(study)
+    start_tensorboard(study)
 
     assert sorted(raw(study.report / "tb")) == sorted(once)
     assert len(once) == len(set(once))
@@ -96,18 +97,18 @@ def test_a_report_written_again_doubles_nothing(study: Study) -> None:
 def test_a_row_that_is_called_otherwise_in_a_grown_sweep_leaves_no_trace(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     keep(study, plan_of(10, 10, seed=1))
-    open_board(study)
+    start_tensorboard(study)
     assert "continual" in rows_of(study.report / "tb")
     keep(study, plan_of(10, 10, seed=2))
 
-    open_board(study)
+    start_tensorboard(study)
 
     names = {name for name in rows_of(study.report / "tb") if name.startswith("continual")}
     assert names == {"continual (seed=1)", "continual (seed=2)"}
 
 
 def test_tables_trees_and_layouts_are_shown(study: Study) -> None:
-    open_board(study)
+    start_tensorboard(study)
 
     events = EventAccumulator(str(study.report / "tb"))
     events.Reload()
@@ -121,7 +122,7 @@ def test_tables_trees_and_layouts_are_shown(study: Study) -> None:
         "report/6 Runs",
         "report/7 Trees",
     ]
-    table = study_table(read_outcomes(study)).text()
+    (table,) = (table.text() for table in release_tables(StudyComparison.read(study)))
     assert text_of(events, "report/4 Releases, on held-out text and by cost") == f"```\n{table}\n```"
     assert "updates planned, 0 run" in text_of(events, "report/1 Findings")
     assert "├─ v1" in text_of(events, "report/7 Trees")
@@ -153,6 +154,6 @@ def test_a_board_stands_before_anything_was_run(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     keep(study, plan_of(10, 10, paradigms={"from_scratch": SCRATCH}))
 
-    open_board(study)
+    start_tensorboard(study)
 
     assert rows_of(study.report / "tb") == {"from_scratch": ({"paradigm": "from_scratch", "seed": 0.0}, {})}

@@ -10,10 +10,10 @@ from lrpath.records.study import Study
 from lrpath.reporting.verify_text import MOST_LISTED, verify_json, verify_text
 from tests.analysis.studies import keep, plan_of
 
-FORKS = Check(name="forks", claim="branches begin as planned", count=1_000, details=("v1 leaves main at 4",))
+FORKS = Check(name="forks", statement="branches begin as planned", count=1_000, details=("v1 leaves main at 4",))
 ROWS = Check(
     name="rows",
-    claim="rows are as planned",
+    statement="rows are as planned",
     count=20,
     findings=(Finding(path="main", position=9, text="main: the row at 9 is wrong; restore it"),),
     notes=("main is unfinished; run the plan again to go on",),
@@ -50,15 +50,18 @@ def test_checks_findings_and_notes_are_one_line_each(study: Study) -> None:
 
 def test_a_study_without_findings_is_said_to_be_well(study: Study) -> None:
     keep(study, plan_of(10, 10, 10))
-    unfinished = Check(name="rows", claim="rows are as planned", count=0, notes=ROWS.notes)
+    unfinished = Check(name="rows", statement="rows are as planned", count=0, notes=ROWS.notes)
 
     assert verify_text(study, [FORKS]).splitlines()[0] == "study outputs/toy: 2 plans"
-    assert verify_text(study, [FORKS]).splitlines()[-1] == "everything is as claimed"
-    assert verify_text(study, [FORKS, unfinished]).splitlines()[-1] == "everything is as claimed, as far as it is made"
+    assert verify_text(study, [FORKS]).splitlines()[-1] == "everything is as it should be"
+    assert (
+        verify_text(study, [FORKS, unfinished]).splitlines()[-1]
+        == "everything is as it should be, as far as it is made"
+    )
 
 
 def test_of_many_findings_the_first_are_listed_and_all_are_in_the_json(study: Study) -> None:
-    many = Check(name="rows", claim="…", count=1, findings=ROWS.findings * (MOST_LISTED + 5))
+    many = Check(name="rows", statement="…", count=1, findings=ROWS.findings * (MOST_LISTED + 5))
 
     lines = verify_text(study, [many]).splitlines()
     record = json.loads(json.dumps(verify_json(study, [many])))

@@ -1,1 +1,1 @@
-"""Compares a study on disk with what it claims: plans, states, forks, tables and ledger. Reads only; no torch."""
+"""Compares a study on disk with its plans: paths, states, data consumed, tables and ledger. Reads only; no torch."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as the study claims.
+    """One thing on disk that is not as it should be.
 
     Args:
         text: Where, what is wrong, and what to do, in one line.
@@ -20,11 +20,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One claim, compared with everything it is about.
+    """One kind of comparison, made with everything that it is about.
 
     Args:
         name: One word.
-        claim: What was compared, as a sentence that is true if nothing was found.
+        statement: What was compared, as a sentence that is true if nothing was found.
         count: How many things were compared.
         findings: What is wrong.
         notes: What is unfinished or left over, and nothing wrong.
@@ -32,7 +32,7 @@ class Check:
     """
 
     name: str
-    claim: str
+    statement: str
     count: int
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()

@@ -27,8 +27,8 @@ def verify_ledger(index: StudyIndex) -> Check:
     others = sorted({run.name for run in runs if not index.knows(run.path_id)})
     return Check(
         name="ledger",
-        claim=f"runs make up the updates of the plans: {planned:,} planned, {ran:,} run, {repeated:,} of them a second "
-        "time",
+        statement=f"runs make up the updates of the plans: {planned:,} planned, {ran:,} run, {repeated:,} of them "
+        "repeated",
         count=len(runs),
         findings=tuple(findings),
         notes=tuple(f"the ledger has runs of {name}, which no plan of the study has" for name in others),

@@ -32,7 +32,7 @@ def verify_paths(index: StudyIndex) -> Check:
     strays = sorted(folder.folder.name for path_id, folder in folders.items() if not index.knows(path_id))
     return Check(
         name="paths",
-        claim="a path's id is the digest of what its path.json says it is",
+        statement="a path's id is the digest of what its path.json says it is",
         count=len(folders),
         findings=tuple(findings),
         notes=tuple(f"paths/{name} belongs to no plan of the study; it is compared by itself" for name in strays),
@@ -51,7 +51,7 @@ def _path_problem(folder: PathFolder) -> str | None:
         return "has a path.json that does not say what the path is; restore it from a copy"
     try:
         found = content_id(record["identity"])
-    except ValueError:  # a number that is none
+    except ValueError:  # NaN or an infinity, which canonical JSON refuses
         found = "none"
     if not found == path_id == record.get("id"):
         return f"has a path.json whose content gives id {found}, not {path_id}: it was altered; restore it from a copy"
@@ -83,7 +83,7 @@ def verify_states(index: StudyIndex, *, digests: bool, seen: Seen = lambda _done
     contents = "sizes and SHA-256" if digests else "and sizes (SHA-256 not compared: digests=false)"
     return Check(
         name="states",
-        claim=f"names, files, {contents} are those of the manifests, {sum(sizes) / 1e6:,.1f} MB",
+        statement=f"names, files, {contents} are those of the manifests, {sum(sizes) / 1e6:,.1f} MB",
         count=len(states),
         findings=tuple(findings),
     )
@@ -122,13 +122,13 @@ def _state_problem(
     return None
 
 
-def verify_readings(index: StudyIndex) -> Check:
+def verify_data(index: StudyIndex) -> Check:
     """Compare what every state has read since its path began with the plan, and increments' digests with each other."""
     findings = []
     digests: dict[tuple[str, str], tuple[Any, str]] = {}
     count = 0
     for path in index.tree.paths:
-        for position, read in readings(index, path):
+        for position, read in data_consumed(index, path):
             count += 1
             place = f"{path.name} at {position:,}"
             add = partial(Finding, path=path.name, position=position)
@@ -151,14 +151,14 @@ def verify_readings(index: StudyIndex) -> Check:
                         )
                     )
     return Check(
-        name="readings",
-        claim="what a state has read, and from where to where, is what the plan says",
+        name="data",
+        statement="what a state has read, and from where to where, is what the plan says",
         count=count,
         findings=tuple(findings),
     )
 
 
-def readings(index: StudyIndex, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def data_consumed(index: StudyIndex, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield `(position, what was read since the path began)` by the manifests of a path's states."""
     folder = index.folder(path)
     for position in index.positions(path):
@@ -225,7 +225,7 @@ def verify_needed(index: StudyIndex) -> Check:
         notes += _left_over(index, path, finished=not missing)
     return Check(
         name="needed",
-        claim="states that plans need (forks and releases) are there",
+        statement="states that plans need (forks and releases) are there",
         count=there,
         findings=tuple(findings),
         notes=tuple(notes),
@@ -254,8 +254,10 @@ def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
         notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
-    torn = folder.torn()
-    if torn:
-        names = ", ".join(place.name for place in torn)
-        notes.append(f"{path.name} has torn states, never loaded: {names}; the next run of the path removes them")
+    incomplete = folder.torn()
+    if incomplete:
+        names = ", ".join(place.name for place in incomplete)
+        notes.append(
+            f"{path.name} has incomplete states, which are never loaded: {names}; the next run of the path removes them"
+        )
     return notes

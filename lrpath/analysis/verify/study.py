@@ -1,13 +1,12 @@
 """The verification of a study: all checks that need nothing but its files."""
 
 from lrpath.analysis.verify.finding import Check
-from lrpath.analysis.verify.forks import verify_forks
 from lrpath.analysis.verify.ledger import verify_ledger
 from lrpath.analysis.verify.states import (
     Seen,
+    verify_data,
     verify_needed,
     verify_paths,
-    verify_readings,
     verify_states,
 )
 from lrpath.analysis.verify.study_index import StudyIndex
@@ -16,7 +15,7 @@ from lrpath.records.study import Study
 
 
 def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _done, _all: None) -> tuple[Check, ...]:
-    """Compare a study with what it claims; nothing is written.
+    """Compare a study on disk with its plans; nothing is written.
 
     Args:
         study: The study.
@@ -32,8 +31,7 @@ def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _don
         verify_paths(index),
         verify_needed(index),
         verify_states(index, digests=digests, seen=seen),
-        verify_readings(index),
-        verify_forks(index),
+        verify_data(index),
         verify_rows(index),
         verify_evaluations(index),
         verify_ledger(index),

@@ -1,4 +1,4 @@
-"""What a study claims: the union of its plans, and the folders in which their paths are."""
+"""The index of a study: the union of its plans, and the folders in which their paths are."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

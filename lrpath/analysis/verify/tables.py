@@ -11,9 +11,8 @@ from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path
 from lrpath.records.tables import read_number
 
-Row = Mapping[str, str]
-HeldOut = frozenset[tuple[str, str]]
-"""Held-out sets by (version, domain)."""
+SetNames = frozenset[tuple[str, str]]
+"""(version, domain) of held-out sets."""
 
 
 def verify_rows(index: StudyIndex) -> Check:
@@ -37,10 +36,10 @@ def verify_rows(index: StudyIndex) -> Check:
             for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
             + _wrong_rows(path, rows, skipped=skipped)
         ]
-        notes += _beyond(index, path, rows)
+        notes += _unsaved_rows(index, path, rows)
     return Check(
         name="rows",
-        claim="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
+        statement="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
         count=count,
         findings=tuple(findings),
         notes=tuple(notes),
@@ -75,7 +74,7 @@ def _wrong_rows(path: Path, rows: list[dict[str, str]], *, skipped: list[range])
                 wrong.setdefault(column, []).append((position, f"{column} {row[column]}, the plan says {expected!r}"))
         for column in ("loss", "grad_norm"):
             if not (math.isfinite(read_number(row[column])) or any(position in one for one in skipped)):
-                wrong.setdefault(column, []).append((position, f"{column} {row[column]}, which is no finite number"))
+                wrong.setdefault(column, []).append((position, f"{column} {row[column]}, which is not finite"))
     found = []
     for column, problems in wrong.items():
         position, text = problems[0]
@@ -91,7 +90,7 @@ def _expected(path: Path, position: int) -> dict[str, float]:
     return {"lr": path.schedule.rate(position - 1), "tokens": position * path.recipe.tokens_per_update}
 
 
-def _beyond(index: StudyIndex, path: Path, rows: list[dict[str, str]]) -> list[str]:
+def _unsaved_rows(index: StudyIndex, path: Path, rows: list[dict[str, str]]) -> list[str]:
     last = max(index.positions(path), default=path.start)
     reached = int(rows[-1]["position"]) if rows else last
     if reached <= last:
@@ -111,7 +110,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
             tables[path.id] = folder.evaluation.rows() if folder is not None else []
         except StateError as error:
             findings.append(Finding(path=path.name, text=str(error)))
-    sets = _held_out(index, tables)
+    sets = _sets_by_path(index, tables)
     for path in index.tree.paths:
         if path.id not in tables:
             continue
@@ -143,21 +142,21 @@ def verify_evaluations(index: StudyIndex) -> Check:
             )
     return Check(
         name="evaluations",
-        claim="needed states have their losses on every held-out set, once",
+        statement="needed states have their losses on every held-out set, once",
         count=count,
         findings=tuple(findings),
         notes=tuple(notes),
     )
 
 
-def _by_position(rows: list[dict[str, str]]) -> dict[int, list[Row]]:
-    found: dict[int, list[Row]] = {}
+def _by_position(rows: list[dict[str, str]]) -> dict[int, list[dict[str, str]]]:
+    found: dict[int, list[dict[str, str]]] = {}
     for row in rows:
         found.setdefault(int(row["position"]), []).append(row)
     return found
 
 
-def _held_out(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]]) -> dict[str, list[HeldOut]]:
+def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]]) -> dict[str, list[SetNames]]:
     """Return, by path id, the held-out sets that a run under each of the plans with this path evaluates.
 
     Only the tables say which sets a version has: those seen anywhere in the study, for one data source.
@@ -166,7 +165,7 @@ def _held_out(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]]) -> 
     for path in index.tree.paths:
         known = seen.setdefault(canonical(path.recipe.data), set())
         known |= {(row["version"], row["domain"]) for row in tables.get(path.id, [])}
-    found: dict[str, list[HeldOut]] = {}
+    found: dict[str, list[SetNames]] = {}
     for plan in index.plans:
         for path in plan.tree.paths:
             sets = [one for one in seen[canonical(path.recipe.data)] if one[0] in plan.versions]
@@ -174,7 +173,7 @@ def _held_out(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]]) -> 
     return found
 
 
-def _evaluation_problem(rows: list[Row], sets: list[HeldOut], *, needed: bool) -> str | None:
+def _evaluation_problem(rows: list[dict[str, str]], sets: list[SetNames], *, needed: bool) -> str | None:
     names = [(row["version"], row["domain"]) for row in rows]
     if not rows:
         return "was not evaluated, although its state is there" if needed else None

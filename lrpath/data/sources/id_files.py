@@ -67,8 +67,8 @@ def _magic(head: bytes, bits: int) -> str | None:
         width, name = _LLM_C[number]
         fitting = "" if width == bits else f" and give data.source.bits={width}"
         return (
-            f"is a shard of llm.c for {name}: a header of {_LLM_C_BYTES:_} bytes and ids of {width} bits; cut the header "
-            f"off, tail -c +{_LLM_C_BYTES + 1} FILE > IDS{fitting}"
+            f"is a shard of llm.c for {name}: a header of {_LLM_C_BYTES:_} bytes and ids of {width} bits; cut the "
+            f"header off, tail -c +{_LLM_C_BYTES + 1} FILE > IDS{fitting}"
         )
     return None
 
@@ -121,8 +121,8 @@ def _width(head: bytes, bits: int) -> str | None:
         return None
     fitting = "give data.source.bits=32" if found == 32 else "write them as 32 bits and give data.source.bits=32"
     return (
-        f"looks like ids of {found} bits: read as {bits} bits, the upper part of each would be an id of its own, mostly "
-        f"0; {fitting}"
+        f"looks like ids of {found} bits: read as {bits} bits, the upper part of each would be an id of its own, "
+        f"mostly 0; {fitting}"
     )
 
 

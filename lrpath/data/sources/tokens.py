@@ -95,7 +95,7 @@ class TokensSource:
         }
 
     def is_mapped(self, number: int) -> bool:
-        """Tell whether the training ids of an increment stay where they lie: a list, a folder or a glob of files does."""
+        """Tell whether the training ids of an increment stay where they lie: those of several files do."""
         entry = self.files[number]
         return isinstance(entry, tuple) or not pathlib.Path(entry).is_file()
 
@@ -134,8 +134,8 @@ class TokensSource:
         width, size = self.bits // 8, path.stat().st_size
         if size == 0 or size % width:
             raise DataError(
-                f"{path} has {size:_} bytes, which is not a positive multiple of {width}, the bytes of a {self.bits}-bit "
-                "id; restore the file, or correct data.source.bits",
+                f"{path} has {size:_} bytes, which is not a positive multiple of {width}, the bytes of a {self.bits}-"
+                "bit id; restore the file, or correct data.source.bits",
                 field="data.source.bits",
                 value=self.bits,
             )

@@ -1,12 +1,11 @@
-"""Holds the ledger of a study against its plans: updates, tokens and FLOPs as planned and as run."""
+"""Compares the ledger of a study with its plans: updates, tokens and FLOPs as planned and as run."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lrpath.analysis.compare import read_plans
 from lrpath.planning.plan import Plan
-from lrpath.records.study import Study
+from lrpath.records.ledger import Run
 
 MOST_NAMED = 4
 """The sentence names this many paths that differ from the plan."""
@@ -72,7 +71,7 @@ class Execution:
     def is_as_planned(self) -> bool:
         """Whether every path ran exactly its planned updates, none twice, with the planned tokens and FLOPs.
 
-        An update that the guard left out has run: it was computed, and judged.
+        An update that the guard left out has run: it was computed, and its loss looked at.
         """
         counts = all(path.ran == path.planned and not path.repeated for path in self.paths)
         # The ledger keeps FLOPs as floats, each run rounded to 16 digits.
@@ -81,14 +80,14 @@ class Execution:
 
     def sentence(self) -> str:
         """Return the ledger as one line: planned, ran, repeated, and what is missing or too much."""
-        line = f"ledger: {self.planned:,} updates planned, {self.ran:,} run, {self.repeated:,} of them a second time"
+        line = f"ledger: {self.planned:,} updates planned, {self.ran:,} run, {self.repeated:,} of them repeated"
         line += self._guarded()
         if self.is_as_planned:
             return f"{line}; exactly as planned"
         missing = [(path.name, path.planned - (path.ran - path.repeated)) for path in self.paths]
         lacking = [f"{name} lacks {count:,}" for name, count in missing if count > 0]
-        beyond = [f"{name} ran {-count:,} that no plan asks for" for name, count in missing if count < 0]
-        differing = lacking + beyond
+        unplanned = [f"{name} ran {-count:,} that no plan asks for" for name, count in missing if count < 0]
+        differing = lacking + unplanned
         more = [f"and {len(differing) - MOST_NAMED} more paths differ"] if len(differing) > MOST_NAMED else []
         return "; ".join([line, *differing[:MOST_NAMED], *more])
 
@@ -97,14 +96,14 @@ class Execution:
         return f"; the guard left out {skipped:,} of them and went back {rewinds:,} times" if skipped or rewinds else ""
 
 
-def executed(study: Study) -> Execution:
-    """Return what ran against what the kept plans ask for.
+def executed(plans: Iterable[Plan], runs: Sequence[Run]) -> Execution:
+    """Return what ran against what plans ask for.
 
-    Raises:
-        PlanError: If a plan was altered.
-        StateError: If the ledger was.
+    Args:
+        plans: The plans that a study keeps.
+        runs: The runs of its ledger.
     """
-    asked, runs = _furthest(read_plans(study)), study.ledger.runs()
+    asked = _furthest(plans)
     planned = {path_id: plan.tree.updates(path_id) for path_id, plan in asked.items()}
     names = {path_id: plan.tree.path(path_id).name for path_id, plan in asked.items()}
     counts = [

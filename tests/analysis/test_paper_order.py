@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.analysis.compare import read_outcomes
+from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.paper_order import PaperOrder
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.records.study import Study
-from lrpath.reporting.paper_order import ordering, verdict
+from lrpath.reporting.findings import order_sentences
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, evaluate_evenly, keep, plan_of
 
 SEEN = {"from_scratch": [3.0, 2.0, 1.0], "continual": [3.0, 2.25, 1.5], "path_switching": [3.1, 2.1, 1.25]}
@@ -15,6 +16,14 @@ SEEN = {"from_scratch": [3.0, 2.0, 1.0], "continual": [3.0, 2.25, 1.5], "path_sw
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     return Study(tmp_path / "toy")
+
+
+def orders(study: Study) -> tuple[PaperOrder, ...]:
+    return StudyComparison.read(study).paper_orders
+
+
+def sentences(study: Study) -> list[str]:
+    return order_sentences(StudyComparison.read(study))
 
 
 def fill(
@@ -30,10 +39,10 @@ def fill(
 def test_the_order_of_the_paper_is_seen(study: Study) -> None:
     fill(study, SEEN)
 
-    (found,) = ordering(read_outcomes(study))
+    (found,) = orders(study)
 
     assert found.versions == ("v1", "v2", "v3")
-    assert [found.mean(kind) for kind in found.standings] == [1.0, 1.25, 1.5]
+    assert [found.mean(kind) for kind in found.best] == [1.0, 1.25, 1.5]
     assert found.holds
     assert found.gaps == (0.0, 0.25, 0.5)
     assert found.widens
@@ -42,7 +51,7 @@ def test_the_order_of_the_paper_is_seen(study: Study) -> None:
 def test_equal_losses_keep_the_order(study: Study) -> None:
     fill(study, {kind: [2.0, 2.0, 2.0] for kind in SEEN})
 
-    (found,) = ordering(read_outcomes(study))
+    (found,) = orders(study)
 
     assert found.holds
     assert found.widens is False
@@ -51,30 +60,30 @@ def test_equal_losses_keep_the_order(study: Study) -> None:
 def test_a_contradiction_is_said_plainly(study: Study) -> None:
     fill(study, SEEN | {"path_switching": [3.1, 2.1, 0.875], "continual": [3.0, 2.5, 1.25]})
 
-    text = "\n".join(verdict(read_outcomes(study)))
+    text = "\n".join(sentences(study))
 
     assert "is NOT seen at v3: path_switching is below from_scratch by 0.1250." in text
     assert "+0.0000, +0.5000, +0.2500; it does NOT widen with every version." in text
-    assert "One seed is one seed" in text
+    assert "With one seed" in text
 
 
 def test_a_version_that_is_not_made_is_not_judged(study: Study) -> None:
     fill(study, SEEN | {"continual": [3.0, 2.25, None]})
 
-    (found,) = ordering(read_outcomes(study))
+    (found,) = orders(study)
 
     assert found.versions == ("v1", "v2")
-    assert "Not judged: v3, planned but not evaluated in all three." in verdict(read_outcomes(study))
+    assert "Left out: v3, planned but not evaluated in all three." in sentences(study)
     assert found.gaps == (0.0, 0.25)
 
 
 def test_a_missing_paradigm_is_named(study: Study) -> None:
     fill(study, SEEN | {"path_switching": [None, None, None]})
 
-    assert ordering(read_outcomes(study)) == ()
-    assert verdict(read_outcomes(study)) == [
-        "The order of the paper (from_scratch ≤ path_switching ≤ continual) cannot be judged here: no evaluated "
-        "release of path_switching."
+    assert orders(study) == ()
+    assert sentences(study) == [
+        "Whether the paper's order (from_scratch ≤ path_switching ≤ continual) is seen is not known: no release of "
+        "path_switching was evaluated."
     ]
 
 
@@ -82,31 +91,31 @@ def test_the_best_of_several_settings_stands_and_is_said_to_be_chosen(study: Stu
     fill(study, SEEN, alpha=0.6)
     fill(study, SEEN | {"path_switching": [3.1, 2.1, 1.125]}, alpha=0.4)
 
-    (found,) = ordering(read_outcomes(study))
+    (found,) = orders(study)
 
     assert found.mean("path_switching") == 1.125
-    assert found.standings["path_switching"].tried == 2
+    assert found.best["path_switching"].tried == 2
     expected = "Best of several settings, chosen on these same held-out sets: path_switching (alpha=0.4) (of 2)."
-    assert expected in verdict(read_outcomes(study))
+    assert expected in sentences(study)
 
 
 def test_seeds_are_averaged_and_counted_one_by_one(study: Study) -> None:
     fill(study, SEEN, seed=0)
     fill(study, SEEN | {"path_switching": [3.1, 2.1, 1.75]}, seed=1)
 
-    (found,) = ordering(read_outcomes(study))
+    (found,) = orders(study)
 
     assert found.seeds == (0, 1)
     assert found.mean("path_switching") == 1.5
     assert found.seeds_in_order == 1
-    assert "Taken alone, 1 of 2 seeds show the order." in verdict(read_outcomes(study))
+    assert "Taken alone, 1 of 2 seeds show the order." in sentences(study)
 
 
 def test_seeds_that_not_all_have_are_left_out(study: Study) -> None:
     fill(study, SEEN, seed=0)
     fill(study, SEEN | {"from_scratch": [None, None, None], "continual": [None, None, 9.0]}, seed=1)
 
-    (found,) = ordering(read_outcomes(study))
+    (found,) = orders(study)
 
     assert found.seeds == (0,)
     assert found.mean("continual") == 1.5
@@ -116,6 +125,6 @@ def test_other_increments_are_judged_apart(study: Study) -> None:
     fill(study, SEEN, size=10)
     fill(study, SEEN | {"path_switching": [3.1, 2.1, 2.0]}, size=20)
 
-    found = ordering(read_outcomes(study))
+    found = orders(study)
 
     assert [one.holds for one in found] == [True, False]

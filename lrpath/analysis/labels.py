@@ -1,0 +1,95 @@
+"""Names the settings in which series differ, as a person would: `alpha=0.6`, `vocab 320`, `30M parameters`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lrpath.planning.lineage import content_id
+from lrpath.planning.plan import Plan
+from lrpath.planning.units import write_count
+
+Settings = dict[str, Any]
+"""What a paradigm and its recipe were given, flat, by dotted field name."""
+
+LONGEST_VALUE = 24
+"""A value that takes more letters than this is named by a digest."""
+
+
+def settings_of(plan: Plan, paradigm: str) -> Settings:
+    """Return what a paradigm of a plan and its recipe were given."""
+    recipe = plan.part(paradigm).paths[0].recipe.as_record()
+    sizes = [increment.updates for increment in plan.increments]
+    updates = sizes[0] if len(set(sizes)) == 1 else sizes
+    own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
+    return _flat(plan.paradigms[paradigm]) | _flat(recipe) | own
+
+
+def _flat(record: Mapping[str, Any], at: str = "") -> Settings:
+    flat: Settings = {}
+    for key, value in record.items():
+        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
+    return flat
+
+
+def differing_fields(rivals: Sequence[Settings]) -> list[str]:
+    """Return the fields that differ between rivals; sizes of the model only where they are needed to tell them apart.
+
+    The number of parameters says most about a size, so widths and depths come after it.
+    """
+    known = dict.fromkeys(key for settings in rivals for key in settings)
+    differing = [key for key in known if any(other.get(key) != rivals[0].get(key) for other in rivals)]
+    sizes = [key for key in differing if key.startswith("model.")]
+    fields = [key for key in differing if key not in sizes and key != "parameters"]
+    for more in (["parameters"], sizes):
+        if _kinds(rivals, fields) < _kinds(rivals, differing):
+            fields += [key for key in more if key in differing]
+    return fields
+
+
+def _kinds(rivals: Sequence[Settings], fields: Sequence[str]) -> int:
+    """Return how many rivals some fields tell apart; runs that differ in their seed are one."""
+    return len({str([settings.get(key) for key in fields if key != "seed"]) for settings in rivals})
+
+
+def sort_key(value: Any) -> tuple[int, float, str]:
+    """Return a key that sorts numbers by size and before anything else."""
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+
+
+def labelled(name: str, settings: Settings) -> str:
+    """Return a name extended by some settings.
+
+    >>> labelled("path_switching", {"alpha": 0.6, "data.tokenizer.vocab_size": 320})
+    'path_switching (alpha=0.6, vocab 320)'
+    """
+    last = [_last(key) for key in settings]
+    short = {key: _last(key) if last.count(_last(key)) == 1 else key for key in settings}
+    texts = dict.fromkeys(_phrase(key, value, short=short[key]) for key, value in settings.items())
+    return f"{name} ({', '.join(texts)})" if texts else name
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _phrase(key: str, value: Any, *, short: str) -> str:
+    """Write one setting: fields that people type as `name=value` so, others in a person's words."""
+    if key == "parameters":
+        return "unknown size" if value is None else f"{write_count(value)} parameters"
+    if key == "increment_updates":
+        return f"{_text(value)} updates an increment"
+    if _last(key) == "vocab_size":
+        return f"vocab {_text(value)}"
+    if key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind":
+        return f"text {_text(value)}"
+    return f"{short}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    """Write a value in a few letters; what would take more is named by a digest, so that two stay apart."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        names = [one.get("name") if isinstance(one, dict) else one for one in value]
+        whole = " ".join("?" if one is None else _text(one) for one in names)
+        return whole if 0 < len(whole) <= LONGEST_VALUE and None not in names else content_id(value)[:6]
+    return str(value) if len(str(value)) <= LONGEST_VALUE else content_id(value)[:6]

@@ -1,0 +1,86 @@
+"""The findings of a report in plain sentences, also where they contradict the paper or are missing."""
+
+import math
+
+from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.paper_order import ORDER, PaperOrder
+from lrpath.planning.units import write_span
+
+
+def findings(comparison: StudyComparison) -> list[str]:
+    """Return what a report has found, one sentence or a few for each question that the studies answer."""
+    ledgers = [execution.sentence() for execution in comparison.executions]
+    return [*order_sentences(comparison), *front_sentences(comparison), *ledgers]
+
+
+def order_sentences(comparison: StudyComparison) -> list[str]:
+    """Return whether the paper's order is seen, naming contradictions, missing results and lone seeds.
+
+    Empty where the plans do not hold all three kinds: the studies ask something else.
+    """
+    if comparison.paper_orders:
+        return [sentence for one in comparison.paper_orders for sentence in _sentences(one)]
+    outcomes = comparison.outcomes
+    if not {outcome.series.kind for outcome in outcomes} >= set(ORDER):
+        return []
+    evaluated = {outcome.series.kind for outcome in outcomes if outcome.headline is not None}
+    missing = [kind for kind in ORDER if kind not in evaluated]
+    reason = (
+        f"no release of {', '.join(missing)} was evaluated"
+        if missing
+        else "no version has equal data, held-out text and seed in all three"
+    )
+    return [f"Whether the paper's order ({' ≤ '.join(ORDER)}) is seen is not known: {reason}."]
+
+
+def front_sentences(comparison: StudyComparison) -> list[str]:
+    """Return which settings are Pareto-optimal at the last version, a sentence for each front with a choice on it."""
+    sentences = []
+    for front in comparison.fronts:
+        if len(front) > 1:
+            names = ", ".join(
+                f"{one.first.series.group} ({one.first.relative_cost:.2f} × scratch, {one.loss.mean:.4f})"
+                for one in front
+            )
+            sentences.append(f"Pareto-optimal at {front[0].first.version} (cost, held-out loss): {names}.")
+    return sentences
+
+
+def _sentences(found: PaperOrder) -> list[str]:
+    last, count = found.versions[-1], len(found.seeds)
+    seeds = f"seed {found.seeds[0]}" if count == 1 else f"mean of {count} seeds"
+    means = {kind: found.mean(kind) or math.nan for kind in ORDER}
+    figures = ", ".join(f"{found.best[kind].group} {means[kind]:.4f}" for kind in ORDER)
+    lines = [
+        f"Held-out loss of {last} on the sets of {write_span(found.versions)} [nats per token], {seeds}: {figures}."
+    ]
+    if found.holds:
+        lines.append(f"The paper's order ({' ≤ '.join(ORDER)}) is seen at {last}.")
+    else:
+        wrong = [f"{high} is below {low} by {means[low] - means[high]:.4f}" for low, high in _inversions(means)]
+        lines.append(f"The paper's order ({' ≤ '.join(ORDER)}) is NOT seen at {last}: {'; '.join(wrong)}.")
+    if found.missing:
+        lines.append(f"Left out: {write_span(found.missing)}, planned but not evaluated in all three.")
+    lines += _gap_sentence(found)
+    chosen = [f"{one.group} (of {one.tried})" for one in found.best.values() if one.tried > 1]
+    if chosen:
+        lines.append(f"Best of several settings, chosen on these same held-out sets: {', '.join(chosen)}.")
+    if count == 1:
+        lines.append("With one seed it is not known how much of these differences is chance.")
+    else:
+        lines.append(f"Taken alone, {found.seeds_in_order} of {count} seeds show the order.")
+    return lines
+
+
+def _inversions(means: dict[str, float]) -> list[tuple[str, str]]:
+    """Pairs of kinds whose means stand the other way round than in the paper."""
+    pairs = [(low, high) for number, low in enumerate(ORDER) for high in ORDER[number + 1 :]]
+    return [(low, high) for low, high in pairs if means[low] > means[high]]
+
+
+def _gap_sentence(found: PaperOrder) -> list[str]:
+    if found.widens is None:
+        return []
+    gaps = ", ".join("–" if gap is None else f"{gap:+.4f}" for gap in found.gaps)
+    trend = "it widens with every version" if found.widens else "it does NOT widen with every version"
+    return [f"Gap continual − from_scratch at {write_span(found.versions)}: {gaps}; {trend}."]

@@ -20,7 +20,7 @@ from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.records.path_folder import PathFolder
-from lrpath.training.checkpoints.releases import keep_backbone
+from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.path_trainer import Cadence, PathTrainer
@@ -58,7 +58,8 @@ class ProjectTrainingFactory:
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""
-        keep_backbone(folder, model=model, store=self.store)
+        window = self.project.config.batch.tokens_per_sequence
+        keep_backbone(folder, model=model, store=self.store, window=window)
 
     def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
         """Return the held-out windows of every version and domain.

@@ -64,17 +64,25 @@ def build_model(
     return model
 
 
-def model_of(config: PreTrainedConfig, *, attention: Attention = "sdpa", name: str = "") -> PreTrainedModel:
+def model_of(
+    config: PreTrainedConfig, *, attention: Attention = "sdpa", dtype: torch.dtype = torch.float32, name: str = ""
+) -> PreTrainedModel:
     """Return the model of a configuration, with weights drawn from the default generator.
 
     The kernels are always named here: left out, transformers takes them from the configuration.
+
+    Args:
+        config: Its configuration.
+        attention: Kernel of its attention.
+        dtype: Type of its weights.
+        name: What the model is called in messages.
 
     Raises:
         ConfigError: If transformers refuses the configuration.
     """
     try:
         return AutoModelForCausalLM.from_config(
-            config, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
+            config, dtype=dtype, attn_implementation=attention, trust_remote_code=False
         )
     except Exception as error:  # a foreign configuration fails in whatever way the first line that reads it fails
         raise ConfigError(

@@ -30,7 +30,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
             raise ValueError("no such dataset")
         return Records({"body": f"{options['split']} {n}", "split": "strange"} for n in range(3))
 
-    log = SimpleNamespace(get_verbosity=lambda: 30, set_verbosity=lambda level: None, CRITICAL=50)
+    log = SimpleNamespace(get_verbosity=lambda: 30, set_verbosity=lambda _: None, CRITICAL=50)
     library = SimpleNamespace(load_dataset=load_dataset, utils=SimpleNamespace(logging=log))
     monkeypatch.setitem(sys.modules, "datasets", library)
     return calls

@@ -19,7 +19,7 @@ class HfSource:
 
     Args:
         dataset: Name on the hub, or a local folder.
-        revision: Commit of a dataset of the hub; it pins the text. A local folder has none: its files are fingerprinted.
+        revision: Commit of a dataset of the hub; it pins the text. A folder has none: its files are fingerprinted.
         config: Configuration of the dataset, if it has several.
         splits: Splits to read. Divided by split, the i-th is version i.
         text_field: Field that holds the text; `date`, `version` and `domain` are read under these names.
@@ -59,8 +59,8 @@ class HfSource:
             )
         if not self.is_local and self.revision is None:
             raise ConfigError(
-                f"data.source.revision is missing: the dataset {self.dataset} of the hub may change; give the commit that "
-                "pins its text",
+                f"data.source.revision is missing: the dataset {self.dataset} of the hub may change; give the commit "
+                "that pins its text",
                 field="data.source.revision",
             )
 
@@ -93,8 +93,8 @@ class HfSource:
         if self.versions.by == "split":
             if number >= len(self.splits):
                 raise ConfigError(
-                    f"data.source.splits names {len(self.splits)} splits, but version number {number + 1} was asked for; "
-                    "add a split",
+                    f"data.source.splits names {len(self.splits)} splits, but version number {number + 1} was asked "
+                    "for; add a split",
                     field="data.source.splits",
                     value=self.splits,
                 )
@@ -197,8 +197,8 @@ def _local_files(folder: str, config: str | None) -> dict[str, list[pathlib.Path
             builder = _datasets().load_dataset_builder(folder, config)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder} cannot be read as a dataset ({_first_words(error)}); name a folder of JSON lines, CSV or Parquet "
-            "files",
+            f"{folder} cannot be read as a dataset ({_first_words(error)}); name a folder of JSON lines, CSV or "
+            "Parquet files",
             field="data.source.dataset",
             value=folder,
         ) from error

@@ -1,59 +1,21 @@
-"""Turns releases into models: loads their state, or the weighted mean of several, and writes Hugging Face folders."""
+"""Turns releases into models: loads their state, or the weighted mean of several, and evaluates the latter."""
 
-import contextlib
-import pathlib
-import shutil
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
-from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from lrpath.analysis.compare import release_folder
-from lrpath.errors import DataError, StateError
-from lrpath.models import CausalLM
+from lrpath.errors import StateError
+from lrpath.models import CausalLM, model_of
 from lrpath.planning.paths import Release
-from lrpath.records.files import flush_file, flush_folder
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.training.checkpoints.backbone import read_backbone
 from lrpath.training.checkpoints.states import load_state
 from lrpath.training.evaluation import HeldOutSets, evaluate
-
-if TYPE_CHECKING:
-    from lrpath.data.store import TokenStore
-
-BACKBONE = "backbone"
-"""Folder beside the states of a path that holds the model's configuration and tokenizer, without weights."""
-
-
-def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore") -> None:
-    """Write the model's configuration and tokenizer into a path's folder, from which any release of it is exported."""
-    if (folder.folder / BACKBONE).exists():
-        return
-    with _whole_folder(folder.folder / BACKBONE) as beside:
-        if store.tokenizer_file is not None and store.end_id is not None:
-            tokenizer = Tokenizer.from_file(str(store.tokenizer_file))
-            wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id))
-            wrapped.save_pretrained(beside)
-        model.lm.config.save_pretrained(beside)
-
-
-@contextlib.contextmanager
-def _whole_folder(place: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Fill a folder beside its place; when the block has ended well, flush its files and rename it into place."""
-    beside = place.with_name(f".{place.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    yield beside
-    for file in beside.iterdir():
-        flush_file(file)
-    flush_folder(beside)
-    beside.rename(place)
-    flush_folder(place.parent)
 
 
 def load_release(study: Study, release: Release) -> CausalLM:
@@ -62,20 +24,10 @@ def load_release(study: Study, release: Release) -> CausalLM:
     Raises:
         StateError: If a state is missing or altered, or its path's folder says nothing of the model.
     """
-    folders = {key.path_id: study.find(key.path_id) for key, _ in release.parts}
-    missing = [key for key, _ in release.parts if not study.has_state(key)]
-    if missing:
-        raise StateError(
-            f"release {release.paradigm}/{release.version} of study {study.name} is not made yet: "
-            f"{len(missing)} of {len(release.parts)} states are missing; run its plan with lrpath.train"
-        )
-    first = folders[release.parts[0][0].path_id]
-    assert first is not None
-    model = _empty_model(first)
+    folders = folders_of(study, release)
+    model = _empty_model(folders[0])
     sums: dict[str, torch.Tensor] = {}
-    for key, weight in release.parts:
-        folder = folders[key.path_id]
-        assert folder is not None
+    for (key, weight), folder in zip(release.parts, folders, strict=True):
         load_state(folder.state(key.position), key=key, module=model, optimizer=None)
         if len(release.parts) > 1:
             _add(sums, dict(model.named_parameters()), weight)
@@ -86,6 +38,23 @@ def load_release(study: Study, release: Release) -> CausalLM:
     return model
 
 
+def folders_of(study: Study, release: Release) -> list[PathFolder]:
+    """Return the path folder of each state of a release.
+
+    Raises:
+        StateError: If a state is missing.
+    """
+    folders = [study.find(key.path_id) for key, _ in release.parts]
+    there = [folder for folder in folders if folder is not None]
+    missing = sum(not study.has_state(key) for key, _ in release.parts)
+    if missing or len(there) < len(folders):
+        raise StateError(
+            f"release {release.paradigm}/{release.version} of study {study.name} is not made yet: "
+            f"{missing} of {len(release.parts)} states are missing; run its plan with lrpath.train"
+        )
+    return there
+
+
 def _add(sums: dict[str, torch.Tensor], parameters: Mapping[str, nn.Parameter], weight: float) -> None:
     for name, parameter in parameters.items():
         part = parameter.detach().double() * weight
@@ -93,11 +62,7 @@ def _add(sums: dict[str, torch.Tensor], parameters: Mapping[str, nn.Parameter], 
 
 
 def _empty_model(folder: PathFolder) -> CausalLM:
-    place = folder.folder / BACKBONE
-    if not (place / "config.json").exists():
-        raise StateError(f"{place / 'config.json'} is missing; restore it from a copy, or run the plan again")
-    config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-    return CausalLM(AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False))
+    return CausalLM(model_of(read_backbone(folder).config))
 
 
 def evaluate_merged(
@@ -123,29 +88,3 @@ def _evaluate(
     found = evaluate(model, held_out, device=device, precision=precision)
     position = release.last.position
     table.append((position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items())
-
-
-def export_release(study: Study, release: Release, *, folder: pathlib.Path, card: str) -> None:
-    """Write a release as a Hugging Face folder that transformers loads without lrpath.
-
-    Args:
-        study: Where its states are.
-        release: The release.
-        folder: Folder to make; must not hold files yet.
-        card: Text of the model card.
-
-    Raises:
-        DataError: If the folder holds files.
-        StateError: As `load_release`.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} holds files already; choose another folder or remove them")
-    model = load_release(study, release)
-    origin = study.find(release.last.path_id)
-    assert origin is not None
-    backbone = origin.folder / BACKBONE
-    with _whole_folder(folder) as beside:
-        model.lm.save_pretrained(beside)
-        if (backbone / "tokenizer.json").exists():
-            PreTrainedTokenizerFast.from_pretrained(backbone, local_files_only=True).save_pretrained(beside)
-        (beside / "README.md").write_text(card, encoding="utf-8")

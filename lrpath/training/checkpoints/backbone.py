@@ -78,12 +78,18 @@ def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore", w
         model.lm.config.save_pretrained(files)
         if store.tokenizer_file is not None:
             shutil.copyfile(store.tokenizer_file, files / TOKENIZER)
-        version = store.versions[0]
-        length = min(window, _SAMPLE_IDS)
         write_json(
             files / TRAINING,
-            {"end_id": store.end_id, "window": window, "sample": store.gather(version, [0], length)[0].tolist()},
+            {"end_id": store.end_id, "window": window, "sample": _sample(store, min(window, _SAMPLE_IDS))},
         )
+
+
+def _sample(store: "TokenStore", length: int) -> list[int]:
+    """Return the first ids of the first version, some hundred where it has as many."""
+    version = store.versions[0]
+    there = min(-(-_SAMPLE_IDS // length), store.windows(version, length))
+    rows = store.gather(version, range(there), length)
+    return [int(number) for row in rows for number in row[:-1]]
 
 
 @contextlib.contextmanager

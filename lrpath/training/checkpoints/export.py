@@ -186,9 +186,8 @@ def _write_config(folder: pathlib.Path, config: PreTrainedConfig, backbone: Back
     """
     config.use_cache = True
     config.eos_token_id, config.bos_token_id, config.pad_token_id = backbone.end_id, None, None
-    config.dtype = _DTYPES[dtype]
     with torch.device("meta"):
-        config.architectures = [type(model_of(config)).__name__]
+        config.architectures = [type(model_of(config, dtype=_DTYPES[dtype])).__name__]  # sets config.dtype too
     config.save_pretrained(folder)
     file = folder / "config.json"
     content = json.loads(file.read_text(encoding="utf-8"))

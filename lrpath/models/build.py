@@ -210,8 +210,9 @@ def _config_from_file(shape: ModelShape) -> PreTrainedConfig:
     if kind not in transformers.CONFIG_MAPPING:
         raise refusal(f"has model_type {kind!r}, unknown to transformers {transformers.__version__}")
     try:
-        config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(without_kernels(content))
-        for name, value in {"vocab_size": shape.vocab_size, "use_cache": False, **_NO_MARKS}.items():
+        ours = {"vocab_size": shape.vocab_size, "use_cache": False, **_NO_MARKS}
+        config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(without_kernels(content) | ours)
+        for name, value in ours.items():
             setattr(config, name, value)
     except Exception as error:  # each configuration class checks its fields in its own way
         raise refusal(f"is not a valid configuration of model type {kind} ({one_line(error)}); correct it") from None

@@ -119,7 +119,11 @@ def _data_name(release: Release, tree: Tree) -> str:
 
 def _data(study: Study, tree: Tree, release: Release, made: ExportedRelease) -> list[str]:
     recipe = tree.line(release.last.path_id)[0].recipe
-    source = {name: value for name, value in recipe.data.get("source", {}).items() if value not in (None, [], {})}
+    source = {
+        name: value
+        for name, value in recipe.data.get("source", {}).items()
+        if value is not None and not isinstance(value, dict | list)
+    }
     mark = "the mark that ends a document" if made.end_mark is None else f"`{made.end_mark}`"
     return [
         f"- Source: {', '.join(f'{name} {value}' for name, value in source.items())}.",
@@ -179,7 +183,9 @@ def _cost(study: Study, series: Series, release: Release) -> list[str]:
             counted += there
             devices.add(f"{run.ranks} × {run.device}" if run.ranks > 1 else run.device)
     if counted:
-        lines.append(f"- {write_time(seconds)} hours for {counted:,} updates on {', '.join(sorted(devices))}.")
+        lines.append(
+            f"- {write_time(seconds)} (hours, minutes and seconds) for {counted:,} updates on {', '.join(sorted(devices))}."
+        )
     number = plan.versions.index(release.version) + 1
     cost = plan.cost(plan.part(series.paradigm, versions=number))
     scratch = plan.updates_from_scratch(versions=number)
@@ -255,6 +261,4 @@ def _line_of(path: Path, end: int) -> str:
 
 def _reading(tree: Tree, release: Release) -> str:
     shares = coverage(tree.reads(release.last))
-    return "read " + ", ".join(
-        version if share == 1 else f"{float(share):.0%} of {version}" for version, share in shares.items()
-    )
+    return ", ".join(version if share == 1 else f"{float(share):.0%} of {version}" for version, share in shares.items())

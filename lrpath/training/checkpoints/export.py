@@ -31,6 +31,9 @@ Dtype = Literal["fp32", "bf16"]
 _DTYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PREFIX = f"model.{NAME_PREFIX}"
 
+_PUBLIC_NAMES = {"gpt_neox": {"lm_head.weight": "embed_out.weight"}}
+"""Names that files of a model type have had since transformers 4; version 5 renames them when it loads them."""
+
 
 def export_release(
     study: Study,
@@ -240,8 +243,9 @@ def _write_shards(
 ) -> tuple[int, int]:
     """Write the weights, at most so many bytes a file, and return the number of files and their bytes."""
     writer = _ShardWriter(folder, sizes=_sizes(weights, config, dtype), most=shard_bytes)
+    public = _PUBLIC_NAMES.get(config.model_type, {})
     for name, tensor in weights.tensors():
-        writer.add(name, tensor.to(dtype))
+        writer.add(public.get(name, name), tensor.to(dtype))
     for name, shape in _further_biases(weights, config).items():
         writer.add(name, torch.zeros(shape, dtype=dtype))
     return writer.finish()

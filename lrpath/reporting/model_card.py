@@ -183,9 +183,7 @@ def _cost(study: Study, series: Series, release: Release) -> list[str]:
             counted += there
             devices.add(f"{run.ranks} × {run.device}" if run.ranks > 1 else run.device)
     if counted:
-        lines.append(
-            f"- {write_time(seconds)} (hours, minutes and seconds) for {counted:,} updates on {', '.join(sorted(devices))}."
-        )
+        lines.append(f"- Measured: {write_time(seconds)} for {counted:,} updates on {', '.join(sorted(devices))}.")
     number = plan.versions.index(release.version) + 1
     cost = plan.cost(plan.part(series.paradigm, versions=number))
     scratch = plan.updates_from_scratch(versions=number)

@@ -23,7 +23,7 @@ from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Recipe, Release, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Series:
     @property
     def kind(self) -> str:
         """Kind of the paradigm, for example `path_switching`."""
-        return str(self.settings.get("kind", self.paradigm))
+        return self.plan.paradigms[self.paradigm].kind
 
     @property
     def seed(self) -> int:
@@ -227,21 +227,15 @@ def scores_of(study: Study, *, release: Release) -> dict[tuple[str, str], Score]
         StateError: If the table of evaluations is altered.
     """
     if len(release.parts) > 1:
-        table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
+        table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
     elif (folder := study.find(release.last.path_id)) is not None:
         table = folder.evaluation
     else:
         return None
-    try:
-        found = {
-            (row["version"], row["domain"]): Score(nll=float(row["nll"]), tokens=int(row["tokens"]))
-            for row in table.rows()
-            if int(row["position"]) == release.last.position
-        }
-    except ValueError as error:
-        raise StateError(f"{table.file} has a row with an invalid number ({error}); restore it from a copy") from None
-    if any(score.tokens < 1 or not math.isfinite(score.nll) for score in found.values()):
-        raise StateError(f"{table.file} has a row without tokens or with a loss that is not finite; restore it")
+    rows = [row for row in table.rows() if row.position == release.last.position]
+    found = {row.held_out: Score(nll=row.nll, tokens=row.tokens) for row in rows}
+    if not all(math.isfinite(score.nll) for score in found.values()):
+        raise StateError(f"{table.file} has a loss that is not finite; restore it from a copy")
     return found or None
 
 

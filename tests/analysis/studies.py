@@ -3,26 +3,26 @@
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-from lrpath.planning.paradigms import Continual, FromScratch, Merged, Paradigm, PathSwitching, Setting
+from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
 from lrpath.planning.paths import Optimizer, Path, Recipe, Release, unite
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, MetricsRow
+from tests.planning.strategies import build_continual, build_merged, build_switching
 from tests.records.lab import save
 
-LINEAR = Decay(shape=DecayShape.LINEAR, floor=0.1)
+LINEAR = Decay(shape=Shape.LINEAR, floor=0.1)
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
-CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
-SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
-MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
+CONTINUAL = build_continual(peak=1.0, warmup=2, decay=LINEAR)
+SWITCHING = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
+MERGED = build_merged(peak=1.0, warmup=2, states=3, spacing=2)
 THREE: dict[str, Paradigm] = {"from_scratch": SCRATCH, "continual": CONTINUAL, "path_switching": SWITCHING}
 TOKENS_PER_UPDATE = 8
 
@@ -46,7 +46,7 @@ def plan_of(
     ]
     return Plan(
         increments=increments,
-        paradigms={label: {"kind": one.kind} | asdict(one) for label, one in paradigms.items()},
+        paradigms=dict(paradigms),
         tree=unite(one.plan(setting) for one, setting in zip(paradigms.values(), settings, strict=True)),
         model_name="toy",
         parameters=100,
@@ -62,9 +62,9 @@ def keep(study: Study, plan: Plan) -> None:
 def evaluate(study: Study, plan: Plan, release: Release, scores: Mapping[tuple[str, str], tuple[float, int]]) -> None:
     """Write rows `(version, domain): (nll [nats], tokens)` for a release of one state, once."""
     table = study.open(plan.tree.path(release.last.path_id)).evaluation
-    rows = [(release.last.position, *key, nll, tokens) for key, (nll, tokens) in scores.items()]
-    if not any(int(row["position"]) == release.last.position for row in table.rows()):
-        Table(table.file, columns=EVALUATION_COLUMNS).append(rows)
+    rows = [EvaluationRow(release.last.position, *key, nll, tokens) for key, (nll, tokens) in scores.items()]
+    if not any(row.position == release.last.position for row in table.rows()):
+        table.append(rows)
 
 
 def evaluate_evenly(study: Study, plan: Plan, losses: Mapping[str, Sequence[float | None]]) -> None:
@@ -80,8 +80,9 @@ def run_all(study: Study, plan: Plan) -> None:
     for path in plan.tree.paths:
         begin, end = path.start, plan.tree.end(path.id)
         add_run(study, plan, path.id, begin=begin, end=end)
-        rows = [(n, 5.0 - n / 100, path.schedule.rate(n - 1), 1.0, 8 * n) for n in range(begin + 1, end + 1)]
-        Table(study.open(path).metrics.file, columns=METRIC_COLUMNS).append(rows)
+        study.open(path).metrics.append(
+            MetricsRow(n, 5.0 - n / 100, path.schedule.rate(n - 1), 1.0, 8 * n) for n in range(begin + 1, end + 1)
+        )
 
 
 def add_run(study: Study, plan: Plan, path_id: str, *, begin: int, end: int, repeated: int = 0) -> None:

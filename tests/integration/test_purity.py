@@ -1,7 +1,7 @@
 """Promises 1 and 2: an update is a function of configuration, path and position; a branch can repeat its parent."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from lrpath.planning.paths import Path as LearningPath
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Schedule, constant
-from lrpath.training.distributed.hardware import Hardware
+from lrpath.records.tables import MetricsRow
 from lrpath.training.plan_runner import PlanRunner
 from tests.integration.lab import Lab, disturb, states_of, tables_of
 
@@ -36,17 +36,9 @@ class Disturbing(lightning.Callback):
         disturb(torch.randint(2**31, ()).item())
 
 
-class NoisyMachine(Hardware):
-    """A machine on which other code draws random numbers between the updates."""
-
-    def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
-        return super().trainer([*callbacks, Disturbing()], **options)
-
-
-def on_noisy_machine(runner: PlanRunner) -> PlanRunner:
-    hardware = runner.path_trainer.hardware
-    settings = {field.name: getattr(hardware, field.name) for field in fields(hardware)}
-    return replace(runner, path_trainer=replace(runner.path_trainer, hardware=NoisyMachine(**settings)))
+def with_disturbance(runner: PlanRunner) -> PlanRunner:
+    """Return a plan runner beside whose updates other code draws random numbers."""
+    return replace(runner, path_trainer=replace(runner.path_trainer, extra_callbacks=(Disturbing(),)))
 
 
 def only(runner: PlanRunner, *needed: StateKey, paths: tuple[LearningPath, ...]) -> PlanRunner:
@@ -63,7 +55,7 @@ def test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numb
     disturb(1)
     lab.run("study=one", *model)
     disturb(2)
-    on_noisy_machine(lab.runner("study=two", *model)).run()
+    with_disturbance(lab.runner("study=two", *model)).run()
 
     assert states_of(lab.study("one")) == states_of(lab.study("two"))
     assert tables_of(lab.study("one")) == tables_of(lab.study("two"))
@@ -120,7 +112,7 @@ def test_a_branch_with_its_parents_schedule_and_stream_is_its_parent(lab: Lab, g
     assert rows_of(lab, "study", branch) == rows_of(lab, "study", main)[fork:]
 
 
-def rows_of(lab: Lab, study: str, path: LearningPath) -> list[dict[str, str]]:
+def rows_of(lab: Lab, study: str, path: LearningPath) -> list[MetricsRow]:
     folder = lab.study(study).find(path.id)
     assert folder is not None
     return folder.metrics.rows()
@@ -134,11 +126,11 @@ def test_two_micro_batches_of_two_make_the_update_of_one_batch_of_four(lab: Lab)
     whole, halves = rows_of(lab, "whole", main), rows_of(lab, "halves", main)
 
     assert readings(lab, "whole") == readings(lab, "halves")
-    assert [row["lr"] for row in whole] == [row["lr"] for row in halves]
+    assert [row.lr for row in whole] == [row.lr for row in halves]
     # The same sums in another order: float32 keeps 1.2e-7, and Adam divides by small second moments at first.
-    losses = [float(row["loss"]) for row in whole]
-    assert [float(row["loss"]) for row in halves] == pytest.approx(losses, rel=1e-4)
-    assert [row["loss"] for row in whole] != [row["loss"] for row in halves]  # or micro_batch was not heard
+    losses = [row.loss for row in whole]
+    assert [row.loss for row in halves] == pytest.approx(losses, rel=1e-4)
+    assert [row.loss for row in whole] != [row.loss for row in halves]  # or micro_batch was not heard
 
 
 def readings(lab: Lab, study: str) -> list[dict[str, Any]]:

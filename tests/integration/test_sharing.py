@@ -54,9 +54,8 @@ def test_a_branch_waits_for_its_fork_and_says_so(lab: Lab) -> None:
     out, err = branch.communicate()
     lab.run("paths=v1")
 
-    assert line.startswith(
-        "waiting: path_switching.v2 leaves path_switching.main at 14, and that state is not made yet"
-    )
+    assert "path_switching.v2" in line
+    assert "path_switching.main at 14" in line
     assert branch.returncode == 0, err
     assert "6 updates were run" in out
     check_as_alone(lab, "study")
@@ -102,4 +101,4 @@ def test_a_process_that_stood_still_for_too_long_writes_no_more(lab: Lab, monkey
 
     main = lab.study().folders()[0]
     assert main.positions() == [4]
-    assert [int(row["position"]) for row in main.metrics.rows()] == [1, 2, 3, 4]
+    assert [row.position for row in main.metrics.rows()] == [1, 2, 3, 4]

@@ -10,7 +10,7 @@ import torch
 
 from lrpath.errors import ConfigError
 from lrpath.models import CausalLM, build_model, count_parameters, hf_config
-from lrpath.planning.shape import ModelShape
+from lrpath.planning.shape import FileModel, ModelShape
 from tests.refusals import refused
 
 SIZES: dict[str, Any] = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -28,7 +28,8 @@ EXPERTS: list[dict[str, Any]] = [
 def shape_of(folder: pathlib.Path, content: dict[str, Any]) -> ModelShape:
     file = folder / "config.json"
     file.write_text(json.dumps(content))
-    return ModelShape.from_file(str(file))
+    given = {"vocab_size": None, "context": None, "stated_parameters": None}
+    return FileModel(family="file", file=str(file), **given).shape()
 
 
 @pytest.mark.parametrize("content", EXPERTS, ids=lambda content: str(content["model_type"]))

@@ -9,7 +9,7 @@ from lrpath.planning.paths import Optimizer, StateKey
 from lrpath.records.manifest import check_state
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import load_state, tensors_of
-from lrpath.training.optim import build_optimizer, moments, set_rate
+from lrpath.training.optim import build_optimizer, moments, set_learning_rate
 from tests.refusals import refused
 
 KEY = StateKey("0123456789ab", 3)
@@ -44,7 +44,7 @@ def trained(seed: int) -> tuple[Tied, torch.optim.AdamW]:
 def update(model: Tied, optimizer: torch.optim.AdamW) -> None:
     optimizer.zero_grad()
     model(torch.arange(8)).backward()
-    set_rate(optimizer, rate=0.1, settings=SETTINGS)
+    set_learning_rate(optimizer, rate=0.1, settings=SETTINGS)
     optimizer.step()
 
 
@@ -72,7 +72,7 @@ def test_a_loaded_state_goes_on_as_the_saved_one_does(tmp_path: Path) -> None:
             assert all(torch.equal(before[name], after[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
 
 
-def test_a_state_is_written_once_for_tied_weights_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_state_is_written_once_for_tied_weights_and_leaves_nothing_else(tmp_path: Path) -> None:
     saved(tmp_path / "000000003")
 
     manifest = check_state(tmp_path / "000000003", key=KEY)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from lrpath.data.sources.division import Division
 from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, fingerprint
@@ -31,6 +31,7 @@ class HfSource:
             has one.
     """
 
+    kind: ClassVar[str] = "hf"
     dataset: str
     revision: str | None = None
     config: str | None = None

@@ -7,7 +7,7 @@ import pathlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class TokensSource:
         ConfigError: If a field is out of range, or a domain has neither one entry nor as many as there are versions.
     """
 
+    kind: ClassVar[str] = "tokens"
     files: tuple[Files, ...]
     vocab_size: int
     bits: Literal[16, 32] = 16

@@ -1,9 +1,7 @@
 """Writes and reads what lies beside the weights of a path: `lrpath.records.backbone` says which files."""
 
-import contextlib
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from lrpath.records.backbone import (
     record_backbone,
     recorded_backbone,
 )
-from lrpath.records.files import flush_file, flush_folder, read_json, write_json
+from lrpath.records.files import atomic_folder, read_json, write_json
 from lrpath.records.path_folder import PathFolder
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore", w
     if place.exists() and recorded_backbone(folder) is not None:
         return
     shutil.rmtree(place, ignore_errors=True)  # first: a kill must not leave old files beside new digests
-    with whole_folder(place, check=lambda files: record_backbone(folder, files)) as files:
+    with atomic_folder(place) as files:
         model.lm.config.save_pretrained(files)
         if store.tokenizer_file is not None:
             shutil.copyfile(store.tokenizer_file, files / TOKENIZER)
@@ -82,6 +80,7 @@ def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore", w
             files / TRAINING,
             {"end_id": store.end_id, "window": window, "sample": _sample(store, min(window, _SAMPLE_IDS))},
         )
+        record_backbone(folder, files)
 
 
 def _sample(store: "TokenStore", length: int) -> list[int]:
@@ -90,31 +89,6 @@ def _sample(store: "TokenStore", length: int) -> list[int]:
     there = min(-(-_SAMPLE_IDS // length), store.windows(version, length))
     rows = store.gather(version, range(there), length)
     return [int(number) for row in rows for number in row[:-1]]
-
-
-@contextlib.contextmanager
-def whole_folder(place: pathlib.Path, *, check: Callable[[pathlib.Path], None] | None = None) -> Iterator[pathlib.Path]:
-    """Fill a folder beside its place; when the block has ended well, flush its files and rename it into place.
-
-    Args:
-        place: The folder; it does not exist, or is empty.
-        check: Called with the filled folder before it takes its place.
-    """
-    beside = place.with_name(f".{place.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    for file in beside.iterdir():
-        flush_file(file)
-    flush_folder(beside)
-    if check is not None:
-        check(beside)
-    beside.rename(place)  # over an empty folder too
-    flush_folder(place.parent)
 
 
 def read_backbone(folder: PathFolder) -> Backbone:

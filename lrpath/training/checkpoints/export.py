@@ -17,11 +17,12 @@ from transformers import GenerationConfig, LlamaConfig, PreTrainedConfig
 from lrpath.errors import DataError, StateError
 from lrpath.models import NAME_PREFIX, model_of
 from lrpath.planning.paths import Release
+from lrpath.records.files import atomic_folder
 from lrpath.records.manifest import check_state
 from lrpath.records.released import ExportedRelease
 from lrpath.records.shards import stored_tensors
 from lrpath.records.study import Study
-from lrpath.training.checkpoints.backbone import Backbone, read_backbone, whole_folder
+from lrpath.training.checkpoints.backbone import Backbone, read_backbone
 from lrpath.training.checkpoints.public_door import check_generation_ends, check_logits, check_tokenizer, ids_differ
 from lrpath.training.checkpoints.releases import folders_of
 from lrpath.training.checkpoints.states import read_tensors
@@ -66,7 +67,7 @@ def export_release(
             f"{folder} holds files already; choose another folder or remove them", field="folder", value=str(folder)
         )
     weights = ReleaseWeights.of(study, release)
-    with whole_folder(folder) as beside:
+    with atomic_folder(folder) as beside:
         config, notes = _write_public_files(beside, weights.backbone, dtype=dtype)
         compared = _compare_tokenizer(beside, weights.backbone)
         files, size = _write_shards(beside, weights, config=config, dtype=_DTYPES[dtype], shard_bytes=shard_bytes)

@@ -12,7 +12,7 @@ from lrpath.planning.paths import Release
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 from lrpath.training.checkpoints.backbone import read_backbone
 from lrpath.training.checkpoints.states import load_state
 from lrpath.training.evaluation import HeldOutSets, evaluate
@@ -73,18 +73,26 @@ def evaluate_merged(
     Raises:
         BusyError: If another process is doing so.
     """
-    table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
-    if len(release.parts) == 1 or {(row["version"], row["domain"]) for row in table.rows()} == set(held_out):
+    table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
+    if len(release.parts) == 1 or {row.held_out for row in table.rows()} == set(held_out):
         return
     with owned(table.file.with_name("lock")):
         _evaluate(study, release, held_out, table, device=device, precision=precision)
 
 
 def _evaluate(
-    study: Study, release: Release, held_out: HeldOutSets, table: Table, *, device: torch.device, precision: str
+    study: Study,
+    release: Release,
+    held_out: HeldOutSets,
+    table: Table[EvaluationRow],
+    *,
+    device: torch.device,
+    precision: str,
 ) -> None:
     table.cut(0)  # rows of a killed evaluation, or of fewer sets
     model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)
-    position = release.last.position
-    table.append((position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items())
+    table.append(
+        EvaluationRow(position=release.last.position, version=version, domain=domain, nll=nll, tokens=tokens)
+        for (version, domain), (nll, tokens) in found.items()
+    )

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -80,18 +79,20 @@ def prepare(
         with locked(folder):
             remove_temporaries(folder)
             work.run(versions)
-    return TokenStore.open(folder, mapped=_mapped(source, versions))
+    return _with_shards(TokenStore.open(folder), source, versions)
 
 
-def _mapped(source: Source, versions: Sequence[str]) -> dict[str, IdShards]:
-    """Return the training ids that a store leaves where they lie."""
+def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> TokenStore:
+    """Return the store with the files of its source that it has left where they lie."""
     if not isinstance(source, TokensSource):
-        return {}
-    return {
-        name: source.train_ids(Arrival(version=name, number=number))
-        for number, name in enumerate(versions)
-        if source.is_mapped(number)
-    }
+        return store
+    return store.with_shards(
+        {
+            version: source.train_ids(Arrival(version=version, number=number))
+            for number, version in enumerate(versions)
+            if store.manifest(version).mapped
+        }
+    )
 
 
 def _check_versions(versions: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ Shapes: L tokens of a window, N windows.
 
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,13 +64,8 @@ class TokenStore:
     mapped: Mapping[str, IdShards] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: pathlib.Path, *, mapped: Mapping[str, IdShards] | None = None) -> "TokenStore":
+    def open(cls, folder: pathlib.Path) -> "TokenStore":
         """Open a store and check the sizes of all its files.
-
-        Args:
-            folder: The store.
-            mapped: Where the training tokens lie that are not in the store. No manifest says so: then a store could
-                make its reader read any file, and files that were moved would be lost.
 
         Raises:
             DataError: If a file is missing, malformed, incomplete or of another size than its manifest says.
@@ -79,8 +74,22 @@ class TokenStore:
         found = [Manifest.read(entry / MANIFEST_FILE) for entry in _increment_folders(folder)]
         found.sort(key=lambda manifest: (manifest.number, manifest.version))
         manifests = {manifest.version: manifest for manifest in found}
-        store = cls(folder=folder, manifests=manifests, mapped=mapped or {}, **record)
+        store = cls(folder=folder, manifests=manifests, **record)
         for version in store.versions:
+            store.check(version)
+        return store
+
+    def with_shards(self, mapped: Mapping[str, IdShards]) -> "TokenStore":
+        """Return the store with the files in which the training tokens of some versions lie, and check their sizes.
+
+        No manifest says where they are: then a store could make its reader read any file, and files that were moved
+        would be lost. Their content is what the manifest has the digest of.
+
+        Raises:
+            DataError: If they do not hold as many tokens as the manifest says.
+        """
+        store = replace(self, mapped={**self.mapped, **mapped})
+        for version in mapped:
             store.check(version)
         return store
 

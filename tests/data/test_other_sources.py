@@ -3,6 +3,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,20 @@ from lrpath.errors import ConfigError, DataError
 from tests.refusals import refused
 
 FIRST = Arrival(version="v1", number=0)
+
+
+def hf(**fields: Any) -> HfSource:
+    """Return a source with the settings of conf/data/hf.yaml, but nothing held out, and with some changes."""
+    settings = {"revision": None, "config": None, "splits": ("train",), "text_field": "text"}
+    return HfSource(**settings | {"versions": Division(by="split"), "heldout": NOTHING_HELD_OUT} | fields)
+
+
+def tokens(**fields: Any) -> TokensSource:
+    """Return a source with the settings of conf/data/tokens.yaml, and with some changes."""
+    return TokensSource(**{"bits": 16, "heldout": {}} | fields)
+
+
+NOTHING_HELD_OUT = HeldOutSettings(share=0.0)
 
 
 @pytest.fixture
@@ -37,9 +52,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
 
 def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, object]]) -> None:
-    source = HfSource(
-        dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOutSettings(share=0.0)
-    )
+    source = hf(dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOutSettings(share=0.0))
 
     texts = [document.text for document in source.documents(Arrival(version="v2", number=1))]
 
@@ -49,32 +62,32 @@ def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, objec
 
 def test_a_dataset_that_cannot_be_read_is_named(fake_hub: list[dict[str, object]]) -> None:
     with refused(DataError):
-        list(HfSource(dataset="missing", revision="abc").documents(FIRST))
+        list(hf(dataset="missing", revision="abc").documents(FIRST))
     assert len(fake_hub) == 1
 
 
 @pytest.mark.usefixtures("fake_hub")
 def test_a_dataset_without_its_text_field_is_refused() -> None:
     with refused(DataError):
-        list(HfSource(dataset="d", revision="abc").documents(FIRST))
+        list(hf(dataset="d", revision="abc").documents(FIRST))
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
 
     with refused(DataError):
-        list(HfSource(dataset="d", revision="abc").documents(FIRST))
+        list(hf(dataset="d", revision="abc").documents(FIRST))
 
 
 def test_refusals_of_a_dataset() -> None:
     with refused(ConfigError):
-        HfSource(dataset="d", revision="abc", splits=())
+        hf(dataset="d", revision="abc", splits=())
     with refused(ConfigError):
-        HfSource(dataset="d", revision="abc", versions=Division(by="file"))
+        hf(dataset="d", revision="abc", versions=Division(by="file"))
     with refused(ConfigError):
-        HfSource(dataset="d", revision="abc").increment_spec(1)
+        hf(dataset="d", revision="abc").increment_spec(1)
     with refused(ConfigError, field="data.source.revision"):
-        HfSource(dataset="d")
+        hf(dataset="d")
 
 
 def local_dataset(folder: Path, **files: Sequence[object]) -> str:
@@ -87,13 +100,10 @@ def local_dataset(folder: Path, **files: Sequence[object]) -> str:
     return str(folder)
 
 
-NOTHING_HELD_OUT = HeldOutSettings(share=0.0)
-
-
 def test_a_field_that_the_library_fills_with_null_is_absent(tmp_path: Path) -> None:
     folder = local_dataset(tmp_path / "d", train=[{"text": "a", "domain": "web"}, {"text": "b"}])
 
-    documents = list(HfSource(dataset=folder, heldout=NOTHING_HELD_OUT).documents(FIRST))
+    documents = list(hf(dataset=folder).documents(FIRST))
 
     assert [(document.text, document.domain) for document in documents] == [("a", "web"), ("b", "text")]
 
@@ -113,16 +123,16 @@ def test_a_file_of_a_dataset_that_cannot_be_read_is_named(
     wrong = "train-00000" if isinstance(first[0], str) else "train-00001"
 
     with refused(DataError, field="data.source.dataset", value=folder, stable=False) as caught:
-        list(HfSource(dataset=folder, heldout=NOTHING_HELD_OUT).documents(FIRST))
+        list(hf(dataset=folder).documents(FIRST))
     assert f"{wrong}.jsonl cannot be read" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_local_dataset_is_known_by_its_files(tmp_path: Path) -> None:
     folder = local_dataset(tmp_path / "d", train=[{"text": "a"}], test=[{"text": "b"}])
-    source = HfSource(dataset=folder, splits=("train", "test"))
+    source = hf(dataset=folder, splits=("train", "test"))
     before = [source.increment_spec(number) for number in range(2)]
-    renamed = HfSource(dataset=str((tmp_path / "d").rename(tmp_path / "e")), splits=("train", "test"))
+    renamed = hf(dataset=str((tmp_path / "d").rename(tmp_path / "e")), splits=("train", "test"))
 
     assert [renamed.increment_spec(number) for number in range(2)] == before
     assert renamed.spec() == source.spec() | {"dataset": None, "revision": None}
@@ -135,15 +145,15 @@ def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
     folder = local_dataset(tmp_path / "d", train=[{"text": "a"}])
 
     with refused(ConfigError, field="data.source.revision", value="3f2a"):
-        HfSource(dataset=folder, revision="3f2a")
-    assert HfSource(dataset=folder, revision="main").is_local
+        hf(dataset=folder, revision="3f2a")
+    assert hf(dataset=folder, revision="main").is_local
 
 
 def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
     folder = local_dataset(tmp_path / "d")
 
     with refused(DataError, field="data.source.dataset", value=folder, stable=False):
-        HfSource(dataset=folder).increment_spec(0)
+        hf(dataset=folder).increment_spec(0)
 
 
 def write_ids(path: Path, ids: list[int], dtype: str) -> str:
@@ -155,7 +165,7 @@ def write_ids(path: Path, ids: list[int], dtype: str) -> str:
 def test_ids_are_kept_as_they_are(tmp_path: Path, bits: int) -> None:
     dtype = f"<u{bits // 8}"
     file, heldout = write_ids(tmp_path / "a.bin", [5, 0, 9], dtype), write_ids(tmp_path / "h.bin", [1, 2], dtype)
-    source = TokensSource(files=(file,), heldout={"web": (heldout,)}, vocab_size=10, bits=bits)
+    source = tokens(files=(file,), heldout={"web": (heldout,)}, vocab_size=10, bits=bits)
 
     store = prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
 
@@ -165,7 +175,7 @@ def test_ids_are_kept_as_they_are(tmp_path: Path, bits: int) -> None:
 
 
 def test_wide_ids_stay_wide_when_the_vocabulary_needs_it(tmp_path: Path) -> None:
-    source = TokensSource(files=(write_ids(tmp_path / "a.bin", [70_000, 3], "<u4"),), vocab_size=70_001, bits=32)
+    source = tokens(files=(write_ids(tmp_path / "a.bin", [70_000, 3], "<u4"),), vocab_size=70_001, bits=32)
 
     store = prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
 
@@ -173,7 +183,7 @@ def test_wide_ids_stay_wide_when_the_vocabulary_needs_it(tmp_path: Path) -> None
 
 
 def test_an_id_beyond_the_vocabulary_is_refused(tmp_path: Path) -> None:
-    source = TokensSource(files=(write_ids(tmp_path / "a.bin", [5, 10, 9], "<u2"),), vocab_size=10)
+    source = tokens(files=(write_ids(tmp_path / "a.bin", [5, 10, 9], "<u2"),), vocab_size=10)
 
     with refused(DataError):
         prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
@@ -185,22 +195,22 @@ def test_a_file_of_ids_of_odd_size_is_refused(tmp_path: Path, size: int) -> None
     (tmp_path / "a.bin").write_bytes(b"\0" * size)
 
     with refused(DataError):
-        TokensSource(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)
+        tokens(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)
 
 
 def test_refusals_of_token_files(tmp_path: Path) -> None:
     with refused(ConfigError):
-        TokensSource(files=(), vocab_size=10)
+        tokens(files=(), vocab_size=10)
     with refused(ConfigError):
-        TokensSource(files=("a",), vocab_size=10, bits=64)  # type: ignore[arg-type]
+        tokens(files=("a",), vocab_size=10, bits=64)
     with refused(ConfigError):
-        TokensSource(files=("a",), vocab_size=70_000)
+        tokens(files=("a",), vocab_size=70_000)
     with refused(ConfigError):
-        TokensSource(files=("a",), vocab_size=10, heldout={"web": ("b", "c")})
+        tokens(files=("a",), vocab_size=10, heldout={"web": ("b", "c")})
     with refused(ConfigError):
-        TokensSource(files=("a",), vocab_size=10).increment_spec(1)
+        tokens(files=("a",), vocab_size=10).increment_spec(1)
     with refused(DataError):
-        TokensSource(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)
+        tokens(files=(str(tmp_path / "a.bin"),), vocab_size=10).train_ids(FIRST)
 
 
 def many(path: Path, count: int, dtype: str, top: int = 50_000) -> str:
@@ -214,7 +224,7 @@ def test_ids_of_another_width_are_refused(tmp_path: Path, dtype: str, bits: int,
     file = many(tmp_path / "a.bin", 5_000, dtype, top)
 
     with refused(DataError, field="data.source.bits", value=bits):
-        TokensSource(files=(file,), vocab_size=50_304, bits=bits).train_ids(FIRST)
+        tokens(files=(file,), vocab_size=50_304, bits=bits).train_ids(FIRST)
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [("<u2", 32), (">u2", 16), (">u4", 32)])
@@ -222,7 +232,7 @@ def test_ids_that_are_too_large_name_the_reading_that_fits(tmp_path: Path, dtype
     file = many(tmp_path / "a.bin", 5_000, dtype, 20_000)
 
     with refused(DataError, field="data.source.vocab_size", value=20_000):
-        TokensSource(files=(file,), vocab_size=20_000, bits=bits).train_ids(FIRST)
+        tokens(files=(file,), vocab_size=20_000, bits=bits).train_ids(FIRST)
 
 
 @pytest.mark.parametrize("bits", [16, 32])
@@ -230,7 +240,7 @@ def test_ids_that_are_too_large_name_the_reading_that_fits(tmp_path: Path, dtype
 def test_ids_of_their_width_are_taken(tmp_path: Path, bits: int, top: int) -> None:
     file = many(tmp_path / "a.bin", 5_000, f"<u{bits // 8}", top)
 
-    assert len(TokensSource(files=(file,), vocab_size=60_000, bits=bits).train_ids(FIRST)) == 5_000
+    assert len(tokens(files=(file,), vocab_size=60_000, bits=bits).train_ids(FIRST)) == 5_000
 
 
 def llm_c(magic: int, version: int, dtype: str) -> bytes:
@@ -255,7 +265,7 @@ def test_a_file_of_another_format_is_refused_by_name(tmp_path: Path, name: str) 
     (tmp_path / name).write_bytes(FOREIGN[name])
 
     with refused(DataError, field="data.source.bits"):
-        TokensSource(files=(str(tmp_path / name),), vocab_size=50_304).train_ids(FIRST)
+        tokens(files=(str(tmp_path / name),), vocab_size=50_304).train_ids(FIRST)
 
 
 def test_the_index_of_a_megatron_file_says_its_width(tmp_path: Path) -> None:
@@ -263,8 +273,8 @@ def test_the_index_of_a_megatron_file_says_its_width(tmp_path: Path) -> None:
     (tmp_path / "a.idx").write_bytes(b"MMIDIDX\x00\x00" + (1).to_bytes(8, "little") + b"\x04" + bytes(100))
 
     with refused(DataError, field="data.source.bits", value=16):
-        TokensSource(files=(file,), vocab_size=50_304).train_ids(FIRST)
-    assert len(TokensSource(files=(str(tmp_path),), vocab_size=50_304, bits=32).train_ids(FIRST)) == 500
+        tokens(files=(file,), vocab_size=50_304).train_ids(FIRST)
+    assert len(tokens(files=(str(tmp_path),), vocab_size=50_304, bits=32).train_ids(FIRST)) == 500
 
 
 @pytest.mark.parametrize("entry", ["folder", "glob", "list"])
@@ -277,11 +287,9 @@ def test_several_files_are_mapped_in_natural_order(tmp_path: Path, entry: str) -
     whole = [base + n for base, count in ((100, 33), (200, 70), (1000, 50)) for n in range(count)]
     written = tuple(str(folder / f"part-{number}.bin") for number in (1, 2, 10))
     files = {"folder": str(folder), "glob": f"{folder}/part-*.bin", "list": written}[entry]
-    one = TokensSource(files=(write_ids(tmp_path / "one.bin", whole, "<u2"),), vocab_size=2000)
+    one = tokens(files=(write_ids(tmp_path / "one.bin", whole, "<u2"),), vocab_size=2000)
 
-    store = prepare(
-        TokensSource(files=(files,), vocab_size=2000), tokenizer=None, versions=["v1"], folder=tmp_path / "s"
-    )
+    store = prepare(tokens(files=(files,), vocab_size=2000), tokenizer=None, versions=["v1"], folder=tmp_path / "s")
     copied = prepare(one, tokenizer=None, versions=["v1"], folder=tmp_path / "copied")
 
     assert store.digest("v1") == copied.digest("v1")
@@ -299,7 +307,7 @@ def test_shards_that_moved_are_found_by_their_content(tmp_path: Path) -> None:
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
         write_ids(tmp_path / name / "a.bin", list(range(40)), "<u4")
-    sources = [TokensSource(files=(str(tmp_path / name),), vocab_size=40, bits=32) for name in ("here", "there")]
+    sources = [tokens(files=(str(tmp_path / name),), vocab_size=40, bits=32) for name in ("here", "there")]
 
     first = prepare(sources[0], tokenizer=None, versions=["v1"], folder=tmp_path / "s")
     (tmp_path / "here" / "a.bin").unlink()
@@ -313,4 +321,4 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "shards" / "deeper").mkdir(parents=True)
     for files in (str(tmp_path / "shards"), str(tmp_path / "none-*.bin")):
         with refused(DataError, field="data.source.files", value=files):
-            TokensSource(files=(files,), vocab_size=2000).train_ids(FIRST)
+            tokens(files=(files,), vocab_size=2000).train_ids(FIRST)

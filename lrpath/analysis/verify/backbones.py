@@ -3,16 +3,18 @@
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
-from lrpath.records.backbone import BACKBONE, check_backbone
+from lrpath.records.backbone import BACKBONE, check_backbone, recorded_backbone
 
 
 def verify_backbones(index: StudyIndex) -> Check:
     """Compare configuration and tokenizer of every path with the digests in its path.json."""
     findings, notes, count = [], [], 0
     for folder in index.folders():
-        if not (folder.folder / "path.json").exists():
-            continue  # a finding of `verify_paths`, or just made
         name = index.name(folder)
+        try:
+            recorded_backbone(folder)
+        except StateError:
+            continue  # a finding of `verify_paths`, or a path just made
         try:
             compared = check_backbone(folder)
         except StateError as error:

@@ -4,7 +4,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -33,12 +33,12 @@ class HfSource:
 
     kind: ClassVar[str] = "hf"
     dataset: str
-    revision: str | None = None
-    config: str | None = None
-    splits: tuple[str, ...] = ("train",)
-    text_field: str = "text"
-    versions: Division = field(default_factory=lambda: Division(by="split"))
-    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
+    revision: str | None
+    config: str | None
+    splits: tuple[str, ...]
+    text_field: str
+    versions: Division
+    heldout: HeldOutSettings
 
     def __post_init__(self) -> None:
         if not self.splits:

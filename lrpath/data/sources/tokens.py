@@ -6,7 +6,7 @@ The one file of a version is copied into the store; several are mapped where the
 import pathlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -41,8 +41,8 @@ class TokensSource:
     kind: ClassVar[str] = "tokens"
     files: tuple[Files, ...]
     vocab_size: int
-    bits: Literal[16, 32] = 16
-    heldout: Mapping[str, tuple[Files, ...]] = field(default_factory=dict)
+    bits: Literal[16, 32]
+    heldout: Mapping[str, tuple[Files, ...]]
 
     def __post_init__(self) -> None:
         if not self.files or () in self.files:

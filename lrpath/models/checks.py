@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from lrpath.errors import ConfigError
 from lrpath.models.causal_lm import CausalLM
+from lrpath.models.quiet import quiet_transformers
 
 _SEQUENCES, _LENGTH = 2, 33
 
@@ -91,7 +92,8 @@ def _some_ids(model: PreTrainedModel) -> Tensor:
 def _losses(model: PreTrainedModel, ours: CausalLM, ids_BL: Tensor) -> tuple[float, float]:
     """Return the model's own loss, and the one computed here; not a number for a loss that it does not have."""
     try:
-        own = model(input_ids=ids_BL, labels=ids_BL, use_cache=False).loss
+        with quiet_transformers():  # it says which loss it takes where a configuration names none
+            own = model(input_ids=ids_BL, labels=ids_BL, use_cache=False).loss
         return float("nan") if own is None else float(own), float(ours(ids_BL))
     except (TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
         raise ConfigError(

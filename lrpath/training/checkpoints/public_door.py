@@ -3,17 +3,14 @@
 Shapes: B = 1 text, T ids, V vocabulary.
 """
 
-import contextlib
 import pathlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList, PreTrainedModel
-from transformers.utils import logging
 
 from lrpath.errors import DataError
-from lrpath.models import CausalLM, model_of
+from lrpath.models import CausalLM, model_of, quiet_transformers
 from lrpath.training.checkpoints.backbone import Backbone
 
 if TYPE_CHECKING:
@@ -35,7 +32,7 @@ _PROMPT_IDS, _FORCED_AT, _MOST_NEW = 8, 3, 8
 
 def ids_differ(folder: pathlib.Path, backbone: Backbone) -> bool:
     """Say whether AutoTokenizer makes other ids of a text than the store's tokenizer."""
-    with _quiet_transformers():
+    with quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return _difference(tokenizer, backbone) is not None
 
@@ -46,7 +43,7 @@ def check_tokenizer(folder: pathlib.Path, backbone: Backbone) -> list[str]:
     Raises:
         DataError: If AutoTokenizer reads a text otherwise, or has another end mark.
     """
-    with _quiet_transformers():
+    with quiet_transformers():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if (found := _difference(tokenizer, backbone)) is not None:
         text, released, trained = found
@@ -74,7 +71,7 @@ def _difference(tokenizer: Any, backbone: Backbone) -> tuple[str, list[int], lis
     assert backbone.tokenizer is not None
     backbone.tokenizer.encode_special_tokens = False  # a mark in a text is the mark to users of a release
     for text in _texts(backbone):
-        with _quiet_transformers():  # a text may be longer than a window
+        with quiet_transformers():  # a text may be longer than a window
             released = tokenizer(text)["input_ids"]
         trained = backbone.tokenizer.encode(text, add_special_tokens=False).ids
         if released != trained:
@@ -127,7 +124,7 @@ def _model_of_states(weights: "ReleaseWeights", dtype: torch.dtype) -> PreTraine
 
 
 def _loaded(folder: pathlib.Path) -> PreTrainedModel:
-    with _quiet_transformers():
+    with quiet_transformers():
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, attn_implementation="sdpa"
         )
@@ -173,7 +170,7 @@ def check_generation_ends(folder: pathlib.Path, backbone: Backbone) -> list[str]
     model = _loaded(folder).eval()
     prompt_BT = _sample(backbone)[:, :_PROMPT_IDS]
     wanted = prompt_BT.shape[1] + _FORCED_AT
-    with _quiet_transformers(), torch.no_grad():
+    with quiet_transformers(), torch.no_grad():
         made_BT = model.generate(
             prompt_BT,
             attention_mask=torch.ones_like(prompt_BT),
@@ -187,17 +184,3 @@ def check_generation_ends(folder: pathlib.Path, backbone: Backbone) -> list[str]
             "generation_config.json does not name it"
         )
     return [f"generate stops at the end mark, id {backbone.end_id}, with the key-value cache"]
-
-
-@contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and its advice off the terminal; what it raises is raised."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -227,7 +227,7 @@ class ExportConfig:
         dtype: Type of the weights.
         shard_gb: Most gigabytes of a weight file.
         check: `load` loads and runs what was written and compares it with the states, in the memory that the model
-            takes; `files` compares tokenizer and files.
+            takes; `tokenizer` compares its ids alone.
     """
 
     study: str
@@ -236,7 +236,7 @@ class ExportConfig:
     folder: str | None
     dtype: Literal["fp32", "bf16"]
     shard_gb: float
-    check: Literal["load", "files"]
+    check: Literal["load", "tokenizer"]
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)

@@ -56,7 +56,7 @@ def export_release(
         dtype: Type of the weights.
         shard_bytes: Most bytes of a weight file, unless one tensor has more.
         loads: Whether the folder is loaded, run and compared with the states, which takes the model's memory; else
-            its tokenizer and its files alone are compared.
+            the ids of its tokenizer alone are compared.
 
     Raises:
         DataError: If the folder holds files, or what was written is not the model that was trained.

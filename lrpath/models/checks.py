@@ -32,14 +32,15 @@ def check_every_parameter_counts(config: PreTrainedConfig, *, file: str) -> None
     Raises:
         ConfigError: Naming the field of the configuration that gives the number of experts.
     """
-    for name, value in _numbers(config.to_dict()):
-        if "expert" in name and value > 1:
-            raise ConfigError(
-                f"model.file {file} describes a mixture of experts ({name} = {value}): lrpath would train it without "
-                "its balancing loss and count the cost of all experts for each token; choose a dense model",
-                field="model.file",
-                value=file,
-            )
+    experts = [(value, name) for name, value in _numbers(config.to_dict()) if "expert" in name and value > 1]
+    if experts:
+        value, name = max(experts)
+        raise ConfigError(
+            f"model.file {file} describes a mixture of experts ({name} = {value}): lrpath would train it without its "
+            "balancing loss and count the cost of all experts for each token; choose a dense model",
+            field="model.file",
+            value=file,
+        )
 
 
 def _numbers(record: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -16,6 +16,7 @@ from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     MANIFEST_FILE,
     MARKS_FILE,
+    START_BYTES,
     TRAIN_FILE,
     Manifest,
     StoredFile,
@@ -90,6 +91,15 @@ class IncrementWriter:
             progress(done)
         self._mapped = StoredFile(bytes=done * np.dtype(dtype).itemsize, sha256=digest.hexdigest())
 
+    def add_digests(self, name: str, digests: Iterable[bytes]) -> None:
+        """Append digests of 16 bytes to a file of the increment."""
+        if data := b"".join(digests):
+            self._file(name).add(data)
+
+    def add_start(self, name: str, position: int) -> None:
+        """Append the position of the token at which a document of a held-out set begins."""
+        self._file(name).add(position.to_bytes(START_BYTES, "little"))
+
     def add_marks(self, marks: Iterable[bytes]) -> None:
         """Append the marks of a document, 16 bytes each."""
         self._file(MARKS_FILE).add(b"".join(marks))
@@ -101,7 +111,22 @@ class IncrementWriter:
             return self._mapped.bytes // width
         return self._files[name].bytes // width if name in self._files else 0
 
-    def finish(self, *, number: int, source: Mapping[str, Any], documents: int, text_bytes: int) -> None:
+    def written(self, name: str) -> NDArray[Any]:
+        """Return the tokens of a file so far: a read-only memory map, empty if there are none."""
+        if not self.tokens(name):
+            return np.empty(0, dtype=token_dtype(self._vocab_size))
+        self._files[name].flush()
+        return np.asarray(np.memmap(self._temporary / name, dtype=token_dtype(self._vocab_size), mode="r"))
+
+    def finish(
+        self,
+        *,
+        number: int,
+        source: Mapping[str, Any],
+        documents: int,
+        text_bytes: int,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
         """Flush the files, write the manifest and rename the increment into its place.
 
         Raises:
@@ -126,6 +151,7 @@ class IncrementWriter:
             tokens=tokens,
             documents=documents,
             text_bytes=text_bytes,
+            counts=counts or {},
             files=dict(sorted(stored.items())),
             mapped=self._mapped is not None,
         )

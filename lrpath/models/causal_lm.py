@@ -50,12 +50,20 @@ class CausalLM(nn.Module):
         fields = self.lm.config.get_text_config().to_dict().items()
         return modules or any("drop" in name and type(value) is float and value > 0 for name, value in fields)
 
-    def forward(self, ids: Tensor, *, per_sequence: bool = False, seeds: Sequence[int] | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        per_sequence: bool = False,
+        per_token: bool = False,
+        seeds: Sequence[int] | None = None,
+    ) -> Tensor:
         """Return the mean negative log-likelihood [nats per token] of `ids[:, 1:]` given what precedes.
 
         Args:
             ids: Token ids, `[B, L + 1]`, int64.
             per_sequence: Return the sum of each sequence instead, `[B]` in float64, without gradient.
+            per_token: Return the value of each token instead, `[B, L]`, without gradient.
             seeds: Of the random numbers of each sequence. One after another, each then draws the numbers that it would
                 draw in any other micro-batch and on any other rank: torch draws one mask for a whole batch, so that is
                 the only way, and models without dropout are spared it.
@@ -66,12 +74,14 @@ class CausalLM(nn.Module):
                 seed_generators(seed, device=ids.device)
                 losses.append(self._loss(row))
             return torch.stack(losses).mean()
-        return self._loss(ids, per_sequence=per_sequence)
+        return self._loss(ids, per_sequence=per_sequence, per_token=per_token)
 
-    def _loss(self, ids: Tensor, *, per_sequence: bool = False) -> Tensor:
+    def _loss(self, ids: Tensor, *, per_sequence: bool = False, per_token: bool = False) -> Tensor:
         backbone, weight_VD = backbone_and_head(self.lm)
         hidden_BTD = backbone(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
         targets_BT = ids[:, 1:]
+        if per_token:
+            return token_nll(hidden_BTD, weight_VD, targets_BT)
         if per_sequence:
             return token_nll(hidden_BTD, weight_VD, targets_BT).sum(dim=-1, dtype=torch.float64)
         return causal_loss(hidden_BTD, weight_VD, targets_BT, reduction="mean")
@@ -85,6 +95,16 @@ class CausalLM(nn.Module):
         """
         sums: Tensor = self(ids, per_sequence=True)  # through __call__, so that the hooks of FSDP2 run
         return sums
+
+    @torch.no_grad()
+    def token_nll(self, ids: Tensor) -> Tensor:
+        """Return the negative log-likelihood [nats] of each token, `[B, L]`, for evaluation by document.
+
+        Args:
+            ids: Token ids, `[B, L + 1]`, int64.
+        """
+        values: Tensor = self(ids, per_token=True)
+        return values
 
 
 def seed_generators(seed: int, *, device: torch.device) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import Arrival, HeldOutSettings, HfSource, TokensSource
+from lrpath.data.sources import Arrival, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
+from tests.data.making import NO_HELDOUT
 from tests.refusals import refused
 
 FIRST = Arrival(version="v1", number=0)
@@ -20,15 +21,12 @@ FIRST = Arrival(version="v1", number=0)
 def hf(**fields: Any) -> HfSource:
     """Return a source with the settings of conf/data/hf.yaml, but nothing held out, and with some changes."""
     settings = {"revision": None, "config": None, "splits": ("train",), "text_field": "text"}
-    return HfSource(**settings | {"versions": Division(by="split"), "heldout": NOTHING_HELD_OUT} | fields)
+    return HfSource(**settings | {"versions": Division(by="split"), "heldout": NO_HELDOUT} | fields)
 
 
 def tokens(**fields: Any) -> TokensSource:
     """Return a source with the settings of conf/data/tokens.yaml, and with some changes."""
     return TokensSource(**{"bits": 16, "heldout": {}} | fields)
-
-
-NOTHING_HELD_OUT = HeldOutSettings(share=0.0)
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
 
 def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, object]]) -> None:
-    source = hf(dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOutSettings(share=0.0))
+    source = hf(dataset="d", revision="abc", splits=("y1", "y2"), text_field="body")
 
     texts = [document.text for document in source.documents(Arrival(version="v2", number=1))]
 

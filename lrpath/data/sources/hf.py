@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, fingerprint
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, checked_text, fingerprint
 from lrpath.errors import ConfigError, DataError
 
 
@@ -80,7 +80,7 @@ class HfSource:
             "splits": list(self.splits) if self.versions.by != "split" else None,
             "text_field": self.text_field,
             "versions": self.versions.spec(),
-            "heldout": {"share": self.heldout.share, "max_bytes": self.heldout.max_bytes, "seed": self.heldout.seed},
+            "heldout": self.heldout.spec(),
         }
 
     def increment_spec(self, number: int) -> dict[str, Any]:
@@ -114,10 +114,6 @@ class HfSource:
         name = re.split(r"[\[+]", split)[0]  # `train[:10%]` reads the files of `train`
         return by_split.get(name) or sorted({file for files in by_split.values() for file in files})
 
-    def expected_bytes(self, number: int) -> int | None:  # noqa: ARG002  the hub does not say
-        """Return None: the size is not known before the text is read."""
-        return None
-
     def documents(self, arrival: Arrival) -> Iterator[Document]:
         """Yield the documents of an increment.
 
@@ -125,15 +121,13 @@ class HfSource:
             DataError: If `datasets` is not installed, or a record is malformed.
         """
         own = self.increment_spec(arrival.number)
-        divider = self.heldout.divider()
         for split in self._splits_of(own):
             for place, record in self._records(split):
                 # A dataset's own field `split`, if it has one, is no promise of ours; only the rule holds out here.
                 # The library fills what a record lacks with null.
-                taken = ((name, value) for name, value in record.items() if name not in ("split", "text"))
-                fields = {name: value for name, value in taken if value is not None}
-                fields["text"] = record.get(self.text_field)
-                document = self.versions.document(fields, arrival, domain=None, divider=divider, place=place)
+                fields = {name: value for name, value in record.items() if name != "split" and value is not None}
+                fields["text"] = checked_text(record.get(self.text_field), place=place)
+                document = self.versions.document(fields, arrival, domain=None, place=place)
                 if document is not None:
                     yield document
 

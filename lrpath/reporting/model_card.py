@@ -1,5 +1,6 @@
 """Finds a release by name, and writes the model card of an exported release."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
+from lrpath.records.document_losses import DocumentLoss, read_document_losses
 from lrpath.records.manifest import read_manifest
 from lrpath.records.released import ExportedRelease
 from lrpath.records.study import Study
@@ -200,18 +202,43 @@ def _losses(study: Study, series: Series, release: Release) -> list[str]:
         for outcome in read_outcomes(study)
         if outcome.series.label == series.label and outcome.version == release.version
     )
-    if not outcome.scores:
-        return ["Not evaluated."]
     rows = [
         f"| {version} | {domain} | {score.loss:.4f} | {score.tokens:,} |"
-        for (version, domain), score in sorted(outcome.scores.items())
+        for (version, domain), score in sorted((outcome.scores or {}).items())
     ]
-    return [
-        *_headline(outcome.headline),
-        "| set of version | domain | nats per token | tokens |",
-        "|---|---|---|---|",
-        *rows,
+    lines = [*_headline(outcome.headline), "| set of version | domain | nats per token | tokens |", "|---|---|---|---|"]
+    return [*(lines if rows else ["Not evaluated."]), *rows, *_by_document(study, release)]
+
+
+def _by_document(study: Study, release: Release) -> list[str]:
+    """Return a table of the losses by document with their intervals; nothing for a release without such losses."""
+    folder = study.find(release.last.path_id)
+    losses = [] if folder is None else read_document_losses(folder.document_losses(release.last.position))
+    if len(release.parts) > 1 or not losses:
+        return []
+    sets = sorted({(loss.version, loss.domain, loss.split) for loss in losses})
+    lines = [
+        "",
+        "Each document read by itself, with a 95 % interval over documents:",
+        "",
+        "| set of version | domain | split | documents | nats per token |",
+        "|---|---|---|---|---|",
     ]
+    for name in sets:
+        found = [loss for loss in losses if (loss.version, loss.domain, loss.split) == name]
+        lines.append(f"| {' | '.join(name)} | {len(found):,} | {_interval(found)} |")
+    return lines
+
+
+def _interval(losses: list[DocumentLoss]) -> str:
+    """Return a set's loss and its normal interval, by the linearised variance of a ratio of two sums over documents."""
+    tokens = sum(loss.tokens for loss in losses)
+    mean = math.fsum(loss.nll for loss in losses) / tokens
+    count = len(losses)
+    if count == 1:
+        return f"{mean:.4f}"
+    squares = math.fsum((loss.nll - mean * loss.tokens) ** 2 for loss in losses)
+    return f"{mean:.4f} ± {1.96 * math.sqrt(squares * count / (count - 1)) / tokens:.4f}"
 
 
 def _headline(score: Score | None) -> list[str]:

@@ -129,7 +129,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
-    extend: bool
+    extend: Literal["auto"] | bool
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)

@@ -10,6 +10,7 @@ from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
+from lrpath.planning.plan import Plan
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.records.document_losses import DocumentLoss, read_document_losses
@@ -62,13 +63,13 @@ def card_text(study: Study, made: ExportedRelease, *, series: Series, release: R
     size = "an unknown number of" if plan.parameters is None else f"{plan.parameters:,}"
     title = f"# {study.name}: {series.label}, {release.version}"
     summary = (
-        f"A causal language model of {size} parameters, pre-trained on {_data_name(release, plan.tree)} and released "
+        f"A causal language model of {size} parameters, pre-trained on data of kind {plan.source} and released "
         f"as version {release.version} of a {series.kind.replace('_', ' ')} study. Base model: not tuned to follow "
         "instructions."
     )
     parts = [
         ("Use", _use(made)),
-        ("Data", _data(study, plan.tree, release, made)),
+        ("Data", _data(study, plan, release, made)),
         ("Training", _training(plan.tree, release)),
         ("Cost", _cost(study, series, release)),
         ("Held-out loss", _losses(study, series, release)),
@@ -114,22 +115,12 @@ def _use(made: ExportedRelease) -> list[str]:
     ]
 
 
-def _data_name(release: Release, tree: Tree) -> str:
-    source = tree.line(release.last.path_id)[0].recipe.data.get("source", {})
-    return f"{source.get('dataset') or source.get('kind', 'text')} data"
-
-
-def _data(study: Study, tree: Tree, release: Release, made: ExportedRelease) -> list[str]:
-    recipe = tree.line(release.last.path_id)[0].recipe
-    source = {
-        name: value
-        for name, value in recipe.data.get("source", {}).items()
-        if value is not None and not isinstance(value, dict | list)
-    }
+def _data(study: Study, plan: Plan, release: Release, made: ExportedRelease) -> list[str]:
+    recipe = plan.tree.line(release.last.path_id)[0].recipe
     mark = "the mark that ends a document" if made.end_mark is None else f"`{made.end_mark}`"
     return [
-        f"- Source: {', '.join(f'{name} {value}' for name, value in source.items())}.",
-        f"- Read: {_reading(tree, release)}.",
+        f"- Source: {plan.source}.",
+        f"- Read: {_reading(plan.tree, release)}.",
         *(f"- {version}: tokens with SHA-256 `{digest}`." for version, digest in _digests(study, release)),
         f"- Documents are joined with {mark} behind each and cut into windows of {recipe.tokens_per_sequence:,} "
         "tokens, which overlap by one; windows, not documents, are shuffled within an increment. A window may hold the "

@@ -16,13 +16,13 @@ from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError
-from lrpath.models import CausalLM, build_model, count_parameters
+from lrpath.models import CausalLM, build_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.records.path_folder import PathFolder
-from lrpath.training.checkpoints.releases import keep_backbone
+from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.document_losses import DocumentSet
@@ -61,7 +61,8 @@ class ProjectTrainingFactory:
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""
-        keep_backbone(folder, model=model, store=self.store)
+        window = self.project.config.batch.tokens_per_sequence
+        keep_backbone(folder, model=model, store=self.store, window=window)
 
     def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
         """Return the held-out windows of every version and domain.
@@ -135,10 +136,13 @@ def open_training_factory(
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
     Raises:
+        ConfigError: If a model from a file is refused.
         DataError: As `Project.prepare`.
     """
 
     def prepare() -> None:
+        if project.shape.family == "file":
+            hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
         project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)

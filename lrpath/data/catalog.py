@@ -22,6 +22,7 @@ from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, r
 from lrpath.data.sources import Source, TextSource, TokensSource
 from lrpath.data.sources.files import natural_key
 from lrpath.data.sources.text import entry_spec
+from lrpath.data.sources.tokens import Files
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, DataError, StateError
 from lrpath.planning.lineage import content_id
@@ -289,8 +290,7 @@ def _placed(source: Source, number: int) -> dict[str, Any] | None:
     if isinstance(source, TokensSource) and number < len(source.files):
         heldout = {name: files[number if len(files) > 1 else 0] for name, files in source.heldout.items()}
         files = {"": source.files[number]} | heldout
-        places = {name: str(pathlib.Path(path).resolve()) for name, path in files.items()}
-        return {"files": places, "source": _nameless(source.spec())}
+        return {"files": {name: _place_of(entry) for name, entry in files.items()}, "source": _nameless(source.spec())}
     return None
 
 
@@ -353,3 +353,8 @@ def _is_old(record: Mapping[str, Any] | None, source: Source, number: int) -> bo
         return _agree(record["source"], source.increment_spec(number))
     except DataError:  # the text is gone, and its tokens are here
         return True
+
+
+def _place_of(entry: Files) -> Any:
+    """Return the absolute places that an entry of a source of ids names."""
+    return str(pathlib.Path(entry).resolve()) if isinstance(entry, str) else [_place_of(part) for part in entry]

@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from lrpath.assembly.held_out import held_out_sets
 from lrpath.assembly.project import Project
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
-from lrpath.errors import ConfigError, DataError
-from lrpath.models import CausalLM, build_model, count_parameters
+from lrpath.errors import ConfigError
+from lrpath.models import CausalLM, build_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.records.path_folder import PathFolder
-from lrpath.training.checkpoints.releases import keep_backbone
+from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.document_losses import DocumentSet
@@ -59,7 +60,8 @@ class ProjectTrainingFactory:
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""
-        keep_backbone(folder, model=model, store=self.store)
+        window = self.project.config.batch.tokens_per_sequence
+        keep_backbone(folder, model=model, store=self.store, window=window)
 
     def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
         """Return the held-out windows of every version and domain.
@@ -67,16 +69,7 @@ class ProjectTrainingFactory:
         Raises:
             DataError: If there is not one held-out set, so that no release could be judged.
         """
-        length = self.project.config.batch.tokens_per_sequence
-        limit = self.project.config.cadence.held_out_windows
-        found = {
-            (version, domain): held_out_windows(self.store, version=version, domain=domain, length=length, limit=limit)
-            for version in self.project.plan.versions
-            for domain in self.store.manifest(version).domains
-        }
-        if not found:
-            raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
-        return found
+        return held_out_sets(self.project, self.store)
 
     def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
         """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
@@ -137,10 +130,13 @@ def open_training_factory(
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
     Raises:
+        ConfigError: If a model from a file is refused.
         DataError: As `Project.prepare`.
     """
 
     def prepare() -> None:
+        if project.shape.family == "file":
+            hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
         project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)

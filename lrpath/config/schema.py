@@ -20,9 +20,9 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
-from lrpath.planning.paths import Optimizer
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
@@ -225,15 +225,24 @@ class ExportConfig:
         outputs: Folder of studies.
         release: `v4`, or with the label of its paradigm `from_scratch/v4`.
         folder: Folder to make; null for the study's own place.
+        dtype: Type of the weights.
+        shard_gb: Most gigabytes of a weight file.
+        check: `load` loads and runs what was written and compares it with the states, in the memory that the model
+            takes; `tokenizer` compares its ids alone.
     """
 
     study: str
     outputs: str
     release: str
     folder: str | None
+    dtype: Literal["fp32", "bf16"]
+    shard_gb: float
+    check: Literal["load", "tokenizer"]
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)
+        if not self.shard_gb > 0:
+            raise ConfigError(f"shard_gb={self.shard_gb} must be more than 0", field="shard_gb", value=self.shard_gb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +299,7 @@ class SharedConfig:
     branch: Decay
     text_bytes: int | tuple[int, ...]
     scale: str | None
+    rung: str | None
     description: str
 
     def __post_init__(self) -> None:

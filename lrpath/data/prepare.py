@@ -127,7 +127,20 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
             work.source.increment_spec(number)
         stored = work.run(versions)
     catalog.remember(source, tokenizer=tokenizer, stored=stored)
-    return _opened(stored, versions)
+    return _with_shards(_opened(stored, versions), source, versions)
+
+
+def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> TokenStore:
+    """Return the store with the files of its source that it has left where they lie."""
+    if not isinstance(source, TokensSource):
+        return store
+    return store.with_shards(
+        {
+            version: source.train_ids(Arrival(version=version, number=number))
+            for number, version in enumerate(versions)
+            if store.manifest(version).mapped
+        }
+    )
 
 
 def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
@@ -326,9 +339,15 @@ class _Preparation:
             )
 
     def _copy(self, source: TokensSource, arrival: Arrival, earlier: TokenStore) -> str:
+        shards = source.train_ids(arrival)
         files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
         with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
-            for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
+            if source.is_mapped(arrival.number):
+                label = f"{arrival.version}: read {len(shards.files)} files"
+                writer.map_tokens(shards, progress=lambda done: self._report(label, done, len(shards)))
+            else:
+                files = {TRAIN_FILE: shards.read(0, len(shards)), **files}
+            for name, ids_N in files.items():
                 for at in range(0, len(ids_N), _CHUNK_IDS):
                     writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
                     self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))

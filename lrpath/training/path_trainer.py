@@ -173,7 +173,7 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, monitor),
+                facts=partial(self._manifest_fields, run.path, monitor, module.dropout_record),
                 pinned=pinned,
                 saver=saver,
                 watchdog=group.watchdog,
@@ -293,14 +293,20 @@ class PathTrainer:
         if self.tensorboard:
             rewrite_path_events(folder)
 
-    def _manifest_fields(self, path: Path, monitor: LossMonitor, position: int) -> dict[str, Any]:
-        return monitor.manifest_fields(position) | {
-            "name": path.name,
-            "identity": path.identity(),
-            "read": self.data_consumed(path, position),
-            "device": self.hardware.device_name,
-            "ranks": self.hardware.ranks,
-        }
+    def _manifest_fields(
+        self, path: Path, monitor: LossMonitor, dropout: dict[str, str], position: int
+    ) -> dict[str, Any]:
+        return (
+            monitor.manifest_fields(position)
+            | dropout
+            | {
+                "name": path.name,
+                "identity": path.identity(),
+                "read": self.data_consumed(path, position),
+                "device": self.hardware.device_name,
+                "ranks": self.hardware.ranks,
+            }
+        )
 
     def _ledger_run(self, run: PlannedRun) -> Run:
         return Run(

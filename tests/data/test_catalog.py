@@ -128,9 +128,9 @@ def test_every_record_of_a_divided_text_counts(
 def test_ids_are_known_by_their_files_wherever_they_lie(tmp_path: pathlib.Path) -> None:
     ids = tmp_path / "ids.bin"
     ids.write_bytes(bytes(range(200)))
-    source = TokensSource(files=(str(ids),), vocab_size=1 << 16)
+    source = TokensSource(files=(str(ids),), vocab_size=1 << 16, bits=16, heldout={})
     before = contents(prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "data"))
-    moved = TokensSource(files=(str(ids.rename(tmp_path / "others.bin")),), vocab_size=1 << 16)
+    moved = TokensSource(files=(str(ids.rename(tmp_path / "others.bin")),), vocab_size=1 << 16, bits=16, heldout={})
 
     assert found(moved, tmp_path / "data", tokenizer=None) == before
     assert found(source, tmp_path / "data", tokenizer=None) == before  # it is gone, and its tokens are stored

@@ -215,9 +215,11 @@ def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: 
     (tmp_path / "ids.bin").write_bytes(b"\0" * 20)
     with refused(ConfigError, field="data.tokenizer.file", value=None):
         prepare(
-            TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
+            TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9, bits=16, heldout={}),
+            tokenizer=SMALL,
+            versions=["v1"],
             folder=tmp_path / "b",
-        )  # fmt: skip
+        )
 
 
 def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
@@ -226,10 +228,18 @@ def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
     files = (str(first.place("v1") / "train.bin"),)
 
     store = prepare(
-        TokensSource(files=files, vocab_size=304), tokenizer=given, versions=["v1"], folder=tmp_path / "second"
+        TokensSource(files=files, vocab_size=304, bits=16, heldout={}),
+        tokenizer=given,
+        versions=["v1"],
+        folder=tmp_path / "second",
     )
 
     assert store.digest("v1") == first.digest("v1")
     assert (store.vocab_size, store.end_id) == (304, 0)
     with refused(ConfigError, field="data.source.vocab_size", value=200):
-        prepare(TokensSource(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")
+        prepare(
+            TokensSource(files=files, vocab_size=200, bits=16, heldout={}),
+            tokenizer=given,
+            versions=["v1"],
+            folder=tmp_path / "third",
+        )

@@ -1,5 +1,6 @@
 """Promise 11: a path's id follows from the tokens it reads and the rates it runs at, never from names or places."""
 
+import gzip
 import json
 import os
 import shutil
@@ -9,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.errors import DataError, MismatchError, PlanError
@@ -77,6 +80,20 @@ def with_folders_for_files(lab: Lab) -> Lab:
     return lab
 
 
+def compressed(lab: Lab) -> Lab:
+    for file in list(lab.texts.iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    return lab
+
+
+def in_parquet(lab: Lab) -> Lab:
+    for file in list(lab.texts.iterdir()):
+        parquet.write_table(pyarrow.Table.from_pylist(records_of(file)), file.with_suffix(".parquet"))
+        file.unlink()
+    return lab
+
+
 def without_catalog(lab: Lab) -> Lab:
     (lab.stores / "catalog.json").unlink()
     return lab
@@ -115,6 +132,8 @@ def done(begun: Lab, tmp_path: Path) -> Lab:
         with_an_empty_line,
         named_relatively,
         with_folders_for_files,
+        compressed,
+        in_parquet,
         without_catalog,
         with_other_stores,
     ],

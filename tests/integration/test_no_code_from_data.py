@@ -180,7 +180,7 @@ def test_a_pickle_in_place_of_a_manifest_is_refused(lab: Lab, pickled: bytes, tr
 def test_a_pickle_in_place_of_tokens_is_refused(tmp_path: Path, pickled: bytes, trace: Path) -> None:
     file = tmp_path / "V1.bin"
     file.write_bytes(pickled + b"." * (len(pickled) % 2))
-    source = TokensSource(files=(str(file),), vocab_size=300)
+    source = TokensSource(files=(str(file),), vocab_size=300, bits=16, heldout={})
 
     with refused(DataError):
         prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
@@ -192,7 +192,10 @@ def test_a_numpy_file_of_objects_in_place_of_prepared_tokens_is_refused(tmp_path
     ids = tmp_path / "V1.bin"
     np.arange(100, dtype="<u2").tofile(ids)
     store = prepare(
-        TokensSource(files=(str(ids),), vocab_size=300), tokenizer=None, versions=["v1"], folder=tmp_path / "store"
+        TokensSource(files=(str(ids),), vocab_size=300, bits=16, heldout={}),
+        tokenizer=None,
+        versions=["v1"],
+        folder=tmp_path / "store",
     )
     np.save(tmp_path / "objects.npy", np.array([Payload(trace)], dtype=object), allow_pickle=True)
     (store.place("v1") / "train.bin").write_bytes((tmp_path / "objects.npy").read_bytes())

@@ -1,0 +1,183 @@
+"""Ties the tables of a path to its states: a state's manifest holds the digests of the rows up to its position.
+
+    "tables": {"metrics": {"rows": 14, "sha256": "…"}, "evaluation": {…}, "guard": {…}}
+
+So a digit that has changed in a table is found, and a state and its rows cannot be of two histories. What a state of a
+version before has no digests for is taken as it is, once, when the path is run or verified next. `speed.csv` determines
+nothing and has none.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lrpath.errors import StateError
+from lrpath.records.files import make_folder, read_json, write_json
+from lrpath.records.manifest import MANIFEST, read_manifest
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.tables import RepairRow, Table
+
+NAMES = ("metrics", "evaluation", "guard")
+DAMAGED = "damaged"
+"""Folder of a path into which tables are copied before they are mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alteration:
+    """A table whose rows are not those that a state's manifest has the digest of.
+
+    Args:
+        table: Name of the table.
+        first: First position whose rows are in doubt.
+        last: Position of the first state that the rows do not fit.
+        problem: What is wrong, in one line.
+    """
+
+    table: str
+    first: int
+    last: int
+    problem: str
+
+
+def table_of(folder: PathFolder, name: str) -> Table[Any]:
+    """Return a table of a path by its name."""
+    found: Table[Any] = getattr(folder, name)
+    return found
+
+
+def written_digests(folder: PathFolder, position: int) -> dict[str, Any]:
+    """Return the manifest's field for a state at the position that a run has reached, without reading long tables."""
+    digests = {
+        "metrics": folder.metrics.written_digest(),
+        "evaluation": folder.evaluation.written_digest(),
+        "guard": folder.guard.digest(position),  # under `rewind` it also holds rows of later positions
+    }
+    return {name: digest._asdict() for name, digest in digests.items()}
+
+
+def row_digests(folder: PathFolder, position: int) -> dict[str, Any]:
+    """Return the manifest's field for a state at a position, from the tables as they are."""
+    return {name: table_of(folder, name).digest(position)._asdict() for name in NAMES}
+
+
+def find_alterations(folder: PathFolder) -> list[Alteration]:
+    """Compare the tables of a path with the manifests of its states; return at most one alteration for each table."""
+    kept: list[tuple[int, dict[str, Any]]] = []
+    for position in folder.positions():
+        try:
+            tables = read_manifest(folder.state(position)).get("tables")
+        except StateError:
+            continue  # its own finding, and no witness
+        if isinstance(tables, dict):
+            kept.append((position, tables))
+    found = (_alteration(folder, name, kept) for name in NAMES)
+    return [alteration for alteration in found if alteration is not None]
+
+
+def _alteration(folder: PathFolder, name: str, kept: Iterable[tuple[int, dict[str, Any]]]) -> Alteration | None:
+    table, good = table_of(folder, name), folder.start
+    for position, tables in kept:
+        try:
+            digest = table.digest(position)
+        except StateError as error:
+            return Alteration(table=name, first=good + 1, last=position, problem=str(error))
+        if tables.get(name) != digest._asdict():
+            problem = (
+                f"{table.file} was altered: its rows from position {good + 1:,} to {position:,} are not those that the "
+                f"state at {position:,} was saved with"
+            )
+            return Alteration(table=name, first=good + 1, last=position, problem=problem)
+        good = position
+    last = max(folder.positions(), default=good)
+    try:
+        there = {row.position for row in table.rows()}
+    except StateError as error:
+        return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error))
+    expected = range(folder.start + 1, last + 1) if name == "metrics" else ()
+    lost = lost_positions(folder)
+    missing = [position for position in expected if position not in there and position not in lost]
+    if missing:
+        problem = (
+            f"{table.file} lacks rows for {len(missing):,} of the positions from {missing[0]:,} to {missing[-1]:,}, "
+            f"and the state at {last:,} is on disk"
+        )
+        return Alteration(table=name, first=missing[0], last=missing[-1], problem=problem)
+    return None
+
+
+def check_digests(folder: PathFolder, position: int) -> None:
+    """Raise unless the tables, cut to a state's position, are those that it was saved with.
+
+    Raises:
+        StateError: Naming the table and what to do.
+    """
+    tables = read_manifest(folder.state(position)).get("tables")
+    for name in NAMES if isinstance(tables, dict) else ():
+        table = table_of(folder, name)
+        digest = folder.guard.digest(position) if name == "guard" else table.written_digest()
+        if tables.get(name) != digest._asdict():
+            raise StateError(
+                f"{table.file} was altered: its rows up to position {position:,} are not those that the state there "
+                f"was saved with; {MEND}"
+            )
+
+
+MEND = (
+    "restore the file from a copy, or add mend=true: what can be read is kept, what states can tell is computed again, "
+    "and training goes on"
+)
+
+
+def seal(folder: PathFolder, *, only_missing: bool) -> list[int]:
+    """Write the digests of the tables, as they are, into the manifests of a path's states; return their positions.
+
+    Args:
+        folder: The path's folder, which this process owns.
+        only_missing: Whether digests that are there stay.
+    """
+    sealed = []
+    for position in folder.positions():
+        file = folder.state(position) / MANIFEST
+        try:
+            manifest = read_manifest(folder.state(position))
+        except StateError:
+            continue
+        if not (only_missing and "tables" in manifest):
+            folder.check_owned()
+            write_json(file, read_json(file) | {"tables": row_digests(folder, position)})
+            sealed.append(position)
+    return sealed
+
+
+def mend(folder: PathFolder, alteration: Alteration) -> RepairRow:
+    """Keep a copy of a table that was altered, leave out what cannot be read, and note which rows are in doubt.
+
+    The states' digests of it are left to `seal`, which is called when all that can be computed again has been.
+
+    Args:
+        folder: The path's folder, which this process owns.
+        alteration: What was found.
+    """
+    table, copies = table_of(folder, alteration.table), folder.folder / DAMAGED
+    folder.check_owned()
+    if table.file.exists():
+        make_folder(copies)
+        shutil.copy2(table.file, copies / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{table.file.name}")
+    table.mend(key=lambda row: row[:3] if alteration.table == "evaluation" else row[:1])
+    there = {row.position for row in table.rows()}
+    expected = range(alteration.first, alteration.last + 1) if alteration.table == "metrics" else ()
+    missing = [position for position in expected if position not in there]
+    row = RepairRow(position=alteration.last, first=alteration.first, table=alteration.table, missing=len(missing))
+    folder.repairs.append([row])
+    return row
+
+
+def lost_positions(folder: PathFolder) -> set[int]:
+    """Return the positions whose rows of the metrics are lost for good, by what was noted when the table was mended."""
+    rows = [row for row in folder.repairs.rows() if row.table == "metrics" and row.missing]
+    if not rows:
+        return set()
+    there = {row.position for row in folder.metrics.rows()}
+    return {position for row in rows for position in range(row.first, row.position + 1)} - there

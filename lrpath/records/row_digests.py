@@ -114,7 +114,9 @@ def check_digests(folder: PathFolder, position: int) -> None:
         StateError: Naming the table and what to do.
     """
     tables = read_manifest(folder.state(position)).get("tables")
-    for name in NAMES if isinstance(tables, dict) else ():
+    if not isinstance(tables, dict):  # a state of a version before
+        return
+    for name in NAMES:
         table = table_of(folder, name)
         digest = folder.guard.digest(position) if name == "guard" else table.written_digest()
         if tables.get(name) != digest._asdict():

@@ -103,6 +103,7 @@ class ProjectTrainingFactory:
             console=console,
             selected=self.project.selected,
             wait=config.wait,
+            mend=config.mend,
         )
 
 

@@ -129,6 +129,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None = None
     wait: bool = False
+    mend: bool = False
     extend: bool = False
 
     def __post_init__(self) -> None:

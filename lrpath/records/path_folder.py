@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from lrpath.errors import StateError
@@ -13,6 +14,15 @@ from lrpath.records.manifest import MANIFEST
 from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, RepairRow, SpeedRow, Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
+
+
+def oldest_spared(positions: Iterable[int], *, keep: int) -> int:
+    """Return the position of the oldest of the newest `keep` states; 0 if there is none.
+
+    >>> oldest_spared([4, 12, 14], keep=2), oldest_spared([4], keep=2)
+    (12, 4)
+    """
+    return min(sorted(positions)[-keep:], default=0)
 
 
 class PathFolder:

@@ -9,15 +9,16 @@ nothing and has none.
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from lrpath.errors import StateError
 from lrpath.records.files import make_folder, read_json, write_json
 from lrpath.records.manifest import MANIFEST, read_manifest
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import RepairRow, Table
+from lrpath.records.tables import EvaluationRow, RepairRow, Table
 
 NAMES = ("metrics", "evaluation", "guard")
 DAMAGED = "damaged"
@@ -76,13 +77,14 @@ def find_alterations(folder: PathFolder) -> list[Alteration]:
     return [alteration for alteration in found if alteration is not None]
 
 
-def _alteration(folder: PathFolder, name: str, kept: Iterable[tuple[int, dict[str, Any]]]) -> Alteration | None:
+def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[str, Any]]]) -> Alteration | None:
     table, good = table_of(folder, name), folder.start
-    for position, tables in kept:
-        try:
-            digest = table.digest(position)
-        except StateError as error:
-            return Alteration(table=name, first=good + 1, last=position, problem=str(error))
+    last = max(folder.positions(), default=good)
+    try:
+        digests = table.digests([position for position, _ in kept])
+    except StateError as error:
+        return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error))
+    for (position, tables), digest in zip(kept, digests, strict=True):
         if tables.get(name) != digest._asdict():
             problem = (
                 f"{table.file} was altered: its rows from position {good + 1:,} to {position:,} are not those that the "
@@ -90,21 +92,26 @@ def _alteration(folder: PathFolder, name: str, kept: Iterable[tuple[int, dict[st
             )
             return Alteration(table=name, first=good + 1, last=position, problem=problem)
         good = position
-    last = max(folder.positions(), default=good)
+    # Rows behind the last state with digests are looked at one by one; those before it are known to be whole.
+    return None if kept and good == last else _unreadable_or_missing(folder, name, first=good + 1, last=last)
+
+
+def _unreadable_or_missing(folder: PathFolder, name: str, *, first: int, last: int) -> Alteration | None:
+    table = table_of(folder, name)
     try:
         there = {row.position for row in table.rows()}
     except StateError as error:
-        return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error))
+        return Alteration(table=name, first=first, last=max(first, last), problem=str(error))
+    lost = lost_positions(folder) if name == "metrics" else set()
     expected = range(folder.start + 1, last + 1) if name == "metrics" else ()
-    lost = lost_positions(folder)
     missing = [position for position in expected if position not in there and position not in lost]
-    if missing:
-        problem = (
-            f"{table.file} lacks rows for {len(missing):,} of the positions from {missing[0]:,} to {missing[-1]:,}, "
-            f"and the state at {last:,} is on disk"
-        )
-        return Alteration(table=name, first=missing[0], last=missing[-1], problem=problem)
-    return None
+    if not missing:
+        return None
+    problem = (
+        f"{table.file} lacks rows for {len(missing):,} of the positions from {missing[0]:,} to {missing[-1]:,}, "
+        f"and the state at {last:,} is on disk"
+    )
+    return Alteration(table=name, first=missing[0], last=missing[-1], problem=problem)
 
 
 def check_digests(folder: PathFolder, position: int) -> None:
@@ -153,25 +160,34 @@ def seal(folder: PathFolder, *, only_missing: bool) -> list[int]:
     return sealed
 
 
-def mend(folder: PathFolder, alteration: Alteration) -> RepairRow:
-    """Keep a copy of a table that was altered, leave out what cannot be read, and note which rows are in doubt.
-
-    The states' digests of it are left to `seal`, which is called when all that can be computed again has been.
-
-    Args:
-        folder: The path's folder, which this process owns.
-        alteration: What was found.
-    """
-    table, copies = table_of(folder, alteration.table), folder.folder / DAMAGED
+def keep_copy(folder: PathFolder, name: str) -> None:
+    """Copy a table of a path aside before it is mended; the path must be owned by this process."""
+    file, copies = table_of(folder, name).file, folder.folder / DAMAGED
     folder.check_owned()
-    if table.file.exists():
+    if file.exists():
         make_folder(copies)
-        shutil.copy2(table.file, copies / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{table.file.name}")
-    table.mend(key=lambda row: row[:3] if alteration.table == "evaluation" else row[:1])
-    there = {row.position for row in table.rows()}
+        shutil.copy2(file, copies / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{file.name}")
+
+
+def leave_out_unreadable(folder: PathFolder, name: str) -> None:
+    """Leave out of a table the lines that are not rows, and rows that are there twice."""
+    table_of(folder, name).mend(key=row_key if name == "evaluation" else itemgetter(0))
+
+
+def row_key(row: EvaluationRow) -> tuple[int, str, str]:
+    """Return what there is one row of the evaluations for: position and held-out set."""
+    return row.position, row.version, row.domain
+
+
+def note_repair(folder: PathFolder, alteration: Alteration) -> RepairRow:
+    """Note which rows of a mended table are in doubt, and how many are lost.
+
+    The states' digests of the table are then to be made anew by `seal`.
+    """
+    there = {row.position for row in table_of(folder, alteration.table).rows()}
     expected = range(alteration.first, alteration.last + 1) if alteration.table == "metrics" else ()
-    missing = [position for position in expected if position not in there]
-    row = RepairRow(position=alteration.last, first=alteration.first, table=alteration.table, missing=len(missing))
+    missing = sum(position not in there for position in expected)
+    row = RepairRow(position=alteration.last, first=alteration.first, table=alteration.table, missing=missing)
     folder.repairs.append([row])
     return row
 

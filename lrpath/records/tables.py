@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
+from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
@@ -237,13 +238,26 @@ class Table(Generic[Row]):
         Raises:
             StateError: If a line has no position.
         """
+        return self.digests([position])[0]
+
+    def digests(self, positions: Sequence[int]) -> list[RowDigest]:
+        """Return the digests of the rows up to each of some positions, ascending, in one reading.
+
+        Raises:
+            StateError: If a line has no position.
+        """
         try:
             places = [(int(line.partition(",")[0]), line) for line in self._lines()]
         except ValueError:
             raise StateError(f"{self.file} has a line without a position; {_REMEDY}") from None
-        kept = sorted((place for place in places if place[0] <= position), key=lambda place: place[0])
-        count, digest = _digest([line for _, line in kept])
-        return RowDigest(rows=count, sha256=digest.hexdigest())
+        places.sort(key=lambda place: place[0])
+        found, count, digest = [], 0, hashlib.sha256()
+        for position in positions:
+            upto = bisect_right(places, position, key=lambda place: place[0])
+            digest.update("".join(f"{line}\n" for _, line in places[count:upto]).encode())
+            count = upto
+            found.append(RowDigest(rows=count, sha256=digest.hexdigest()))
+        return found
 
     def mend(self, *, key: Callable[[Row], Any]) -> None:
         """Leave out every line that is not a row, whatever the file holds, and all but the first row of each key."""
@@ -253,6 +267,13 @@ class Table(Generic[Row]):
         rows = [(found[0], line) for line in lines if (found := self._readable([line]))]
         single = {key(row): (row, line) for row, line in reversed(rows)}
         self._replace([line for _, line in sorted(single.values(), key=lambda pair: pair[0].position)])
+
+    def put(self, rows: Sequence[Row], *, key: Callable[[Row], Any]) -> None:
+        """Write rows in place of those of the same keys, and add those that are new."""
+        self._check()
+        merged = {key(row): row for row in (*self.rows(), *rows)}
+        ordered = sorted(merged.values(), key=lambda row: row.position)
+        self._replace([",".join(map(str, row)) for row in ordered])  # type: ignore[call-overload]
 
     def _readable(self, lines: list[str]) -> list[Row]:
         """Return the rows among lines."""

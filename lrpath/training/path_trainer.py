@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import lightning
+import torch
 
 from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
@@ -19,20 +20,23 @@ from lrpath.planning.paths import Path, Recipe, StateKey
 from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.row_digests import MEND, check_digests, lost_positions, written_digests
 from lrpath.records.study import Study
+from lrpath.records.tables import EvaluationRow
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
-from lrpath.training.callbacks.metrics_recorder import MetricsRecorder
+from lrpath.training.callbacks.metrics_recorder import MetricsRecorder, evaluation_rows
 from lrpath.training.callbacks.restore_state import RestoreState
 from lrpath.training.callbacks.run_progress import RunProgress
 from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.callbacks.stop_on_signal import StopOnSignal
 from lrpath.training.checkpoints.saver import StateSaver
+from lrpath.training.checkpoints.states import load_state
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
-from lrpath.training.evaluation import HeldOutSets
+from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lightning_trainer import build_trainer
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
@@ -93,6 +97,22 @@ class PathTrainer:
     def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
         """Return what the state of a path at a position has read by the plan, since the path began."""
         return self.factory.batches(path).reading(path.start, position)
+
+    def environment(self) -> dict[str, Any]:
+        """Return on what updates run, as far as it may change their last digits; in every manifest."""
+        return {
+            "torch": torch.__version__,
+            "device": self.hardware.device_name,
+            "ranks": self.hardware.ranks,
+            "threads": torch.get_num_threads(),
+        }
+
+    def evaluate_state(self, path: Path, folder: PathFolder, position: int) -> list[EvaluationRow]:
+        """Return the losses of a state on the held-out sets, computed by this process alone."""
+        device = self.hardware.device
+        model = self.factory.model(path.recipe).to(device)
+        load_state(folder.state(position), key=StateKey(path.id, position), module=model, optimizer=None)
+        return evaluation_rows(evaluate(model, self.held_out, device=device, precision=path.recipe.precision), position)
 
     def train(
         self,
@@ -168,9 +188,10 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, monitor),
+                facts=partial(self._manifest_fields, run.path, folder, monitor),
                 pinned=pinned,
                 saver=saver,
+                monitor=monitor,
                 watchdog=group.watchdog,
             )
             shown = [RunProgress(run, plan=progress, recorder=recorder, monitor=monitor)] if group.is_rank_zero else []
@@ -277,14 +298,18 @@ class PathTrainer:
         if self.tensorboard:
             rewrite_path_events(folder)
 
-    def _manifest_fields(self, path: Path, monitor: LossMonitor, position: int) -> dict[str, Any]:
-        return monitor.manifest_fields(position) | {
-            "name": path.name,
-            "identity": path.identity(),
-            "read": self.data_consumed(path, position),
-            "device": self.hardware.device_name,
-            "ranks": self.hardware.ranks,
-        }
+    def _manifest_fields(self, path: Path, folder: PathFolder, monitor: LossMonitor, position: int) -> dict[str, Any]:
+        tables = {"tables": written_digests(folder, position)} if self.process_group.is_rank_zero else {}
+        return (
+            monitor.manifest_fields(position)
+            | tables
+            | {
+                "name": path.name,
+                "identity": path.identity(),
+                "read": self.data_consumed(path, position),
+            }
+            | self.environment()
+        )
 
     def _ledger_run(self, run: PlannedRun) -> Run:
         return Run(
@@ -314,10 +339,12 @@ def _prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
         table.cut(run.begin, later=later)
     ordered = run.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
     folder.guard.cut(sys.maxsize if ordered else run.begin, later=later)
-    found = [row.position for row in folder.metrics.rows()]
-    if found != [*range(run.path.start + 1, run.begin + 1), *later]:
+    found, lost = [row.position for row in folder.metrics.rows()], lost_positions(folder)
+    if found != [position for position in (*range(run.path.start + 1, run.begin + 1), *later) if position not in lost]:
         raise StateError(
             f"{folder.metrics.file} lacks rows before position {max([run.begin, *later])}, whose state is on disk; "
-            f"restore the file from a copy, or remove {folder.folder} to run the path again"
+            f"{MEND}"
         )
+    if not run.begins_path and run.begin in folder.positions():
+        check_digests(folder, run.begin)
     return later

@@ -92,10 +92,12 @@ def evaluate_merged(
     Raises:
         BusyError: If another process is doing so.
     """
-    table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
-    if len(release.parts) == 1 or {row.held_out for row in table.rows()} == set(held_out):
+    file = release_folder(study, release=release) / "evaluation.csv"
+    known = Table(file, EvaluationRow).rows()
+    if len(release.parts) == 1 or {row.held_out for row in known} == set(held_out):
         return
-    with owned(table.file.with_name("lock")):
+    with owned(file.with_name("lock")) as lease:
+        table = Table(file, EvaluationRow, check=lease.check)
         _evaluate(study, release, held_out, table, device=device, precision=precision)
 
 

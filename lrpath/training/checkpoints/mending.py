@@ -1,0 +1,65 @@
+"""Mends the tables of a path that were altered on disk: keeps what can be read, computes again what states can tell.
+
+Nothing is thrown away: the altered table is copied to `damaged/` first. Losses on the held-out sets are computed again
+from the states that are on disk. Rows of the metrics cannot be: an update leaves nothing but its row. Those that are
+lost stay missing, those that may be wrong are noted in `repairs.csv`, and the path goes on from its states, which are
+whole.
+"""
+
+from collections.abc import Callable, Collection
+
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.row_digests import (
+    Alteration,
+    find_alterations,
+    keep_copy,
+    leave_out_unreadable,
+    note_repair,
+    row_key,
+    seal,
+)
+from lrpath.records.tables import EvaluationRow
+
+
+def mend_tables(
+    folder: PathFolder,
+    alterations: Collection[Alteration],
+    *,
+    needed: Collection[int],
+    evaluate: Callable[[int], list[EvaluationRow]],
+    publish: Callable[[str], None],
+) -> None:
+    """Mend the tables of a path, and let the states' digests be those of the tables as they are then.
+
+    Args:
+        folder: The path's folder, which this process owns.
+        alterations: What is wrong with its tables.
+        needed: Positions at which a plan needs a state, and thus its losses.
+        evaluate: Returns the losses of the state at a position.
+        publish: Shows a line to the user.
+    """
+    for alteration in alterations:
+        keep_copy(folder, alteration.table)
+        leave_out_unreadable(folder, alteration.table)
+        computed = _evaluate_again(folder, needed, evaluate) if alteration.table == "evaluation" else 0
+        again = f"; the losses of {computed} states were computed again" if computed else ""
+        publish(
+            f"{alteration.problem}. It was mended from what can be read{again}; a copy is in {folder.folder}/damaged"
+        )
+    for alteration in find_alterations(folder):
+        row = note_repair(folder, alteration)
+        lost = f", of which {row.missing:,} are lost," if row.missing else ""
+        publish(
+            f"{folder.folder.name}: rows of {row.table} from position {row.first:,} to {row.position:,}{lost} are in "
+            "doubt, as repairs.csv notes"
+        )
+        seal(folder, only_missing=False)
+
+
+def _evaluate_again(folder: PathFolder, needed: Collection[int], evaluate: Callable[[int], list[EvaluationRow]]) -> int:
+    """Compute the losses of the states on disk again that were evaluated, or ought to be; return how many those are."""
+    evaluated = {row.position for row in folder.evaluation.rows()}
+    positions = [position for position in folder.positions() if position in evaluated or position in needed]
+    for position in positions:
+        folder.evaluation.put(evaluate(position), key=row_key)
+    return len(positions)

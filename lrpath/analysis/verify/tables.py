@@ -1,7 +1,7 @@
 """Compares tables with the plan: each update has one row, at the schedule's rate; each needed state is evaluated."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from lrpath.analysis.compare import scores_of
 from lrpath.analysis.verify.finding import Check, Finding
@@ -9,6 +9,7 @@ from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path
+from lrpath.records.row_digests import MEND, find_alterations, lost_positions
 from lrpath.records.tables import EvaluationRow, MetricsRow
 
 SetNames = frozenset[tuple[str, str]]
@@ -30,13 +31,25 @@ def verify_rows(index: StudyIndex) -> Check:
             findings.append(Finding(path=path.name, text=str(error)))
             continue
         count += len(rows)
-        remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
+        lost, repairs = lost_positions(folder), folder.repairs.rows()
+        remedy = f"restore {folder.metrics.file} from a copy, or run the plan again with mend=true"
+        last = max(index.positions(path), default=path.start)
+        problems = _gaps(path, rows, last=last, lost=lost) + _wrong_rows(path, rows, skipped=skipped)
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
-            for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
-            + _wrong_rows(path, rows, skipped=skipped)
+            for position, problem in problems
         ]
+        if not problems:  # else the same rows would be named twice
+            findings += [
+                Finding(path=path.name, position=one.last, text=f"{path.name}: {one.problem}; {MEND}")
+                for one in find_alterations(folder)
+            ]
         notes += _unsaved_rows(index, path, rows)
+        notes += [
+            f"{path.name}: rows of {row.table} from {row.first:,} to {row.position:,} were altered once, and mended"
+            + (f"; {row.missing:,} are lost" if row.missing else "")
+            for row in repairs
+        ]
     return Check(
         name="rows",
         statement="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
@@ -46,11 +59,11 @@ def verify_rows(index: StudyIndex) -> Check:
     )
 
 
-def _gaps(path: Path, rows: list[MetricsRow], *, last: int) -> list[tuple[int, str]]:
+def _gaps(path: Path, rows: list[MetricsRow], *, last: int, lost: Set[int]) -> list[tuple[int, str]]:
     """Return `(first position, problem)` for rows that are missing up to the last state, or there twice."""
     found = [row.position for row in rows]
     expected = range(path.start + 1, max([last, *found]) + 1)
-    missing = sorted(set(expected) - set(found))
+    missing = sorted(set(expected) - set(found) - lost)
     twice = (
         sorted({position for position in found if found.count(position) > 1}) if len(set(found)) < len(found) else []
     )
@@ -131,7 +144,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
                         path=path.name,
                         position=position,
                         text=f"{path.name} at {position:,} {problem}; restore {folder.evaluation.file} from a copy, or "
-                        f"remove {folder.folder} and run the plan again",
+                        "run the plan again with mend=true",
                     )
                 )
     for release in index.tree.releases:

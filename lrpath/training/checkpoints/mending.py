@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import (
+    DAMAGED,
     Alteration,
     find_alterations,
     keep_copy,
@@ -43,9 +44,7 @@ def mend_tables(
         leave_out_unreadable(folder, alteration.table)
         computed = _evaluate_again(folder, needed, evaluate) if alteration.table == "evaluation" else 0
         again = f"; the losses of {computed} states were computed again" if computed else ""
-        publish(
-            f"{alteration.problem}. It was mended from what can be read{again}; a copy is in {folder.folder}/damaged"
-        )
+        publish(f"{alteration.problem}. Mended from what can be read{again}; a copy is in {folder.folder / DAMAGED}")
     for alteration in find_alterations(folder):
         row = note_repair(folder, alteration)
         lost = f", of which {row.missing:,} are lost," if row.missing else ""

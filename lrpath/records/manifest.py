@@ -114,7 +114,7 @@ def _way_back(folder: pathlib.Path, *, key: StateKey, start: int, digest: Callab
         damaged.append(place)
     origin = f"at the fork at {start:,}" if start else "from its beginning"
     return (
-        f"{_removal(damaged)}: no whole earlier state of the path is on disk, so it begins again {origin}, and "
+        f"{_removal(damaged)}: no whole earlier state of the path is on disk, so it starts over {origin}, and "
         f"{_again(key.position - start)}"
     )
 

@@ -32,7 +32,7 @@ class Alteration:
     Args:
         table: Name of the table.
         first: First position whose rows are in doubt.
-        last: Position of the first state that the rows do not fit.
+        last: Last of them, the path's last state: the digests of all later states hold the rows in doubt too.
         problem: What is wrong, in one line.
     """
 
@@ -90,7 +90,7 @@ def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[st
                 f"{table.file} was altered: its rows from position {good + 1:,} to {position:,} are not those that the "
                 f"state at {position:,} was saved with"
             )
-            return Alteration(table=name, first=good + 1, last=position, problem=problem)
+            return Alteration(table=name, first=good + 1, last=last, problem=problem)
         good = position
     # Rows behind the last state with digests are looked at one by one; those before it are known to be whole.
     return None if kept and good == last else _unreadable_or_missing(folder, name, first=good + 1, last=last)

@@ -34,10 +34,10 @@ class PathFolder:
         self._lease = lease
         check = self.check_owned
         self.metrics = Table(folder / "metrics.csv", MetricsRow, check=check)
-        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, check=check)
+        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, key_columns=3, check=check)
         self.speed = Table(folder / "speed.csv", SpeedRow, check=check, expendable=True)
         self.guard = Table(folder / "guard.csv", GuardRow, check=check)
-        self.repairs = Table(folder / "repairs.csv", RepairRow, check=check)
+        self.repairs = Table(folder / "repairs.csv", RepairRow, key_columns=3, check=check)
 
     @property
     def path_id(self) -> str:

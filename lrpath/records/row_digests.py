@@ -7,18 +7,18 @@ version before has no digests for is taken as it is, once, when the path is run 
 nothing and has none.
 """
 
+import hashlib
 import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from lrpath.errors import StateError
 from lrpath.records.files import make_folder, read_json, write_json
 from lrpath.records.manifest import MANIFEST, read_manifest
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import EvaluationRow, RepairRow, Table
+from lrpath.records.tables import RepairRow, RowDigest, Table
 
 NAMES = ("metrics", "evaluation", "guard")
 DAMAGED = "damaged"
@@ -50,17 +50,46 @@ def table_of(folder: PathFolder, name: str) -> Table[Any]:
 
 def written_digests(folder: PathFolder, position: int) -> dict[str, Any]:
     """Return the manifest's field for a state at the position that a run has reached, without reading long tables."""
-    digests = {
-        "metrics": folder.metrics.written_digest(),
-        "evaluation": folder.evaluation.written_digest(),
-        "guard": folder.guard.digest(position),  # under `rewind` it also holds rows of later positions
+    return {
+        "metrics": folder.metrics.written_digest(position)._asdict(),
+        "evaluation": evaluation_digest(folder, position),
+        "guard": folder.guard.digest(position)._asdict(),  # under `rewind` it also holds rows of later positions
     }
-    return {name: digest._asdict() for name, digest in digests.items()}
 
 
 def row_digests(folder: PathFolder, position: int) -> dict[str, Any]:
     """Return the manifest's field for a state at a position, from the tables as they are."""
-    return {name: table_of(folder, name).digest(position)._asdict() for name in NAMES}
+    return {name: _digest(folder, name, position, known=None) for name in NAMES}
+
+
+def _digest(folder: PathFolder, name: str, position: int, *, known: object) -> dict[str, Any]:
+    """Return a table's digest for a state, comparable with the one that its manifest has."""
+    if name == "evaluation":
+        return evaluation_digest(folder, position, known=known)
+    return table_of(folder, name).digest(position)._asdict()
+
+
+def evaluation_digest(folder: PathFolder, position: int, *, known: object = None) -> dict[str, Any]:
+    """Return the digest of the evaluations up to a state's position, with the positions and held-out sets it is of.
+
+    Evaluations may be added before a state that exists: at a fork that is asked for later, on a set that did not exist.
+    So a digest is compared with that of the same positions and sets.
+
+    Args:
+        folder: The path's folder.
+        position: The state's position.
+        known: Digest that it is to be compared with; None for one of all rows.
+    """
+    lines = [(at, line.split(",")[1:3], line) for at, line in folder.evaluation.lines() if at <= position]
+    if isinstance(known, dict) and isinstance(known.get("positions"), list) and isinstance(known.get("sets"), list):
+        lines = [one for one in lines if one[0] in known["positions"] and one[1] in known["sets"]]
+        positions, sets = known["positions"], known["sets"]
+    else:
+        positions = sorted({at for at, _, _ in lines})
+        sets = sorted(held_out for held_out in {tuple(names) for _, names, _ in lines})
+    text = "".join(f"{line}\n" for _, _, line in lines)
+    digest = RowDigest(rows=len(lines), sha256=hashlib.sha256(text.encode()).hexdigest())
+    return digest._asdict() | {"positions": positions, "sets": [list(names) for names in sets]}
 
 
 def find_alterations(folder: PathFolder) -> list[Alteration]:
@@ -81,11 +110,11 @@ def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[st
     table, good = table_of(folder, name), folder.start
     last = max(folder.positions(), default=good)
     try:
-        digests = table.digests([position for position, _ in kept])
+        digests = _digests(folder, name, kept)
     except StateError as error:
         return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error))
     for (position, tables), digest in zip(kept, digests, strict=True):
-        if tables.get(name) != digest._asdict():
+        if tables.get(name) != digest:
             problem = (
                 f"{table.file} was altered: its rows from position {good + 1:,} to {position:,} are not those that the "
                 f"state at {position:,} was saved with"
@@ -94,6 +123,13 @@ def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[st
         good = position
     # Rows behind the last state with digests are looked at one by one; those before it are known to be whole.
     return None if kept and good == last else _unreadable_or_missing(folder, name, first=good + 1, last=last)
+
+
+def _digests(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the digests of a table for some states, comparable with those in their manifests."""
+    if name == "evaluation":
+        return [evaluation_digest(folder, position, known=tables.get(name)) for position, tables in kept]
+    return [digest._asdict() for digest in table_of(folder, name).digests([position for position, _ in kept])]
 
 
 def _unreadable_or_missing(folder: PathFolder, name: str, *, first: int, last: int) -> Alteration | None:
@@ -125,8 +161,11 @@ def check_digests(folder: PathFolder, position: int) -> None:
         return
     for name in NAMES:
         table = table_of(folder, name)
-        digest = folder.guard.digest(position) if name == "guard" else table.written_digest()
-        if tables.get(name) != digest._asdict():
+        if name == "metrics":  # the longest, which `cut` has just read
+            digest = folder.metrics.written_digest(position)._asdict()
+        else:
+            digest = _digest(folder, name, position, known=tables.get(name))
+        if tables.get(name) != digest:
             raise StateError(
                 f"{table.file} was altered: its rows up to position {position:,} are not those that the state there "
                 f"was saved with; {MEND}"
@@ -171,12 +210,7 @@ def keep_copy(folder: PathFolder, name: str) -> None:
 
 def leave_out_unreadable(folder: PathFolder, name: str) -> None:
     """Leave out of a table the lines that are not rows, and rows that are there twice."""
-    table_of(folder, name).mend(key=row_key if name == "evaluation" else itemgetter(0))
-
-
-def row_key(row: EvaluationRow) -> tuple[int, str, str]:
-    """Return what there is one row of the evaluations for: position and held-out set."""
-    return row.position, row.version, row.domain
+    table_of(folder, name).mend()
 
 
 def note_repair(folder: PathFolder, alteration: Alteration) -> RepairRow:

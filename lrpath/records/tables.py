@@ -151,6 +151,7 @@ class Table(Generic[Row]):
         file: The file; it need not exist.
         row: Type of the rows, a named tuple of integers, floats and texts that begins with the position; its fields are
             the columns.
+        key_columns: Number of first columns by which a row is known: there is one of each.
         check: Called before every write; raises if this process must not write any more.
         expendable: Whether the rows determine nothing, so that lines which cannot be read are left out.
     """
@@ -160,19 +161,29 @@ class Table(Generic[Row]):
         file: pathlib.Path,
         row: type[Row],
         *,
+        key_columns: int = 1,
         check: Callable[[], None] = lambda: None,
         expendable: bool = False,
     ) -> None:
         self.file = file
         self._check = check
         self._expendable = expendable
+        self._key_columns = key_columns
         self._written: tuple[int, Any] | None = None
+        self._kept_later: Container[int] = ()
+        self._kept_keys: set[tuple[Any, ...]] = set()
         self._row = row
         self.columns: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
         self._parsers = [_PARSERS[row.__annotations__[name]] for name in self.columns]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Append rows and flush them to the disk."""
+        """Append rows and flush them to the disk.
+
+        In a run before states that exist, the rows that `cut` has kept for these are left as they are: the states were
+        saved with them, be it on other hardware.
+        """
+        if self._kept_later:
+            rows = [row for row in rows if not self._is_kept(row)]
         lines = [",".join(map(str, row)) + "\n" for row in rows]  # type: ignore[call-overload]
         if not lines:
             return
@@ -192,6 +203,13 @@ class Table(Generic[Row]):
             digest.update("".join(lines).encode())
             self._written = count + len(lines), digest
 
+    def _is_kept(self, row: Row) -> bool:
+        whole_position = self._key_columns == 1 and row.position in self._kept_later
+        return whole_position or self._key(row) in self._kept_keys
+
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row)[: self._key_columns]  # type: ignore[arg-type]
+
     def rows(self) -> list[Row]:
         """Return the complete rows by position.
 
@@ -203,12 +221,13 @@ class Table(Generic[Row]):
     def cut(self, position: int, *, later: Container[int] = ()) -> None:
         """Keep only the rows up to a position, for a run that resumes from it, and those at `later` positions.
 
-        What stays is sorted by position, and is the same bytes: it is not written anew from its numbers.
+        Rows at later positions belong to states that exist; until the next cut, no row is written in their place. What
+        stays is sorted by position, and is the same bytes: it is not written anew from its numbers.
 
         Raises:
             StateError: As `rows`; the file is then left as it is.
         """
-        self._written = 0, hashlib.sha256()
+        self._written, self._kept_later, self._kept_keys = (0, hashlib.sha256()), later, set()
         if not self.file.exists():
             return
         self._check()
@@ -221,14 +240,15 @@ class Table(Generic[Row]):
         kept.sort(key=lambda pair: pair[0].position)
         self._replace([line for _, line in kept])
         self._written = _digest([line for row, line in kept if row.position <= position])
+        self._kept_keys = {self._key(row) for row, _ in kept if row.position > position}
 
-    def written_digest(self) -> RowDigest:
-        """Return the digest of the rows that the last `cut` has kept up to its position and those appended since.
+    def written_digest(self, position: int) -> RowDigest:
+        """Return the digest of the rows up to the position that a run has reached.
 
-        While a path is run, these are the rows up to the position that it has reached; nothing is read again.
+        They are what the last `cut` has kept and what was appended since, so that nothing need be read again.
         """
-        if self._written is None:
-            return self.digest(_MAX_POSITION)
+        if self._written is None or self._kept_later:
+            return self.digest(position)
         count, digest = self._written
         return RowDigest(rows=count, sha256=digest.hexdigest())
 
@@ -246,11 +266,7 @@ class Table(Generic[Row]):
         Raises:
             StateError: If a line has no position.
         """
-        try:
-            places = [(int(line.partition(",")[0]), line) for line in self._lines()]
-        except ValueError:
-            raise StateError(f"{self.file} has a line without a position; {_REMEDY}") from None
-        places.sort(key=lambda place: place[0])
+        places = self.lines()
         found, count, digest = [], 0, hashlib.sha256()
         for position in positions:
             upto = bisect_right(places, position, key=lambda place: place[0])
@@ -259,19 +275,31 @@ class Table(Generic[Row]):
             found.append(RowDigest(rows=count, sha256=digest.hexdigest()))
         return found
 
-    def mend(self, *, key: Callable[[Row], Any]) -> None:
+    def lines(self) -> list[tuple[int, str]]:
+        """Return the complete lines with their positions, by position, otherwise unparsed.
+
+        Raises:
+            StateError: If a line has no position.
+        """
+        try:
+            places = [(int(line.partition(",")[0]), line) for line in self._lines()]
+        except ValueError:
+            raise StateError(f"{self.file} has a line without a position; {_REMEDY}") from None
+        return sorted(places, key=lambda place: place[0])
+
+    def mend(self) -> None:
         """Leave out every line that is not a row, whatever the file holds, and all but the first row of each key."""
         self._check()
         content = self.file.read_bytes().decode(errors="replace") if self.file.exists() else ""
         lines = [line for line in content.split("\n") if line != ",".join(self.columns)]
         rows = [(found[0], line) for line in lines if (found := self._readable([line]))]
-        single = {key(row): (row, line) for row, line in reversed(rows)}
+        single = {self._key(row): (row, line) for row, line in reversed(rows)}
         self._replace([line for _, line in sorted(single.values(), key=lambda pair: pair[0].position)])
 
-    def put(self, rows: Sequence[Row], *, key: Callable[[Row], Any]) -> None:
+    def put(self, rows: Sequence[Row]) -> None:
         """Write rows in place of those of the same keys, and add those that are new."""
         self._check()
-        merged = {key(row): row for row in (*self.rows(), *rows)}
+        merged = {self._key(row): row for row in (*self.rows(), *rows)}
         ordered = sorted(merged.values(), key=lambda row: row.position)
         self._replace([",".join(map(str, row)) for row in ordered])  # type: ignore[call-overload]
 
@@ -373,5 +401,4 @@ _KINDS: dict[Any, str] = {
     _numbers: "a number",
 }
 _REMEDY = "restore the file from a copy, or add mend=true to lrpath.train, which keeps the lines that can be read"
-_MAX_POSITION = 10**_MAX_DIGITS
 _BLOCK = 8192

@@ -332,9 +332,11 @@ def _prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
     """Cut the rows that a run will write, so that none is there twice, and check that no other row is missing.
 
     Returns:
-        Positions after the run's end whose rows are kept, because the state at the last of them is on disk.
+        Positions behind the run's beginning whose rows are kept, because the last of them has a state on disk that was
+        saved with them.
     """
-    later = range(run.end + 1, max(folder.positions(), default=0) + 1)
+    last = max(folder.positions(), default=0)
+    later = range(run.begin + 1, last + 1) if last > run.end else range(0)
     for table in folder.tables:
         table.cut(run.begin, later=later)
     ordered = run.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins

@@ -16,7 +16,6 @@ from lrpath.records.row_digests import (
     keep_copy,
     leave_out_unreadable,
     note_repair,
-    row_key,
     seal,
 )
 from lrpath.records.tables import EvaluationRow
@@ -60,5 +59,5 @@ def _evaluate_again(folder: PathFolder, needed: Collection[int], evaluate: Calla
     evaluated = {row.position for row in folder.evaluation.rows()}
     positions = [position for position in folder.positions() if position in evaluated or position in needed]
     for position in positions:
-        folder.evaluation.put(evaluate(position), key=row_key)
+        folder.evaluation.put(evaluate(position))
     return len(positions)

@@ -14,11 +14,13 @@
                 metrics.csv             one row an update: position, loss, rate, gradient norm, tokens
                 evaluation.csv          one row a position and held-out set: negative log-likelihood [nats] and tokens
                 guard.csv               one row an update at fault, and which positions were skipped for it
-                speed.csv               wall time and tokens per second, which no rerun repeats
+                speed.csv               wall time and tokens per second, which no rerun repeats and no state depends on
+                repairs.csv             which rows of the tables above were altered on disk once, and mended
+                damaged/                copies of tables from before they were mended
                 states/
                     <position>/
                         <shard>.safetensors
-                        state.json      written last: identity, data consumed, and the digests of the shards
+                        state.json      identity, data consumed, digests of the shards and of the tables' rows so far
                 backbone/               the model's configuration and tokenizer, without weights, for exports
                 tb/                     the same rows as TensorBoard events, made from the tables above
         releases/
@@ -30,5 +32,6 @@
         advise/                         what `lrpath.advise` writes
 
 Every file is whole or absent: written under a temporary name (`.tmp-…`), flushed, renamed. Rows are appended, and cut
-back to the position that a run resumes from, so that no row is there twice.
+back to the position that a run resumes from, so that no row is there twice. Where the file system has no locks, folders
+stand in for them (`.…-held`).
 """

@@ -19,7 +19,7 @@ from lrpath.errors import StateError, TrainingError
 from lrpath.training.callbacks import metrics_recorder
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.lit_module import LitCausalLM
-from tests.integration.lab import Lab, states_of, tables_of
+from tests.integration.lab import Lab, losses_of, states_of, tables_of
 from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
@@ -125,7 +125,7 @@ def test_a_damaged_newest_state_costs_the_updates_since_the_one_before_and_the_m
 
     assert updates == 2 + 10 + 6
     assert states_of(lab.study()) == states_of(lab.study("whole"))
-    assert tables_of(lab.study()) == tables_of(lab.study("whole"))
+    assert losses_of(lab.study()) == losses_of(lab.study("whole"))
 
 
 def test_a_state_that_is_named_to_go_on_from_is_whole(lab: Lab) -> None:

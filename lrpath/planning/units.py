@@ -25,22 +25,26 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
         field: Name of the configuration field, for the message.
 
     Raises:
-        ConfigError: If the text is no length, is negative, rounds to no update, or a number of updates is not whole.
+        ConfigError: If the text is not a length, is negative, rounds to zero updates, or is a number of updates that is
+            not whole.
 
     >>> parse_updates("2_097_152 tokens", tokens_per_update=1_048_576, field="warmup")
     2
     """
     match = None if isinstance(text, bool | float) else _LENGTH.fullmatch(str(text).strip())
     if match is None:
-        raise ConfigError(f'{field}={text!r} is not a length; write whole updates ("300 updates") or "10.5B tokens"')
+        message = f'{field}={text!r} is not a length; write whole updates ("300 updates") or tokens ("10.5B tokens")'
+        raise ConfigError(message, field=field, value=text)
     amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
     if (match["unit"] or "update").startswith("token"):
         updates = round(amount / tokens_per_update)
         if amount and not updates:
-            raise ConfigError(f"{field}={text!r} rounds to no update of {tokens_per_update:,} tokens; lengthen it")
+            message = f"{field}={text!r} is less than half an update of {tokens_per_update:,} tokens; lengthen it"
+            raise ConfigError(message, field=field, value=text)
         return updates
     if amount.denominator != 1:
-        raise ConfigError(f"{field}={text!r} is not a whole number of updates; shares of a horizon are not lengths")
+        message = f"{field}={text!r} is not a whole number of updates; shares of a horizon are not lengths"
+        raise ConfigError(message, field=field, value=text)
     return int(amount)
 
 
@@ -53,7 +57,7 @@ def times(factor: str | float, quantity: str | float) -> str | float:
             or tokens.
 
     Raises:
-        ConfigError: If the factor is no number, or the quantity neither a number nor a length.
+        ConfigError: If the factor is not a number, or the quantity neither a number nor a length.
 
     >>> times("1/2", 3.0e-4), times("10/143", "143_000 updates"), times(0.01, "1B tokens")
     (0.00015, '10000 updates', '10000000 tokens')
@@ -61,14 +65,16 @@ def times(factor: str | float, quantity: str | float) -> str | float:
     try:
         share = Fraction(str(factor))
     except (ValueError, ZeroDivisionError):
-        raise ConfigError(f"times: {factor!r} is no factor; write a number or a fraction such as 1/2") from None
+        raise ConfigError(
+            f"times: {factor!r} is not a factor; write a number or a fraction such as 1/2", value=factor
+        ) from None
     if share < 0:
-        raise ConfigError(f"times: factor {factor} must not be negative")
+        raise ConfigError(f"times: factor {factor} must not be negative", value=factor)
     if isinstance(quantity, float):
         return float(share * Fraction(str(quantity)))
     match = _LENGTH.fullmatch(str(quantity).strip())
     if match is None:
-        raise ConfigError(f"times: {quantity!r} is neither a rate nor a length of one version")
+        raise ConfigError(f"times: {quantity!r} is neither a rate nor a length of one version", value=quantity)
     amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
     unit = "tokens" if (match["unit"] or "").startswith("token") else "updates"
     return f"{round(share * amount)} {unit}"

@@ -13,6 +13,8 @@
                 reached                 position that the run has counted to
                 metrics.csv             one row an update: position, loss, rate, gradient norm, tokens
                 evaluation.csv          one row a position and held-out set: negative log-likelihood [nats] and tokens
+                documents/
+                    <position>.csv      losses of a fork or release on every held-out document, both sets
                 guard.csv               one row an update at fault, and which positions were skipped for it
                 speed.csv               wall time and tokens per second, which no rerun repeats and no state depends on
                 repairs.csv             which rows of the tables above were altered on disk once, and mended

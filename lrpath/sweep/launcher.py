@@ -46,7 +46,7 @@ class TorchrunLauncher(Launcher):
         save_seconds: How long ranks may take to save and end after a signal before they are killed.
 
     Raises:
-        ConfigError: If one of them is no number, or too small.
+        ConfigError: If one of them is not a whole number, or too small.
     """
 
     def __init__(self, *, ranks: Any, max_restarts: Any, save_seconds: Any) -> None:
@@ -97,7 +97,8 @@ class TorchrunLauncher(Launcher):
 
 def _at_least(least: int, name: str, value: Any) -> int:
     if type(value) is not int or value < least:
-        raise ConfigError(f"hydra.launcher.{name}={value} must be a whole number, at least {least}")
+        field = f"hydra.launcher.{name}"
+        raise ConfigError(f"{field}={value} must be a whole number, at least {least}", field=field, value=value)
     return value
 
 

@@ -15,7 +15,7 @@ from lrpath.training.loss_monitor import LossMonitor
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.rewind import rewind
 from lrpath.training.update_result import Anomaly
-from tests.planning.strategies import recipe_with
+from tests.planning.strategies import build_guard, recipe_with
 from tests.training.test_planned_run import ROOT
 
 VALUES = st.one_of(st.floats(1.0, 3.0), st.sampled_from([2.0, 50.0, math.nan, math.inf]))
@@ -36,7 +36,7 @@ def test_a_run_that_begins_anywhere_finds_what_the_run_from_the_start_finds(
     figures: list[tuple[float, float]], begin: int, window: int
 ) -> None:
     begin = min(begin, len(figures))
-    guard = Guard(policy="skip", spike=3.0, window=window)
+    guard = build_guard(policy="skip", spike=3.0, window=window)
     with tempfile.TemporaryDirectory() as place:
         folder = PathFolder(pathlib.Path(place))
         whole = LossMonitor(run_of(guard), folder=folder, publish=str)
@@ -60,7 +60,7 @@ def test_a_run_that_begins_anywhere_finds_what_the_run_from_the_start_finds(
     ],
 )
 def test_a_state_lies_in_a_spike_if_its_last_loss_does(tmp_path: pathlib.Path, losses: list[float], spike: str) -> None:
-    monitor = LossMonitor(run_of(Guard(window=4, policy="skip")), folder=PathFolder(tmp_path), publish=str)
+    monitor = LossMonitor(run_of(build_guard(window=4, policy="skip")), folder=PathFolder(tmp_path), publish=str)
 
     for loss in losses:
         monitor.judge(loss=loss, grad_norm=1.0, learning_rate=0.1)
@@ -87,7 +87,7 @@ def anomaly(position: int) -> Anomaly:
 def test_a_path_goes_back_as_far_as_it_must_and_never_behind_a_needed_state(
     tmp_path: pathlib.Path, made: list[int], needed: list[int], kept: list[int], first: int, begin: int
 ) -> None:
-    folder, run, reported = PathFolder(tmp_path), run_of(Guard(policy="rewind", back=5), begin=20), []
+    folder, run, reported = PathFolder(tmp_path), run_of(build_guard(policy="rewind", back=5), begin=20), []
     for position in made:
         write_json(folder.state(position) / MANIFEST, {})
     pinned = {StateKey(run.path.id, position) for position in needed} | {StateKey("another", 25)}
@@ -104,6 +104,8 @@ def test_a_path_goes_back_as_far_as_it_must_and_never_behind_a_needed_state(
 
 
 def test_states_that_a_rewind_may_go_back_to_are_kept() -> None:
-    assert run_of(Guard(policy="rewind", back=15)).oldest_kept(40, [10, 20, 30, 40]) == 20
-    assert run_of(Guard(policy="rewind", back=15)).oldest_kept(10, [10]) == 0
-    assert run_of(Guard(policy="skip")).oldest_kept(40, [10, 20, 30, 40]) == 30  # the newest two, whatever the guard
+    assert run_of(build_guard(policy="rewind", back=15)).oldest_kept(40, [10, 20, 30, 40]) == 20
+    assert run_of(build_guard(policy="rewind", back=15)).oldest_kept(10, [10]) == 0
+    assert (
+        run_of(build_guard(policy="skip")).oldest_kept(40, [10, 20, 30, 40]) == 30
+    )  # the newest two, whatever the guard

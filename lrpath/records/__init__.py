@@ -29,6 +29,7 @@
             <release>-<digest>/         a release that is a mean of states
                 lock
                 evaluation.csv          its losses
+                evaluation.sha256       the digest of that file
         report/                         tables, figures, a page; in tb/ what TensorBoard shows besides the curves
         predict/                        what `lrpath.predict` writes
         advise/                         what `lrpath.advise` writes

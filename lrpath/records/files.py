@@ -30,6 +30,9 @@ _OLD_TEMPORARY = re.compile(r"\.(clock-[0-9a-f]+|.+\.([0-9]+|[0-9a-f]{8,}|part)|
 """Names that versions before 0.2 gave to what they were making."""
 _MAX_JSON_BYTES = 1 << 30  # a plan of 300 versions in eight paradigms has 71 MB
 
+DIGEST_SUFFIX = ".sha256"
+"""Of the file that holds the digest of a file beside it."""
+
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 """What flock fails with on a file system that has no locks."""
 _NO_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -288,6 +291,19 @@ def digest_file(file: pathlib.Path, *, seen: Callable[[int], None] | None = None
             if seen is not None:
                 seen(len(block))
     return digest.hexdigest()
+
+
+def check_digest_beside(file: pathlib.Path) -> None:
+    """Raise unless a file has the digest that was written beside it; one of an earlier version has none.
+
+    Raises:
+        StateError: If it has another.
+    """
+    beside = file.with_suffix(DIGEST_SUFFIX)
+    if beside.exists() and beside.read_bytes() != f"{digest_file(file)}\n".encode():
+        raise StateError(
+            f"{file} was altered: its SHA-256 is not the one in {beside}; remove both and run the plan again"
+        )
 
 
 def complete_lines(file: pathlib.Path) -> list[str]:

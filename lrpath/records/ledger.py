@@ -1,10 +1,12 @@
 """What ran: one line for each stretch of updates, counted to the last update even when it was killed."""
 
+import hashlib
 import json
 import os
 import pathlib
 import time
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from lrpath.errors import StateError
 from lrpath.records.files import (
@@ -87,8 +89,8 @@ class Ledger:
         found = []
         for number, line in enumerate(complete_lines(self.file), start=1):
             try:
-                found.append(Run(**json.loads(line)))
-            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                found.append(_run_of(json.loads(line)))
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise StateError(
                     f"{self.file}:{number} is not a line of a ledger ({error}); restore it from a copy"
                 ) from None
@@ -104,11 +106,24 @@ class Ledger:
                 return
             handle.seek(0)
             handle.truncate(handle.read().rfind(b"\n") + 1)
-            handle.write((json.dumps(asdict(run), allow_nan=False) + "\n").encode())
+            record = asdict(run)
+            handle.write((json.dumps(record | {"sha256": _digest(record)}, allow_nan=False) + "\n").encode())
             handle.flush()
             os.fsync(handle.fileno())
         if is_new:
             flush_folder(self.file.parent)
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _run_of(record: dict[str, Any]) -> Run:
+    """Return the run of a line after comparing it with its digest, which lines of earlier versions have not."""
+    digest = record.pop("sha256", None)
+    if digest is not None and digest != _digest(record):
+        raise ValueError("it was altered: its digest is another")
+    return Run(**record)
 
 
 class RunningCount:

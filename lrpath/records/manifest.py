@@ -1,5 +1,7 @@
 """The manifest of a state: what it is, what it has read, and the digests of its files."""
 
+import hashlib
+import json
 import pathlib
 import stat
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from lrpath.records.shards import SUFFIX, shown
 
 STATE_FORMAT = 1
 MANIFEST = "state.json"
+_DIGEST = "sha256"
 _MAX_BYTES = 16 << 20  # some 150 bytes for the shard of each rank
 
 
@@ -34,7 +37,16 @@ def read_manifest(folder: pathlib.Path, *, remedy: str | None = None) -> dict[st
         raise StateError(f"{folder} has state format {found}; this lrpath reads {STATE_FORMAT}")
     if not isinstance(manifest, dict) or "format" not in manifest or not _are_files(manifest.get("files")):
         raise StateError(f"{folder / MANIFEST} is not the manifest of a state; {remedy}")
+    # Manifests of earlier versions have neither tables nor a digest.
+    if ({_DIGEST, "tables"} & manifest.keys()) and manifest != seal_manifest(manifest):
+        raise StateError(f"{folder / MANIFEST} was altered: its fields are not those that its digest is of; {remedy}")
     return manifest
+
+
+def seal_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest with the digest of its other fields, by which a changed one is found."""
+    rest = {name: value for name, value in manifest.items() if name != _DIGEST}
+    return rest | {_DIGEST: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def _are_files(files: Any) -> bool:

@@ -8,6 +8,7 @@ nothing and has none.
 """
 
 import hashlib
+import pathlib
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrpath.errors import StateError
-from lrpath.records.files import make_folder, read_json, write_json
-from lrpath.records.manifest import MANIFEST, read_manifest
+from lrpath.records.files import digest_file, make_folder, write_json
+from lrpath.records.manifest import MANIFEST, read_manifest, seal_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import RepairRow, RowDigest, Table
 
 NAMES = ("metrics", "evaluation", "guard")
+DOCUMENTS = "documents"
+"""Losses by document, a file for each state that a plan needs."""
 DAMAGED = "damaged"
 """Folder of a path into which tables are copied before they are mended."""
 
@@ -54,12 +57,20 @@ def written_digests(folder: PathFolder, position: int) -> dict[str, Any]:
         "metrics": folder.metrics.written_digest(position)._asdict(),
         "evaluation": evaluation_digest(folder, position),
         "guard": folder.guard.digest(position)._asdict(),  # under `rewind` it also holds rows of later positions
+        DOCUMENTS: _documents_digest(folder, position),
     }
 
 
 def row_digests(folder: PathFolder, position: int) -> dict[str, Any]:
     """Return the manifest's field for a state at a position, from the tables as they are."""
-    return {name: _digest(folder, name, position, known=None) for name in NAMES}
+    tables = {name: _digest(folder, name, position, known=None) for name in NAMES}
+    return tables | {DOCUMENTS: _documents_digest(folder, position)}
+
+
+def _documents_digest(folder: PathFolder, position: int) -> str | None:
+    """Return the SHA-256 of a state's losses by document; None where it has none."""
+    file = folder.document_losses(position)
+    return digest_file(file) if file.exists() else None
 
 
 def _digest(folder: PathFolder, name: str, position: int, *, known: object) -> dict[str, Any]:
@@ -93,7 +104,11 @@ def evaluation_digest(folder: PathFolder, position: int, *, known: object = None
 
 
 def find_alterations(folder: PathFolder) -> list[Alteration]:
-    """Compare the tables of a path with the manifests of its states; return at most one alteration for each table."""
+    """Compare the tables of a path with the manifests of its states.
+
+    Returns:
+        At most one alteration for each table, and one for each file of losses by document.
+    """
     kept: list[tuple[int, dict[str, Any]]] = []
     for position in folder.positions():
         try:
@@ -102,7 +117,17 @@ def find_alterations(folder: PathFolder) -> list[Alteration]:
             continue  # its own finding, and no witness
         if isinstance(tables, dict):
             kept.append((position, tables))
-    found = (_alteration(folder, name, kept) for name in NAMES)
+    found = [_alteration(folder, name, kept) for name in NAMES]
+    found += [
+        Alteration(
+            table=DOCUMENTS,
+            first=position,
+            last=position,
+            problem=f"{folder.document_losses(position)} was altered: the state at {position:,} was saved with another",
+        )
+        for position, tables in kept
+        if DOCUMENTS in tables and tables[DOCUMENTS] != _documents_digest(folder, position)
+    ]
     return [alteration for alteration in found if alteration is not None]
 
 
@@ -194,14 +219,21 @@ def seal(folder: PathFolder, *, only_missing: bool) -> list[int]:
             continue
         if not (only_missing and "tables" in manifest):
             folder.check_owned()
-            write_json(file, read_json(file) | {"tables": row_digests(folder, position)})
+            write_json(file, seal_manifest(manifest | {"tables": row_digests(folder, position)}))
             sealed.append(position)
     return sealed
 
 
-def keep_copy(folder: PathFolder, name: str) -> None:
-    """Copy a table of a path aside before it is mended; the path must be owned by this process."""
-    file, copies = table_of(folder, name).file, folder.folder / DAMAGED
+def file_of(folder: PathFolder, alteration: Alteration) -> pathlib.Path:
+    """Return the file that was altered."""
+    if alteration.table == DOCUMENTS:
+        return folder.document_losses(alteration.first)
+    return table_of(folder, alteration.table).file
+
+
+def keep_copy(folder: PathFolder, alteration: Alteration) -> None:
+    """Copy what was altered aside before it is mended; the path must be owned by this process."""
+    file, copies = file_of(folder, alteration), folder.folder / DAMAGED
     folder.check_owned()
     if file.exists():
         make_folder(copies)

@@ -17,6 +17,7 @@ from lrpath.data.stream import TokenBatches
 from lrpath.errors import StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey
+from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
@@ -38,7 +39,7 @@ from lrpath.training.checkpoints.states import load_state
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
-from lrpath.training.document_losses import DocumentSets
+from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lightning_trainer import build_trainer
 from lrpath.training.lit_module import LitCausalLM
@@ -114,10 +115,20 @@ class PathTrainer:
 
     def evaluate_state(self, path: Path, folder: PathFolder, position: int) -> list[EvaluationRow]:
         """Return the losses of a state on the held-out sets, computed by this process alone."""
-        device = self.hardware.device
-        model = self.factory.model(path.recipe).to(device)
+        model, precision = self._load(path, folder, position), path.recipe.precision
+        losses = evaluate(model, self.held_out, device=self.hardware.device, precision=precision)
+        return evaluation_rows(losses, position)
+
+    def evaluate_documents(self, path: Path, folder: PathFolder, position: int) -> None:
+        """Write the losses of a state on every held-out document, computed by this process alone."""
+        model, precision = self._load(path, folder, position), path.recipe.precision
+        found = evaluate_documents(model, self.documents, device=self.hardware.device, precision=precision)
+        write_document_losses(folder.document_losses(position), found)
+
+    def _load(self, path: Path, folder: PathFolder, position: int) -> CausalLM:
+        model = self.factory.model(path.recipe).to(self.hardware.device)
         load_state(folder.state(position), key=StateKey(path.id, position), module=model, optimizer=None)
-        return evaluation_rows(evaluate(model, self.held_out, device=device, precision=path.recipe.precision), position)
+        return model
 
     def train(
         self,

@@ -186,6 +186,7 @@ class PlanRunner:
                 alterations,
                 needed=self.tree.needed(path.id),
                 evaluate=partial(self.path_trainer.evaluate_state, path, folder),
+                evaluate_documents=partial(self.path_trainer.evaluate_documents, path, folder),
                 publish=self.console.print,
             )
         seal(folder, only_missing=True)

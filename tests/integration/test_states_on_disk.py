@@ -278,7 +278,7 @@ def test_a_study_of_a_version_without_digests_of_rows_goes_on_and_has_them_from_
     lab.run()
     for file in lab.study().folder.glob("paths/*/states/*/state.json"):
         record = json.loads(file.read_text())
-        del record["tables"], record["threads"]
+        del record["tables"], record["threads"], record["sha256"]
         file.write_text(json.dumps(record, indent=1) + "\n")
 
     assert lab.run("versions=3") == 10 + 6

@@ -116,7 +116,7 @@ def test_a_run_does_not_go_on_from_a_state_with_other_rows(folder: PathFolder) -
 def test_a_state_of_an_earlier_version_is_taken_as_it_is_once(folder: PathFolder) -> None:
     file = folder.state(6) / MANIFEST
     manifest = read_json(file)
-    del manifest["tables"]
+    del manifest["tables"], manifest["sha256"]
     write_json(file, manifest)
     flip(folder.metrics.file, "5,2.5,", "5,2.4,")
     assert find_alterations(folder) == []
@@ -130,7 +130,7 @@ def test_a_state_of_an_earlier_version_is_taken_as_it_is_once(folder: PathFolder
 def test_a_line_that_is_no_row_is_left_out_and_the_rest_fits_again(folder: PathFolder) -> None:
     with folder.metrics.file.open("a") as handle:
         handle.write("8,2.5,0.1,1.0,64\nnot a row\n")  # the first stands there already
-    keep_copy(folder, "metrics")
+    keep_copy(folder, find_alterations(folder)[0])
 
     leave_out_unreadable(folder, "metrics")
 
@@ -162,8 +162,6 @@ def test_rows_that_are_lost_are_noted_and_found_whole_from_then_on(
     assert (found.first, row.first, row.position, row.missing) == (first, first, 6, len(missing))
     assert find_alterations(folder) == []
     assert lost_positions(folder) == missing
-    flip(folder.state(6) / MANIFEST, '"rows"', '"rowt"')
-    assert [one.table for one in find_alterations(folder)] != []
 
 
 def test_what_determines_nothing_may_hold_anything(folder: PathFolder) -> None:

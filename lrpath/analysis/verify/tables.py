@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Set
 
-from lrpath.analysis.compare import scores_of
+from lrpath.analysis.compare import release_folder, scores_of
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
-from lrpath.planning.paths import Path
+from lrpath.planning.paths import Path, Release
+from lrpath.records.files import check_digest_beside
 from lrpath.records.row_digests import MEND, find_alterations, lost_positions
 from lrpath.records.tables import EvaluationRow, MetricsRow
 
@@ -148,15 +149,9 @@ def verify_evaluations(index: StudyIndex) -> Check:
                     )
                 )
     for release in index.tree.releases:
-        try:
-            is_evaluated = len(release.parts) == 1 or scores_of(index.study, release=release) is not None
-        except StateError as error:
-            findings.append(Finding(text=str(error)))
-            continue
-        if not is_evaluated and all(index.study.has_state(key) for key, _ in release.parts):
-            notes.append(
-                f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
-            )
+        problem, note = _mean_of_states(index, release)
+        findings += [Finding(text=problem)] if problem else []
+        notes += [note] if note else []
     return Check(
         name="evaluations",
         statement="needed states have their losses on every held-out set, once",
@@ -164,6 +159,20 @@ def verify_evaluations(index: StudyIndex) -> Check:
         findings=tuple(findings),
         notes=tuple(notes),
     )
+
+
+def _mean_of_states(index: StudyIndex, release: Release) -> tuple[str, str]:
+    """Return what is wrong with the losses of a release that is a mean of states, and what is unfinished."""
+    if len(release.parts) == 1:
+        return "", ""
+    try:
+        check_digest_beside(release_folder(index.study, release=release) / "evaluation.csv")
+        is_evaluated = scores_of(index.study, release=release) is not None
+    except StateError as error:
+        return str(error), ""
+    if is_evaluated or not all(index.study.has_state(key) for key, _ in release.parts):
+        return "", ""
+    return "", f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
 
 
 def _by_position(rows: list[EvaluationRow]) -> dict[int, list[EvaluationRow]]:

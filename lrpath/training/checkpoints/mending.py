@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import (
     DAMAGED,
+    DOCUMENTS,
     Alteration,
     find_alterations,
     keep_copy,
@@ -27,6 +28,7 @@ def mend_tables(
     *,
     needed: Collection[int],
     evaluate: Callable[[int], list[EvaluationRow]],
+    evaluate_documents: Callable[[int], None],
     publish: Callable[[str], None],
 ) -> None:
     """Mend the tables of a path, and let the states' digests be those of the tables as they are then.
@@ -36,21 +38,30 @@ def mend_tables(
         alterations: What is wrong with its tables.
         needed: Positions at which a plan needs a state, and thus its losses.
         evaluate: Returns the losses of the state at a position.
+        evaluate_documents: Writes the losses by document of the state at a position.
         publish: Shows a line to the user.
     """
     for alteration in alterations:
-        keep_copy(folder, alteration.table)
-        leave_out_unreadable(folder, alteration.table)
-        computed = _evaluate_again(folder, needed, evaluate) if alteration.table == "evaluation" else 0
-        again = f"; the losses of {computed} states were computed again" if computed else ""
+        keep_copy(folder, alteration)
+        again = ""
+        if alteration.table == DOCUMENTS:
+            evaluate_documents(alteration.first)
+            again = "; it was computed again"
+        else:
+            leave_out_unreadable(folder, alteration.table)
+        if alteration.table == "evaluation":
+            again = f"; the losses of {_evaluate_again(folder, needed, evaluate)} states were computed again"
         publish(f"{alteration.problem}. Mended from what can be read{again}; a copy is in {folder.folder / DAMAGED}")
-    for alteration in find_alterations(folder):
-        row = note_repair(folder, alteration)
-        lost = f", of which {row.missing:,} are lost," if row.missing else ""
-        publish(
-            f"{folder.folder.name}: rows of {row.table} from position {row.first:,} to {row.position:,}{lost} are in "
-            "doubt, as repairs.csv notes"
-        )
+    left = find_alterations(folder)
+    for alteration in left:
+        if alteration.table != DOCUMENTS:
+            row = note_repair(folder, alteration)
+            lost = f", of which {row.missing:,} are lost," if row.missing else ""
+            publish(
+                f"{folder.folder.name}: rows of {row.table} from position {row.first:,} to {row.position:,}{lost} are "
+                "in doubt, as repairs.csv notes"
+            )
+    if left:
         seal(folder, only_missing=False)
 
 

@@ -13,7 +13,7 @@ from lrpath.analysis.compare import release_folder
 from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release
-from lrpath.records.files import atomic_folder
+from lrpath.records.files import DIGEST_SUFFIX, atomic_folder, digest_file, write_whole
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -110,6 +110,7 @@ def _evaluate(
     device: torch.device,
     precision: str,
 ) -> None:
+    table.file.with_suffix(DIGEST_SUFFIX).unlink(missing_ok=True)
     table.cut(0)  # rows of a killed evaluation, or of fewer sets
     model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)
@@ -117,6 +118,7 @@ def _evaluate(
         EvaluationRow(position=release.last.position, version=version, domain=domain, nll=nll, tokens=tokens)
         for (version, domain), (nll, tokens) in found.items()
     )
+    write_whole(table.file.with_suffix(DIGEST_SUFFIX), digest_file(table.file) + "\n")
 
 
 def export_release(study: Study, release: Release, *, folder: pathlib.Path, card: str) -> None:

@@ -37,7 +37,7 @@ from lrpath.records.files import (
     temporary_name,
     write_json,
 )
-from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
+from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state, seal_manifest
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optim import moments
@@ -271,7 +271,7 @@ def _finish(
 ) -> None:
     manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position}
     made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    write_json(temporary / MANIFEST, manifest | made | rest)
+    write_json(temporary / MANIFEST, seal_manifest(manifest | made | rest))
     flush_folder(temporary)
     check()
     if folder.exists() and not (folder / MANIFEST).exists():

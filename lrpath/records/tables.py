@@ -293,7 +293,9 @@ class Table(Generic[Row]):
         content = self.file.read_bytes().decode(errors="replace") if self.file.exists() else ""
         lines = [line for line in content.split("\n") if line != ",".join(self.columns)]
         rows = [(found[0], line) for line in lines if (found := self._readable([line]))]
-        single = {self._key(row): (row, line) for row, line in reversed(rows)}
+        single: dict[tuple[Any, ...], tuple[Row, str]] = {}
+        for row, line in rows:
+            single.setdefault(self._key(row), (row, line))
         self._replace([line for _, line in sorted(single.values(), key=lambda pair: pair[0].position)])
 
     def put(self, rows: Sequence[Row]) -> None:

@@ -344,8 +344,8 @@ BREAKS = (
         promise=15,
         what="a state is kept only until the next one is written",
         file="lrpath/training/planned_run.py",
-        old="        oldest = oldest_spared([*(earlier for earlier in existing if earlier < position), position], keep=self.keep)\n",
-        new="        oldest = position\n",
+        old="position], keep=self.keep)",
+        new="position], keep=1)",
         tests=(
             "test_retention.py::test_the_newest_states_are_kept_and_the_older_one_goes_when_the_newer_has_been_read_back",
         ),

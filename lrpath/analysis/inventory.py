@@ -18,7 +18,7 @@ class Use(Enum):
     """What a state on disk is there for."""
 
     NEEDED = "needed"
-    """A plan has a fork or a release in it."""
+    """A plan has a fork or a release in it, or another increment could follow there in place of the next."""
     RESUME = "resume"
     """A state that a plan needs and that is not there would be made from it."""
     NONE = "none"
@@ -138,6 +138,8 @@ def _users(tree: Tree) -> dict[StateKey, list[str]]:
     for path in tree.paths:
         if path.parent is not None:
             users.setdefault(path.parent, []).append(f"fork of {path.name}")
+        for position in tree.increment_ends(path.id):
+            users.setdefault(StateKey(path.id, position), []).append("end of an increment")
     for release in tree.releases:
         for key, _ in release.parts:
             users.setdefault(key, []).append(f"release {release.paradigm}/{release.version}")
@@ -149,13 +151,14 @@ def _path_on_disk(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[
     made = folder.positions()
     wanted = () if known is None else tree.needed(known.id)
     resumed = {max((at for at in made if at < position), default=-1) for position in wanted if position not in made}
+    kept = wanted if known is None else (*wanted, *tree.increment_ends(known.id))
     return PathOnDisk(
         folder=folder,
         name=folder.folder.name.removesuffix(f"-{folder.path_id}") if known is None else known.name,
         path=known,
         end=wanted[-1] if wanted else None,
         states=tuple(
-            _state_on_disk(folder, StateKey(folder.path_id, position), wanted, resumed, users) for position in made
+            _state_on_disk(folder, StateKey(folder.path_id, position), kept, resumed, users) for position in made
         ),
         incomplete=tuple(folder.incomplete()),
     )

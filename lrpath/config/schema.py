@@ -130,7 +130,7 @@ class Config:
     paths: str | tuple[str, ...] | None
     wait: bool
     mend: bool
-    extend: bool
+    extend: Literal["auto"] | bool
 
     def __post_init__(self) -> None:
         _check_place(self.outputs, self.study)

@@ -19,6 +19,8 @@ class PlannedRun:
         pinned: Positions at which the plan needs a state.
         rolling_every: Interval of the rolling states, which are kept for restarts only [updates].
         evaluate_every: Interval of the evaluations on held-out sets [updates]; pinned positions are evaluated too.
+        increment_ends: Further positions at which a state is saved, though nothing is evaluated: an increment ends
+            there, and another one could follow in place of the next.
         keep: Newest states of the path that are kept in any case: the last may be found damaged.
     """
 
@@ -28,6 +30,7 @@ class PlannedRun:
     pinned: frozenset[int]
     rolling_every: int
     evaluate_every: int
+    increment_ends: frozenset[int] = frozenset()
     keep: int = 2
 
     @property
@@ -53,7 +56,8 @@ class PlannedRun:
 
     def saves(self, position: int) -> bool:
         """Say whether a state is saved at a position."""
-        return position == self.end or position in self.pinned or position % self.rolling_every == 0
+        planned = position == self.end or position in self.pinned or position in self.increment_ends
+        return planned or position % self.rolling_every == 0
 
     def evaluates(self, position: int) -> bool:
         """Say whether the held-out sets are evaluated at a position."""

@@ -46,7 +46,7 @@ def test_a_changed_digit_of_a_loss_is_found_by_verify_and_stops_a_resume_until_i
 
     assert lab.run("versions=3", MEND) == 10 + 6
 
-    assert "metrics.csv was altered: its rows from position 5 to 12" in found
+    assert "metrics.csv was altered: its rows from position 5 to 10" in found
     assert states_of(lab.study()) == states_of(lab.study("whole"))
     assert [(row.table, row.first, row.position, row.missing) for row in main_of(lab).repairs.rows()] == [
         ("metrics", 5, 14, 0)

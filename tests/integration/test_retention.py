@@ -29,7 +29,7 @@ def main_states(lab: Lab) -> list[int]:
 def test_rolling_states_go_when_the_plan_is_done_but_for_the_one_before_the_end_of_the_main_path(lab: Lab) -> None:
     lab.run("cadence.save_every=1")
 
-    assert main_states(lab) == [4, 13, 14]
+    assert main_states(lab) == [4, 10, 13, 14]
     branches = {key for key in states_of(lab.study()) if key[0] != lab.project().plan.tree.paths[0].id}
     assert sorted(position for _, position in branches) == [10, 20]
 
@@ -56,7 +56,7 @@ def test_the_newest_states_are_kept_and_the_older_one_goes_when_the_newer_has_be
     lab.run("paths=main", "cadence.save_every=1", "cadence.keep=3")
 
     assert seen[:3] == [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]
-    assert main_states(lab) == [4, 12, 13, 14]
+    assert main_states(lab) == [4, 10, 12, 13, 14]
 
 
 def test_a_state_that_does_not_read_back_as_it_was_written_is_none_and_older_ones_stay(
@@ -83,7 +83,7 @@ def test_states_of_a_plan_that_was_run_survive_another_plan(lab: Lab) -> None:
 
     lab.run("cadence.save_every=1")
 
-    assert main_states(lab) == [4, 7, 14, 15, 17]
+    assert main_states(lab) == [4, 7, 10, 14, 15, 17]
     assert {key: bits for key, bits in states_of(lab.study()).items() if key in before} == before
     assert lab.run(OTHER) == 0
 
@@ -94,7 +94,7 @@ def test_a_state_that_only_a_kept_plan_needs_is_kept_when_the_main_path_passes_i
 
     lab.run("cadence.save_every=1")
 
-    assert main_states(lab) == [4, 7, 13, 14]
+    assert main_states(lab) == [4, 7, 10, 13, 14]
     assert lab.run(OTHER) == 3 + 3 + 3  # two branches of 3 updates, and the main path from 14 to 17
 
 
@@ -113,7 +113,7 @@ def test_a_plan_that_is_kept_while_another_runs_is_heard(lab: Lab) -> None:
     runner = lab.runner("cadence.save_every=1", "cadence.save_in_background=false")  # 7 is seen before 8 is saved
     replace(runner, path_trainer=replace(runner.path_trainer, extra_callbacks=(Planner(),))).run()
 
-    assert main_states(lab) == [4, 7, 13, 14]
+    assert main_states(lab) == [4, 7, 10, 13, 14]
 
 
 def test_a_rolling_state_of_a_path_that_another_process_runs_is_left_alone(lab: Lab) -> None:
@@ -129,5 +129,5 @@ def test_a_rolling_state_of_a_path_that_another_process_runs_is_left_alone(lab: 
     left = folder.positions()
     remove_rolling(runner.study, runner.tree, keep=2)
 
-    assert left == [3, 13, 14]
-    assert folder.positions() == [13, 14]
+    assert left == [3, 10, 13, 14]
+    assert folder.positions() == [10, 13, 14]

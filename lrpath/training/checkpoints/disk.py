@@ -16,7 +16,10 @@ def count_states(runs: Iterable[PlannedRun]) -> tuple[int, int]:
     ends with a state that is kept, which at that time is not there yet.
     """
     runs = list(runs)
-    kept = sum(sum(1 for position in {*run.pinned, run.end} if run.begin < position <= run.end) for run in runs)
+    kept = sum(
+        sum(1 for position in {*run.pinned, *run.increment_ends, run.end} if run.begin < position <= run.end)
+        for run in runs
+    )
     # The newest states of a main path stay when it has reached its last fork, while the branches are run.
     spared = {run.path.id: min(_most_rolling(run), run.keep - 1) for run in runs if run.path.schedule.end is None}
     others = [sum(count for path_id, count in spared.items() if path_id != run.path.id) for run in runs]
@@ -25,7 +28,7 @@ def count_states(runs: Iterable[PlannedRun]) -> tuple[int, int]:
 
 def _most_rolling(run: PlannedRun) -> int:
     """Return how many states a run has on disk at most besides those that it keeps and has not made yet."""
-    due = [position for position in _due(run) if position not in run.pinned]
+    due = [position for position in _due(run) if position not in run.pinned | run.increment_ends]
     guard = run.path.recipe.guard
     behind = -(-guard.back // run.rolling_every) if guard.policy == "rewind" else 0
     return min(len(due), max(run.keep, 1 + behind))

@@ -80,11 +80,12 @@ class PathFolder:
 
     @property
     def start(self) -> int:
-        """Position at which the path begins, by its file; 0 where that says nothing of a parent."""
+        """Position at which the path begins, by its file; without one that can be read, that of its first row less one."""
         try:
-            return int(read_json(self.folder / "path.json")["identity"]["parent"]["position"])
+            parent = read_json(self.folder / "path.json")["identity"]["parent"]
+            return 0 if parent is None else int(parent["position"])
         except (StateError, KeyError, TypeError, ValueError):
-            return 0
+            return min((row.position for row in self.metrics.rows()), default=1) - 1
 
     def state(self, position: int) -> pathlib.Path:
         """Return the folder of the state at a position, whether it is there or not."""

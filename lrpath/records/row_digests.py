@@ -37,12 +37,14 @@ class Alteration:
         first: First position whose rows are in doubt.
         last: Last of them, the path's last state: the digests of all later states hold the rows in doubt too.
         problem: What is wrong, in one line.
+        is_readable: Whether every line of the table is a row.
     """
 
     table: str
     first: int
     last: int
     problem: str
+    is_readable: bool = True
 
 
 def table_of(folder: PathFolder, name: str) -> Table[Any]:
@@ -137,7 +139,7 @@ def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[st
     try:
         digests = _digests(folder, name, kept)
     except StateError as error:
-        return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error))
+        return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error), is_readable=False)
     for (position, tables), digest in zip(kept, digests, strict=True):
         if tables.get(name) != digest:
             problem = (
@@ -162,7 +164,7 @@ def _unreadable_or_missing(folder: PathFolder, name: str, *, first: int, last: i
     try:
         there = {row.position for row in table.rows()}
     except StateError as error:
-        return Alteration(table=name, first=first, last=max(first, last), problem=str(error))
+        return Alteration(table=name, first=first, last=max(first, last), problem=str(error), is_readable=False)
     lost = lost_positions(folder) if name == "metrics" else set()
     expected = range(folder.start + 1, last + 1) if name == "metrics" else ()
     missing = [position for position in expected if position not in there and position not in lost]

@@ -1,4 +1,4 @@
-"""Which states are kept: those that plans need, those where an increment ends, and the newest of a path that goes on."""
+"""Which states are kept: those that plans need, those where an increment ends, and the newest of a main path."""
 
 import contextlib
 

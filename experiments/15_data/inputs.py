@@ -20,20 +20,10 @@ import zstandard
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
-COMMON = [
-    "study=s",
-    "logger=none",
-    "model=tiny",
-    "increment=4",
-    "warmup=1",
-    "alpha=0.5",
-    "batch.sequences_per_update=2",
-    "batch.tokens_per_sequence=16",
-    "paradigm=[path_switching]",
-    "data.repeat=true",
-    "strategy.threads=1",
-    "data=text",
-]
+COMMON = (
+    "study=s logger=none model=tiny increment=4 warmup=1 alpha=0.5 batch.sequences_per_update=2 "
+    "batch.tokens_per_sequence=16 paradigm=[path_switching] data.repeat=true strategy.threads=1 data=text"
+).split()
 
 
 def text(seed: int, words: int = 40) -> str:
@@ -45,9 +35,7 @@ def lines(seeds: Iterator[int] | range, **fields: str) -> bytes:
 
 
 def words(folder: pathlib.Path) -> Tokenizer:
-    tokenizer = Tokenizer(
-        models.WordLevel({"<unk>": 0, **{word: n for n, word in enumerate(WORDS, 1)}}, unk_token="<unk>")
-    )
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, **{word: n for n, word in enumerate(WORDS, 1)}}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens(["</s>"])
     return tokenizer

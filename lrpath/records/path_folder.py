@@ -80,7 +80,7 @@ class PathFolder:
 
     @property
     def start(self) -> int:
-        """Position at which the path begins, by its file; without one that can be read, that of its first row less one."""
+        """Position at which the path begins, by its file; by its first row where the file cannot be read."""
         try:
             parent = read_json(self.folder / "path.json")["identity"]["parent"]
             return 0 if parent is None else int(parent["position"])

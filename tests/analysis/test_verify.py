@@ -143,7 +143,7 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     "a byte that was flipped": (
         lambda s: (part(s, "main").state(4) / "model-1.safetensors").write_bytes(b"weightz"),
         ("states", "path_switching.main", 4),
-        "was altered: its SHA-256 is not the one in state.json; restore it from a copy, or remove .* and run the same command again",
+        "was altered: its SHA-256 is not the one in state.json; restore it from a copy, or remove .* and run",
     ),
     "a file that was cut": (
         lambda s: (part(s, "main").state(4) / "model-1.safetensors").write_bytes(b"weight"),

@@ -279,3 +279,10 @@ def test_every_field_of_the_schema_has_a_value_in_conf() -> None:
         given = set(compose("config"))
 
     assert given == {*schema.Config.__dataclass_fields__, *schema.SHARED}
+
+
+def test_no_file_sets_the_mode_of_hydra() -> None:
+    """`lrpath.entry` composes once where no other file could set it."""
+    roots = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in FILES]
+
+    assert [root for root in roots if "mode" in (root.get("hydra") or {}) or "mode" in root] == []

@@ -34,8 +34,8 @@ from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.callbacks.stop_on_signal import StopOnSignal
 from lrpath.training.callbacks.update_callback import UpdateCallback
+from lrpath.training.checkpoints.releases import load_weights
 from lrpath.training.checkpoints.saver import StateSaver
-from lrpath.training.checkpoints.states import load_state
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
@@ -127,7 +127,7 @@ class PathTrainer:
 
     def _load(self, path: Path, folder: PathFolder, position: int) -> CausalLM:
         model = self.factory.model(path.recipe).to(self.hardware.device)
-        load_state(folder.state(position), key=StateKey(path.id, position), module=model, optimizer=None)
+        load_weights(model, folder, StateKey(path.id, position))
         return model
 
     def train(

@@ -424,7 +424,7 @@ BREAKS = (
         file="lrpath/records/ledger.py",
         old="    if run is None or only not in (None, run.id):\n",
         new="    if run is None:\n",
-        tests=("test_takeovers.py::test_an_owner_that_wakes_up_after_it_was_taken_over_leaves_no_trace[flock]",),
+        tests=("../records/test_ledger.py::test_an_owner_that_was_taken_over_does_not_book_the_new_owner_s_run",),
     ),
     Break(
         promise=8,

@@ -85,7 +85,9 @@ class PathFolder:
             parent = read_json(self.folder / "path.json")["identity"]["parent"]
             return 0 if parent is None else int(parent["position"])
         except (StateError, KeyError, TypeError, ValueError):
-            return min((row.position for row in self.metrics.rows()), default=1) - 1
+            with contextlib.suppress(StateError):
+                return min((row.position for row in self.metrics.rows()), default=1) - 1
+            return 0
 
     def state(self, position: int) -> pathlib.Path:
         """Return the folder of the state at a position, whether it is there or not."""

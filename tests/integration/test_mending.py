@@ -86,7 +86,7 @@ def test_a_month_of_lost_rows_does_not_cost_the_month(lab: Lab) -> None:
 
 def test_what_determines_nothing_stops_nothing(lab: Lab) -> None:
     lab.run("paths=main", "versions=1")
-    main_of(lab).speed.file.write_bytes(b"\xff\x00 not a table")
+    main_of(lab).speed.file.write_bytes(b"\xff\x00 not a table\n1,2\n")
 
     assert lab.run() == 10 + 6 + 6
     assert main_of(lab).speed.rows() != []

@@ -117,6 +117,7 @@ class ProjectTrainingFactory:
             console=console,
             selected=self.project.selected,
             wait=config.wait,
+            mend=config.mend,
         )
 
 

@@ -129,6 +129,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
+    mend: bool
     extend: Literal["auto"] | bool
 
     def __post_init__(self) -> None:

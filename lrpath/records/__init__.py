@@ -16,21 +16,25 @@
                 documents/
                     <position>.csv      losses of a fork or release on every held-out document, both sets
                 guard.csv               one row an update at fault, and which positions were skipped for it
-                speed.csv               wall time and tokens per second, which no rerun repeats
+                speed.csv               wall time and tokens per second, which no rerun repeats and no state depends on
+                repairs.csv             which rows of the tables above were altered on disk once, and mended
+                damaged/                copies of tables from before they were mended
                 states/
                     <position>/
                         <shard>.safetensors
-                        state.json      written last: identity, data consumed, and the digests of the shards
+                        state.json      identity, data consumed, digests of the shards and of the tables' rows so far
                 backbone/               the model's configuration and tokenizer, without weights, for exports
                 tb/                     the same rows as TensorBoard events, made from the tables above
         releases/
             <release>-<digest>/         a release that is a mean of states
                 lock
                 evaluation.csv          its losses
+                evaluation.sha256       the digest of that file
         report/                         tables, figures, a page; in tb/ what TensorBoard shows besides the curves
         predict/                        what `lrpath.predict` writes
         advise/                         what `lrpath.advise` writes
 
 Every file is whole or absent: written under a temporary name (`.tmp-…`), flushed, renamed. Rows are appended, and cut
-back to the position that a run resumes from, so that no row is there twice.
+back to the position that a run resumes from, so that no row is there twice. Where the file system has no locks, folders
+stand in for them (`.…-held`).
 """

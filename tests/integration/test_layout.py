@@ -12,7 +12,11 @@ from tests.integration.lab import Lab
 from tests.integration.planting import plant
 
 OF_OTHER_COMMANDS = {"predict/", "advise/"}
-WHILE_A_RUN_GOES_ON = {"paths/<name>-<path id>/running.json"}
+WHILE_A_RUN_GOES_ON = {
+    "paths/<name>-<path id>/running.json",
+    "paths/<name>-<path id>/repairs.csv",
+    "paths/<name>-<path id>/damaged/",
+}
 
 
 def documented() -> dict[str, str]:

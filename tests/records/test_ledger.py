@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import json
 import pathlib
@@ -7,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from lrpath.errors import StateError
-from lrpath.records.ledger import Ledger, Run, RunningCount, settle, unsettled
+from lrpath.records.ledger import Ledger, Run, RunningCount, reached, settle, unsettled
 from lrpath.records.path_folder import PathFolder
 from tests.records.lab import RUN, started
 from tests.refusals import refused
@@ -287,3 +288,21 @@ def test_a_hostile_field_of_a_run_is_refused_wherever_it_is_read(
         Ledger(tmp_path / "ledger.jsonl").runs()
     with refused(StateError):
         settle(tmp_path, ledger=Ledger(tmp_path / "other.jsonl"))
+
+
+def test_an_owner_that_was_taken_over_does_not_book_the_new_owner_s_run(tmp_path: pathlib.Path) -> None:
+    folder, ledger = PathFolder(tmp_path / "main-p"), Ledger(tmp_path / "ledger.jsonl")
+    folder.folder.mkdir()
+
+    with contextlib.ExitStack() as new_owner:
+        with RunningCount(folder, ledger=ledger, run=RUN) as old:
+            old.reach(10)
+            new = RunningCount(folder, ledger=ledger, run=replace(RUN, id="run-2", begin=10))
+            new_owner.enter_context(new)
+            new.reach(20)
+            old.reach(15)  # counts into a file that nobody reads any more
+        assert reached(folder) == 20
+        new.reach(30)
+
+    runs = ledger.runs()
+    assert [(run.id, run.end, run.outcome) for run in runs] == [("run-1", 10, "killed"), ("run-2", 30, "done")]

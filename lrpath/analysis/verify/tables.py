@@ -1,14 +1,16 @@
 """Compares tables with the plan: each update has one row, at the schedule's rate; each needed state is evaluated."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
-from lrpath.analysis.compare import scores_of
+from lrpath.analysis.compare import release_folder, scores_of
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
-from lrpath.planning.paths import Path
+from lrpath.planning.paths import Path, Release
+from lrpath.records.files import check_digest_beside
+from lrpath.records.row_digests import MEND, find_alterations, lost_positions
 from lrpath.records.tables import EvaluationRow, MetricsRow
 
 SetNames = frozenset[tuple[str, str]]
@@ -30,13 +32,26 @@ def verify_rows(index: StudyIndex) -> Check:
             findings.append(Finding(path=path.name, text=str(error)))
             continue
         count += len(rows)
-        remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
+        lost, repairs = lost_positions(folder), folder.repairs.rows()
+        remedy = f"restore {folder.metrics.file} from a copy, or run the plan again with mend=true"
+        last = max(index.positions(path), default=path.start)
+        problems = _gaps(path, rows, last=last, lost=lost) + _wrong_rows(path, rows, skipped=skipped)
         findings += [
             Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
-            for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
-            + _wrong_rows(path, rows, skipped=skipped)
+            for position, problem in problems
         ]
+        if not problems:  # else the same rows would be named twice
+            findings += [
+                Finding(path=path.name, position=one.last, text=f"{path.name}: {one.problem}; {MEND}")
+                for one in find_alterations(folder)
+                if one.is_readable or one.table != "evaluation"  # `verify_evaluations` says so
+            ]
         notes += _unsaved_rows(index, path, rows)
+        notes += [
+            f"{path.name}: rows of {row.table} from {row.first:,} to {row.position:,} were altered once, and mended"
+            + (f"; {row.missing:,} are lost" if row.missing else "")
+            for row in repairs
+        ]
     return Check(
         name="rows",
         statement="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
@@ -46,11 +61,11 @@ def verify_rows(index: StudyIndex) -> Check:
     )
 
 
-def _gaps(path: Path, rows: list[MetricsRow], *, last: int) -> list[tuple[int, str]]:
+def _gaps(path: Path, rows: list[MetricsRow], *, last: int, lost: Set[int]) -> list[tuple[int, str]]:
     """Return `(first position, problem)` for rows that are missing up to the last state, or there twice."""
     found = [row.position for row in rows]
     expected = range(path.start + 1, max([last, *found]) + 1)
-    missing = sorted(set(expected) - set(found))
+    missing = sorted(set(expected) - set(found) - lost)
     twice = (
         sorted({position for position in found if found.count(position) > 1}) if len(set(found)) < len(found) else []
     )
@@ -131,19 +146,13 @@ def verify_evaluations(index: StudyIndex) -> Check:
                         path=path.name,
                         position=position,
                         text=f"{path.name} at {position:,} {problem}; restore {folder.evaluation.file} from a copy, or "
-                        f"remove {folder.folder} and run the plan again",
+                        "run the plan again with mend=true",
                     )
                 )
     for release in index.tree.releases:
-        try:
-            is_evaluated = len(release.parts) == 1 or scores_of(index.study, release=release) is not None
-        except StateError as error:
-            findings.append(Finding(text=str(error)))
-            continue
-        if not is_evaluated and all(index.study.has_state(key) for key, _ in release.parts):
-            notes.append(
-                f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
-            )
+        problem, note = _mean_of_states(index, release)
+        findings += [Finding(text=problem)] if problem else []
+        notes += [note] if note else []
     return Check(
         name="evaluations",
         statement="needed states have their losses on every held-out set, once",
@@ -151,6 +160,20 @@ def verify_evaluations(index: StudyIndex) -> Check:
         findings=tuple(findings),
         notes=tuple(notes),
     )
+
+
+def _mean_of_states(index: StudyIndex, release: Release) -> tuple[str, str]:
+    """Return what is wrong with the losses of a release that is a mean of states, and what is unfinished."""
+    if len(release.parts) == 1:
+        return "", ""
+    try:
+        check_digest_beside(release_folder(index.study, release=release) / "evaluation.csv")
+        is_evaluated = scores_of(index.study, release=release) is not None
+    except StateError as error:
+        return str(error), ""
+    if is_evaluated or not all(index.study.has_state(key) for key, _ in release.parts):
+        return "", ""
+    return "", f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
 
 
 def _by_position(rows: list[EvaluationRow]) -> dict[int, list[EvaluationRow]]:

@@ -13,10 +13,10 @@ from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, label_of, load_laws
 from lrpath.errors import PlanError
-from lrpath.laws.advice import Advice, Judge, advise
-from lrpath.laws.candidates import Option, Wish, options_of
+from lrpath.laws.advice import Advice, WeightedFit, advise
+from lrpath.laws.candidates import Candidate, Objective, candidates_of
 from lrpath.laws.path_curves import has_losses, paths_of
-from lrpath.laws.path_fit import FitSettings, Fitted, View, fit_paths, names_in, read_fitted, settings_record
+from lrpath.laws.path_fit import FitSettings, LossView, PathFit, fit_paths, names_in, read_fitted, settings_record
 from lrpath.planning.paradigms import Setting
 from lrpath.records.study import Study
 from lrpath.reporting.advice_report import Question, advice_json, write_advice
@@ -27,32 +27,32 @@ def give_advice(cfg: DictConfig) -> None:
     config, settings, asked = load_laws(AdviseConfig, cfg)
     project, label = Project(config), label_of(config, asked.label)
     fitted, settings = _fits(config, settings)
-    wish: Wish = asked
+    objective: Objective = asked
     if asked.budget is not None:
-        wish = replace(asked, budget=project.parse(asked.budget, "budget"))
+        objective = replace(asked, budget=project.parse(asked.budget, "budget"))
     paradigm = schema.paradigms_of(config)[label]
     setting = Setting(label=label, recipe=project.recipe, increments=project.increments, parse=project.parse)
     numbers = _numbers(project, label, names_in(asked.releases))
-    options, configured = options_of(paradigm, setting, wish, numbers)
+    candidates, configured = candidates_of(paradigm, setting, objective, numbers)
     advice: Advice = advise(
-        options,
+        candidates,
         configured,
-        _judges(fitted, weight=asked.weight),
-        wish,
+        _weighted_fits(fitted, weight=asked.weight),
+        objective,
         old=frozenset(names_in(settings.old)) if settings.law == "continual" else None,
         level=settings.level,
-        beyond=settings.beyond,
+        extrapolate=settings.extrapolate,
     )
     alpha = getattr(paradigm, "alpha", ())
     versions = project.plan.versions
     question = Question(
         label=label,
-        wish=wish,
+        objective=objective,
         given=_train_overrides(),
         versions=versions,
         alphas=alpha if isinstance(alpha, tuple) else (alpha,) * len(versions),
         decay=getattr(paradigm, "decay", None),
-        main=_main_path(project, options[0], label),
+        main=_main_path(project, candidates[0], label),
         level=settings.level,
         settings=settings_record(settings),
     )
@@ -61,21 +61,21 @@ def give_advice(cfg: DictConfig) -> None:
     sys.stdout.write(f"{advice_json(advice, question) if config.format == 'json' else text}\n")
 
 
-def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[Fitted, ...], FitSettings]:
+def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[PathFit, ...], FitSettings]:
     """Return the laws, one for each loss that counts, fitted now or before."""
     if settings.law.endswith(".json"):
         found, made = read_fitted(Path(settings.law), settings)
         return tuple(found.values()), made
     outputs = Path(config.outputs)
     study = Study(outputs / config.study) if settings.fit == () else Study.existing(outputs, config.study)
-    view = View.of(study, settings)
+    view = LossView.of(study, settings)
     return tuple(fit_paths(one, settings, patterns=settings.fit) for one in view.by_domain()), settings
 
 
-def _judges(fitted: tuple[Fitted, ...], *, weight: float) -> tuple[Judge, ...]:
+def _weighted_fits(fitted: tuple[PathFit, ...], *, weight: float) -> tuple[WeightedFit, ...]:
     if len(fitted) == 1:
-        return (Judge(fitted=fitted[0], weight=1.0),)
-    return tuple(Judge(fitted=one, weight=weight if one.is_of_new_data else 1 - weight) for one in fitted)
+        return (WeightedFit(fitted=fitted[0], weight=1.0),)
+    return tuple(WeightedFit(fitted=one, weight=weight if one.is_of_new_data else 1 - weight) for one in fitted)
 
 
 def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:
@@ -101,9 +101,9 @@ def _made(project: Project, label: str) -> set[str]:
     return {version for paradigm, version in ends if paradigm == label}
 
 
-def _main_path(project: Project, option: Option, label: str) -> str:
+def _main_path(project: Project, candidate: Candidate, label: str) -> str:
     """Return the name of the main path in the plan, in which paradigms that share it are united."""
-    parent = option.path.path.parent
+    parent = candidate.path.path.parent
     names = {path.id: path.name for path in project.plan.tree.paths}
     return names.get(parent.path_id, f"{label}.main") if parent is not None else f"{label}.main"
 

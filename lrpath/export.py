@@ -1,7 +1,7 @@
 """`python -m lrpath.export study=… release=v4`: write a release as a Hugging Face folder."""
 
+import pathlib
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -10,15 +10,15 @@ from lrpath.analysis.compare import release_folder
 from lrpath.config.schema import ExportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
-from lrpath.reporting.card import card_text, choose_release
+from lrpath.reporting.model_card import card_text, choose_release
 
 
 def export(cfg: DictConfig) -> None:
     """Export one release of a study."""
     config = typed_root(ExportConfig, cfg)
-    study = Study.existing(Path(config.outputs), config.study)
+    study = Study.existing(pathlib.Path(config.outputs), config.study)
     series, release = choose_release(study, name=config.release)
-    folder = Path(config.folder) if config.folder else release_folder(study, release=release) / "model"
+    folder = pathlib.Path(config.folder) if config.folder else release_folder(study, release=release) / "model"
     with entry.lasting():
         from lrpath.training.checkpoints.releases import export_release
 

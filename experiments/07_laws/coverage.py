@@ -1,6 +1,6 @@
 """Show 3: plant a law's parameters in noisy curves, fit them back, and count how often the 90 % interval holds them.
 
-    OMP_NUM_THREADS=1 python experiments/07_laws/coverage.py {independent,correlated} [--sets 80] [--draws 80]
+    OMP_NUM_THREADS=1 python experiments/07_laws/coverage.py {independent,correlated} [--sets 80] [--samples 80]
 
 Noise of log loss has a standard deviation of .002; it is independent, or hangs together as an AR(1) of .7. Writes
 coverage_NOISE.csv beside itself.
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from lrpath.laws.continual import Continual, Domain
+from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.fit import fit_law
-from lrpath.laws.law import Annealing, Chinchilla, Law
-from lrpath.laws.multi_power import MultiPower
+from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
+from lrpath.laws.multi_power import MultiPowerLaw
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
 
 HERE = Path(__file__).parent
@@ -64,11 +64,11 @@ def plants() -> list[Plant]:
     power = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 40.0, "C": 1.0, "beta": 0.5, "gamma": 0.5}
     old = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C1": 0.2, "C2": 0.2, "lambda": 0.99, "B": 0.4, "E": 28.0, "beta": 0.4}
     return [
-        Plant(Chinchilla(), {"L0": 3.0, "B": 5.0, "beta": 0.5}, (), curves),
-        Plant(Annealing(), annealing, (), curves),
-        Plant(MultiPower(), power, ("beta", "gamma"), curves),
-        Plant(Continual(domain=Domain.OLD), old, ("C1", "lambda"), shifted),
-        Plant(MultiPower(), power, (), curves),
+        Plant(ChinchillaLaw(), {"L0": 3.0, "B": 5.0, "beta": 0.5}, (), curves),
+        Plant(AnnealingLaw(), annealing, (), curves),
+        Plant(MultiPowerLaw(), power, ("beta", "gamma"), curves),
+        Plant(ContinualLaw(domain=Domain.OLD), old, ("C1", "lambda"), shifted),
+        Plant(MultiPowerLaw(), power, (), curves),
     ]
 
 
@@ -83,7 +83,7 @@ def correlated(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
 NOISES = (independent, correlated)
 
 
-def measure(plant: Plant, noise: Callable[..., NDArray[np.float64]], *, sets: int, draws: int) -> list[list[object]]:
+def measure(plant: Plant, noise: Callable[..., NDArray[np.float64]], *, sets: int, samples: int) -> list[list[object]]:
     """Return a row for each parameter: how many intervals held it, lay above it, below it, and were warned of."""
     free = [name for name in plant.law.names if name not in plant.fixed]
     count = {name: [0, 0, 0, 0] for name in free}
@@ -94,12 +94,16 @@ def measure(plant: Plant, noise: Callable[..., NDArray[np.float64]], *, sets: in
             for one in plant.curves
         ]
         fit = fit_law(
-            plant.law, noisy, fixed={name: plant.true[name] for name in plant.fixed}, draws=draws, seed=number
+            plant.law,
+            noisy,
+            fixed={name: plant.true[name] for name in plant.fixed},
+            bootstrap_samples=samples,
+            seed=number,
         )
         for name in free:
             low, high = fit.interval(name)
             true = plant.true[name]
-            for slot, holds in enumerate((low <= true <= high, true < low, true > high, name in fit.untold)):
+            for slot, holds in enumerate((low <= true <= high, true < low, true > high, name in fit.not_identified)):
                 count[name][slot] += holds
     label = plant.law.name + (" with " + ", ".join(plant.fixed) + " given" if plant.fixed else "")
     return [[label, noise.__name__, name, plant.true[name], sets, *count[name]] for name in free]
@@ -109,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("noise", choices=[noise.__name__ for noise in NOISES])
     parser.add_argument("--sets", type=int, default=80)
-    parser.add_argument("--draws", type=int, default=80)
+    parser.add_argument("--samples", type=int, default=80)
     given = parser.parse_args()
     noise = next(noise for noise in NOISES if noise.__name__ == given.noise)
     header = ["law", "noise", "parameter", "true", "sets", "held", "above", "below", "warned"]
@@ -117,7 +121,7 @@ def main() -> None:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(header)
         for plant in plants():
-            writer.writerows(measure(plant, noise, sets=given.sets, draws=given.draws))
+            writer.writerows(measure(plant, noise, sets=given.sets, samples=given.samples))
             handle.flush()
 
 

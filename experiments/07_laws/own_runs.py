@@ -1,8 +1,8 @@
-"""Show 5: on our own runs with a change of domain, fit on some schedules, foretell the others, and rank them.
+"""Show 5: on our own runs with a change of domain, fit on some schedules, predict the others, and rank them.
 
     OMP_NUM_THREADS=1 python experiments/07_laws/own_runs.py OUTPUTS [STUDY …]
 
-OUTPUTS holds studies of `+exp=cpt_dynamics/… scale=mini`. Every schedule is foretold from a fit to all others of its
+OUTPUTS holds studies of `+exp=cpt_dynamics/… scale=mini`. Every schedule is predicted from a fit to all others of its
 study (leave one out), on old data (v1) and new (v2), by three laws; named splits hold out several. The v1 path of a
 schedule is left out with it unless another shares it. Writes own_runs.csv and own_summary.csv.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 from lrpath.analysis.compare import read_plans
 from lrpath.errors import LrpathError
 from lrpath.laws.path_curves import NamedPath, has_losses, paths_of
-from lrpath.laws.path_fit import FitSettings, View, fit_paths
-from lrpath.laws.prediction import Foretold, Ranking, foretell
+from lrpath.laws.path_fit import FitSettings, LossView, fit_paths
+from lrpath.laws.prediction import PredictedPaths, Ranking, predict_paths
 from lrpath.records.study import Study
 
 HERE = Path(__file__).parent
@@ -59,27 +59,29 @@ class Schedules:
         return self.paths[label][-1]
 
 
-def forecast(schedules: Schedules, law: str, domain: str, fitted: Sequence[str], asked: Sequence[str]) -> Foretold:
+def predicted(
+    schedules: Schedules, law: str, domain: str, fitted: Sequence[str], asked: Sequence[str]
+) -> PredictedPaths:
     ids = schedules.ids(fitted)
-    settings = FitSettings(law=law, set=SETS[domain], fit=ids, draws=0, beyond=True)
-    view = View.of(schedules.study, settings)
+    settings = FitSettings(law=law, set=SETS[domain], fit=ids, bootstrap_samples=0, extrapolate=True)
+    view = LossView.of(schedules.study, settings)
     paths = tuple(schedules.last(label) for label in asked)
-    return foretell(fit_paths(view, settings, patterns=ids), view, paths, level=0.9, beyond=True)
+    return predict_paths(fit_paths(view, settings, patterns=ids), view, paths, level=0.9, extrapolate=True)
 
 
 def tau(rows: Sequence[dict[str, object]]) -> Ranking:
-    return Ranking.of([[(float(str(row["foretold"])), float(str(row["observed"]))) for row in rows]])
+    return Ranking.of([[(float(str(row["predicted"])), float(str(row["observed"]))) for row in rows]])
 
 
 def rows_of(schedules: Schedules, law: str, domain: str, split: str, fitted: Sequence[str], asked: Sequence[str]):
-    found = forecast(schedules, law, domain, fitted, asked)
-    for label, one in zip(asked, found.forecasts, strict=True):
+    found = predicted(schedules, law, domain, fitted, asked)
+    for label, one in zip(asked, found.predictions, strict=True):
         assert one.errors is not None
         yield {
             "study": schedules.study.name, "law": law, "set": domain, "split": split, "schedule": label,
-            "foretold": f"{one.final[1]:.5f}", "observed": f"{one.observed_final:.5f}",
+            "predicted": f"{one.final[1]:.5f}", "observed": f"{one.observed_final:.5f}",
             "last": f"{one.errors.last:.5f}", "rmse": f"{one.errors.rmse:.5f}", "r2": f"{one.errors.r2:.4f}",
-            "beyond": "; ".join(one.beyond), "untold": " ".join(found.fitted.fit.untold),
+            "violations": "; ".join(one.violations), "not_identified": " ".join(found.fitted.fit.not_identified),
         }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, war
 
 SIZES = (25, 100, 400)
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")
-FORETOLD = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_18")
-ALL = FITTED + FORETOLD
+PREDICTED = ("constant_72000", "cosine_72000", "wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_18")
+ALL = FITTED + PREDICTED
 
 PEAK, FLOOR, WARMUP = 3e-4, 3e-5, 2160
 

@@ -7,8 +7,8 @@ import statistics
 from pathlib import Path
 
 from lrpath.laws.path_curves import NamedPath, choose_paths, paths_of
-from lrpath.laws.path_fit import FitSettings, View, fit_paths
-from lrpath.laws.prediction import foretell
+from lrpath.laws.path_fit import FitSettings, LossView, fit_paths
+from lrpath.laws.prediction import predict_paths
 from lrpath.records.study import Study
 
 ALPHAS = {38: 0.1, 76: 0.2, 114: 0.3, 152: 0.4, 228: 0.6, 304: 0.8, 380: 1.0}
@@ -29,18 +29,18 @@ def main() -> None:
         (path.releases[0], ALPHAS[path.end - path.path.start]): path for path in cosine
     }
     (main_path,) = choose_paths(every, ["main"], field="fit")
-    print("| fitted besides the main path | branch updates | law | RMS error at the end | best α foretold | τ |")
+    print("| fitted besides the main path | branch updates | law | RMS error at the end | best α predicted | τ |")
     print("|---|---|---|---|---|---|")
     for text, choices in FITTED.items():
         ids = (main_path.path.id, *(by_choice[choice].path.id for choice in choices))
         for law in ("annealing", "multi_power"):
-            settings = FitSettings(law=law, set="*", fit=ids, draws=0)
-            view = View.of(study, settings)
+            settings = FitSettings(law=law, set="*", fit=ids, bootstrap_samples=0)
+            view = LossView.of(study, settings)
             rest = [path for choice, path in by_choice.items() if choice not in choices]
-            found = foretell(fit_paths(view, settings, patterns=ids), view, rest, level=0.9, beyond=True)
+            found = predict_paths(fit_paths(view, settings, patterns=ids), view, rest, level=0.9, extrapolate=True)
             errors, best = [], []
             for version in ("v2", "v3", "v4"):
-                some = [one for one in found.forecasts if one.path.releases == (version,)]
+                some = [one for one in found.predictions if one.path.releases == (version,)]
                 errors.append(statistics.fmean(one.errors.last**2 for one in some if one.errors) ** 0.5)
                 least = min(some, key=lambda one: one.final[1])
                 best.append(f"{ALPHAS[least.path.end - least.path.path.start]:g}")

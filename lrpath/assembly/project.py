@@ -20,7 +20,7 @@ from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
-    from lrpath.data.prepare import Progress
+    from lrpath.data.prepare import PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -48,7 +48,9 @@ class Project:
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
-                f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it"
+                f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it",
+                field="model.context",
+                value=shape.context,
             )
         source, tokenizer = self.source, self.config.data.tokenizer
         ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
@@ -58,7 +60,9 @@ class Project:
     def _check_vocabulary(self, shape: ModelShape, ids: int) -> None:
         if shape.vocab_size < ids:
             raise ConfigError(
-                f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it"
+                f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it",
+                field="model.vocab_size",
+                value=shape.vocab_size,
             )
 
     @cached_property
@@ -94,7 +98,11 @@ class Project:
         count = self.config.versions
         lengths = given if isinstance(given, tuple) else (given,) * count
         if len(lengths) != count:
-            raise PlanError(f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}")
+            raise PlanError(
+                f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}",
+                field="increment",
+                value=given,
+            )
         return tuple(
             Increment(version=f"v{number}", updates=self.parse(length, "increment"))
             for number, length in enumerate(lengths, start=1)
@@ -135,7 +143,7 @@ class Project:
         """Ids of the paths to run; None for all.
 
         Raises:
-            PlanError: If a name means no path of the plan.
+            PlanError: If a name matches no path of the plan.
         """
         names = self.config.paths
         return None if names is None else self.plan.tree.named((names,) if isinstance(names, str) else names)
@@ -153,13 +161,15 @@ class Project:
         """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
 
         Raises:
-            MismatchError: If it goes on from none; the message has what differs from the newest.
+            MismatchError: If it does not; the message has what differs from the newest.
         """
         kept = [from_record(record) for record in self.study.plans().values()] if self.config.extend else []
         if kept and not any(self.plan.extends(old) or old.extends(self.plan) for old in kept):
             raise MismatchError(
                 f"extend=true: this plan does not go on from the newest of study {self.study.name}: "
-                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both"
+                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both",
+                field="extend",
+                value=True,
             )
 
     def keep_plan(self) -> None:
@@ -184,7 +194,7 @@ class Project:
             pathlib.Path(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder"
         )
 
-    def prepare(self, progress: "Progress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
 
         Raises:
@@ -225,7 +235,7 @@ class Project:
 
 
 def _first_difference(old: Plan, new: Plan) -> str:
-    """Return how the first release of the old plan that is none of the new one has changed."""
+    """Return how the first release of the old plan that the new one lacks has changed."""
     lost = next(release for release in old.tree.releases if release not in new.tree.releases)
     label = f"{lost.paradigm}/{lost.version}"
     same = [release for release in new.tree.releases if f"{release.paradigm}/{release.version}" == label]
@@ -243,7 +253,15 @@ def _writable(folder: pathlib.Path, field: str) -> pathlib.Path:
     """Return a folder that exists or can be made: the nearest of it and its parents that exists is one to write to."""
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
-        raise ConfigError(f"{field}: {there} is no folder, so {folder} cannot be made; choose another {field}")
+        raise ConfigError(
+            f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}",
+            field=field,
+            value=str(folder),
+        )
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{field}: {there} cannot be written to; allow it, or choose another {field}")
+        raise ConfigError(
+            f"{field}: {there} cannot be written to; allow it, or choose another {field}",
+            field=field,
+            value=str(folder),
+        )
     return folder

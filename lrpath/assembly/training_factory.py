@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lrpath.assembly.project import Project
-from lrpath.data.prepare import Progress
+from lrpath.data.prepare import PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
 from lrpath.errors import ConfigError, DataError
@@ -113,7 +113,7 @@ class ProjectTrainingFactory:
 
 
 def open_training_factory(
-    project: Project, ranks: ProcessGroup, *, progress: Progress | None = None
+    project: Project, ranks: ProcessGroup, *, progress: PreparationProgress | None = None
 ) -> ProjectTrainingFactory:
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 

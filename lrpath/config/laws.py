@@ -1,15 +1,16 @@
-"""The typed schema of what `predict` and `advise` are told besides a configuration of `train`."""
+"""The typed schema of what `predict` and `advise` take besides a configuration of `train`."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath.config.schema import Config, load
+from lrpath.config.schema import Config, conf_folder, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError
-from lrpath.laws.candidates import Wish
+from lrpath.laws.candidates import Objective
 from lrpath.laws.path_fit import FitSettings
 
 T = TypeVar("T")
@@ -17,34 +18,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictConfig:
-    """What `predict` is told.
+    """What `predict` takes.
 
     Args:
-        predict: Patterns of the paths that are foretold; None for all that are not fitted.
+        predict: Patterns of the paths that are predicted; None for all that are not fitted.
         plan: Of which plan: those `kept` in the study, or the one `given` by the configuration.
         folder: Where files go; None for the study's own place.
     """
 
-    predict: str | tuple[str, ...] | None = None
-    plan: Literal["kept", "given"] = "kept"
-    folder: str | None = None
+    predict: str | tuple[str, ...] | None
+    plan: Literal["kept", "given"]
+    folder: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdviseConfig(Wish):
-    """What `advise` is told: what is wished for, and where.
+class AdviseConfig(Objective):
+    """What `advise` takes: the objective, and the place.
 
     Args:
         label: Label of the paradigm that is advised on; None for `path_switching` or the only one.
         folder: Where files go; None for the study's own place.
     """
 
-    label: str | None = None
-    folder: str | None = None
+    label: str | None
+    folder: str | None
 
 
 def load_laws(kind: type[T], cfg: DictConfig) -> tuple[Config, FitSettings, T]:
-    """Return the typed configuration of `train`, how a law is fitted, and what `predict` or `advise` are told besides.
+    """Return the typed configuration of `train`, how a law is fitted, and what `predict` or `advise` take besides.
 
     Raises:
         ConfigError: If a field is refused.
@@ -56,6 +57,30 @@ def load_laws(kind: type[T], cfg: DictConfig) -> tuple[Config, FitSettings, T]:
     return load(cfg, beside=(*own, *shared)), settings, asked
 
 
+def fit_settings(**changes: Any) -> FitSettings:
+    """Return the settings of `conf/laws.yaml`, some of them changed; for code that does not come from a command line.
+
+    >>> fit_settings(level=0.5).level
+    0.5
+    """
+    return _with_changes(FitSettings, "laws", changes)
+
+
+def objective_from(**changes: Any) -> Objective:
+    """Return the objective of `conf/advise.yaml`, some of its fields changed.
+
+    >>> objective_from(loss=3.2).within
+    0.005
+    """
+    return _with_changes(Objective, "advise", changes)
+
+
+def _with_changes(kind: type[T], name: str, changes: Mapping[str, Any]) -> T:
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    cfg = OmegaConf.load(conf_folder() / f"{name}.yaml")
+    return dataclasses.replace(typed_root(kind, OmegaConf.masked_copy(cfg, known)), **changes)  # type: ignore[arg-type, type-var]
+
+
 def label_of(config: Config, label: str | None) -> str:
     """Return the label of the paradigm that is advised on.
 
@@ -65,6 +90,6 @@ def label_of(config: Config, label: str | None) -> str:
     labels = list(config.paradigms)
     found = label or ("path_switching" if "path_switching" in labels else labels[0] if len(labels) == 1 else None)
     if found not in labels:
-        what = " must be given" if found is None else f"={found} is none"
-        raise ConfigError(f"label{what}; choose the paradigm that is advised on from {', '.join(labels)}")
+        what = "label must be given" if found is None else f"label={found} is not a paradigm of this configuration"
+        raise ConfigError(f"{what}; choose one of {', '.join(labels)}", field="label", value=label)
     return found

@@ -40,7 +40,9 @@ def check_division(*, sequences: int, ranks: int, micro_batch: int, accumulate: 
         advice = f"with {ranks} ranks, micro_batch × accumulate may be {', '.join(pairs)}"
     raise ConfigError(
         f"{ranks} ranks × micro_batch {micro_batch} × accumulate {accumulate} = {product}, "
-        f"and an update has {sequences} sequences; {advice}"
+        f"and an update has {sequences} sequences; {advice}",
+        field="strategy.micro_batch",
+        value=micro_batch,
     )
 
 
@@ -129,7 +131,7 @@ class PathDataModule(LightningDataModule):
         )
         return DataLoader(
             micro_batches,
-            batch_size=None,
+            batch_size=None,  # an item is a whole micro-batch already
             shuffle=False,
             num_workers=self._workers,
             prefetch_factor=4 if self._workers else None,
@@ -137,6 +139,7 @@ class PathDataModule(LightningDataModule):
         )
 
     def _data_rank(self) -> tuple[int, int]:
-        # Lightning keeps these for its sampler; under tensor parallelism they are those of the data-parallel mesh.
+        # Lightning keeps these for its own sampler, which is off. They are the ranks of the data-parallel mesh:
+        # `global_rank` would be wrong under tensor parallelism, where several ranks read the same windows.
         parallel = None if self.trainer is None else self.trainer.distributed_sampler_kwargs
         return (0, 1) if parallel is None else (parallel["rank"], parallel["num_replicas"])

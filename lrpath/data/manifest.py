@@ -1,10 +1,10 @@
 """What the manifests of a store say, read as hostile text: plain JSON, every field checked, no name that climbs out."""
 
 import json
+import pathlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lrpath.errors import DataError
@@ -82,7 +82,7 @@ class Manifest:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def read(cls, path: Path) -> "Manifest":
+    def read(cls, path: pathlib.Path) -> "Manifest":
         """Read `increment.json`.
 
         Raises:
@@ -103,7 +103,7 @@ class Manifest:
         )
 
 
-def read_store_record(folder: Path) -> dict[str, Any]:
+def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
     """Read and check `store.json`: the specification, the vocabulary and the tokenizer it belongs to.
 
     Raises:
@@ -122,7 +122,7 @@ def read_store_record(folder: Path) -> dict[str, Any]:
     return {"spec": spec, "vocab_size": vocab_size, "end_id": end_id}
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Read a JSON object from a file of the store.
 
     Raises:
@@ -130,7 +130,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DataError(
-            f"{path} is missing, so its folder is no whole store or increment; prepare it, or correct data.folder "
+            f"{path} is missing, so its folder is not a whole store or increment; prepare it, or correct data.folder "
             "(an increment without its manifest must be removed first)"
         )
     if (size := path.stat().st_size) > _MAX_JSON_BYTES:
@@ -138,7 +138,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is torn or not JSON ({error}); {PREPARE_AGAIN}") from error
+        raise DataError(f"{path} is incomplete or not JSON ({error}); {PREPARE_AGAIN}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise DataError(f"{path} must be a JSON object of format {FORMAT}, not {found}; {PREPARE_AGAIN}")
@@ -149,7 +149,7 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _field(record: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool], *, path: Path) -> Any:
+def _field(record: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool], *, path: pathlib.Path) -> Any:
     value = record.get(name)
     try:
         valid = is_valid(value)
@@ -160,11 +160,11 @@ def _field(record: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool]
     return value
 
 
-def _malformed(path: Path, name: str, value: object) -> DataError:
-    return DataError(f"{path}: {name} has a value that is refused: {str(value)[:80]!r}; {PREPARE_AGAIN}")
+def _malformed(path: pathlib.Path, name: str, value: object) -> DataError:
+    return DataError(f"{path}: {name} has an invalid value: {str(value)[:80]!r}; {PREPARE_AGAIN}")
 
 
-def _stored_file(name: str, entry: object, path: Path) -> StoredFile:
+def _stored_file(name: str, entry: object, path: pathlib.Path) -> StoredFile:
     domain = name.removeprefix("heldout/").removesuffix(".bin")
     if name not in (TRAIN_FILE, MARKS_FILE) and not (is_name(domain) and name == heldout_file(domain)):
         raise DataError(
@@ -178,7 +178,7 @@ def _stored_file(name: str, entry: object, path: Path) -> StoredFile:
     return StoredFile(bytes=size, sha256=sha256)
 
 
-def check_file(path: Path, expected: StoredFile, *, inside: Path, contents: bool) -> None:
+def check_file(path: pathlib.Path, expected: StoredFile, *, inside: pathlib.Path, contents: bool) -> None:
     """Compare a file with what a manifest says of it: its size, and with `contents` its SHA-256.
 
     Raises:

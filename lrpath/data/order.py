@@ -79,9 +79,9 @@ def permuted(indices: ArrayLike, *, size: int, key: bytes) -> Integers:
     places = _feistel(given.ravel().astype(np.uint64), sizes=sizes, keys_K=keys_K)
     outside = np.flatnonzero(places >= size)
     while outside.size:
-        walked = _feistel(places[outside], sizes=sizes, keys_K=keys_K)
-        places[outside] = walked
-        outside = outside[walked >= size]
+        again = _feistel(places[outside], sizes=sizes, keys_K=keys_K)
+        places[outside] = again
+        outside = outside[again >= size]
     return places.astype(np.int64).reshape(given.shape)
 
 
@@ -128,7 +128,7 @@ class WindowOrder:
     def __post_init__(self) -> None:
         for field in ("sequences", "length"):
             if (value := getattr(self, field)) < 1:
-                raise ConfigError(f"{field} must be at least 1, not {value}")
+                raise ConfigError(f"{field} must be at least 1, not {value}", field=field, value=value)
         for version, updates in self._planned_updates().items():
             self._check_enough(version, updates)
 
@@ -151,7 +151,9 @@ class WindowOrder:
             f"increment {version} is too small: {updates:_} updates × {self.sequences:_} sequences × {self.length:_} "
             f"tokens need {needed * self.length + 1:_} tokens, and the store holds {held:_} windows "
             f"({held * self.length:_} tokens); plan at most {held // self.sequences:_} updates, prepare more text, "
-            "or set data.repeat=true"
+            "or set data.repeat=true",
+            field="increment",
+            value=updates,
         )
 
     def windows_of(self, update: int, *, slots: slice = slice(None)) -> tuple[NDArray[np.str_], Integers]:
@@ -208,7 +210,7 @@ class WindowOrder:
         epochs_N, windows_N = places_N // held, places_N % held
         for epoch in np.unique(epochs_N).tolist():
             mine = epochs_N == epoch
-            words = (version,) if epoch == 0 else (version, epoch)
+            words = (version,) if epoch == 0 else (version, epoch)  # epoch 0 keeps the key of a store read once
             key = derive_key(self.seed, "increment", *words)
             windows_N[mine] = permuted(windows_N[mine], size=held, key=key)
         return windows_N
@@ -222,7 +224,9 @@ class WindowOrder:
         if ranks < 1 or self.sequences % ranks:
             raise ConfigError(
                 f"{self.sequences} sequences per update cannot be shared by {ranks} ranks; "
-                f"use a number of ranks that divides {self.sequences}"
+                f"use a number of ranks that divides {self.sequences}",
+                field="batch.sequences_per_update",
+                value=self.sequences,
             )
         if not 0 <= rank < ranks:
             raise ConfigError(f"rank {rank} must lie in [0, {ranks})")

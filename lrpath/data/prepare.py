@@ -5,9 +5,9 @@ left is removed. The same source and settings give the same bytes.
 """
 
 import json
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,10 @@ from lrpath.errors import ConfigError, MismatchError
 from lrpath.planning.lineage import differences
 from lrpath.records.files import digest_file, locked, write_json, write_whole
 
-Progress = Callable[[str, int, int | None], None]
+PreparationProgress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
 
+# Large enough that `encode_batch_fast` has documents for all cores, small enough for its encodings to fit into memory.
 _CHUNK_BYTES = 4 << 20
 _CHUNK_IDS = 1 << 22
 
@@ -49,8 +50,8 @@ def prepare(
     *,
     tokenizer: TokenizerSettings | None,
     versions: Sequence[str],
-    folder: Path,
-    progress: Progress | None = None,
+    folder: pathlib.Path,
+    progress: PreparationProgress | None = None,
 ) -> TokenStore:
     """Prepare the increments of some versions and return the store.
 
@@ -62,7 +63,7 @@ def prepare(
         tokenizer: Settings of the tokenizer; None for ids that come without one.
         versions: Names in the order of arrival. A store that holds more versions keeps them.
         folder: The store; made if it does not exist.
-        progress: Told how far each increment is.
+        progress: Called as each increment advances.
 
     Raises:
         ConfigError: If the versions are unusable as names, or a tokenizer is missing.
@@ -72,7 +73,7 @@ def prepare(
     _check_versions(versions)
     _check_tokenizer(source, tokenizer)
     work = _Preparation(source=source, tokenizer=tokenizer, folder=folder, progress=progress)
-    for number in range(len(versions)):  # what is missing is said before hours are spent on what is there
+    for number in range(len(versions)):  # a missing file is reported before hours are spent on the others
         source.increment_spec(number)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
         with locked(folder):
@@ -86,15 +87,21 @@ def _check_versions(versions: Sequence[str]) -> None:
     if not versions or bad or len(set(versions)) < len(versions):
         raise ConfigError(
             "versions must be distinct short names of letters, digits, `.`, `_`, `-`, and one at least: "
-            f"{list(versions)}"
+            f"{list(versions)}",
+            field="versions",
+            value=list(versions),
         )
 
 
 def _check_tokenizer(source: Source, tokenizer: TokenizerSettings | None) -> None:
     if tokenizer is None and not isinstance(source, TokensSource):
-        raise ConfigError("text needs a tokenizer; give data.tokenizer")
+        raise ConfigError("text needs a tokenizer; give data.tokenizer", field="data.tokenizer", value=None)
     if tokenizer is not None and tokenizer.file is None and isinstance(source, TokensSource):
-        raise ConfigError("ids cannot train a tokenizer; give data.tokenizer.file, or no tokenizer")
+        raise ConfigError(
+            "ids cannot train a tokenizer; give data.tokenizer.file, or no tokenizer",
+            field="data.tokenizer.file",
+            value=None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +110,8 @@ class _Preparation:
 
     source: Source
     tokenizer: TokenizerSettings | None
-    folder: Path
-    progress: Progress | None
+    folder: pathlib.Path
+    progress: PreparationProgress | None
 
     def run(self, versions: Sequence[str]) -> None:
         if not self.is_begun():
@@ -144,7 +151,7 @@ class _Preparation:
         return {"source": _as_json(self.source.spec()), "tokenizer": tokenizer}
 
     def _begin(self, first: str) -> None:
-        """Settle the tokenizer; `store.json` comes last, so that a store without it has not begun."""
+        """Make the tokenizer; `store.json` comes last, so that a store without it counts as not begun."""
         record: dict[str, Any] = {"format": FORMAT, "spec": self._spec(), "end_id": None, "tokenizer": None}
         if self.tokenizer is not None:
             tokenizer = self._make_tokenizer(first, settings=self.tokenizer)
@@ -160,7 +167,7 @@ class _Preparation:
 
     def _make_tokenizer(self, first: str, *, settings: TokenizerSettings) -> Tokenizer:
         if settings.file is not None:
-            return load_tokenizer(Path(settings.file), settings=settings)
+            return load_tokenizer(pathlib.Path(settings.file), settings=settings)
         assert not isinstance(self.source, TokensSource)
         documents = self.source.documents(Arrival(version=first, number=0))
         expected = self.source.expected_bytes(0)
@@ -172,12 +179,14 @@ class _Preparation:
             if document.split == "train":
                 yield document.text
                 done += len(document.text)
-                self._tell("train the tokenizer", done, expected)
+                self._report("train the tokenizer", done, expected)
 
     def _check_vocabulary(self, source: TokensSource, of_tokenizer: int | None) -> None:
         if of_tokenizer is not None and of_tokenizer > source.vocab_size:
             raise ConfigError(
-                f"data.source.vocab_size is {source.vocab_size}, and the tokenizer has {of_tokenizer} tokens; raise it"
+                f"data.source.vocab_size is {source.vocab_size}, and the tokenizer has {of_tokenizer} tokens; raise it",
+                field="data.source.vocab_size",
+                value=source.vocab_size,
             )
 
     def _write(self, arrival: Arrival) -> None:
@@ -193,7 +202,7 @@ class _Preparation:
         for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
             for at in range(0, len(ids_N), _CHUNK_IDS):
                 writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
-                self._tell(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
+                self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
         own = source.increment_spec(arrival.number)
         writer.finish(number=arrival.number, source=own, documents=0, text_bytes=0)
 
@@ -207,14 +216,14 @@ class _Preparation:
             for document, encoding in zip(chunk, encodings, strict=True):
                 name = TRAIN_FILE if document.split == "train" else heldout_file(document.domain)
                 writer.add_tokens(name, np.array([*encoding.ids, end_id], dtype=np.int64))
-                writer.add_marks(document.marks)
+                writer.add_marks(document.fingerprints)
                 text_bytes += len(document.text.encode()) if document.split == "train" else 0
             documents += len(chunk)
-            self._tell(f"{arrival.version}: encode", text_bytes, expected)
+            self._report(f"{arrival.version}: encode", text_bytes, expected)
         own = source.increment_spec(arrival.number)
         writer.finish(number=arrival.number, source=own, documents=documents, text_bytes=text_bytes)
 
-    def _tell(self, label: str, done: int, total: int | None) -> None:
+    def _report(self, label: str, done: int, total: int | None) -> None:
         if self.progress is not None:
             self.progress(label, done, total)
 

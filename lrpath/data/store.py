@@ -13,9 +13,9 @@ every token but the first is predicted once.
 Shapes: L tokens of a window, N windows.
 """
 
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,14 +53,14 @@ class TokenStore:
         manifests: The manifest of each version, in the order of arrival.
     """
 
-    folder: Path
+    folder: pathlib.Path
     spec: Mapping[str, Any]
     vocab_size: int
     end_id: int | None
     manifests: Mapping[str, Manifest]
 
     @classmethod
-    def open(cls, folder: Path) -> "TokenStore":
+    def open(cls, folder: pathlib.Path) -> "TokenStore":
         """Open a store and check the sizes of all its files.
 
         Raises:
@@ -81,7 +81,7 @@ class TokenStore:
         return tuple(self.manifests)
 
     @property
-    def tokenizer_file(self) -> Path | None:
+    def tokenizer_file(self) -> pathlib.Path | None:
         """The store's `tokenizer.json`, or None when the ids were given without a tokenizer."""
         path = self.folder / TOKENIZER_FILE
         return path if path.is_file() else None
@@ -178,5 +178,5 @@ class TokenStore:
         return np.asarray(np.memmap(self.folder / version / name, dtype=self.manifest(version).dtype, mode="r"))
 
 
-def _increment_folders(folder: Path) -> list[Path]:
+def _increment_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and is_name(entry.name))

@@ -47,7 +47,7 @@ class TokenBatches:
             DataError: If the store holds too little of an increment.
         """
         if length < 1:
-            raise ConfigError(f"length must be at least 1 token, not {length}")
+            raise ConfigError(f"length must be at least 1 token, not {length}", field="length", value=length)
         windows = {version: store.windows(version, length) for version in store.versions}
         order = WindowOrder(
             stream=stream, sequences=sequences, length=length, seed=seed, windows=windows, repeat=repeat
@@ -132,7 +132,11 @@ def held_out_windows(
         DataError: If the version has no such domain, or its held-out text does not fill one window.
     """
     if length < 1 or (limit is not None and limit < 1):
-        raise ConfigError(f"held-out windows need a length and a limit of at least 1, not {length} and {limit}")
+        raise ConfigError(
+            f"held-out windows need a length and a limit of at least 1, not {length} and {limit}",
+            field="cadence.held_out_windows",
+            value=limit,
+        )
     domains = store.manifest(version).domains
     if domain not in domains:
         raise DataError(f"{version} has no held-out domain {domain!r} (there: {', '.join(domains) or 'none'})")

@@ -1,8 +1,8 @@
 """The tokenizer of a store: a byte-level BPE trained on the first increment, or a given `tokenizer.json`."""
 
+import pathlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -36,13 +36,23 @@ class TokenizerSettings:
 
     def __post_init__(self) -> None:
         if not self.end_mark:
-            raise ConfigError("data.tokenizer.end_mark is empty; name a special token, for example <|endoftext|>")
+            raise ConfigError(
+                "data.tokenizer.end_mark is empty; name a special token, for example <|endoftext|>",
+                field="data.tokenizer.end_mark",
+                value="",
+            )
         if self.file is None and self.vocab_size is None:
-            raise ConfigError("data.tokenizer.vocab_size is missing; give it, or a tokenizer file")
+            raise ConfigError(
+                "data.tokenizer.vocab_size is missing; give it, or a tokenizer file",
+                field="data.tokenizer.vocab_size",
+                value=None,
+            )
         if self.vocab_size is not None and not _MIN_VOCAB <= self.vocab_size <= _MAX_VOCAB:
             raise ConfigError(
                 f"data.tokenizer.vocab_size must lie in [{_MIN_VOCAB}, {_MAX_VOCAB:_}] (256 bytes and the end mark), "
-                f"not {self.vocab_size}"
+                f"not {self.vocab_size}",
+                field="data.tokenizer.vocab_size",
+                value=self.vocab_size,
             )
 
     def spec(self) -> dict[str, Any]:
@@ -53,8 +63,10 @@ class TokenizerSettings:
         """
         if self.file is None:
             return {"kind": "byte_level_bpe", "vocab_size": self.vocab_size, "end_mark": self.end_mark}
-        if not (path := Path(self.file)).is_file():
-            raise DataError(f"{path} does not exist; correct data.tokenizer.file")
+        if not (path := pathlib.Path(self.file)).is_file():
+            raise DataError(
+                f"{path} does not exist; correct data.tokenizer.file", field="data.tokenizer.file", value=self.file
+            )
         return {"kind": "file", "sha256": digest_file(path), "end_mark": self.end_mark}
 
 
@@ -71,19 +83,21 @@ def train_tokenizer(texts: Iterable[str], *, settings: TokenizerSettings) -> Tok
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocab_size,
         special_tokens=[settings.end_mark],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no later text has an unknown character
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer=trainer)
     if (size := tokenizer.get_vocab_size()) != settings.vocab_size:
         raise DataError(
             f"the first increment's text gives a vocabulary of {size:_} tokens, and data.tokenizer.vocab_size is "
-            f"{settings.vocab_size:_}; lower it, or give the first increment more text"
+            f"{settings.vocab_size:_}; lower it, or give the first increment more text",
+            field="data.tokenizer.vocab_size",
+            value=settings.vocab_size,
         )
     return _as_plain(tokenizer)
 
 
-def load_tokenizer(path: Path, *, settings: TokenizerSettings) -> Tokenizer:
+def load_tokenizer(path: pathlib.Path, *, settings: TokenizerSettings) -> Tokenizer:
     """Load a given `tokenizer.json` and compare it with the settings.
 
     Raises:
@@ -94,18 +108,22 @@ def load_tokenizer(path: Path, *, settings: TokenizerSettings) -> Tokenizer:
     if settings.vocab_size is not None and settings.vocab_size != size:
         raise DataError(
             f"{path} has a vocabulary of {size:_}, and data.tokenizer.vocab_size is {settings.vocab_size:_}; "
-            "make them equal, or leave the size out"
+            "make them equal, or leave the size out",
+            field="data.tokenizer.vocab_size",
+            value=settings.vocab_size,
         )
     special = sorted(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special)
     if settings.end_mark not in special:
         raise DataError(
             f"{path} has no special token {settings.end_mark!r}; set data.tokenizer.end_mark to one of "
-            f"{', '.join(special[:8]) or 'its special tokens (it has none)'}"
+            f"{', '.join(special[:8]) or 'its special tokens (it has none)'}",
+            field="data.tokenizer.end_mark",
+            value=settings.end_mark,
         )
     return tokenizer
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
+def read_tokenizer(path: pathlib.Path) -> Tokenizer:
     """Read a `tokenizer.json`, for example a store's own; it is data, and nothing in it is run.
 
     The tokenizer cuts nothing and pads nothing, and reads special tokens that occur in a text as ordinary text.
@@ -133,6 +151,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def _as_plain(tokenizer: Tokenizer) -> Tokenizer:
+    # A file saved for inference may cut at its model's context, pad to it, and read `<|endoftext|>` inside a text as
+    # the special token: each would change the text that is trained on.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True

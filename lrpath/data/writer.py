@@ -1,11 +1,11 @@
 """Writes one increment of a store, whole or not at all: beside its place, flushed, manifest last, renamed."""
 
 import hashlib
+import pathlib
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from os import fsync
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from lrpath.records.files import flush_folder, write_json
 _SUFFIX = ".partial"
 
 
-def remove_torn(folder: Path) -> None:
+def remove_torn(folder: pathlib.Path) -> None:
     """Remove what a killed preparation left in a store; the caller holds the store's lock."""
     for torn in folder.glob(f".*{_SUFFIX}"):
         shutil.rmtree(torn)
@@ -43,7 +43,7 @@ class IncrementWriter:
         vocab_size: Number of token ids of the store; a larger id is refused.
     """
 
-    def __init__(self, folder: Path, *, version: str, vocab_size: int) -> None:
+    def __init__(self, folder: pathlib.Path, *, version: str, vocab_size: int) -> None:
         self._place = folder / version
         self._beside = folder / f".{version}{_SUFFIX}"
         self._vocab_size = vocab_size

@@ -9,7 +9,7 @@ S2 grows while the rate falls and for some 1 ÷ (1 − λ) updates after. The fi
 change m: a warm-up undoes no annealing. A later rise (re-warming) counts with its sign and takes back what annealing
 gave.
 
-References: arXiv 2408.11029 (the areas); arXiv 2505.07796 (with λ = .999). That a warm-up does not count is ours.
+References: arXiv 2408.11029 (the areas); arXiv 2505.07796 (with λ = .999). That a warm-up does not count is derived.
 
 Shapes: U updates of a curve, P positions.
 """
@@ -20,8 +20,6 @@ from scipy.signal import lfilter
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_FEW_FALLS = 32
 
 
 def warmup_updates(rates_U: Array) -> int:
@@ -76,24 +74,14 @@ def annealing_slope(drops_U: Array, *, momentum: float, positions_P: Ints) -> tu
     """Return S2 and ∂S2/∂λ at some positions, for λ below 1.
 
     Summing mᵢ = λ·mᵢ₋₁ + dᵢ over i ≤ p gives `S2 = (Σ d − λ·m_p) ÷ (1 − λ)`, so only m and nᵢ = ∂mᵢ/∂λ = λ·nᵢ₋₁ + mᵢ₋₁
-    at the positions are needed. Of few falls, as in a schedule of stairs, what is left of each is λ^(p−k), and the
-    recursion is not run.
+    at the positions are needed.
 
     Args:
         drops_U: Fall of the rate at every update.
         momentum: λ in `(0, 1)`.
         positions_P: Positions in `[1, U]`.
     """
-    at = np.flatnonzero(drops_U)
-    if at.size <= _FEW_FALLS:
-        age = positions_P[:, None] - 1.0 - at  # updates since each fall
-        weight = np.where(age >= 0, drops_U[at], 0.0)
-        age = np.maximum(age, 0.0)
-        power = momentum**age
-        m_P, n_P, sum_P = (weight * power).sum(1), (weight * age * power).sum(1) / momentum, weight.sum(1)
-    else:
-        m_U = lfilter([1.0], [1.0, -momentum], drops_U)
-        m_P, n_P = m_U[positions_P - 1], lfilter([0.0, 1.0], [1.0, -momentum], m_U)[positions_P - 1]
-        sum_P = np.cumsum(drops_U)[positions_P - 1]
-    area_P = (sum_P - momentum * m_P) / (1.0 - momentum)
+    m_U = lfilter([1.0], [1.0, -momentum], drops_U)
+    m_P, n_P = m_U[positions_P - 1], lfilter([0.0, 1.0], [1.0, -momentum], m_U)[positions_P - 1]
+    area_P = (np.cumsum(drops_U)[positions_P - 1] - momentum * m_P) / (1.0 - momentum)
     return area_P, (area_P - m_P - momentum * n_P) / (1.0 - momentum)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, nnls
 
 from lrpath.errors import LawError
-from lrpath.laws.areas import forward_area, rate_drops
+from lrpath.laws.areas import Array, forward_area, rate_drops
 from lrpath.laws.curves import Curve
 from lrpath.laws.law import (
     AREA_FALL,
@@ -40,10 +40,8 @@ from lrpath.laws.law import (
     Parameter,
     Scale,
     amplitude,
-    spread,
+    at_positions,
 )
-
-Array = NDArray[np.float64]
 
 _MILLION = 1e6
 _ENDLESS = 1e12
@@ -58,7 +56,7 @@ class Domain(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeartbeatCallback:
+class PhaseAreas:
     """What the law needs of curves.
 
     Args:
@@ -79,7 +77,7 @@ class HeartbeatCallback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Continual(Law):
+class ContinualLaw(Law):
     """The CPT law for one validation set; see the formulas above.
 
     Args:
@@ -121,7 +119,7 @@ class Continual(Law):
         )
         return base + (_REPLAY if self.replay else ()) + (_SIZES if self.sizes else ())
 
-    def prepare(self, curves: Sequence[Curve]) -> HeartbeatCallback:
+    def prepare(self, curves: Sequence[Curve]) -> PhaseAreas:
         """Return the areas of both phases.
 
         Raises:
@@ -140,18 +138,18 @@ class Continual(Law):
         held = positions
         if not self.carries:
             held = [np.minimum(position, start) for position, start in zip(positions, starts, strict=True)]
-        log_S1_N = np.log(spread(areas, curves))
+        log_S1_N = np.log(at_positions(areas, curves))
         each = [curve.positions_P.size for curve in curves]
-        return HeartbeatCallback(
+        return PhaseAreas(
             log_S1_N=log_S1_N,
-            after_N=spread(after, curves),
+            after_N=at_positions(after, curves),
             before=AnnealingAreas(log_S1_N=log_S1_N, drops=tuple(before), positions=tuple(held)),
             since=AnnealingAreas(log_S1_N=log_S1_N, drops=tuple(since), positions=tuple(positions)),
             replay_N=np.repeat([curve.replay for curve in curves], each),
             log_size_N=np.repeat([math.log((curve.parameters or _MILLION) / _MILLION) for curve in curves], each),
         )
 
-    def losses(self, values_KQ: Array, prepared: HeartbeatCallback) -> tuple[Array, Array]:
+    def losses(self, values_KQ: Array, prepared: PhaseAreas) -> tuple[Array, Array]:
         """Return losses and derivatives."""
         columns = {name: values_KQ[:, number, None] for number, name in enumerate(self.names)}
         floor, size, exponent, C1, C2, B = (columns[name] for name in ("L0", "A", "alpha", "C1", "C2", "B"))  # noqa: N806
@@ -186,11 +184,11 @@ class Continual(Law):
             by["gamma3"] = -columns["F"] * by["F"] * prepared.log_size_N
         return losses, np.stack([np.broadcast_to(by[name], losses.shape) for name in self.names], axis=-1)
 
-    def _share(self, phases: HeartbeatCallback) -> Array:
+    def _share(self, phases: PhaseAreas) -> Array:
         """Share of the validation set's own data after the boundary."""
         return phases.replay_N if self.domain is Domain.OLD else 1.0 - phases.replay_N
 
-    def _scale(self, a2: Array, phases: HeartbeatCallback) -> tuple[Array, Array]:
+    def _scale(self, a2: Array, phases: PhaseAreas) -> tuple[Array, Array]:
         """Return what replay leaves of the shift, and its derivative by a2."""
         fresh = 1.0 - phases.replay_N
         sign = -1.0 if self.domain is Domain.OLD else 1.0
@@ -302,7 +300,7 @@ def critical_area(given: Mapping[str, float]) -> float:
 def turning_position(*, positions: NDArray[np.int64], losses: Array, boundary: int) -> int | None:
     """Return the first position at which a loss, once risen after the boundary, is back at what it was there.
 
-    For any schedule, from a foretold curve. None if it is not back by the last position; the boundary if it never
+    For any schedule, from a predicted curve. None if it is not back by the last position; the boundary if it never
     rises.
 
     Args:
@@ -314,7 +312,7 @@ def turning_position(*, positions: NDArray[np.int64], losses: Array, boundary: i
         LawError: If the boundary is not among the positions.
     """
     if boundary not in positions:
-        raise LawError(f"the boundary {boundary:,} must be among the positions of the curve; foretell it there too")
+        raise LawError(f"the boundary {boundary:,} must be among the positions of the curve; predict it there too")
     later = losses[positions >= boundary]
     up = later > later[0]
     if not up.any():
@@ -355,7 +353,7 @@ def fit_mixture(*, old: Array, new: Array, other: Array) -> Mixture:
     """Return the mixture nearest to the observed losses of a third domain, by least squares.
 
     Args:
-        old: Losses of the old domain, observed or foretold.
+        old: Losses of the old domain, observed or predicted.
         new: Losses of the new domain at the same positions.
         other: Observed losses of the third domain there.
     """

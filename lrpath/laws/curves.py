@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrpath.errors import DataError, LawError
+from lrpath.laws.areas import Array
 from lrpath.planning.schedule import Schedule, Shape
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +30,7 @@ class Curve:
         rates_U: Rate of every update, finite and at least 0; update p is `rates_U[p − 1]`.
         positions_P: Observed positions, ascending, in `[1, U]`.
         losses_P: Losses there [nats per token], finite and positive; NaN is allowed nowhere. A curve that is only to be
-            foretold may leave them out: pass None.
+            predicted may leave them out: pass None.
         boundary: Position from which other data are read (continual pre-training); None if there is no such shift.
         replay: Share of the old data among what is read after the boundary, in `[0, 1)`.
         parameters: Size of the model [parameters]; None where a law does not ask for it.
@@ -86,7 +85,7 @@ class Curve:
             LawError: If the curve has none.
         """
         if self.losses_P is None:
-            raise LawError(f"curve {self.name} has rates but no losses; it can be foretold, not fitted or compared")
+            raise LawError(f"curve {self.name} has rates but no losses; it can be predicted, not fitted or compared")
         return self.losses_P
 
     def between(self, first: int, last: int | None = None) -> "Curve":

@@ -1,8 +1,9 @@
-"""Laws of the loss: what a law is, and the three that stand on areas alone.
+"""Laws of the loss: what a law is, and the two simplest.
 
-A law foretells the loss at a position from the rates of all updates before it. It is data (its parameters, with unit,
+A law predicts the loss at a position from the rates of all updates before it. It is data (its parameters, with unit,
 bounds and sources) and a function (`Law.losses`, with exact derivatives), worked out for many parameter sets at once.
-The multi-power law is in `multi_power`, that of continual pre-training in `continual`.
+The default, the last-iterate law, is in `last_iterate`; the multi-power law in `multi_power`, that of continual
+pre-training in `continual`.
 
 Shapes: K sets of parameters, Q parameters of a law, N observations of all curves one after another.
 """
@@ -10,19 +11,15 @@ Shapes: K sets of parameters, Q parameters of a law, N observations of all curve
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrpath.errors import LawError
-from lrpath.laws.areas import annealing_slope, forward_area, rate_drops
+from lrpath.laws.areas import Array, Ints, annealing_slope, forward_area, rate_drops
 from lrpath.laws.curves import Curve
-
-Array = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Scale(Enum):
@@ -60,8 +57,8 @@ class Parameter:
         high: Greatest value that is allowed.
         scale: Scale on which it is sought.
         starts: Values from which a fit begins; none for a parameter the law is linear in, which is then solved for.
-        coarse: Distance in u that should make a fit visibly worse; if it does not, the curves do not tell it. Log 2 by
-            default, a doubling or halving.
+        coarse: Distance in u that should make a fit visibly worse; if it does not, the curves do not identify the
+            parameter. Log 2 by default, a doubling or halving.
     """
 
     name: str
@@ -117,7 +114,7 @@ class Law(ABC):
         Raises:
             LawError: If one is missing or unknown.
 
-        >>> Annealing().values({"L0": 3.0, "A": 0.5, "alpha": 0.5, "C": 0.3, "lambda": 0.999})
+        >>> AnnealingLaw().values({"L0": 3.0, "A": 0.5, "alpha": 0.5, "C": 0.3, "lambda": 0.999})
         array([3.   , 0.5  , 0.5  , 0.3  , 0.999])
         """
         if set(given) != set(self.names):
@@ -130,8 +127,12 @@ class Law(ABC):
         return np.asarray(losses[0])
 
 
-def spread(arrays: Sequence[Array], curves: Sequence[Curve]) -> Array:
-    """Return, for all curves one after another, what arrays over positions 0 … U hold at the observed positions."""
+def at_positions(arrays: Sequence[Array], curves: Sequence[Curve]) -> Array:
+    """Return what arrays over positions 0 … U hold at the observed positions, for all curves one after another.
+
+    >>> at_positions([np.array([0.0, 0.1, 0.3])], [Curve(name="x", rates_U=[0.1, 0.2], positions_P=[2])])
+    array([0.3])
+    """
     return np.concatenate([array[curve.positions_P] for array, curve in zip(arrays, curves, strict=True)])
 
 
@@ -160,7 +161,7 @@ AREA_FALL = (LOSS_FLOOR, amplitude("A", "nats·area^α", "size of the fall with 
 
 
 @dataclass(frozen=True, slots=True)
-class Chinchilla(Law):
+class ChinchillaLaw(Law):
     """The naive baseline: the loss depends on how many updates were made, not on their rates.
 
     `L(p) = L0 + B·p^(−β)`, with p in updates. (The law's term in the size of the model is part of L0 for one size.)
@@ -191,83 +192,48 @@ class Chinchilla(Law):
         return floor + size * power, np.stack((np.ones_like(power), power, -size * power * prepared), axis=-1)
 
 
-_EXACT = 4
-"""Values of λ at once for which S2's recursion is run."""
-_TABLED = np.linspace(np.log(0.5), np.log(1e-5), 128)
-"""Values of log(1 − λ) in the table, over all that λ may be."""
-
-
 @dataclass(frozen=True, slots=True)
 class AnnealingAreas:
     """What the annealing law needs of curves: S1, and S2 for any λ.
-
-    S2 is worked out by its recursion for up to `_EXACT` values of λ at once. A bootstrap asks for hundreds: those are
-    read off a table in v = log(1 − λ) by cubic Hermite polynomials, whose error is below 1e-6 of S2 (tested).
 
     Args:
         log_S1_N: Logarithm of the forward area.
         drops: By curve, the fall of the rate at every update.
         positions: By curve, the observed positions.
-        recent: S2 and ∂S2/∂λ by the λ they were last asked for.
-        table: S2 and ∂S2/∂v at the values of `_TABLED`, made when it is first needed.
     """
 
     log_S1_N: Array
     drops: tuple[Array, ...]
     positions: tuple[Ints, ...]
-    recent: dict[float, tuple[Array, Array]] = field(default_factory=dict)
-    table: list[Array] = field(default_factory=list)
 
     @classmethod
     def of(cls, curves: Sequence[Curve]) -> "AnnealingAreas":
-        """Work out the forward areas of some curves."""
-        log_S1_N = np.log(spread([forward_area(curve.rates_U) for curve in curves], curves))
+        """Compute the forward areas of some curves."""
+        log_S1_N = np.log(at_positions([forward_area(curve.rates_U) for curve in curves], curves))
         drops = tuple(rate_drops(curve.rates_U) for curve in curves)
         return cls(log_S1_N=log_S1_N, drops=drops, positions=tuple(curve.positions_P for curve in curves))
 
     def S2(self, momenta_K: Array) -> tuple[Array, Array]:
         """Return S2 and ∂S2/∂λ at every observation, for several λ: `(K, N)` each."""
         different, which = np.unique(momenta_K, return_inverse=True)
-        if different.size <= _EXACT:
-            areas, slopes = zip(*(self._exact(float(momentum)) for momentum in different), strict=True)
-            return np.stack(areas)[which], np.stack(slopes)[which]
-        return self._tabled(momenta_K)
+        areas, slopes = zip(*(self._of_one(float(momentum)) for momentum in different), strict=True)
+        return np.stack(areas)[which], np.stack(slopes)[which]
 
-    def _exact(self, momentum: float) -> tuple[Array, Array]:
-        if momentum not in self.recent:
-            if len(self.recent) >= _EXACT:
-                self.recent.clear()
-            both = [
-                annealing_slope(drops, momentum=momentum, positions_P=positions)
-                for drops, positions in zip(self.drops, self.positions, strict=True)
-            ]
-            areas, slopes = zip(*both, strict=True)
-            self.recent[momentum] = np.concatenate(areas), np.concatenate(slopes)
-        return self.recent[momentum]
-
-    def _tabled(self, momenta_K: Array) -> tuple[Array, Array]:
-        if not self.table:
-            areas, slopes = zip(*(self._exact(float(momentum)) for momentum in 1.0 - np.exp(_TABLED)), strict=True)
-            self.table.extend((np.stack(areas), -np.exp(_TABLED)[:, None] * np.stack(slopes)))
-        v = np.log(1.0 - momenta_K)
-        width = _TABLED[1] - _TABLED[0]
-        at = np.clip(((v - _TABLED[0]) / width).astype(int), 0, _TABLED.size - 2)
-        t = ((v - _TABLED[at]) / width)[:, None]
-        low, high = self.table[0][at], self.table[0][at + 1]
-        rise_low, rise_high = self.table[1][at] * width, self.table[1][at + 1] * width
-        bend = 2 * (low - high) + rise_low + rise_high
-        lean = 3 * (high - low) - 2 * rise_low - rise_high
-        area = low + t * (rise_low + t * (lean + t * bend))
-        slope = (rise_low + t * (2 * lean + 3 * t * bend)) / width
-        return area, slope / -(1.0 - momenta_K)[:, None]
+    def _of_one(self, momentum: float) -> tuple[Array, Array]:
+        both = [
+            annealing_slope(drops, momentum=momentum, positions_P=positions)
+            for drops, positions in zip(self.drops, self.positions, strict=True)
+        ]
+        areas, slopes = zip(*both, strict=True)
+        return np.concatenate(areas), np.concatenate(slopes)
 
 
 @dataclass(frozen=True, slots=True)
-class Annealing(Law):
+class AnnealingLaw(Law):
     """The annealing law: the loss falls with the forward area, and once more while the rate falls.
 
     `L = L0 + A·S1^(−α) − C·S2`, with S1 and S2 of `areas`; λ, the memory in S2, is a parameter that a fit may hold
-    fixed (the paper takes .999). λ shows where the rate falls abruptly: constant and cosine curves do not tell it.
+    fixed (the paper takes .999). λ shows where the rate falls abruptly: constant and cosine curves do not identify it.
 
     References: arXiv 2408.11029.
     """

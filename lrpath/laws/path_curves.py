@@ -1,7 +1,7 @@
 """Curves of the paths of plans and studies: rates as planned, losses as recorded, and where the data change.
 
     paths = paths_of(study)                                     # every path that the study's plans hold, by name
-    held_out = HeldOut.choose(study, ("v1",))                   # None stands for the training loss
+    held_out = EvaluationSets.choose(study, ("v1",))                   # None stands for the training loss
     curve = read_path(study, tree=paths[0].tree, path_id=paths[0].path.id, held_out=held_out)
 
 Shapes: U updates since the root, P observed positions.
@@ -13,21 +13,19 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrpath.analysis.compare import read_plans, read_series
 from lrpath.errors import LawError, PlanError, StateError
+from lrpath.laws.areas import Ints
 from lrpath.laws.curves import Curve, rates_of
 from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.streams import WEIGHT_PARTS, Segment
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 
-Ints = NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
+class EvaluationSets:
     """Held-out sets that are taken together, as one loss.
 
     Args:
@@ -44,7 +42,7 @@ class HeldOut:
         return frozenset(version for version, _ in self.keys)
 
     @classmethod
-    def choose(cls, study: Study, patterns: Sequence[str]) -> "HeldOut":
+    def choose(cls, study: Study, patterns: Sequence[str]) -> "EvaluationSets":
         """Return the sets that a study was evaluated on and any of the patterns means.
 
         Args:
@@ -65,10 +63,10 @@ class HeldOut:
             found |= meant
         return cls(name=", ".join(patterns), keys=frozenset(found))
 
-    def part(self, versions: Collection[str]) -> "HeldOut":
+    def part(self, versions: Collection[str]) -> "EvaluationSets":
         """Return those of some versions alone."""
         kept = frozenset(key for key in self.keys if key[0] in versions)
-        return HeldOut(name=", ".join(sorted({version for version, _ in kept})), keys=kept)
+        return EvaluationSets(name=", ".join(sorted({version for version, _ in kept})), keys=kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +159,7 @@ def choose_paths(paths: Sequence[NamedPath], patterns: Iterable[str], *, field: 
 
 
 def plan_path(*, tree: Tree, path_id: str, positions: Ints | None = None) -> Curve:
-    """Return the curve of a planned path without losses, to be foretold; its history is that of its ancestors.
+    """Return the curve of a planned path without losses, to be predicted; its history is that of its ancestors.
 
     Args:
         tree: The plan's tree.
@@ -175,13 +173,15 @@ def plan_path(*, tree: Tree, path_id: str, positions: Ints | None = None) -> Cur
     return Curve(name=line[-1].name, rates_U=np.concatenate(parts), positions_P=asked)
 
 
-def has_losses(study: Study, path: Path, held_out: HeldOut | None = None) -> bool:
+def has_losses(study: Study, path: Path, held_out: EvaluationSets | None = None) -> bool:
     """Say whether a study has recorded a loss of the path: of training, or on all of some held-out sets at once."""
     folder = study.find(path.id)
     return folder is not None and bool(_losses(folder, held_out))
 
 
-def read_path(study: Study, *, tree: Tree, path_id: str, whole: bool = False, held_out: HeldOut | None = None) -> Curve:
+def read_path(
+    study: Study, *, tree: Tree, path_id: str, whole: bool = False, held_out: EvaluationSets | None = None
+) -> Curve:
     """Return the curve of a path as a study has recorded it, its history that of its ancestors up to the forks.
 
     Updates whose loss was not finite, which the guard left out, are left out here.
@@ -219,7 +219,7 @@ def read_path(study: Study, *, tree: Tree, path_id: str, whole: bool = False, he
     return replace(planned, losses_P=np.array([losses[position] for position in positions.tolist()]))
 
 
-def _losses(folder: PathFolder, held_out: HeldOut | None) -> dict[int, float]:
+def _losses(folder: PathFolder, held_out: EvaluationSets | None) -> dict[int, float]:
     table = folder.metrics if held_out is None else folder.evaluation
     try:
         if held_out is None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from lrpath.errors import ConfigError, LawError
 from lrpath.laws.areas import warmup_updates
-from lrpath.laws.continual import Continual, Domain
+from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.curves import FROM_FIRST_ROW, Curve, History, read_csv, read_tensorboard
 from lrpath.laws.fit import Fit, fit_law
 from lrpath.laws.path_curves import (
-    HeldOut,
+    EvaluationSets,
     NamedPath,
     choose_paths,
     has_losses,
@@ -39,49 +39,54 @@ def names_in(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
-    """How a law is fitted; `conf/laws.yaml` says what each field is for.
+    """How a law is fitted; `conf/laws.yaml` holds the values and their comments.
 
     Args:
         law: Name of a law, or a file that `lrpath.predict` wrote, ending in `.json`.
         fixed: Parameters by name that are not sought; None for those that the law is usually fitted with.
-        set: `train`, or patterns of held-out sets, see `HeldOut.choose`.
+        set: `train`, or patterns of held-out sets, see `EvaluationSets.choose`.
         fit: Patterns of the paths that are fitted; None for all that have been run.
         files: CSV files and TensorBoard folders whose curves are fitted too.
         files_warmup: Updates of the warm-up that they do not show; None if they begin where the run begins.
         old: For `continual`: versions that are the old data.
         skip: First updates that are not fitted [updates]; None for twice the warm-up.
         bins: Most observations of a curve; more are averaged.
-        draws: Drawings of the bootstrap; 0 for no intervals.
+        bootstrap_samples: Bootstrap samples of the bootstrap; 0 for no intervals.
         level: Probability of the intervals.
-        beyond: Whether the law is asked beyond what it was fitted on.
+        extrapolate: Whether the law is asked outside of its range of validity.
     """
 
-    law: str = "annealing"
-    fixed: dict[str, float] | None = None
-    set: str | tuple[str, ...] = TRAIN
-    fit: str | tuple[str, ...] | None = None
-    files: str | tuple[str, ...] = ()
-    files_warmup: int | None = None
-    old: str | tuple[str, ...] = "v1"
-    skip: int | None = None
-    bins: int = 200
-    draws: int = 200
-    level: float = 0.9
-    beyond: bool = False
+    law: str
+    fixed: dict[str, float] | None
+    set: str | tuple[str, ...]
+    fit: str | tuple[str, ...] | None
+    files: str | tuple[str, ...]
+    files_warmup: int | None
+    old: str | tuple[str, ...]
+    skip: int | None
+    bins: int
+    bootstrap_samples: int
+    level: float
+    extrapolate: bool
 
     def __post_init__(self) -> None:
-        for name, least in (("skip", 0), ("bins", 4), ("draws", 0), ("files_warmup", 0)):
+        for name, least in (("skip", 0), ("bins", 4), ("bootstrap_samples", 0), ("files_warmup", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"{name}={value} must be at least {least}")
+                raise ConfigError(f"{name}={value} must be at least {least}", field=name, value=value)
         if not 0 < self.level < 1:
-            raise ConfigError(f"level={self.level} must lie in (0, 1): it is a probability")
-        if not self.set or not self.old:
-            raise ConfigError("set and old must not be empty; leave them out for train and v1")
+            raise ConfigError(
+                f"level={self.level} must lie in (0, 1): it is a probability", field="level", value=self.level
+            )
+        for name in ("set", "old"):
+            if not getattr(self, name):
+                raise ConfigError(
+                    f"{name} is empty; leave it out for the value in conf/laws.yaml", field=name, value=()
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class LossView:
     """Which loss of a study is looked at, and how its curves are made ready for a law.
 
     Args:
@@ -93,13 +98,13 @@ class View:
     """
 
     study: Study
-    held_out: HeldOut | None
+    held_out: EvaluationSets | None
     old: frozenset[str] | None
     skip: int | None
     bins: int
 
     @classmethod
-    def of(cls, study: Study, settings: FitSettings) -> "View":
+    def of(cls, study: Study, settings: FitSettings) -> "LossView":
         """Return the view that settings describe.
 
         Raises:
@@ -108,7 +113,7 @@ class View:
         patterns = names_in(settings.set)
         return cls(
             study=study,
-            held_out=None if patterns == (TRAIN,) else HeldOut.choose(study, patterns),
+            held_out=None if patterns == (TRAIN,) else EvaluationSets.choose(study, patterns),
             old=frozenset(names_in(settings.old)) if settings.law == "continual" else None,
             skip=settings.skip,
             bins=settings.bins,
@@ -127,7 +132,7 @@ class View:
         kinds = {Domain.OLD if version in self.old else Domain.NEW for version in self.held_out.versions}
         return kinds.pop() if len(kinds) == 1 else None
 
-    def by_domain(self) -> tuple["View", ...]:
+    def by_domain(self) -> tuple["LossView", ...]:
         """Return a view for the old and one for the new data, as far as the sets are of them; itself without shift."""
         if self.held_out is None or self.old is None:
             return (self,)
@@ -136,7 +141,7 @@ class View:
         return tuple(replace(self, held_out=part) for part in parts)
 
     def planned(self, path: NamedPath) -> Curve:
-        """Return a path's rates, to be foretold at all its updates that are not left out."""
+        """Return a path's rates, to be predicted at all its updates that are not left out."""
         return self._ready(plan_path(tree=path.tree, path_id=path.path.id), path)
 
     def observed(self, path: NamedPath) -> Curve:
@@ -168,7 +173,7 @@ def after_warmup(curve: Curve, skip: int | None) -> Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class PathFit:
     """A fit, and what it was fitted to.
 
     Args:
@@ -186,10 +191,10 @@ class Fitted:
     @property
     def is_of_new_data(self) -> bool:
         """Whether the loss is that on new data, after a change of domain."""
-        return isinstance(self.fit.law, Continual) and self.fit.law.domain is Domain.NEW
+        return isinstance(self.fit.law, ContinualLaw) and self.fit.law.domain is Domain.NEW
 
-    def beyond(self, path: NamedPath, curve: Curve) -> tuple[str, ...]:
-        """Return in which respects a path goes beyond what was fitted: recipe, rates, areas; none if in none.
+    def violations(self, path: NamedPath, curve: Curve) -> tuple[str, ...]:
+        """Return in which respects a path lies outside of what was fitted: recipe, rates, areas; none if in none.
 
         Args:
             path: The path.
@@ -198,7 +203,7 @@ class Fitted:
         lines = [] if self.recipe is None else differences(self.recipe, recipe_of(path.path))
         more = "" if len(lines) < 4 else f" and {len(lines) - 3} fields more"
         strange = (f"it is of another recipe than the fitted ones ({'; '.join(lines[:3])}{more})",) if lines else ()
-        return (*strange, *self.fit.reach.beyond(curve))
+        return (*strange, *self.fit.validity.violations(curve))
 
     def as_record(self) -> dict[str, Any]:
         """Return plain data for `read_fitted`."""
@@ -210,7 +215,7 @@ def recipe_of(path: Path) -> dict[str, Any]:
     return {key: value for key, value in path.recipe.as_record().items() if key not in ("seed", "guard")}
 
 
-def chosen_paths(view: View, patterns: str | tuple[str, ...] | None) -> tuple[NamedPath, ...]:
+def chosen_paths(view: LossView, patterns: str | tuple[str, ...] | None) -> tuple[NamedPath, ...]:
     """Return the paths of a study that are to be fitted; by default all that have been run.
 
     Raises:
@@ -226,7 +231,7 @@ def chosen_paths(view: View, patterns: str | tuple[str, ...] | None) -> tuple[Na
     return found
 
 
-def fit_paths(view: View, settings: FitSettings, *, patterns: str | tuple[str, ...] | None) -> Fitted:
+def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[str, ...] | None) -> PathFit:
     """Fit a law to paths of a study and to curves from files.
 
     Args:
@@ -247,7 +252,7 @@ def fit_paths(view: View, settings: FitSettings, *, patterns: str | tuple[str, .
     law = law_named(settings.law, domain=view.domain, curves=curves)
     fixed = DEFAULT_FIXED.get(settings.law, {}) if settings.fixed is None else settings.fixed
     try:
-        fit = fit_law(law, curves, fixed=fixed, draws=settings.draws)
+        fit = fit_law(law, curves, fixed=fixed, bootstrap_samples=settings.bootstrap_samples)
     except LawError as error:
         if "losses;" not in str(error) or view.held_out is None:
             raise
@@ -257,15 +262,15 @@ def fit_paths(view: View, settings: FitSettings, *, patterns: str | tuple[str, .
         ) from None
     recipe = recipe_of(paths[0].path) if paths else None
     for path in paths:
-        if (lines := differences(recipe, recipe_of(path.path))) and not settings.beyond:
+        if (lines := differences(recipe, recipe_of(path.path))) and not settings.extrapolate:
             raise LawError(
                 f"paths {paths[0].name} and {path.name} are of two recipes ({'; '.join(lines[:3])}), which one law "
-                "cannot tell apart; choose with fit=, or add beyond=true"
+                "cannot tell apart; choose with fit=, or add extrapolate=true"
             )
-    return Fitted(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
+    return PathFit(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
 
 
-def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, Fitted], FitSettings]:
+def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, PathFit], FitSettings]:
     """Return the fits in a file that `lrpath.predict` or `lrpath.advise` wrote, by set, and how they were made.
 
     Args:
@@ -278,7 +283,7 @@ def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, Fi
     record, fits = read_fits(file)
     try:
         found = {
-            name: Fitted(
+            name: PathFit(
                 fit=fit,
                 set=name,
                 recipe=record["fits"][name]["recipe"],

@@ -1,8 +1,8 @@
-"""Foretells paths from a law fitted to others, with the errors of those that have been run.
+"""Predicts paths from a law fitted to others, with the errors of those that have been run.
 
-    view = View.of(study, settings)                             # which loss is looked at, and how
+    view = LossView.of(study, settings)                             # which loss is looked at, and how
     fitted = fit_paths(view, settings)                          # or read_fitted(file)
-    found = foretell(fitted, view, asked)                       # a forecast for each path, and how well they are ranked
+    found = predict_paths(fitted, view, asked)                      # a prediction for each path, and their ranking
 
 Shapes: U updates since the root, P observed positions.
 """
@@ -16,37 +16,37 @@ import numpy as np
 
 from lrpath.errors import LawError
 from lrpath.laws.curves import Curve
-from lrpath.laws.fit import Errors, Prediction
+from lrpath.laws.fit import Prediction, PredictionErrors
 from lrpath.laws.path_curves import (
     NamedPath,
     has_losses,
 )
-from lrpath.laws.path_fit import Fitted, View
+from lrpath.laws.path_fit import LossView, PathFit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """What is foretold of a path, beside what was observed if it has been run.
+class PathPrediction:
+    """What is predicted of a path, beside what was observed if it has been run.
 
     Args:
         path: The path.
-        prediction: Foretold losses at its updates.
+        prediction: PredictedPaths losses at its updates.
         observed: Its recorded losses; None if it has not been run.
-        errors: Foretold − observed, at the observed positions; None likewise.
-        beyond: In which respects it goes beyond what the law was fitted on.
+        errors: PredictedPaths − observed, at the observed positions; None likewise.
+        violations: In which respects it lies outside the range of validity of the fit.
         cautions: What about it no fitted curve shows.
     """
 
     path: NamedPath
     prediction: Prediction
     observed: Curve | None
-    errors: Errors | None
-    beyond: tuple[str, ...]
+    errors: PredictionErrors | None
+    violations: tuple[str, ...]
     cautions: tuple[str, ...]
 
     @property
     def final(self) -> tuple[int, float, float | None, float | None]:
-        """Position, foretold loss and interval at the last observed position, or at the end if not run."""
+        """Position, predicted loss and interval at the last observed position, or at the end if not run."""
         places = self.prediction.curve.positions_P
         position = int(places[-1] if self.observed is None else self.observed.positions_P[-1])
         at = int(np.searchsorted(places, position))
@@ -74,7 +74,7 @@ class Ranking:
     """How well releases of one version are put in order, over all versions.
 
     Args:
-        right: Pairs of releases of one version that are foretold in the order observed.
+        right: Pairs of releases of one version that are predicted in the order observed.
         wrong: Pairs in the other order.
     """
 
@@ -89,7 +89,7 @@ class Ranking:
 
     @classmethod
     def of(cls, groups: Iterable[Sequence[tuple[float, float]]]) -> "Ranking":
-        """Compare (foretold, observed) losses within each group; ties count for neither side.
+        """Compare (predicted, observed) losses within each group; ties count for neither side.
 
         >>> Ranking.of([[(1.0, 1.1), (2.0, 2.5), (3.0, 2.4)]])
         Ranking(right=2, wrong=1)
@@ -99,60 +99,66 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foretold:
-    """All forecasts of one question.
+class PredictedPaths:
+    """All predictions of one question.
 
     Args:
         fitted: The fit.
-        forecasts: One for each path.
+        predictions: One for each path.
         ranking: How the releases among them that have been run are put in order.
     """
 
-    fitted: Fitted
-    forecasts: tuple[Forecast, ...]
+    fitted: PathFit
+    predictions: tuple[PathPrediction, ...]
     ranking: Ranking
 
 
-def foretell(fitted: Fitted, view: View, paths: Sequence[NamedPath], *, level: float, beyond: bool) -> Foretold:
-    """Foretell paths, run or not.
+def predict_paths(
+    fitted: PathFit, view: LossView, paths: Sequence[NamedPath], *, level: float, extrapolate: bool
+) -> PredictedPaths:
+    """Predict paths, run or not.
 
     Args:
         fitted: The fit.
         view: Which loss is compared.
         paths: At least one.
         level: Probability of the intervals.
-        beyond: Whether paths beyond the reach of the fit, or of another recipe, are answered.
+        extrapolate: Whether paths outside the range of validity, or of another recipe, are predicted.
 
     Raises:
-        LawError: If there is no path, or one goes beyond and `beyond` does not say so.
+        LawError: If there is no path, or one would be extrapolated and `extrapolate` is false.
     """
     if not paths:
-        raise LawError("no path is left to foretell: all were fitted; hold some out with fit=, or name some, predict=")
-    forecasts = tuple(_forecast(fitted, view, path, level=level, beyond=beyond) for path in paths)
+        raise LawError("no path is left to predict: all were fitted; hold some out with fit=, or name some, predict=")
+    predictions = tuple(_predict_path(fitted, view, path, level=level, extrapolate=extrapolate) for path in paths)
     groups: dict[str, list[tuple[float, float]]] = {}
-    for one in forecasts:
+    for one in predictions:
         observed = one.observed_final
         if observed is not None and one.is_finished:
             for version in one.path.releases:
                 groups.setdefault(version, []).append((one.final[1], observed))
-    return Foretold(fitted=fitted, forecasts=forecasts, ranking=Ranking.of(groups.values()))
+    return PredictedPaths(fitted=fitted, predictions=predictions, ranking=Ranking.of(groups.values()))
 
 
-def _forecast(fitted: Fitted, view: View, path: NamedPath, *, level: float, beyond: bool) -> Forecast:
+def _predict_path(
+    fitted: PathFit, view: LossView, path: NamedPath, *, level: float, extrapolate: bool
+) -> PathPrediction:
     planned = view.planned(path)
-    broken = fitted.beyond(path, planned)
-    if broken and not beyond:
+    broken = fitted.violations(path, planned)
+    if broken and not extrapolate:
         raise LawError(
-            f"path {path.name} goes beyond what the law was fitted on: {'; '.join(broken)}. Fit on paths that reach "
-            "there, choose others with predict=, or add beyond=true"
+            f"path {path.name} lies outside the range that was fitted: {'; '.join(broken)}. Fit paths that cover it, "
+            "choose others with predict=, or add extrapolate=true",
+            field="extrapolate",
+            value=False,
         )
     observed = view.observed(path) if has_losses(view.study, path.path, view.held_out) else None
-    errors = None if observed is None else fitted.fit.errors(observed, beyond=True)
-    return Forecast(
+    errors = None if observed is None else fitted.fit.errors(observed, extrapolate=True)
+    return PathPrediction(
         path=path,
-        prediction=fitted.fit.predict(planned, level=level, beyond=True),
+        prediction=fitted.fit.predict(planned, level=level, extrapolate=True),
         observed=observed,
         errors=errors,
-        beyond=broken,
-        cautions=fitted.fit.reach.cautions(planned),
+        violations=broken,
+        cautions=fitted.fit.validity.cautions(planned),
     )

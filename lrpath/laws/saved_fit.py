@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from lrpath.errors import LawError
-from lrpath.laws.continual import Continual, Domain
+from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.curves import Curve
 from lrpath.laws.fit import Fit
-from lrpath.laws.law import Annealing, Chinchilla, Law
-from lrpath.laws.multi_power import MultiPower
-from lrpath.laws.validity import Reach
+from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
+from lrpath.laws.multi_power import MultiPowerLaw
+from lrpath.laws.validity import ValidityRange
 from lrpath.records.files import read_json
 
 FORMAT = 1
 NAMES = ("annealing", "multi_power", "continual", "chinchilla")
 DEFAULT_FIXED: Mapping[str, Mapping[str, float]] = {"multi_power": {"beta": 0.5, "gamma": 0.5}}
-"""Parameters that a law is fitted with unless others are given; see `MultiPower` for why."""
+"""Parameters that a law is fitted with unless others are given; see `MultiPowerLaw` for why."""
 
 
 def law_named(name: str, *, domain: Domain | None = None, curves: Sequence[Curve] = ()) -> Law:
@@ -38,8 +38,8 @@ def law_named(name: str, *, domain: Domain | None = None, curves: Sequence[Curve
             raise LawError(
                 "law=continual is for the loss on old or on new data: choose held-out sets of one of them, set=v1"
             )
-        return Continual(domain=domain, replay=len({c.replay for c in curves if c.boundary is not None}) > 1)
-    found = {law.name: law for law in (Annealing(), MultiPower(), Chinchilla())}
+        return ContinualLaw(domain=domain, replay=len({c.replay for c in curves if c.boundary is not None}) > 1)
+    found = {law.name: law for law in (AnnealingLaw(), MultiPowerLaw(), ChinchillaLaw())}
     if name not in found:
         raise LawError(f"law={name} is none; choose one of {', '.join(NAMES)}, or a file that lrpath.predict wrote")
     return found[name]
@@ -47,22 +47,22 @@ def law_named(name: str, *, domain: Domain | None = None, curves: Sequence[Curve
 
 def as_record(fit: Fit) -> dict[str, Any]:
     """Return a fit as plain data, without its curves; `from_record` reads it back."""
-    options = {field.name: getattr(fit.law, field.name) for field in fields(fit.law)}  # type: ignore[arg-type]
-    if isinstance(fit.law, Continual):
-        options["domain"] = fit.law.domain.value
+    candidates = {field.name: getattr(fit.law, field.name) for field in fields(fit.law)}  # type: ignore[arg-type]
+    if isinstance(fit.law, ContinualLaw):
+        candidates["domain"] = fit.law.domain.value
     return {
         "format": FORMAT,
-        "law": options,
+        "law": candidates,
         "curves": list(fit.names),
         "values": fit.values,
         "fixed": list(fit.fixed),
-        "draws": fit.draws_BQ.tolist(),
+        "bootstrap_samples": fit.samples_BQ.tolist(),
         "cost": fit.cost,
         "residuals": fit.residuals_N.tolist(),
         "memory": fit.memory,
         "condition": fit.condition,
-        "untold": fit.untold,
-        "reach": asdict(fit.reach),
+        "not_identified": fit.not_identified,
+        "validity": asdict(fit.validity),
     }
 
 
@@ -79,16 +79,16 @@ def from_record(record: Mapping[str, Any], *, place: str) -> Fit:
     try:
         if record["format"] != FORMAT:
             raise LawError(f"{place} has format {record['format']}; this lrpath reads {FORMAT}")
-        options = dict(record["law"])
-        name = options.pop("name")
+        candidates = dict(record["law"])
+        name = candidates.pop("name")
         if name == "continual":
-            law: Law = Continual(**(options | {"domain": Domain(options["domain"])}))
+            law: Law = ContinualLaw(**(candidates | {"domain": Domain(candidates["domain"])}))
         else:
-            law = type(law_named(name))(**options)
+            law = type(law_named(name))(**candidates)
         values = {key: float(record["values"][key]) for key in law.names}
-        draws = np.array(record["draws"], dtype=np.float64).reshape(-1, len(law.names))
+        bootstrap_samples = np.array(record["bootstrap_samples"], dtype=np.float64).reshape(-1, len(law.names))
         ranges = {
-            key: None if record["reach"][key] is None else tuple(record["reach"][key])
+            key: None if record["validity"][key] is None else tuple(record["validity"][key])
             for key in ("potential", "replay", "parameters")
         }
         return Fit(
@@ -97,13 +97,13 @@ def from_record(record: Mapping[str, Any], *, place: str) -> Fit:
             names=tuple(record["curves"]),
             values=values,
             fixed=tuple(record["fixed"]),
-            draws_BQ=draws,
+            samples_BQ=bootstrap_samples,
             cost=float(record["cost"]),
             residuals_N=np.array(record["residuals"], dtype=np.float64),
             memory=float(record["memory"]),
             condition=float(record["condition"]),
-            untold=dict(record["untold"]),
-            reach=Reach(**(dict(record["reach"]) | ranges)),
+            not_identified=dict(record["not_identified"]),
+            validity=ValidityRange(**(dict(record["validity"]) | ranges)),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LawError(f"{place} is no fit of lrpath.predict ({error!r}); choose another, or fit again") from None

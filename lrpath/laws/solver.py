@@ -1,13 +1,13 @@
-"""Finds the parameters of a law under which Huber's loss of the log residuals is least, from many starts at once.
+"""Finds the parameters of a law under which Huber's loss of the log residuals is least, from several starts.
 
-    r = log L_observed − log L_law,   Σ ρ(r),   ρ(r) = r²/2 for |r| ≤ δ, else δ·(|r| − δ/2)
+    r = log L_law − log L_observed,   Σ ρ(r),   ρ(r) = r²/2 for |r| ≤ δ, else δ·(|r| − δ/2)
 
 First the grid of starting values of the parameters that the law is not linear in: for each point the linear ones are
-solved for (least squares with their signs, as in variable projection). Then the best go through Levenberg-Marquardt
-steps with weights min(1, δ/|r|), all of them at once, each with its own damping. Derivatives are the law's own, exact.
+solved for (least squares with their signs, as in variable projection). The best go through SciPy's `least_squares`
+(trust region reflective, which keeps to the bounds). Derivatives are the law's own, exact.
 
 References: arXiv 2408.11029 and 2503.12811 fit so with δ = 1e-3, by L-BFGS and Adam; Golub and Pereyra 1973 (variable
-projection); Huber and Ronchetti 2009, section 7.8 (the weights).
+projection).
 
 Shapes: K starts, F free parameters on their scale u, Q all parameters, N observations.
 """
@@ -18,22 +18,18 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import nnls
+from scipy.optimize import least_squares, nnls
 
+from lrpath.laws.areas import Array
 from lrpath.laws.law import Law
-
-Array = NDArray[np.float64]
 
 _LEAST_LOSS = 1e-6
 """Laws may fall below 0 far from the data; their logarithm is taken from here up."""
 _MOST_STARTS = 256
-_TOLERANCE = 1e-9
-"""A start has arrived when three steps running gain less than this share of Huber's loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class FitProblem:
     """A law, what it needs of the curves, and which parameters are held fixed.
 
     Args:
@@ -87,8 +83,30 @@ class Problem:
         quadratic = np.minimum(size, self.delta)
         return np.asarray((quadratic * (size - quadratic / 2)).sum(axis=-1))
 
+    def minimize(self, u_F: Array, *, targets_N: Array, evaluations: int) -> tuple[Array, float]:
+        """Return where Huber's loss is least near a start, and how much it is there.
 
-def starting_points(problem: Problem, *, targets_N: Array, count: int) -> Array:
+        Args:
+            u_F: Start.
+            targets_N: Observed log losses.
+            evaluations: Most evaluations of the law.
+        """
+        last: list[tuple[bytes, Array, Array]] = []  # scipy asks for residuals and derivatives one after the other
+
+        def at(u: Array) -> tuple[Array, Array]:
+            if not last or last[0][0] != u.tobytes():
+                log_losses, slopes = self.log_losses(u[None])
+                last[:] = [(u.tobytes(), log_losses[0] - targets_N, slopes[0])]
+            return last[0][1:]
+
+        found = least_squares(
+            lambda u: at(u)[0], u_F, jac=lambda u: at(u)[1], bounds=self.bounds(), loss="huber", f_scale=self.delta,
+            x_scale="jac", xtol=1e-10, ftol=1e-10, gtol=1e-14, max_nfev=evaluations,
+        )  # fmt: skip
+        return found.x, float(found.cost)
+
+
+def starting_points(problem: FitProblem, *, targets_N: Array, count: int) -> Array:
     """Return u of the `count` best points of the grid of starts, best first.
 
     Args:
@@ -114,7 +132,7 @@ def starting_points(problem: Problem, *, targets_N: Array, count: int) -> Array:
     return u_KF[np.argsort(costs, kind="stable")[:count]]
 
 
-def _grid(problem: Problem) -> Array:
+def _grid(problem: FitProblem) -> Array:
     axes = []
     for name, parameter in zip(problem.law.names, problem.law.parameters, strict=True):
         one = 1.0 if parameter.high > 0 else -1.0
@@ -123,64 +141,3 @@ def _grid(problem: Problem) -> Array:
     if len(grid) > _MOST_STARTS:
         grid = np.random.default_rng(0).permutation(grid)[:_MOST_STARTS]
     return grid
-
-
-def descend(
-    problem: Problem,
-    u_KF: Array,
-    *,
-    targets_KN: Array,
-    iterations: int,
-    held_F: NDArray[np.bool_] | None = None,
-) -> tuple[Array, Array]:
-    """Return where damped steps lead from each start, and Huber's loss there.
-
-    Args:
-        problem: The problem.
-        u_KF: Starts.
-        targets_KN: Observed log losses of each start; one row serves all.
-        iterations: Most steps.
-        held_F: Parameters that stay where they are, by start `(K, F)`.
-    """
-    low, high = problem.bounds()
-    u_KF, targets_KN = u_KF.copy(), np.broadcast_to(targets_KN, (len(u_KF), targets_KN.shape[-1]))
-    held: NDArray[np.bool_] = np.zeros(u_KF.shape, dtype=np.bool_) if held_F is None else held_F
-    best, slopes = problem.log_losses(u_KF)
-    residuals = targets_KN - best
-    costs, damping, small_gains = problem.cost(residuals), np.full(len(u_KF), 1e-3), np.zeros(len(u_KF), dtype=int)
-    for _ in range(iterations):
-        on = np.flatnonzero((small_gains < 3) & (damping < 1e12))
-        if on.size == 0:
-            break
-        move = _steps(problem, u_KF[on], residuals[on], slopes[on], damping=damping[on], held=held[on])
-        tried = np.clip(u_KF[on] + move, low, high)
-        log_losses, new_slopes = problem.log_losses(tried)
-        new_residuals = targets_KN[on] - log_losses
-        new_costs = problem.cost(new_residuals)
-        better = new_costs < costs[on]
-        gain = (costs[on] - new_costs) / np.maximum(costs[on], 1e-300)
-        small_gains[on] = np.where(better & (gain > _TOLERANCE), 0, small_gains[on] + better)
-        damping[on] = np.where(better, np.maximum(damping[on] / 5, 1e-12), damping[on] * 6)
-        taken = on[better]
-        u_KF[taken], costs[taken] = tried[better], new_costs[better]
-        residuals[taken], slopes[taken] = new_residuals[better], new_slopes[better]
-    return u_KF, costs
-
-
-def _steps(
-    problem: Problem, u_KF: Array, residuals: Array, slopes: Array, *, damping: Array, held: NDArray[np.bool_]
-) -> Array:
-    """Return the damped step of every start; parameters that are held, or push against a bound, stay."""
-    low, high = problem.bounds()
-    weights = np.minimum(1.0, problem.delta / np.maximum(np.abs(residuals), 1e-300))
-    weighted = slopes * weights[..., None]
-    gradient = np.matmul(weighted.transpose(0, 2, 1), residuals[..., None])[..., 0]  # uphill is −gradient
-    stays = held | ((u_KF <= low) & (gradient < 0)) | ((u_KF >= high) & (gradient > 0))
-    square = np.matmul(weighted.transpose(0, 2, 1), slopes)
-    moves = ~stays
-    square = square * (moves[:, :, None] & moves[:, None, :])
-    diagonal = np.einsum("kff->kf", square)
-    floor = 1e-14 * diagonal.max(axis=1, keepdims=True) + 1e-300
-    square[:, np.arange(u_KF.shape[1]), np.arange(u_KF.shape[1])] += damping[:, None] * diagonal + floor + stays
-    step = np.linalg.solve(square, (gradient * moves)[..., None])[..., 0]
-    return np.clip(step, -2.0, 2.0)

@@ -1,4 +1,4 @@
-"""How far a fit may be trusted: the rates, areas, replay and sizes that its curves cover, and what lies beyond them."""
+"""The range of validity of a fit: the rates, areas, replay and sizes that its curves cover."""
 
 import math
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ _NEAR = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """What a law was fitted on, beyond which it must not be asked without saying so.
+class ValidityRange:
+    """What a law was fitted to; a curve outside of it is extrapolated.
 
     Args:
         peak: Highest rate.
@@ -45,8 +45,8 @@ class Reach:
     parameters: tuple[float, float] | None
 
     @classmethod
-    def of(cls, curves: Sequence[Curve]) -> "Reach":
-        """Take the reach of some curves."""
+    def of(cls, curves: Sequence[Curve]) -> "ValidityRange":
+        """Return the range that some curves cover."""
         areas = [forward_area(curve.rates_U)[curve.positions_P] for curve in curves]
         potentials = [loss_potential(curve) for curve in curves if curve.boundary is not None]
         replays = [curve.replay for curve in curves if curve.boundary is not None]
@@ -64,19 +64,21 @@ class Reach:
         )
 
     def check(self, curve: Curve) -> None:
-        """Raise unless the curve lies within reach.
+        """Raise unless the curve lies within the range.
 
         Raises:
             LawError: Saying what about the curve the fit has never seen.
         """
-        if broken := self.beyond(curve):
+        if broken := self.violations(curve):
             raise LawError(
-                f"curve {curve.name} goes beyond what the law was fitted on: {'; '.join(broken)}. "
-                "Fit on curves that reach there, or pass beyond=True"
+                f"curve {curve.name} lies outside the range that was fitted: {'; '.join(broken)}. "
+                "Fit curves that cover it, or pass extrapolate=True",
+                field="extrapolate",
+                value=False,
             )
 
     def cautions(self, curve: Curve) -> tuple[str, ...]:
-        """Return what about a curve within reach no fitted curve shows, so that the law alone speaks for it."""
+        """Return what about a curve within the range no fitted curve shows, so that it rests on the law alone."""
         decay, low = decay_updates(curve), _lowest(curve)
         rules = {
             f"it decays for {decay:,} updates, the fitted ones for {self.decay:,} at most": decay > 1.5 * self.decay,
@@ -84,8 +86,8 @@ class Reach:
         }
         return tuple(text for text, holds in rules.items() if holds)
 
-    def beyond(self, curve: Curve) -> tuple[str, ...]:
-        """Return in which respects a curve goes beyond what a law may be asked for; none if it lies within reach."""
+    def violations(self, curve: Curve) -> tuple[str, ...]:
+        """Return in which respects a curve lies outside the range; none if it lies within."""
         area = forward_area(curve.rates_U)[curve.positions_P]
         idle, size = _idle_updates(curve), curve.parameters
         moves = curve.boundary is not None

@@ -52,7 +52,7 @@ def build_model(
             the shape's.
     """
     if seed < 0:
-        raise ConfigError(f"seed must be at least 0, not {seed}")
+        raise ConfigError(f"seed must be at least 0, not {seed}", field="seed", value=seed)
     config = hf_config(shape)
     try:
         with torch.device(device), _seeded(seed):
@@ -112,7 +112,7 @@ def hf_config(shape: ModelShape) -> PreTrainedConfig:
 
     Raises:
         ConfigError: If the installed transformers lacks the family, or one of the fields that the shape sets. It would
-            accept and ignore such a field.
+            accept such a field and ignore it.
     """
     if shape.family == "file":
         return _config_from_file(shape)
@@ -156,8 +156,8 @@ def _check_fields(config_class: type[PreTrainedConfig], fields: dict[str, Any]) 
     unknown = sorted(fields.keys() - known)
     if unknown:
         raise ConfigError(
-            f"{config_class.__name__} of transformers {transformers.__version__} has no field {', '.join(unknown)}; "
-            "it would ignore them, so install a version that lrpath supports"
+            f"{config_class.__name__} of transformers {transformers.__version__} does not know the fields "
+            f"{', '.join(unknown)} and would ignore them; install a version that lrpath supports"
         )
 
 
@@ -174,7 +174,9 @@ def _config_from_file(shape: ModelShape) -> PreTrainedConfig:
     try:
         config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(content)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"model.file {shape.file} is no configuration of a {kind}: {str(error)[:200]}") from None
+        raise ConfigError(
+            f"model.file {shape.file} is not a valid configuration of model type {kind}: {str(error)[:200]}"
+        ) from None
     for name, value in {"vocab_size": shape.vocab_size, "use_cache": False, **_NO_MARKS}.items():
         setattr(config, name, value)
     return config

@@ -49,7 +49,8 @@ class Optimizer:
         }
         for name, (holds, rule) in rules.items():
             if not holds:
-                raise PlanError(f"optimizer.{name}={getattr(self, name)} must be {rule}")
+                value = getattr(self, name)
+                raise PlanError(f"optimizer.{name}={value} must be {rule}", field=f"optimizer.{name}", value=value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +79,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
-            raise PlanError(f"precision={self.precision} must be fp32 or bf16")
+            raise PlanError(f"precision={self.precision} must be fp32 or bf16", field="precision", value=self.precision)
         if not 0 <= self.seed < 2**63:
-            raise PlanError(f"seed={self.seed} must lie in [0, 2^63)")
+            raise PlanError(f"seed={self.seed} must lie in [0, 2^63)", field="seed", value=self.seed)
         for name in ("sequences_per_update", "tokens_per_sequence"):
             if getattr(self, name) < 1:
-                raise PlanError(f"batch.{name}={getattr(self, name)} must be at least 1")
+                value = getattr(self, name)
+                raise PlanError(f"batch.{name}={value} must be at least 1", field=f"batch.{name}", value=value)
 
     @property
     def tokens_per_update(self) -> int:
@@ -280,13 +282,13 @@ class Tree:
         return found
 
     def named(self, names: Iterable[str]) -> frozenset[str]:
-        """Return the ids of the paths that any of the names means.
+        """Return the ids of the paths that any of the names matches.
 
         Args:
             names: A path's name, `path_switching.v2`; its part before or after the point, `v2`; or a pattern with `*`.
 
         Raises:
-            PlanError: If a name means no path of the tree.
+            PlanError: If a name matches no path of the tree.
         """
         found: set[str] = set()
         for name in names:
@@ -294,7 +296,7 @@ class Tree:
             meant = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
             if not meant:
                 known = ", ".join(path.name for path in self.paths)
-                raise PlanError(f"paths={name} means no path of this plan; it has {known}")
+                raise PlanError(f"paths={name} matches no path of this plan; it has {known}", field="paths", value=name)
             found |= meant
         return frozenset(found)
 

@@ -32,7 +32,11 @@ class Increment:
 
     def __post_init__(self) -> None:
         if self.updates < 1:
-            raise PlanError(f"increment {self.version} has {self.updates} updates; it needs at least 1")
+            raise PlanError(
+                f"increment {self.version} has {self.updates} updates; it needs at least 1",
+                field="increment",
+                value=self.updates,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +146,7 @@ def mixture(increments: tuple[Increment, ...], *, replay: float) -> Stream:
         PlanError: If `replay` lies outside `[0, 1)`.
     """
     if not 0 <= replay < 1:
-        raise PlanError(f"replay must lie in [0, 1), not {replay}")
+        raise PlanError(f"replay must lie in [0, 1), not {replay}", field="replay", value=replay)
     old = round(replay * WEIGHT_PARTS)
     segments = []
     for number, increment in enumerate(increments):

@@ -10,8 +10,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrpath.laws.advice import Advice, Choice, Judged
-from lrpath.laws.candidates import Wish
+from lrpath.laws.advice import Advice, Choice, Evaluated
+from lrpath.laws.candidates import Objective
 from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
@@ -22,7 +22,7 @@ _COLUMNS = (
     Column(key="version", title="version", align=Align.LEFT),
     Column(key="choice", title="choice", align=Align.LEFT),
     Column(key="updates", title="branch", unit="updates", write=write_whole_number),
-    Column(key="loss_nats_per_token", title="foretold", unit="nats/token", write=write_fixed(4)),
+    Column(key="loss_nats_per_token", title="predicted", unit="nats/token", write=write_fixed(4)),
     Column(key="low_nats_per_token", title="from", write=write_fixed(4)),
     Column(key="high_nats_per_token", title="to", write=write_fixed(4)),
     Column(key="gain_nats_per_100_updates", title="last 100 gain", unit="nats", write=write_fixed(4)),
@@ -35,7 +35,7 @@ class Question:
 
     Args:
         label: Paradigm that is advised on.
-        wish: The wish, its budget in updates.
+        objective: The objective, its budget in updates.
         given: Overrides of the command line that belong to `lrpath.train`.
         versions: All versions of the configuration, in order.
         alphas: Their configured α; empty where there is none.
@@ -46,7 +46,7 @@ class Question:
     """
 
     label: str
-    wish: Wish
+    objective: Objective
     given: tuple[str, ...]
     versions: tuple[str, ...]
     alphas: tuple[float, ...]
@@ -58,10 +58,12 @@ class Question:
 
 def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
     """Return the advice as overrides of `lrpath.train`."""
-    at, fields = f"paradigms.{question.label}", advice.choices[0].judged.option.fields
-    names = [choice.judged.option.path.path.name for choice in advice.choices]
+    at, fields = f"paradigms.{question.label}", advice.choices[0].evaluated.candidate.fields
+    names = [choice.evaluated.candidate.path.path.name for choice in advice.choices]
     if "alpha" in fields:
-        chosen = {choice.judged.option.version: choice.judged.option.fields["alpha"] for choice in advice.choices}
+        chosen = {
+            choice.evaluated.candidate.version: choice.evaluated.candidate.fields["alpha"] for choice in advice.choices
+        }
         alphas = [chosen.get(version, alpha) for version, alpha in zip(question.versions, question.alphas, strict=True)]
         configured = {} if question.decay is None else asdict(question.decay)
         others = [name for name in configured.keys() - {"shape", "floor"} if configured[name] is not None]
@@ -71,7 +73,9 @@ def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
             f"{at}.decay={{shape:{fields['shape']},floor:{_exact(fields['floor'])}{gone}}}",
         )
         return (*made, f"paths=[{question.main},{','.join(names)}]")
-    peak = max(max(piece.first, piece.last) for piece in advice.choices[0].judged.option.path.path.schedule.pieces)
+    peak = max(
+        max(piece.first, piece.last) for piece in advice.choices[0].evaluated.candidate.path.path.schedule.pieces
+    )
     rewarmed = () if fields["peak"] is None else (f"++{at}.rewarm_peak={peak!r}",)
     return (f"++{at}.replay={_exact(fields['replay'])}", *rewarmed)
 
@@ -91,52 +95,65 @@ def advice_table(advice: Advice, question: Question) -> ReportTable:
     """Return what is chosen for each version, and below it what is configured."""
     rows: list[tuple[Any, ...]] = []
     for choice in advice.choices:
-        option = choice.judged.option
+        candidate = choice.evaluated.candidate
         gain = None if choice.marginal is None else 100 * choice.marginal
-        rows.append((option.version, option.text(), option.updates, choice.judged.loss, choice.low, choice.high, gain))
+        rows.append(
+            (
+                candidate.version,
+                candidate.text(),
+                candidate.updates,
+                choice.evaluated.loss,
+                choice.low,
+                choice.high,
+                gain,
+            )
+        )
         for one in advice.configured:
-            if one.option.version == option.version:
-                rows.append(("", f"configured: {one.option.text()}", one.option.updates, one.loss, None, None, None))
+            if one.candidate.version == candidate.version:
+                rows.append(
+                    ("", f"configured: {one.candidate.text()}", one.candidate.updates, one.loss, None, None, None)
+                )
     sets = " and ".join(
-        f"{judge.fitted.set}" + ("" if len(advice.judges) == 1 else f" × {judge.weight:g}") for judge in advice.judges
+        f"{weighted.fitted.set}" + ("" if len(advice.fits) == 1 else f" × {weighted.weight:g}")
+        for weighted in advice.fits
     )
     return ReportTable(title=f"Advice for {question.label}, by the loss on {sets}", columns=_COLUMNS, rows=tuple(rows))
 
 
 def sentences_of(advice: Advice, question: Question) -> list[str]:
     """Return the advice in words: what, at what price, and how sure."""
-    lines = [_rule(question.wish)]
+    lines = [_rule(question.objective)]
     lines += [_sentence(choice, advice, level=question.level) for choice in advice.choices]
     if advice.shift is not None:
         lines += _shift_sentences(advice)
-    if "alpha" in advice.choices[0].judged.option.fields and len(advice.choices) < len(question.versions):
+    if "alpha" in advice.choices[0].evaluated.candidate.fields and len(advice.choices) < len(question.versions):
         lines.append("Versions not advised on keep their α in the command, and are left out of it by paths=.")
     return lines
 
 
-def _rule(wish: Wish) -> str:
-    if wish.budget is not None:
-        return f"The least loss for {wish.budget:,} updates of these versions' own paths:"
-    if wish.loss is not None:
-        return f"The cheapest that reaches {wish.loss:g} nats per token:"
-    return f"The cheapest within {wish.within:g} nats per token of the best foretold:"
+def _rule(objective: Objective) -> str:
+    if objective.budget is not None:
+        return f"The least loss for {objective.budget:,} updates of these versions' own paths:"
+    if objective.loss is not None:
+        return f"The cheapest that reaches {objective.loss:g} nats per token:"
+    return f"The cheapest within {objective.within:g} nats per token of the best predicted:"
 
 
 def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
-    row = choice.judged
-    version = row.option.version
-    text = f"{version}: {row.option.text()}, {row.option.updates:,} updates, is foretold {row.loss:.4f}"
+    row = choice.evaluated
+    version = row.candidate.version
+    text = f"{version}: {row.candidate.text()}, {row.candidate.updates:,} updates, is predicted {row.loss:.4f}"
     if choice.low is not None:
         text += f" [{choice.low:.4f}, {choice.high:.4f}]"
     best = min(advice.frontier(version), key=lambda one: one.loss)
     if best.loss < row.loss - 5e-5:
-        more = best.option.updates - row.option.updates
+        more = best.candidate.updates - row.candidate.updates
         price = f" for {more:,} updates more" if more else ""
-        text += f"; the best foretold, {best.option.text()}, gains another {row.loss - best.loss:.4f}{price}"
+        text += f"; the best predicted, {best.candidate.text()}, gains another {row.loss - best.loss:.4f}{price}"
     else:
-        text += "; nothing to choose from is foretold better"
-    if choice.drawn is not None and choice.drawn[0] < choice.drawn[1]:
-        text += f"; by the drawings {_name(choice)} is {choice.drawn[0]:g} to {choice.drawn[1]:g} ({level:.0%})"
+        text += "; nothing to choose from is predicted better"
+    if choice.interval is not None and choice.interval[0] < choice.interval[1]:
+        text += f"; {level:.0%} bootstrap interval of {_name(choice)}: {choice.interval[0]:g} to {choice.interval[1]:g}"
     return text + "."
 
 
@@ -150,9 +167,13 @@ def _shift_sentences(advice: Advice) -> list[str]:
     else:
         back = f"the old data's loss is back after {shift.turning:,.0f} updates at a constant rate (turning length)"
     critical = "none" if shift.critical is None else f"{shift.critical:,.0f} updates of pre-training at the peak"
-    old = next(judge.fitted.fit for judge in advice.judges if not judge.fitted.is_of_new_data)
-    untold = [name for name in ("A", "alpha", "B", "E", "beta") if name in old.untold]
-    doubt = f" Both rest on {', '.join(untold)}, which the curves do not tell: no more than a hint." if untold else ""
+    old = next(weighted.fitted.fit for weighted in advice.fits if not weighted.fitted.is_of_new_data)
+    not_identified = [name for name in ("A", "alpha", "B", "E", "beta") if name in old.not_identified]
+    doubt = (
+        f" Both rest on {', '.join(not_identified)}, which the curves do not identify: no more than a hint."
+        if not_identified
+        else ""
+    )
     return [
         f"The data change after {shift.before:,} updates, at loss potential {shift.potential:.2f}: by the law {back}; "
         f"critical point: {critical}.{doubt}"
@@ -161,29 +182,31 @@ def _shift_sentences(advice: Advice) -> list[str]:
 
 def warnings_of(advice: Advice, question: Question) -> list[str]:
     """Return what must not be trusted, in sentences."""
-    lines = [f"{text} (law for {j.fitted.set})" for j in advice.judges for text in j.fitted.fit.warnings]
+    lines = [f"{text} (law for {j.fitted.set})" for j in advice.fits for text in j.fitted.fit.warnings]
     for choice in advice.choices:
         if choice.cautions:
-            where = choice.judged.option.version
+            where = choice.evaluated.candidate.version
             lines.append(f"WARNING: this extrapolates: of {where}'s choice, {'; '.join(choice.cautions)}")
-        if not choice.is_told and choice.drawn is not None:
+        if not choice.is_identified and choice.interval is not None:
             lines.append(
-                f"WARNING: these curves do not tell {_name(choice)} of {choice.judged.option.version}: by the "
-                f"drawings it lies anywhere in [{choice.drawn[0]:g}, {choice.drawn[1]:g}]"
+                f"WARNING: {_name(choice)} of {choice.evaluated.candidate.version} is not identified by these curves: "
+                f"its bootstrap interval is [{choice.interval[0]:g}, {choice.interval[1]:g}]"
             )
-    shares = {row.option.fields.get("alpha") for row in advice.judged}
+    shares = {row.candidate.fields.get("alpha") for row in advice.evaluated}
     ends = [
-        c.judged.option.version for c in advice.choices if c.judged.option.fields.get("alpha") == max(shares, key=_zero)
+        c.evaluated.candidate.version
+        for c in advice.choices
+        if c.evaluated.candidate.fields.get("alpha") == max(shares, key=_zero)
     ]
-    if ends and None not in shares and question.wish.budget is None and question.wish.loss is None:
+    if ends and None not in shares and question.objective.budget is None and question.objective.loss is None:
         lines.append(f"WARNING: {', '.join(ends)}: the longest α there was to choose from; the law would go further")
     for reason, count in advice.excluded.items():
-        lines.append(f"note: {count:,} options were left out, for {reason}: beyond what the law was fitted on")
+        lines.append(f"note: {count:,} candidates were left out, for {reason}: outside the range that was fitted")
     return lines
 
 
 def _name(choice: Choice) -> str:
-    return "α" if "alpha" in choice.judged.option.fields else "replay"
+    return "α" if "alpha" in choice.evaluated.candidate.fields else "replay"
 
 
 def _zero(value: float | None) -> float:
@@ -194,29 +217,34 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
     """Return the advice as plain data."""
     return {
         "label": question.label,
-        "rule": _rule(question.wish),
+        "rule": _rule(question.objective),
         "releases": [
             {
-                "version": choice.judged.option.version,
-                **choice.judged.option.fields,
-                "updates": choice.judged.option.updates,
-                "loss": choice.judged.loss,
-                "losses": choice.judged.losses,
+                "version": choice.evaluated.candidate.version,
+                **choice.evaluated.candidate.fields,
+                "updates": choice.evaluated.candidate.updates,
+                "loss": choice.evaluated.loss,
+                "losses": choice.evaluated.losses,
                 "low": choice.low,
                 "high": choice.high,
                 "marginal_nats_per_update": choice.marginal,
-                "drawn": choice.drawn,
-                "is_told": choice.is_told,
+                "interval": choice.interval,
+                "is_identified": choice.is_identified,
                 "cautions": list(choice.cautions),
             }
             for choice in advice.choices
         ],
         "configured": [
-            {"version": row.option.version, **row.option.fields, "updates": row.option.updates, "loss": row.loss}
+            {
+                "version": row.candidate.version,
+                **row.candidate.fields,
+                "updates": row.candidate.updates,
+                "loss": row.loss,
+            }
             for row in advice.configured
         ],
         "shift": None if advice.shift is None else asdict(advice.shift),
-        "laws": {judge.fitted.set: judge.fitted.fit.values for judge in advice.judges},
+        "laws": {weighted.fitted.set: weighted.fitted.fit.values for weighted in advice.fits},
         "warnings": warnings_of(advice, question),
         "overrides": list(overrides_of(advice, question)),
         "command": command_of(advice, question),
@@ -224,9 +252,9 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
 
 
 def candidates_table(advice: Advice) -> ReportTable:
-    """Return every option with what is foretold of it; `pareto` marks those that none beats in price and loss."""
-    names = list(advice.choices[0].judged.option.fields)
-    sets = [judge.fitted.set for judge in advice.judges]
+    """Return every candidate with what is predicted of it; `pareto` marks those that none beats in price and loss."""
+    names = list(advice.choices[0].evaluated.candidate.fields)
+    sets = [weighted.fitted.set for weighted in advice.fits]
     keys = [
         "version",
         *names,
@@ -236,25 +264,27 @@ def candidates_table(advice: Advice) -> ReportTable:
         "pareto",
         "chosen",
     ]
-    best = {id(row) for choice in advice.choices for row in advice.frontier(choice.judged.option.version)}
-    chosen = {id(choice.judged) for choice in advice.choices}
+    best = {id(row) for choice in advice.choices for row in advice.frontier(choice.evaluated.candidate.version)}
+    chosen = {id(choice.evaluated) for choice in advice.choices}
     rows = []
-    for row in advice.judged:
+    for row in advice.evaluated:
         parts = [row.losses[name] for name in sets] if len(sets) > 1 else []
         marks = (int(id(row) in best), int(id(row) in chosen))
-        rows.append((row.option.version, *row.option.fields.values(), row.option.updates, row.loss, *parts, *marks))
+        rows.append(
+            (row.candidate.version, *row.candidate.fields.values(), row.candidate.updates, row.loss, *parts, *marks)
+        )
     columns = tuple(Column(key=key, title=key) for key in keys)
-    return ReportTable(title="Options", columns=columns, rows=tuple(rows))
+    return ReportTable(title="Candidates", columns=columns, rows=tuple(rows))
 
 
 def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> str:
-    """Write advice, options, figure and laws, and return what to print."""
+    """Write advice, candidates, figure and laws, and return what to print."""
     write_json(folder / "advice.json", advice_record(advice, question))
-    write_whole(folder / "options.csv", candidates_table(advice).csv())
-    write_law(folder / "law.json", [judge.fitted for judge in advice.judges], question.settings)
+    write_whole(folder / "candidates.csv", candidates_table(advice).csv())
+    write_law(folder / "law.json", [weighted.fitted for weighted in advice.fits], question.settings)
     plot_advice(advice, folder / "pareto.png")
-    described = [judge.fitted.fit.describe() for judge in advice.judges]
-    fit_warnings = sum(len(judge.fitted.fit.warnings) for judge in advice.judges)
+    described = [weighted.fitted.fit.describe() for weighted in advice.fits]
+    fit_warnings = sum(len(weighted.fitted.fit.warnings) for weighted in advice.fits)
     lines = [
         *described,
         "",
@@ -265,7 +295,7 @@ def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> st
         "",
         "to train it:",
         f"  {command_of(advice, question)}",
-        f"written to {folder}: advice.json, options.csv, law.json, pareto.png",
+        f"written to {folder}: advice.json, candidates.csv, law.json, pareto.png",
     ]
     return "\n".join(lines)
 
@@ -276,14 +306,14 @@ def advice_json(advice: Advice, question: Question) -> str:
 
 
 def plot_advice(advice: Advice, file: pathlib.Path) -> None:
-    """Draw foretold loss over the branch's updates, or the new data's over the old data's where the price is fixed."""
+    """Draw predicted loss over the branch's updates, or the new data's over the old data's where the price is fixed."""
     with style():
-        versions = [choice.judged.option.version for choice in advice.choices]
+        versions = [choice.evaluated.candidate.version for choice in advice.choices]
         figure = Figure(figsize=(WIDTH, 4), layout="constrained")
         axes = figure.subplots()
         for number, version in enumerate(versions):
-            rows = [row for row in advice.judged if row.option.version == version and not row.beyond]
-            if "alpha" in advice.choices[0].judged.option.fields:
+            rows = [row for row in advice.evaluated if row.candidate.version == version and not row.violations]
+            if "alpha" in advice.choices[0].evaluated.candidate.fields:
                 _draw_prices(axes, advice, rows, number)
             else:
                 _draw_domains(axes, advice, rows, number)
@@ -292,34 +322,41 @@ def plot_advice(advice: Advice, file: pathlib.Path) -> None:
         save(figure, file)
 
 
-def _draw_prices(axes: Axes, advice: Advice, rows: Sequence[Judged], number: int) -> None:
-    choice, colour = advice.choices[number].judged, f"C{number}"
-    version = choice.option.version
-    axes.plot([r.option.updates for r in rows], [r.loss for r in rows], ".", color=colour, alpha=0.25, markersize=3)
+def _draw_prices(axes: Axes, advice: Advice, rows: Sequence[Evaluated], number: int) -> None:
+    choice, colour = advice.choices[number].evaluated, f"C{number}"
+    version = choice.candidate.version
+    axes.plot([r.candidate.updates for r in rows], [r.loss for r in rows], ".", color=colour, alpha=0.25, markersize=3)
     line = advice.frontier(version)
-    axes.plot([r.option.updates for r in line], [r.loss for r in line], color=colour, label=f"{version}: Pareto curve")
-    axes.plot(choice.option.updates, choice.loss, "o", color=colour, markersize=8, label=choice.option.text())
+    axes.plot(
+        [r.candidate.updates for r in line], [r.loss for r in line], color=colour, label=f"{version}: Pareto curve"
+    )
+    axes.plot(choice.candidate.updates, choice.loss, "o", color=colour, markersize=8, label=choice.candidate.text())
     for row in advice.configured:
-        if row.option.version == version:
+        if row.candidate.version == version:
             axes.plot(
-                row.option.updates, row.loss, "x", color=colour, markersize=8, label=f"configured: {row.option.text()}"
+                row.candidate.updates,
+                row.loss,
+                "x",
+                color=colour,
+                markersize=8,
+                label=f"configured: {row.candidate.text()}",
             )
     axes.set_xlabel("updates of the branch")
     axes.xaxis.set_major_formatter(whole_numbers())
-    axes.set_ylabel("foretold loss [nats per token]")
+    axes.set_ylabel("predicted loss [nats per token]")
 
 
-def _draw_domains(axes: Axes, advice: Advice, rows: Sequence[Judged], number: int) -> None:
-    sets = [judge.fitted.set for judge in advice.judges]
+def _draw_domains(axes: Axes, advice: Advice, rows: Sequence[Evaluated], number: int) -> None:
+    sets = [weighted.fitted.set for weighted in advice.fits]
     marker, colour = MARKERS[number % len(MARKERS)], f"C{number}"
     for row in rows:
         point = (row.losses[sets[0]], row.losses[sets[-1]])
         axes.plot(*point, marker, color=colour, markersize=5)
-        axes.annotate(row.option.text(), point, xytext=(4, 3), textcoords="offset points", fontsize=8)
-    chosen = advice.choices[number].judged
+        axes.annotate(row.candidate.text(), point, xytext=(4, 3), textcoords="offset points", fontsize=8)
+    chosen = advice.choices[number].evaluated
     place = (chosen.losses[sets[0]], chosen.losses[sets[-1]])
     axes.plot(
-        *place, "o", color=colour, markersize=11, markerfacecolor="none", label=f"{chosen.option.version}: chosen"
+        *place, "o", color=colour, markersize=11, markerfacecolor="none", label=f"{chosen.candidate.version}: chosen"
     )
-    axes.set_xlabel(f"foretold loss on {sets[0]} [nats per token]")
-    axes.set_ylabel(f"foretold loss on {sets[-1]} [nats per token]")
+    axes.set_xlabel(f"predicted loss on {sets[0]} [nats per token]")
+    axes.set_ylabel(f"predicted loss on {sets[-1]} [nats per token]")

@@ -1,4 +1,4 @@
-"""Writes what a fitted law foretells of paths: table, curves, figure, and the law itself."""
+"""Writes what a fitted law predicts of paths: table, curves, figure, and the law itself."""
 
 import csv
 import io
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrpath.laws.path_fit import Fitted
-from lrpath.laws.prediction import Forecast, Foretold
+from lrpath.laws.path_fit import PathFit
+from lrpath.laws.prediction import PathPrediction, PredictedPaths
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import WIDTH, save, style, whole_numbers
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
-MOST_DRAWN = 8
+MOST_PLOTTED = 8
 """Paths in the figure; the last ones are left to the files."""
 _POINTS = 400
-"""Points a foretold curve is written with."""
+"""Points a predicted curve is written with."""
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
@@ -32,7 +32,7 @@ def _signed(digits: int) -> Any:
 _COLUMNS = (
     Column(key="path", title="path", align=Align.LEFT),
     Column(key="position_updates", title="at", unit="updates", write=write_whole_number),
-    Column(key="foretold_nats_per_token", title="foretold", unit="nats/token", write=write_fixed(4)),
+    Column(key="predicted_nats_per_token", title="predicted", unit="nats/token", write=write_fixed(4)),
     Column(key="low_nats_per_token", title="from", write=write_fixed(4)),
     Column(key="high_nats_per_token", title="to", write=write_fixed(4)),
     Column(key="observed_nats_per_token", title="observed", unit="nats/token", write=write_fixed(4)),
@@ -43,8 +43,8 @@ _COLUMNS = (
 )
 
 
-def forecast_table(found: Foretold, *, level: float) -> ReportTable:
-    """Return one row a path: what is foretold of its end, and how far off that and its whole curve are."""
+def predictions_table(found: PredictedPaths, *, level: float) -> ReportTable:
+    """Return one row a path: what is predicted of its end, and how far off that and its whole curve are."""
     ranking = found.ranking
     pairs = ranking.right + ranking.wrong
     notes = [f"from, to: {level:.0%} interval of the law's loss, without the noise of single updates."]
@@ -53,14 +53,14 @@ def forecast_table(found: Foretold, *, level: float) -> ReportTable:
             f"Ranking of releases within a version: Kendall's τ {ranking.tau:.2f} ({ranking.right} of {pairs} pairs)."
         )
     return ReportTable(
-        title=f"Foretold losses on {found.fitted.set}",
+        title=f"Predicted losses on {found.fitted.set}",
         columns=_COLUMNS,
-        rows=tuple(_row(one) for one in found.forecasts),
+        rows=tuple(_row(one) for one in found.predictions),
         notes=tuple(notes),
     )
 
 
-def _row(one: Forecast) -> tuple[Any, ...]:
+def _row(one: PathPrediction) -> tuple[Any, ...]:
     position, loss, low, high = one.final
     errors = one.errors
     known = (None,) * 5
@@ -70,76 +70,78 @@ def _row(one: Forecast) -> tuple[Any, ...]:
     return (one.path.name, position, loss, low, high, *known)
 
 
-def warnings_of(found: Foretold) -> list[str]:
+def warnings_of(found: PredictedPaths) -> list[str]:
     """Return what must not be trusted, in sentences: of the fit, then path by path."""
     lines = list(found.fitted.fit.warnings)
-    for one in found.forecasts:
-        if one.beyond:
-            lines.append(f"WARNING: {one.path.name} goes beyond what the law was fitted on: {'; '.join(one.beyond)}")
-    cautious = [one for one in found.forecasts if one.cautions]
+    for one in found.predictions:
+        if one.violations:
+            lines.append(
+                f"WARNING: {one.path.name} lies outside the range that was fitted: {'; '.join(one.violations)}"
+            )
+    cautious = [one for one in found.predictions if one.cautions]
     if cautious:
         lines.append(
-            f"note: {len(cautious)} of {len(found.forecasts)} paths decay longer or deeper than any that was fitted, "
+            f"note: {len(cautious)} of {len(found.predictions)} paths decay longer or deeper than any that was fitted, "
             f"for example {cautious[-1].path.name}: {'; '.join(cautious[-1].cautions)}; there the law alone speaks"
         )
     return lines
 
 
-def write_law(file: pathlib.Path, fitted: Sequence[Fitted], settings: Mapping[str, Any]) -> None:
+def write_law(file: pathlib.Path, fitted: Sequence[PathFit], settings: Mapping[str, Any]) -> None:
     """Write fits so that `law=FILE` reads them again."""
     write_json(file, {"settings": dict(settings), "fits": {one.set: one.as_record() for one in fitted}})
 
 
-def write_forecast(found: Foretold, folder: pathlib.Path, *, settings: Mapping[str, Any], level: float) -> str:
+def write_predictions(found: PredictedPaths, folder: pathlib.Path, *, settings: Mapping[str, Any], level: float) -> str:
     """Write table, curves, figure and law, and return what to print.
 
     Args:
-        found: The forecasts.
+        found: The predictions.
         folder: Where to.
         settings: What the law file says of how it was fitted.
         level: Probability of the intervals.
     """
-    table = forecast_table(found, level=level)
+    table = predictions_table(found, level=level)
     write_whole(folder / "table.csv", table.csv())
     write_whole(folder / "table.md", table.markdown())
     write_whole(folder / "curves.csv", _curves(found))
-    write_json(folder / "forecast.json", forecast_record(found))
+    write_json(folder / "predictions.json", predictions_record(found))
     write_law(folder / "law.json", [found.fitted], settings)
-    plot_forecast(found, folder / "forecast.png", level=level)
-    names = "table.csv, table.md, curves.csv, forecast.json, law.json, forecast.png"
+    plot_predictions(found, folder / "predictions.png", level=level)
+    names = "table.csv, table.md, curves.csv, predictions.json, law.json, predictions.png"
     lines = [found.fitted.fit.describe(), "", table.text(), *warnings_of(found)[len(found.fitted.fit.warnings) :]]
     return "\n".join([*lines, f"written to {folder}: {names}"])
 
 
-def forecast_record(found: Foretold) -> dict[str, Any]:
-    """Return the forecasts as plain data."""
+def predictions_record(found: PredictedPaths) -> dict[str, Any]:
+    """Return the predictions as plain data."""
     ranking = found.ranking
     return {
         "set": found.fitted.set,
         "law": found.fitted.fit.law.name,
         "fitted": list(found.fitted.fit.names),
         "values": found.fitted.fit.values,
-        "untold": found.fitted.fit.untold,
+        "not_identified": found.fitted.fit.not_identified,
         "paths": [
             dict(zip([column.key for column in _COLUMNS], _row(one), strict=True))
-            | {"releases": list(one.path.releases), "beyond": list(one.beyond), "cautions": list(one.cautions)}
-            for one in found.forecasts
+            | {"releases": list(one.path.releases), "violations": list(one.violations), "cautions": list(one.cautions)}
+            for one in found.predictions
         ],
         "ranking": asdict(ranking) | {"tau": ranking.tau if math.isfinite(ranking.tau) else None},
         "warnings": warnings_of(found),
     }
 
 
-def forecast_json(found: Foretold) -> str:
-    """Return the forecasts as JSON text."""
-    return json.dumps(forecast_record(found), indent=1, allow_nan=False)
+def predictions_json(found: PredictedPaths) -> str:
+    """Return the predictions as JSON text."""
+    return json.dumps(predictions_record(found), indent=1, allow_nan=False)
 
 
-def _curves(found: Foretold) -> str:
+def _curves(found: PredictedPaths) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "position", "lr", "foretold", "low", "high", "observed"))
-    for one in found.forecasts:
+    rows.writerow(("path", "position", "lr", "predicted", "low", "high", "observed"))
+    for one in found.predictions:
         curve, places = one.prediction.curve, one.prediction.curve.positions_P
         seen = {} if one.observed is None else dict(zip(*_points(one), strict=True))
         even = places[np.unique(np.linspace(0, places.size - 1, _POINTS).round().astype(int))]
@@ -147,28 +149,28 @@ def _curves(found: Foretold) -> str:
             at = int(np.searchsorted(places, position))
             low, high = one.prediction.low_P, one.prediction.high_P
             ends = ("", "") if low is None or high is None else (float(low[at]), float(high[at]))
-            foretold = float(one.prediction.losses_P[at])
+            predicted = float(one.prediction.losses_P[at])
             rows.writerow(
-                (one.path.name, position, float(curve.rates_U[position - 1]), foretold, *ends, seen.get(position, ""))
+                (one.path.name, position, float(curve.rates_U[position - 1]), predicted, *ends, seen.get(position, ""))
             )
     return text.getvalue()
 
 
-def _points(one: Forecast) -> tuple[list[int], list[float]]:
+def _points(one: PathPrediction) -> tuple[list[int], list[float]]:
     assert one.observed is not None
     return one.observed.positions_P.tolist(), one.observed.observed().tolist()
 
 
-def plot_forecast(found: Foretold, file: pathlib.Path, *, level: float) -> None:
-    """Draw foretold curves with their intervals, and observed losses as dots; fitted losses are grey."""
-    drawn = found.forecasts[:MOST_DRAWN]
+def plot_predictions(found: PredictedPaths, file: pathlib.Path, *, level: float) -> None:
+    """Draw predicted curves with their intervals, and observed losses as dots; fitted losses are grey."""
+    plotted = found.predictions[:MOST_PLOTTED]
     with style():
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         axes = figure.subplots()
         for curve in found.fitted.fit.curves:
             axes.plot(curve.positions_P, curve.observed(), ".", color="#bbbbbb", markersize=3, zorder=1)
         heights = [curve.observed() for curve in found.fitted.fit.curves]
-        for one, colour in zip(drawn, _COLOURS, strict=False):
+        for one, colour in zip(plotted, _COLOURS, strict=False):
             places, prediction = one.prediction.curve.positions_P, one.prediction
             axes.plot(places, prediction.losses_P, color=colour, linewidth=1.4, zorder=3, label=one.path.name)
             heights.append(prediction.losses_P)
@@ -182,10 +184,10 @@ def plot_forecast(found: Foretold, file: pathlib.Path, *, level: float) -> None:
         axes.set_xlabel("position [updates]")
         axes.xaxis.set_major_formatter(whole_numbers())
         axes.set_ylabel(f"loss on {found.fitted.set} [nats per token]")
-        more = len(found.forecasts) - len(drawn)
+        more = len(found.predictions) - len(plotted)
         left_out = f"; {more} more in the files" if more else ""
         axes.set_title(
-            f"{found.fitted.fit.law.name}: line foretold ({level:.0%} interval), dots observed, grey fitted{left_out}",
+            f"{found.fitted.fit.law.name}: line predicted ({level:.0%} interval), dots observed, grey fitted{left_out}",
             fontsize=9,
             loc="left",
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import Arrival, HeldOut, HfSource, TokensSource
+from lrpath.data.sources import Arrival, HeldOutSettings, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
 from tests.refusals import refused
@@ -30,7 +30,9 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
 
 def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, object]]) -> None:
-    source = HfSource(dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOut(share=0.0))
+    source = HfSource(
+        dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOutSettings(share=0.0)
+    )
 
     texts = [document.text for document in source.documents(Arrival(version="v2", number=1))]
 

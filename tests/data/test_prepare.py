@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import HeldOut, PythonSource, TextSource, TokensSource
+from lrpath.data.sources import HeldOutSettings, PythonSource, TextSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import END_MARK, TokenizerSettings, read_tokenizer
@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def source_of(texts: Path, **fields: object) -> TextSource:
-    return TextSource(paths=(str(texts),), **{"heldout": HeldOut(share=0.1), **fields})
+    return TextSource(paths=(str(texts),), **{"heldout": HeldOutSettings(share=0.1), **fields})
 
 
 def test_a_store_holds_the_text_of_its_source(texts: Path, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ SCRIPT = """
 import os, signal, sys
 from pathlib import Path
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import TextSource, HeldOut
+from lrpath.data.sources import TextSource, HeldOutSettings
 from lrpath.data.tokenizer import TokenizerSettings
 
 texts, folder, moment = sys.argv[1:]
@@ -106,7 +106,7 @@ def progress(label, done, total):
     print(label, flush=True)
     if label == moment:
         os.kill(os.getpid(), signal.SIGKILL)
-source = TextSource(paths=(texts,), heldout=HeldOut(share=0.1))
+source = TextSource(paths=(texts,), heldout=HeldOutSettings(share=0.1))
 prepare(source, tokenizer=TokenizerSettings(vocab_size=300), versions=["v1", "v2"], folder=Path(folder),
         progress=progress)
 """
@@ -148,8 +148,8 @@ def test_other_settings_are_refused_with_the_fields_that_differ(texts: Path, tmp
 
     with refused(MismatchError):
         prepare(
-            source_of(texts, heldout=HeldOut(share=0.2)), tokenizer=TokenizerSettings(vocab_size=310), versions=FOUR,
-            folder=tmp_path / "store",
+            source_of(texts, heldout=HeldOutSettings(share=0.2)), tokenizer=TokenizerSettings(vocab_size=310),
+            versions=FOUR, folder=tmp_path / "store",
         )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def test_an_increment_without_text_is_refused_and_leaves_nothing(write_jsonl: Wr
 
     with refused(DataError):
         prepare(
-            source_of(path.parent, heldout=HeldOut(share=0.0)), tokenizer=TokenizerSettings(vocab_size=260),
+            source_of(path.parent, heldout=HeldOutSettings(share=0.0)), tokenizer=TokenizerSettings(vocab_size=260),
             versions=["v1", "v2"], folder=tmp_path / "store",
         )  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == [
@@ -226,7 +226,7 @@ def test_a_tokenizer_that_was_changed_in_the_store_is_refused(texts: Path, tmp_p
 
 @pytest.mark.parametrize("versions", [[], ["v1", "v1"], ["../v1"], [".hidden"], ["a/b"]])
 def test_versions_that_cannot_be_folders_are_refused(texts: Path, tmp_path: Path, versions: list[str]) -> None:
-    with refused(ConfigError):
+    with refused(ConfigError, field="versions", value=versions):
         prepare(source_of(texts), tokenizer=SMALL, versions=versions, folder=tmp_path / "store")
 
 
@@ -238,10 +238,10 @@ def test_preparing_needs_no_torch() -> None:
 
 
 def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: Path) -> None:
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.tokenizer", value=None):
         prepare(source_of(texts), tokenizer=None, versions=["v1"], folder=tmp_path / "a")
     (tmp_path / "ids.bin").write_bytes(b"\0" * 20)
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.tokenizer.file", value=None):
         prepare(
             TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
             folder=tmp_path / "b",
@@ -259,5 +259,5 @@ def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
 
     assert store.digest("v1") == TokenStore.open(tmp_path / "first").digest("v1")
     assert (store.vocab_size, store.end_id) == (304, 0)
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.source.vocab_size", value=200):
         prepare(TokensSource(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")

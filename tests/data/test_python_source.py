@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.data.sources import Arrival, Document, HeldOut, PythonSource
-from lrpath.data.sources.python_source import is_generated, near_marks
+from lrpath.data.sources import Arrival, Document, HeldOutSettings, PythonSource
+from lrpath.data.sources.python_source import is_generated, near_fingerprints
 from lrpath.errors import ConfigError, DataError
 from tests.refusals import refused
 
-NO_HELDOUT = HeldOut(share=0.0)
+NO_HELDOUT = HeldOutSettings(share=0.0)
 
 
 def source_of(tree: Path, **fields: object) -> PythonSource:
@@ -20,7 +20,7 @@ def collect(source: PythonSource, versions: int) -> list[list[Document]]:
     used: set[bytes] = set()
     for number in range(versions):
         increments.append(list(source.documents(Arrival(version=f"v{number + 1}", number=number, used=used))))
-        used |= {mark for document in increments[-1] for mark in document.marks}
+        used |= {fingerprint for document in increments[-1] for fingerprint in document.fingerprints}
     return increments
 
 
@@ -58,7 +58,7 @@ def test_increments_may_differ_in_domain(python_tree: Path) -> None:
 
 
 def test_a_list_of_sizes_that_is_too_short_is_refused(python_tree: Path) -> None:
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.source.bytes_per_version", value=(4_000,)):
         collect(source_of(python_tree, bytes_per_version=(4_000,)), 2)
 
 
@@ -70,7 +70,7 @@ def test_the_same_files_give_the_same_documents(python_tree: Path) -> None:
 def test_new_packages_never_bring_a_used_document_again(python_tree: Path) -> None:
     source = source_of(python_tree)
     before = collect(source, 2)
-    used = {mark for documents in before for document in documents for mark in document.marks}
+    used = {fingerprint for documents in before for document in documents for fingerprint in document.fingerprints}
     for path in sorted(python_tree.glob("packages/package_1/*.py")):
         path.rename(path.with_name(f"renamed_{path.name}"))
 
@@ -95,14 +95,14 @@ def test_a_duplicate_and_a_near_duplicate_are_left_out(tmp_path: Path, python_tr
 
 def test_a_whole_package_belongs_to_one_increment(python_tree: Path) -> None:
     increments = collect(source_of(python_tree, split="package", bytes_per_version=6_000, stdlib_share=0), 3)
-    names = [{document.marks[-1] for document in documents} for documents in increments]
+    names = [{document.fingerprints[-1] for document in documents} for documents in increments]
 
     assert names[0].isdisjoint(names[1] | names[2])
     assert names[1].isdisjoint(names[2])
 
 
 def test_held_out_documents_come_on_top_and_never_return(python_tree: Path) -> None:
-    increments = collect(source_of(python_tree, heldout=HeldOut(share=0.3)), 2)
+    increments = collect(source_of(python_tree, heldout=HeldOutSettings(share=0.3)), 2)
     splits = [[document.split for document in documents] for documents in increments]
 
     assert all("heldout" in split and "train" in split for split in splits)
@@ -111,7 +111,7 @@ def test_held_out_documents_come_on_top_and_never_return(python_tree: Path) -> N
 
 
 def test_held_out_text_is_capped(python_tree: Path) -> None:
-    (documents,) = collect(source_of(python_tree, heldout=HeldOut(share=0.9, max_bytes=2_500)), 1)
+    (documents,) = collect(source_of(python_tree, heldout=HeldOutSettings(share=0.9, max_bytes=2_500)), 1)
 
     heldout = [document for document in documents if document.split == "heldout"]
     assert 0 < size_of(heldout, "packages") <= 2_500
@@ -167,15 +167,15 @@ def test_ordinary_code_is_not_taken_for_generated() -> None:
     assert not is_generated(b"\n".join(lines))
 
 
-def test_near_duplicates_share_a_mark_and_others_do_not() -> None:
+def test_near_duplicates_share_a_fingerprint_and_others_do_not() -> None:
     lines = [b"the line with number %d of the text" % n for n in range(200)]
-    same = near_marks(b"\n".join(lines))
+    same = near_fingerprints(b"\n".join(lines))
 
     assert set(same) & set(
-        near_marks(b"\n".join([*lines[:195], *[b"another line of the text, %d" % n for n in range(5)]]))
+        near_fingerprints(b"\n".join([*lines[:195], *[b"another line of the text, %d" % n for n in range(5)]]))
     )
-    assert not set(same) & set(near_marks(b"\n".join(b"no such line is there, %d" % n for n in range(200))))
-    assert near_marks(b"short\nlines\n") == ()
+    assert not set(same) & set(near_fingerprints(b"\n".join(b"no such line is there, %d" % n for n in range(200))))
+    assert near_fingerprints(b"short\nlines\n") == ()
 
 
 @pytest.mark.parametrize(
@@ -190,14 +190,16 @@ def test_near_duplicates_share_a_mark_and_others_do_not() -> None:
     ],
 )
 def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
-    with refused(ConfigError):
+    ((field, value),) = fields.items()
+
+    with refused(ConfigError, field=f"data.source.{field}", value=value):
         PythonSource(**fields)
 
 
 @pytest.mark.parametrize(("field", "value"), [("share", 1.0), ("share", -0.1), ("max_bytes", -1)])
 def test_a_held_out_rule_out_of_range_is_refused(field: str, value: float) -> None:
-    with refused(ConfigError):
-        HeldOut(**{field: value})
+    with refused(ConfigError, field=f"data.source.heldout.{field}", value=value):
+        HeldOutSettings(**{field: value})
 
 
 def test_the_running_python_has_text_of_its_own() -> None:

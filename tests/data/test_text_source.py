@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from lrpath.data.sources import Arrival, HeldOut, TextSource
+from lrpath.data.sources import Arrival, HeldOutSettings, TextSource
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import mark_of
+from lrpath.data.sources.document import text_fingerprint
 from lrpath.errors import ConfigError, DataError
 from tests.refusals import refused
 
@@ -22,7 +22,7 @@ def texts_of(source: TextSource, number: int, version: str = "") -> list[str]:
 
 
 def source_of(*paths: Path, **fields: object) -> TextSource:
-    return TextSource(**{"paths": tuple(map(str, paths)), "heldout": HeldOut(share=0.0), **fields})
+    return TextSource(**{"paths": tuple(map(str, paths)), "heldout": HeldOutSettings(share=0.0), **fields})
 
 
 def test_the_entries_of_a_folder_are_the_versions_in_natural_order(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_version_without_a_file_is_refused(texts: Path) -> None:
 
 def test_a_document_of_an_earlier_version_is_kept_or_refused_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "v2.txt").write_text("once")
-    used = {mark_of(b"once")}
+    used = {text_fingerprint(b"once")}
 
     kept = list(source_of(tmp_path / "v2.txt").documents(Arrival(version="v2", number=0, used=used)))
     strict = source_of(tmp_path / "v2.txt", overlap="refuse")
@@ -68,7 +68,9 @@ def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> No
     for domain in ("law", "math"):
         for number in (1, 2):
             write_jsonl(f"{domain}/{number}.jsonl", [{"text": f"{domain} {number}", "domain": "ignored"}])
-    source = TextSource(domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=HeldOut(share=0.0))
+    source = TextSource(
+        domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=HeldOutSettings(share=0.0)
+    )
 
     documents = list(source.documents(Arrival(version="v2", number=1)))
 
@@ -125,7 +127,7 @@ def test_a_record_may_say_that_it_is_held_out(write_jsonl: WriteJsonl) -> None:
     splits = ["train", "valid", "validation", "test", "dev", "heldout"]
     path = write_jsonl("V1.jsonl", [{"text": split, "split": split} for split in splits])
 
-    assert texts_of(source_of(path, heldout=HeldOut(share=0.99)), 0) == ["train"]
+    assert texts_of(source_of(path, heldout=HeldOutSettings(share=0.99)), 0) == ["train"]
 
 
 def test_an_unknown_split_is_refused(write_jsonl: WriteJsonl) -> None:
@@ -219,35 +221,35 @@ def test_paths_that_are_missing_empty_or_of_another_kind_are_refused(tmp_path: P
 
 @pytest.mark.parametrize("fields", [{}, {"paths": ("a",), "domains": {"b": "b"}}])
 def test_either_paths_or_domains_are_given(fields: dict[str, object]) -> None:
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.source.paths", value=fields.get("paths", ())):
         TextSource(**fields)
 
 
 def test_other_refusals_of_the_text_source() -> None:
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.source.domains", value="a/b"):
         TextSource(domains={"a/b": "x"})
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.source.versions.by", value="split"):
         TextSource(paths=("a",), versions=Division(by="split"))
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "name", "value"),
     [
-        {"by": "date"},
-        {"by": "file", "shares": (1.0,)},
-        {"by": "date", "boundaries": ("2018", "2017")},
-        {"by": "date", "boundaries": ("May",)},
-        {"by": "share", "shares": (0.7, 0.7)},
-        {"by": "share", "shares": (0.7, -0.1)},
+        ({"by": "date"}, "boundaries", ()),
+        ({"by": "file", "shares": (1.0,)}, "shares", (1.0,)),
+        ({"by": "date", "boundaries": ("2018", "2017")}, "boundaries", ("2018", "2017")),
+        ({"by": "date", "boundaries": ("May",)}, "boundaries", "May"),
+        ({"by": "share", "shares": (0.7, 0.7)}, "shares", (0.7, 0.7)),
+        ({"by": "share", "shares": (0.7, -0.1)}, "shares", (0.7, -0.1)),
     ],
 )
-def test_a_division_that_does_not_divide_is_refused(fields: dict[str, object]) -> None:
-    with refused(ConfigError):
+def test_a_division_that_does_not_divide_is_refused(fields: dict[str, object], name: str, value: object) -> None:
+    with refused(ConfigError, field=f"data.source.versions.{name}", value=value):
         Division(**fields)
 
 
 def test_a_version_beyond_the_boundaries_is_refused(write_jsonl: WriteJsonl) -> None:
     source = source_of(write_jsonl("a.jsonl", []), versions=Division(by="date", boundaries=("2017",)))
 
-    with refused(ConfigError):
+    with refused(ConfigError, field="data.source.versions.boundaries", value=("2017",)):
         texts_of(source, 1)

@@ -44,7 +44,7 @@ def test_a_tokenizer_that_cuts_and_pads_does_neither_here(trained: Path) -> None
 
 
 def test_a_text_too_small_for_the_vocabulary_is_refused() -> None:
-    with refused(DataError):
+    with refused(DataError, field="data.tokenizer.vocab_size", value=1000):
         train_tokenizer(["a"], settings=TokenizerSettings(vocab_size=1000))
 
 
@@ -55,9 +55,9 @@ def test_a_given_tokenizer_is_compared_with_the_settings(trained: Path) -> None:
         )
 
     assert load() is not None
-    with refused(DataError):
+    with refused(DataError, field="data.tokenizer.vocab_size", value=300):
         load(vocab_size=300)
-    with refused(DataError):
+    with refused(DataError, field="data.tokenizer.end_mark", value="</s>"):
         load(end_mark="</s>")
 
 
@@ -67,7 +67,7 @@ def test_the_specification_is_the_digest_of_the_file_and_not_its_place(trained: 
     spec = TokenizerSettings(file=str(other), vocab_size=None).spec()
 
     assert sorted(spec) == ["end_mark", "kind", "sha256"]
-    with refused(DataError):
+    with refused(DataError, field="data.tokenizer.file", value=str(trained)):
         TokenizerSettings(file=str(trained), vocab_size=None).spec()
 
 
@@ -110,5 +110,7 @@ def test_an_absurdly_large_file_is_not_read(trained: Path) -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(fields: dict[str, Any]) -> None:
-    with refused(ConfigError):
+    ((field, value),) = fields.items()
+
+    with refused(ConfigError, field=f"data.tokenizer.{field}", value=value):
         TokenizerSettings(**fields)

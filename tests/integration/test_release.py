@@ -2,15 +2,15 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from lrpath.models import CausalLM
-from lrpath.reporting.card import choose_release
+from lrpath.reporting.model_card import choose_release
 from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Lab
 
@@ -33,7 +33,7 @@ def export(lab: Lab, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def load_elsewhere(folder: Path) -> dict:
+def load_elsewhere(folder: pathlib.Path) -> dict:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", LOAD, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=environment, check=False)

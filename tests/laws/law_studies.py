@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from lrpath.laws.law import Annealing, Law
+from lrpath.laws.law import AnnealingLaw, Law
 from lrpath.laws.path_curves import plan_path, with_shift
 from lrpath.planning.paths import Tree
 from lrpath.planning.plan import Plan
@@ -34,7 +34,7 @@ def write_metrics(
     tree = plan.tree
     for path in tree.paths:
         if path.name in names:
-            positions, losses = losses_of(tree, path.id, law or Annealing(), values)
+            positions, losses = losses_of(tree, path.id, law or AnnealingLaw(), values)
             rows = [
                 (int(at), float(loss), tree.rate(path.id, int(at) - 1), 1.0, 8 * int(at))
                 for at, loss in zip(positions, losses, strict=True)

@@ -4,15 +4,15 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from lrpath.config.laws import objective_from
 from lrpath.errors import ConfigError, LawError
-from lrpath.laws.advice import Judge, advise
-from lrpath.laws.candidates import Wish, options_of
-from lrpath.laws.continual import Continual as ContinualLaw
-from lrpath.laws.continual import Domain, critical_area, turning_area
+from lrpath.laws.advice import WeightedFit, advise
+from lrpath.laws.candidates import Objective, candidates_of
+from lrpath.laws.continual import ContinualLaw, Domain, critical_area, turning_area
 from lrpath.laws.fit import Fit
-from lrpath.laws.law import Annealing
-from lrpath.laws.path_fit import Fitted
-from lrpath.laws.validity import Reach
+from lrpath.laws.law import AnnealingLaw
+from lrpath.laws.path_fit import PathFit
+from lrpath.laws.validity import ValidityRange
 from lrpath.planning.paradigms import Continual, PathSwitching, Setting
 from lrpath.planning.schedule import Decay, DecayShape
 from tests.analysis.studies import MERGED, plan_of
@@ -21,7 +21,7 @@ from tests.refusals import refused
 
 COSINE = Decay(shape=DecayShape.COSINE, floor=0.1)
 SWITCHING = PathSwitching(peak=1.0, warmup=10, decay=COSINE, alpha=0.6)
-WIDE = Reach(
+WIDE = ValidityRange(
     peak=1.0, least_area=1.0, most_area=1e4, idle=1, decay=200, low=0.0, potential=(0.0, 1.0), replay=(0.0, 0.5),
     parameters=None,
 )  # fmt: skip
@@ -30,19 +30,21 @@ OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9,
 NEW = OLD | {"B": -0.4, "a2": 0.5}
 
 
-def judge_of(law, values: dict[str, float], name: str = "train", weight: float = 1.0, reach: Reach = WIDE) -> Judge:
-    draws = np.array([[values[key] for key in law.names]] * 4)
+def weighted_fit(
+    law, values: dict[str, float], name: str = "train", weight: float = 1.0, validity: ValidityRange = WIDE
+) -> WeightedFit:
+    bootstrap_samples = np.array([[values[key] for key in law.names]] * 4)
     fit = Fit(
-        law=law, curves=(), names=("main",), values=values, fixed=(), draws_BQ=draws, cost=1.0,
-        residuals_N=np.zeros(3), memory=1.0, condition=1.0, untold={}, reach=reach,
+        law=law, curves=(), names=("main",), values=values, fixed=(), samples_BQ=bootstrap_samples, cost=1.0,
+        residuals_N=np.zeros(3), memory=1.0, condition=1.0, not_identified={}, validity=validity,
     )  # fmt: skip
-    return Judge(fitted=Fitted(fit=fit, set=name, recipe=None, path_ids=frozenset()), weight=weight)
+    return WeightedFit(fitted=PathFit(fit=fit, set=name, recipe=None, path_ids=frozenset()), weight=weight)
 
 
-LAW = judge_of(Annealing(), TRUE)
+LAW = weighted_fit(AnnealingLaw(), TRUE)
 DOMAINS = (
-    judge_of(ContinualLaw(domain=Domain.OLD, replay=True), OLD, "v1", 0.5),
-    judge_of(ContinualLaw(domain=Domain.NEW, replay=True), NEW, "v2", 0.5),
+    weighted_fit(ContinualLaw(domain=Domain.OLD, replay=True), OLD, "v1", 0.5),
+    weighted_fit(ContinualLaw(domain=Domain.NEW, replay=True), NEW, "v2", 0.5),
 )
 
 
@@ -52,100 +54,110 @@ def setting_of(label: str = "path_switching", *updates: int) -> Setting:
     return Setting(label=label, recipe=recipe, increments=plan.increments, parse=lambda length, _: int(length))
 
 
-def asked(wish: Wish, numbers: tuple[int, ...] = (0, 1), judge: Judge = LAW, *, beyond: bool = False):
-    options = options_of(SWITCHING, setting_of(), wish, numbers)
-    return advise(*options, [judge], wish, old=None, level=0.9, beyond=beyond)
+def asked(
+    objective: Objective, numbers: tuple[int, ...] = (0, 1), weighted: WeightedFit = LAW, *, extrapolate: bool = False
+):
+    candidates = candidates_of(SWITCHING, setting_of(), objective, numbers)
+    return advise(*candidates, [weighted], objective, old=None, level=0.9, extrapolate=extrapolate)
 
 
-def test_the_cheapest_within_reach_of_the_best_is_chosen() -> None:
-    wish = Wish(within=0.01)
+def test_the_cheapest_that_is_near_enough_to_the_best_is_chosen() -> None:
+    objective = objective_from(within=0.01)
 
-    advice = asked(wish)
+    advice = asked(objective)
 
     for choice in advice.choices:
-        rows = [row for row in advice.judged if row.option.version == choice.judged.option.version]
+        rows = [row for row in advice.evaluated if row.candidate.version == choice.evaluated.candidate.version]
         best = min(row.loss for row in rows)
-        assert best < choice.judged.loss <= best + 0.01
-        same = [row for row in rows if row.option.shared == choice.judged.option.shared]
-        assert all(row.loss > best + 0.01 for row in same if row.option.updates < choice.judged.option.updates)
-        assert choice.drawn == (choice.judged.option.fields["alpha"],) * 2  # all drawings are alike
-        assert choice.is_told
-        assert (choice.low, choice.high) == pytest.approx((choice.judged.loss,) * 2)
+        assert best < choice.evaluated.loss <= best + 0.01
+        same = [row for row in rows if row.candidate.shared == choice.evaluated.candidate.shared]
+        assert all(row.loss > best + 0.01 for row in same if row.candidate.updates < choice.evaluated.candidate.updates)
+        assert choice.interval == (choice.evaluated.candidate.fields["alpha"],) * 2  # all bootstrap samples are alike
+        assert choice.is_identified
+        assert (choice.low, choice.high) == pytest.approx((choice.evaluated.loss,) * 2)
         assert choice.marginal > 0
-    assert len({choice.judged.option.shared for choice in advice.choices}) == 1
-    assert {row.option.fields["alpha"] for row in advice.configured} == {0.6}
+    assert len({choice.evaluated.candidate.shared for choice in advice.choices}) == 1
+    assert {row.candidate.fields["alpha"] for row in advice.configured} == {0.6}
 
 
-def test_a_foretold_loss_is_the_laws_at_the_end_of_the_planned_branch() -> None:
-    advice = asked(Wish())
-    row = advice.choices[1].judged
+def test_a_predicted_loss_is_the_laws_at_the_end_of_the_planned_branch() -> None:
+    advice = asked(objective_from())
+    row = advice.choices[1].evaluated
 
-    rates = [min(1.0, (k + 1) / 10) for k in range(row.option.path.path.start)]
-    rates += [row.option.path.path.schedule.rate(k) for k in range(row.option.path.path.start, 300)]
-    curve = replace(row.option.curve(None), rates_U=np.array(rates))
-    assert row.loss == pytest.approx(Annealing().predict(TRUE, curve=curve)[0], abs=1e-12)
+    rates = [min(1.0, (k + 1) / 10) for k in range(row.candidate.path.path.start)]
+    rates += [row.candidate.path.path.schedule.rate(k) for k in range(row.candidate.path.path.start, 300)]
+    curve = replace(row.candidate.curve(None), rates_U=np.array(rates))
+    assert row.loss == pytest.approx(AnnealingLaw().predict(TRUE, curve=curve)[0], abs=1e-12)
 
 
 def test_the_least_loss_within_a_budget_is_that_of_all_combinations() -> None:
-    wish = Wish(budget=70, alphas=(0.1, 0.2, 0.3, 0.5))
+    objective = objective_from(budget=70, alphas=(0.1, 0.2, 0.3, 0.5))
 
-    advice = asked(wish)
+    advice = asked(objective)
 
     by_shared: dict[object, dict[str, list]] = {}
-    for row in advice.judged:
-        by_shared.setdefault(row.option.shared, {}).setdefault(row.option.version, []).append(row)
+    for row in advice.evaluated:
+        by_shared.setdefault(row.candidate.shared, {}).setdefault(row.candidate.version, []).append(row)
     best = min(
         one.loss + other.loss
         for found in by_shared.values()
         for one, other in product(found["v1"], found["v2"])
-        if one.option.updates + other.option.updates <= 70
+        if one.candidate.updates + other.candidate.updates <= 70
     )
-    assert sum(choice.judged.loss for choice in advice.choices) == pytest.approx(best)
-    assert sum(choice.judged.option.updates for choice in advice.choices) <= 70
+    assert sum(choice.evaluated.loss for choice in advice.choices) == pytest.approx(best)
+    assert sum(choice.evaluated.candidate.updates for choice in advice.choices) <= 70
 
 
-def test_a_wanted_loss_is_reached_at_the_least_price() -> None:
+def test_a_wanted_loss_is_attained_at_the_least_price() -> None:
     losses = {
-        row.option.updates: row.loss for row in asked(Wish(shapes=(DecayShape.LINEAR,), floors=(0.0,)), (1,)).judged
+        row.candidate.updates: row.loss
+        for row in asked(objective_from(shapes=(DecayShape.LINEAR,), floors=(0.0,)), (1,)).evaluated
     }
     wanted = sorted(losses.values())[len(losses) // 2]
 
-    advice = asked(Wish(loss=wanted, shapes=(DecayShape.LINEAR,), floors=(0.0,)), (1,))
+    advice = asked(objective_from(loss=wanted, shapes=(DecayShape.LINEAR,), floors=(0.0,)), (1,))
 
-    assert advice.choices[0].judged.option.updates == min(price for price, loss in losses.items() if loss <= wanted)
+    assert advice.choices[0].evaluated.candidate.updates == min(
+        price for price, loss in losses.items() if loss <= wanted
+    )
 
 
 def test_the_frontier_falls_with_the_price() -> None:
-    rows = asked(Wish()).frontier("v2")
+    rows = asked(objective_from()).frontier("v2")
 
-    assert [row.option.updates for row in rows] == sorted({row.option.updates for row in rows})
+    assert [row.candidate.updates for row in rows] == sorted({row.candidate.updates for row in rows})
     assert all(after.loss < before.loss for before, after in pairwise(rows))
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "objective",
     [
-        Wish(loss=1.0),
-        Wish(budget=3),
-        Wish(alphas=(0.95,)),
+        objective_from(loss=1.0),
+        objective_from(budget=3),
+        objective_from(alphas=(0.95,)),
     ],
 )
-def test_what_cannot_be_reached_is_said(wish: Wish) -> None:
+def test_what_cannot_be_attained_is_refused(objective: Objective) -> None:
     with refused(LawError):
-        asked(wish)
+        asked(objective)
 
 
-def test_options_beyond_the_reach_of_the_law_are_left_out_and_counted() -> None:
+def test_candidates_outside_the_fitted_range_are_left_out_and_counted() -> None:
     narrow = replace(WIDE, idle=-1)  # not even the last update may have rate 0
-    judge = judge_of(Annealing(), TRUE, reach=narrow)
+    weighted = weighted_fit(AnnealingLaw(), TRUE, validity=narrow)
 
-    advice = asked(Wish(), judge=judge)
+    advice = asked(objective_from(), weighted=weighted)
 
-    assert {choice.judged.option.fields["floor"] for choice in advice.choices} == {0.1}
-    assert sum(advice.excluded.values()) == len([row for row in advice.judged if row.option.fields["floor"] == 0])
+    assert {choice.evaluated.candidate.fields["floor"] for choice in advice.choices} == {0.1}
+    assert sum(advice.excluded.values()) == len([row for row in advice.evaluated if row.candidate.fields["floor"] == 0])
     with refused(LawError):
-        asked(Wish(floors=(0.0,)), judge=judge)
-    assert asked(Wish(floors=(0.0,)), judge=judge, beyond=True).choices[0].cautions[0].endswith("have rate 0")
+        asked(objective_from(floors=(0.0,)), weighted=weighted)
+    assert (
+        asked(objective_from(floors=(0.0,)), weighted=weighted, extrapolate=True)
+        .choices[0]
+        .cautions[0]
+        .endswith("have rate 0")
+    )
 
 
 def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
@@ -153,39 +165,44 @@ def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
     setting = setting_of("continual")
 
     def chosen(weight: float) -> float:
-        wish = Wish(replays=(0.0, 0.1, 0.5), within=0.0, weight=weight)
-        judges = [replace(DOMAINS[0], weight=1 - weight), replace(DOMAINS[1], weight=weight)]
+        objective = objective_from(replays=(0.0, 0.1, 0.5), within=0.0, weight=weight)
+        fits = [replace(DOMAINS[0], weight=1 - weight), replace(DOMAINS[1], weight=weight)]
         advice = advise(
-            *options_of(paradigm, setting, wish, [1]), judges, wish, old=frozenset(["v1"]), level=0.9, beyond=False
+            *candidates_of(paradigm, setting, objective, [1]),
+            fits,
+            objective,
+            old=frozenset(["v1"]),
+            level=0.9,
+            extrapolate=False,
         )
-        assert advice.choices[0].judged.losses.keys() == {"v1", "v2"}
-        return float(advice.choices[0].judged.option.fields["replay"])
+        assert advice.choices[0].evaluated.losses.keys() == {"v1", "v2"}
+        return float(advice.choices[0].evaluated.candidate.fields["replay"])
 
     assert (chosen(0.0), chosen(1.0)) == (0.5, 0.0)
 
 
-def test_an_alpha_that_the_drawings_put_anywhere_is_said_not_to_be_told() -> None:
+def test_an_alpha_whose_bootstrap_interval_is_wide_is_not_identified() -> None:
     fit = LAW.fitted.fit
     short, long = [TRUE | {"lambda": value} for value in (0.9, 0.999)]
-    draws = np.array([fit.law.values(short), fit.law.values(long)] * 4)
-    judge = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, draws_BQ=draws)))
+    bootstrap_samples = np.array([fit.law.values(short), fit.law.values(long)] * 4)
+    weighted = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, samples_BQ=bootstrap_samples)))
 
-    choice = asked(Wish(), (1,), judge).choices[0]
+    choice = asked(objective_from(), (1,), weighted).choices[0]
 
-    assert choice.drawn[1] - choice.drawn[0] > 0.5
-    assert not choice.is_told
+    assert choice.interval[1] - choice.interval[0] > 0.5
+    assert not choice.is_identified
 
 
 def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_datas_law() -> None:
-    wish = Wish(replays=(0.0,))
+    objective = objective_from(replays=(0.0,))
     paradigm = Continual(peak=1.0, warmup=10, decay=COSINE)
 
     advice = advise(
-        *options_of(paradigm, setting_of("continual"), wish, [1]),
-        DOMAINS, wish, old=frozenset(["v1"]), level=0.9, beyond=False,
+        *candidates_of(paradigm, setting_of("continual"), objective, [1]),
+        DOMAINS, objective, old=frozenset(["v1"]), level=0.9, extrapolate=False,
     )  # fmt: skip
 
-    curve = advice.choices[0].judged.option.curve(frozenset(["v1"]))
+    curve = advice.choices[0].evaluated.candidate.curve(frozenset(["v1"]))
     before = float(curve.rates_U[:100].sum())
     area = turning_area(OLD, before=before)
     assert advice.shift.before == 100
@@ -203,7 +220,7 @@ def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_d
 )
 def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int]) -> None:
     with refused(LawError):
-        options_of(paradigm, setting_of("it"), Wish(), numbers)
+        candidates_of(paradigm, setting_of("it"), objective_from(), numbers)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +230,6 @@ def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int]) ->
         {"weight": 1.5}, {"alphas": (0.0,)}, {"alphas": ()},
     ],
 )  # fmt: skip
-def test_a_wish_that_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
+def test_an_objective_that_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
     with refused(ConfigError):
-        Wish(**changes)
+        objective_from(**changes)

@@ -8,7 +8,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from lrpath.errors import DataError, LawError, StateError
 from lrpath.laws.curves import Curve, History, rates_of, read_csv, read_tensorboard
-from lrpath.laws.path_curves import HeldOut, plan_path, read_path
+from lrpath.laws.path_curves import EvaluationSets, plan_path, read_path
 from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
 from lrpath.records.study import Study
@@ -77,7 +77,9 @@ def test_a_held_out_curve_pools_the_domains_of_a_version(study: Study) -> None:
         study, plan, plan.tree.releases[0], {("v1", "a"): (30.0, 10), ("v1", "b"): (10.0, 30), ("v2", "a"): (9.0, 1)}
     )
 
-    curve = read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v1",)))
+    curve = read_path(
+        study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=EvaluationSets.choose(study, ("v1",))
+    )
 
     assert (curve.positions_P.tolist(), curve.losses_P.tolist()) == ([10], [1.0])
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from lrpath.errors import LawError, PlanError, StateError
-from lrpath.laws.law import Annealing
-from lrpath.laws.path_curves import HeldOut, choose_paths, paths_of, plan_path, read_path, with_shift
+from lrpath.laws.law import AnnealingLaw
+from lrpath.laws.path_curves import EvaluationSets, choose_paths, paths_of, plan_path, read_path, with_shift
 from lrpath.planning.paradigms import Continual, PathSwitching
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
@@ -12,7 +12,7 @@ from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, SWITCHING, evalua
 from tests.laws.law_studies import TRUE, study_in, write_evaluations
 from tests.refusals import refused
 
-LAW = (Annealing(), TRUE)
+LAW = (AnnealingLaw(), TRUE)
 
 
 def evaluated(folder: Path, *, sets: dict[tuple[str, str], tuple[object, object]]) -> tuple[Study, Plan]:
@@ -26,7 +26,7 @@ def test_held_out_sets_are_chosen_by_version_domain_or_pattern(tmp_path: Path) -
     study, _ = evaluated(tmp_path, sets={(version, domain): LAW for version in ("v1", "v2") for domain in ("a", "b")})
 
     def chosen(*patterns: str) -> set[str]:
-        return {"/".join(key) for key in HeldOut.choose(study, patterns).keys}
+        return {"/".join(key) for key in EvaluationSets.choose(study, patterns).keys}
 
     assert chosen("v1") == {"v1/a", "v1/b"}
     assert chosen("*/a") == {"v1/a", "v2/a"}
@@ -42,7 +42,7 @@ def test_positions_at_which_one_of_the_sets_is_missing_are_no_part_of_a_curve(tm
     folder.evaluation.append([(8, "v2", "a", 250.0, 100)])
 
     curve = read_path(
-        study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v1", "v2"))
+        study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=EvaluationSets.choose(study, ("v1", "v2"))
     )
 
     assert curve.positions_P.tolist() == [8]
@@ -105,4 +105,4 @@ def test_a_path_that_was_never_evaluated_on_a_set_is_refused_with_what_helps(tmp
     evaluate(study, plan, release, {("v2", "a"): (1.0, 1)})
 
     with refused(LawError):
-        read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=HeldOut.choose(study, ("v2",)))
+        read_path(study, tree=plan.tree, path_id=plan.tree.paths[0].id, held_out=EvaluationSets.choose(study, ("v2",)))

@@ -4,15 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lrpath.config.laws import fit_settings
 from lrpath.errors import ConfigError, LawError
-from lrpath.laws.law import Annealing
+from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_curves import choose_paths, paths_of, paths_of_tree
-from lrpath.laws.path_fit import FitSettings, View, chosen_paths, fit_paths, read_fitted, settings_record
-from lrpath.laws.prediction import foretell
+from lrpath.laws.path_fit import FitSettings, LossView, chosen_paths, fit_paths, read_fitted, settings_record
+from lrpath.laws.prediction import predict_paths
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.records.study import Study
-from lrpath.reporting.prediction_report import write_forecast, write_law
+from lrpath.reporting.prediction_report import write_law, write_predictions
 from tests.analysis.studies import plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
 from tests.refusals import refused
@@ -35,21 +36,21 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-SETTINGS = FitSettings(fit=FITTED, draws=20)
+SETTINGS = fit_settings(fit=FITTED, bootstrap_samples=20)
 
 
 def fitted_view(study: Study, settings: FitSettings = SETTINGS):
-    view = View.of(study, settings)
+    view = LossView.of(study, settings)
     return fit_paths(view, settings, patterns=settings.fit), view
 
 
-def test_a_law_fitted_to_one_branch_foretells_longer_ones_that_follow_it(study: Study) -> None:
+def test_a_law_fitted_to_one_branch_predicts_longer_ones_that_follow_it(study: Study) -> None:
     fitted, view = fitted_view(study)
     asked = choose_paths(paths_of(study), ["alpha_5.*", "alpha_8.*"], field="predict")
 
-    found = foretell(fitted, view, asked, level=0.9, beyond=False)
+    found = predict_paths(fitted, view, asked, level=0.9, extrapolate=False)
 
-    by_name = {one.path.name: one for one in found.forecasts}
+    by_name = {one.path.name: one for one in found.predictions}
     assert set(by_name) == {"alpha_5.v1", "alpha_5.v2", "alpha_8.v1", "alpha_8.v2"}
     assert by_name["alpha_5.v2"].errors is None
     for name in set(by_name) - {"alpha_5.v2"}:
@@ -62,9 +63,9 @@ def test_a_path_that_was_not_evaluated_yet_is_neither_fitted_nor_compared(tmp_pa
     plan = plan_of(200, 200, paradigms=PARADIGMS)
     study = study_in(tmp_path, plan)
     write_metrics(study, plan, ["alpha_2.v1", "alpha_5.v1"])
-    write_evaluations(study, plan, ["alpha_2.v1"], sets={("v1", "a"): (Annealing(), TRUE)})
+    write_evaluations(study, plan, ["alpha_2.v1"], sets={("v1", "a"): (AnnealingLaw(), TRUE)})
 
-    view = View.of(study, replace(SETTINGS, set="v1"))
+    view = LossView.of(study, replace(SETTINGS, set="v1"))
 
     assert [path.name for path in chosen_paths(view, None)] == ["alpha_2.v1"]
     assert len(chosen_paths(replace(view, held_out=None), None)) == 2
@@ -78,13 +79,13 @@ def test_the_first_updates_are_left_out_of_a_fit(study: Study) -> None:
 
 
 def test_tens_of_thousands_of_losses_are_averaged_before_the_fit(study: Study) -> None:
-    fitted, view = fitted_view(study, replace(SETTINGS, bins=30, draws=0))
+    fitted, view = fitted_view(study, replace(SETTINGS, bins=30, bootstrap_samples=0))
 
     assert fitted.fit.residuals_N.size == 30 + 30 + 30
     assert view.bins == 30
 
 
-def test_a_law_that_was_written_foretells_the_same_when_it_is_read(study: Study, tmp_path: Path) -> None:
+def test_a_law_that_was_written_predicts_the_same_when_it_is_read(study: Study, tmp_path: Path) -> None:
     fitted, view = fitted_view(study)
     asked = choose_paths(paths_of(study), ["alpha_8.v2"], field="predict")
     write_law(tmp_path / "law.json", [fitted], settings_record(SETTINGS))
@@ -92,7 +93,8 @@ def test_a_law_that_was_written_foretells_the_same_when_it_is_read(study: Study,
     again, settings = read_fitted(tmp_path / "law.json", replace(SETTINGS, set="v1", skip=7, level=0.5))
 
     before, after = (
-        foretell(one, view, asked, level=0.9, beyond=False).forecasts[0].prediction for one in (fitted, again["train"])
+        predict_paths(one, view, asked, level=0.9, extrapolate=False).predictions[0].prediction
+        for one in (fitted, again["train"])
     )
     assert np.array_equal(before.losses_P, after.losses_P)
     assert np.array_equal(before.low_P, after.low_P)
@@ -111,15 +113,14 @@ def test_a_file_that_holds_no_law_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_a_report_has_a_line_for_every_path_and_leaves_all_its_files(study: Study, tmp_path: Path) -> None:
     fitted, view = fitted_view(study)
-    found = foretell(fitted, view, paths_of(study), level=0.9, beyond=False)
+    found = predict_paths(fitted, view, paths_of(study), level=0.9, extrapolate=False)
 
-    text = write_forecast(found, tmp_path, settings=settings_record(SETTINGS), level=0.9)
+    text = write_predictions(found, tmp_path, settings=settings_record(SETTINGS), level=0.9)
 
     assert all(path.name in text for path in paths_of(study))
     assert "Kendall's τ" in text
-    assert "paths decay longer or deeper than any that was fitted, for example alpha_8.v2: it decays for 160" in text
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "curves.csv", "forecast.json", "forecast.png", "law.json", "table.csv", "table.md"
+        "curves.csv", "law.json", "predictions.json", "predictions.png", "table.csv", "table.md"
     ]  # fmt: skip
     assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + len(paths_of(study))
 
@@ -133,22 +134,22 @@ def test_a_path_of_another_model_or_rate_is_refused_unless_it_is_asked_for_all_t
     strange = replace(fitted, recipe=fitted.recipe | {"precision": "bf16"})
 
     with refused(LawError):
-        foretell(fitted, view, hot, level=0.9, beyond=False)
+        predict_paths(fitted, view, hot, level=0.9, extrapolate=False)
     with refused(LawError):
-        foretell(strange, view, hot, level=0.9, beyond=False)
-    assert len(foretell(strange, view, hot, level=0.9, beyond=True).forecasts[0].beyond) == 2
+        predict_paths(strange, view, hot, level=0.9, extrapolate=False)
+    assert len(predict_paths(strange, view, hot, level=0.9, extrapolate=True).predictions[0].violations) == 2
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        FitSettings(law="anealing"),
-        FitSettings(law="continual"),
-        FitSettings(fit="alpha_5.v2"),
-        FitSettings(fit="main", skip=359),
-        FitSettings(fit="main", skip=5_000),
-        FitSettings(set="v1"),
-        FitSettings(fit="main", fixed={"gamma": 1.0}),
+        fit_settings(law="anealing"),
+        fit_settings(law="continual"),
+        fit_settings(fit="alpha_5.v2"),
+        fit_settings(fit="main", skip=359),
+        fit_settings(fit="main", skip=5_000),
+        fit_settings(set="v1"),
+        fit_settings(fit="main", fixed={"gamma": 1.0}),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(study: Study, settings: FitSettings) -> None:
@@ -156,14 +157,14 @@ def test_what_cannot_be_fitted_is_refused(study: Study, settings: FitSettings) -
         fitted_view(study, settings)
 
 
-def test_nothing_left_to_foretell_is_an_error(study: Study) -> None:
+def test_nothing_left_to_predict_is_an_error(study: Study) -> None:
     fitted, view = fitted_view(study)
 
     with refused(LawError):
-        foretell(fitted, view, (), level=0.9, beyond=False)
+        predict_paths(fitted, view, (), level=0.9, extrapolate=False)
 
 
-@pytest.mark.parametrize("changes", [{"bins": 3}, {"level": 1.0}, {"draws": -1}, {"set": ()}])
+@pytest.mark.parametrize("changes", [{"bins": 3}, {"level": 1.0}, {"bootstrap_samples": -1}, {"set": ()}])
 def test_settings_out_of_range_are_refused(changes: dict[str, object]) -> None:
     with refused(ConfigError):
-        FitSettings(**changes)
+        fit_settings(**changes)

@@ -1,6 +1,6 @@
 """Where text comes from: installed Python code, files of text, files of token ids, or a Hugging Face dataset."""
 
-from lrpath.data.sources.document import Arrival, Document, HeldOut, Split, TextOrigin
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, Split, TextOrigin
 from lrpath.data.sources.hf import HfSource
 from lrpath.data.sources.python_source import PythonSource
 from lrpath.data.sources.text import TextSource
@@ -11,7 +11,7 @@ Source = TextOrigin | TokensSource
 __all__ = [
     "Arrival",
     "Document",
-    "HeldOut",
+    "HeldOutSettings",
     "HfSource",
     "PythonSource",
     "Source",

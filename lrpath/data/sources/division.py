@@ -13,15 +13,15 @@ from lrpath.data.sources.document import (
     Document,
     encoded,
     hashed_share,
-    mark_of,
     split_of,
+    text_fingerprint,
 )
 from lrpath.errors import ConfigError, DataError
 
 Rule = Literal["file", "split", "date", "share", "field"]
 
 _DAY = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:$|[T ])")
-_ROUNDING = 1e-9
+_ROUNDING = 1e-9  # ten shares of 0.1 add up to 0.9999999999999999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +51,29 @@ class Division:
             given = bool(getattr(self, name))
             if given and self.by != owner:
                 raise ConfigError(
-                    f"data.source.versions.{name} belongs to by={owner}, not to by={self.by}; remove it or change by"
+                    f"data.source.versions.{name} belongs to by={owner}, not to by={self.by}; remove it or change by",
+                    field=f"data.source.versions.{name}",
+                    value=getattr(self, name),
                 )
             if self.by == owner and not given:
-                raise ConfigError(f"data.source.versions.by={owner} needs {name}, one for each version; add them")
+                raise ConfigError(
+                    f"data.source.versions.by={owner} needs {name}, one for each version; add them",
+                    field=f"data.source.versions.{name}",
+                    value=(),
+                )
         days = [_boundary(text) for text in self.boundaries]
         if any(earlier >= later for earlier, later in pairwise(days)):
-            raise ConfigError(f"data.source.versions.boundaries must ascend: {', '.join(self.boundaries)}")
+            raise ConfigError(
+                f"data.source.versions.boundaries must ascend: {', '.join(self.boundaries)}; put them in order",
+                field="data.source.versions.boundaries",
+                value=self.boundaries,
+            )
         if self.shares and (min(self.shares) <= 0 or sum(self.shares) > 1 + _ROUNDING):
-            raise ConfigError(f"data.source.versions.shares must be positive and add up to 1 at most: {self.shares}")
+            raise ConfigError(
+                f"data.source.versions.shares must be positive and add up to 1 at most, not {self.shares}",
+                field="data.source.versions.shares",
+                value=self.shares,
+            )
 
     def spec(self) -> dict[str, Any]:
         """Return what holds for every increment, as plain data."""
@@ -78,7 +92,9 @@ class Division:
             name = "boundaries" if self.by == "date" else "shares"
             raise ConfigError(
                 f"data.source.versions.{name} has {len(listed)} entries, but version number {number + 1} was asked "
-                "for; add an entry for it"
+                "for; add an entry for it",
+                field=f"data.source.versions.{name}",
+                value=listed,
             )
         if self.by == "date":
             return {"from": self.boundaries[number - 1] if number else None, "until": self.boundaries[number]}
@@ -119,7 +135,7 @@ class Division:
             DataError: If a field is missing or malformed.
         """
         data = encoded(record.get("text"), place=place)
-        digest = mark_of(data)
+        digest = text_fingerprint(data)
         if not self.holds(record, digest, arrival, place=place):
             return None
         domain = record.get("domain", "text") if domain is None else domain
@@ -129,14 +145,16 @@ class Division:
             split = split_of(record["split"], place=place)
         else:
             split = divider.split(digest, domain=domain, size=len(data))
-        return Document(text=record["text"], version=arrival.version, domain=domain, split=split, marks=(digest,))
+        return Document(
+            text=record["text"], version=arrival.version, domain=domain, split=split, fingerprints=(digest,)
+        )
 
 
 def _boundary(text: str) -> date:
     try:
         return _day(text, place="data.source.versions.boundaries")
     except DataError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(str(error), field="data.source.versions.boundaries", value=text) from error
 
 
 def _day(value: object, *, place: str) -> date:

@@ -1,17 +1,17 @@
 """What every source of text yields, what it is asked for, and the rule that holds documents out."""
 
+import pathlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lrpath.errors import ConfigError, DataError
 
 Split = Literal["train", "heldout"]
 
-_SAMPLES, _SAMPLE_BYTES = 64, 4096
+_SAMPLES, _SAMPLE_BYTES = 64, 4096  # 64 × 4 KiB: milliseconds on a network file system, where a terabyte takes hours
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -32,14 +32,14 @@ class Document:
         version: Version whose increment it belongs to.
         domain: Name under which held-out documents are evaluated.
         split: Whether it is trained on or held out.
-        marks: 16-byte digests by which the source knows the document again.
+        fingerprints: 16-byte digests by which the source recognises the document.
     """
 
     text: str
     version: str
     domain: str
     split: Split
-    marks: tuple[bytes, ...]
+    fingerprints: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Arrival:
     Args:
         version: Its name.
         number: Its place in the order of arrival, from 0.
-        used: Marks of the documents of all earlier increments.
+        used: Fingerprints of the documents of all earlier increments.
     """
 
     version: str
@@ -78,7 +78,7 @@ class TextOrigin(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
+class HeldOutSettings:
     """Which documents are held out when their source does not say.
 
     A document is held out when a hash of (seed, its digest) falls below `share`, until the held-out documents of its
@@ -96,9 +96,17 @@ class HeldOut:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise ConfigError(f"data.source.heldout.share must lie in [0, 1), not {self.share}; 0.1 is usual")
+            raise ConfigError(
+                f"data.source.heldout.share must lie in [0, 1), not {self.share}; 0.1 is usual",
+                field="data.source.heldout.share",
+                value=self.share,
+            )
         if self.max_bytes < 0:
-            raise ConfigError(f"data.source.heldout.max_bytes must not be negative, but is {self.max_bytes}")
+            raise ConfigError(
+                f"data.source.heldout.max_bytes must be at least 0, not {self.max_bytes}",
+                field="data.source.heldout.max_bytes",
+                value=self.max_bytes,
+            )
 
     def divider(self) -> "Divider":
         """Return a divider for one increment."""
@@ -108,7 +116,7 @@ class HeldOut:
 class Divider:
     """Gives each document of an increment its split, keeping count of the held-out bytes of each domain."""
 
-    def __init__(self, rule: HeldOut) -> None:
+    def __init__(self, rule: HeldOutSettings) -> None:
         self._rule = rule
         self._bytes: Counter[str] = Counter()
 
@@ -121,12 +129,12 @@ class Divider:
         return "heldout"
 
 
-def mark_of(data: bytes, *, kind: str = "text") -> bytes:
-    """Return the 16-byte mark of some bytes; marks of different kinds never agree."""
+def text_fingerprint(data: bytes, *, kind: str = "text") -> bytes:
+    """Return the 16-byte digest of some bytes; digests of different kinds never agree."""
     return blake2b(data, digest_size=16, person=kind.encode()).digest()
 
 
-def fingerprint(paths: Iterable[Path]) -> dict[str, Any]:
+def fingerprint(paths: Iterable[pathlib.Path]) -> dict[str, Any]:
     """Return the size [bytes] of some files together and a digest of samples of them, to know the content by.
 
     Of each file 64 evenly spaced blocks of 4 KiB are hashed, a small file as a whole: milliseconds for any size. An
@@ -148,14 +156,14 @@ def fingerprint(paths: Iterable[Path]) -> dict[str, Any]:
 def hashed_share(digest: bytes, *, seed: int, word: str) -> float:
     """Return a number in `[0, 1)` that depends on the digest, the seed and the word, and looks uniform."""
     hashed = blake2b(digest + f"{seed}:{word}".encode(), digest_size=8).digest()
-    return (int.from_bytes(hashed) >> 11) / (1 << 53)
+    return (int.from_bytes(hashed) >> 11) / (1 << 53)  # a float64 holds 53 bits exactly, so no value rounds up to 1
 
 
 def split_of(value: object, *, place: str) -> Split:
     """Return the split that a record names.
 
     Raises:
-        DataError: If the name is none of train, valid, validation, dev, test and heldout.
+        DataError: If the name is not one of train, valid, validation, dev, test and heldout.
     """
     if not isinstance(value, str) or value not in _SPLITS:
         raise DataError(f"{place}: split must be one of {', '.join(_SPLITS)}, not {str(value)[:40]!r}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import Arrival, Document, HeldOut
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings
 from lrpath.errors import ConfigError, DataError
 
 
@@ -32,7 +32,7 @@ class HfSource:
     splits: tuple[str, ...] = ("train",)
     text_field: str = "text"
     versions: Division = field(default_factory=lambda: Division(by="split"))
-    heldout: HeldOut = field(default_factory=HeldOut)
+    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
 
     def __post_init__(self) -> None:
         if not self.splits:

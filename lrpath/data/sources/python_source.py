@@ -13,21 +13,21 @@ Documents are `.py` files of UTF-8. Left out are, in this order:
    at 0.7, 17 % at 0.5.
 
 Files are visited in the order of a hash of (seed, path inside the library), so that nothing but their names is read
-before they are needed; an increment takes the next files that no earlier increment marked as used.
+before they are needed; an increment takes the next files that no earlier increment used.
 """
 
 import os
+import pathlib
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zlib import crc32
 
 import numpy as np
 
-from lrpath.data.sources.document import Arrival, Document, HeldOut, mark_of
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, text_fingerprint
 from lrpath.errors import ConfigError, DataError
 
 Number = TypeVar("Number", int, float)
@@ -77,19 +77,31 @@ class PythonSource:
     split: Literal["document", "package"] = "document"
     seed: int = 0
     include_tests: bool = False
-    heldout: HeldOut = field(default_factory=HeldOut)
+    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
     stdlib: str | None = None
     packages: str | None = None
 
     def __post_init__(self) -> None:
         sizes = self.bytes_per_version if isinstance(self.bytes_per_version, tuple) else (self.bytes_per_version,)
         if not sizes or min(sizes) < 1:
-            raise ConfigError(f"data.source.bytes_per_version must be at least 1 byte, not {self.bytes_per_version}")
+            raise ConfigError(
+                f"data.source.bytes_per_version must be at least 1 byte, not {self.bytes_per_version}",
+                field="data.source.bytes_per_version",
+                value=self.bytes_per_version,
+            )
         shares = self.stdlib_share if isinstance(self.stdlib_share, tuple) else (self.stdlib_share,)
         if not shares or not all(0 <= share <= 1 for share in shares):
-            raise ConfigError(f"data.source.stdlib_share must lie in [0, 1], not {self.stdlib_share}")
+            raise ConfigError(
+                f"data.source.stdlib_share must lie in [0, 1], not {self.stdlib_share}",
+                field="data.source.stdlib_share",
+                value=self.stdlib_share,
+            )
         if self.split not in ("document", "package"):
-            raise ConfigError(f"data.source.split must be document or package, not {self.split!r}")
+            raise ConfigError(
+                f"data.source.split must be document or package, not {self.split!r}",
+                field="data.source.split",
+                value=self.split,
+            )
 
     def spec(self) -> dict[str, Any]:
         """Return what identifies the text besides the files themselves; the store's digests identify those."""
@@ -132,10 +144,12 @@ class PythonSource:
         divider, seen = self.heldout.divider(), set(arrival.used)
         for domain, wanted in (("stdlib", from_stdlib), ("packages", total - from_stdlib)):
             taken = 0
-            for data, marks in self._unused(domain, arrival, seen=seen) if wanted else ():
-                document_split = divider.split(marks[0], domain=domain, size=len(data))
+            for data, fingerprints in self._unused(domain, arrival, seen=seen) if wanted else ():
+                document_split = divider.split(fingerprints[0], domain=domain, size=len(data))
                 text = data.decode()
-                yield Document(text=text, version=arrival.version, domain=domain, split=document_split, marks=marks)
+                yield Document(
+                    text=text, version=arrival.version, domain=domain, split=document_split, fingerprints=fingerprints
+                )
                 taken += len(data) if document_split == "train" else 0
                 if taken >= wanted:
                     break
@@ -150,35 +164,35 @@ class PythonSource:
             "change data.source.stdlib_share, or install more packages"
         )
 
-    def root(self, domain: str) -> Path:
+    def root(self, domain: str) -> pathlib.Path:
         """Return the folder that a domain is read from."""
         if domain == "stdlib":
-            return Path(self.stdlib or sysconfig.get_path("stdlib"))
-        return Path(self.packages or sysconfig.get_path("purelib"))
+            return pathlib.Path(self.stdlib or sysconfig.get_path("stdlib"))
+        return pathlib.Path(self.packages or sysconfig.get_path("purelib"))
 
     def _unused(self, domain: str, arrival: Arrival, *, seen: set[bytes]) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
-        """Yield text and marks of the documents of a domain that are not in `seen`, adding them to it."""
+        """Yield text and fingerprints of the documents of a domain that are not in `seen`, adding them to it."""
         root = self.root(domain)
         for name in self._names(root):
-            package = mark_of(f"{domain}:{_package(name)}".encode(), kind="package")
+            package = text_fingerprint(f"{domain}:{_package(name)}".encode(), kind="package")
             if self.split == "package" and package in arrival.used:
                 continue
             data = _read(root / name)
-            if data is None or (digest := mark_of(_trimmed(data))) in seen or is_generated(data):
+            if data is None or (digest := text_fingerprint(_trimmed(data))) in seen or is_generated(data):
                 continue
-            near = near_marks(data)
+            near = near_fingerprints(data)
             if not seen.isdisjoint(near):
                 continue
             seen.update((digest, *near))
             yield data, (digest, *near, package) if self.split == "package" else (digest, *near)
 
-    def _names(self, root: Path) -> list[str]:
+    def _names(self, root: pathlib.Path) -> list[str]:
         """List the files below a folder in the order of their hashes, package by package if those are kept whole."""
         skipped = _SKIPPED_FOLDERS if self.include_tests else _SKIPPED_FOLDERS | _TEST_FOLDERS
         names = []
         for folder, folders, files in os.walk(root):
             folders[:] = [name for name in folders if name not in skipped and not name.startswith(".")]
-            place = Path(folder).relative_to(root).as_posix()
+            place = pathlib.Path(folder).relative_to(root).as_posix()
             names += [name if place == "." else f"{place}/{name}" for name in files if name.endswith(".py")]
         by_name = {name: blake2b(f"{self.seed}:{name}".encode(), digest_size=8).digest() for name in names}
         if self.split == "document":
@@ -194,7 +208,9 @@ def _of_version(value: Number | tuple[Number, ...], number: int, *, field: str) 
         return value
     if number >= len(value):
         raise ConfigError(
-            f"data.source.{field} lists {len(value)} values, but version number {number + 1} was asked for; add one"
+            f"data.source.{field} lists {len(value)} values, but version number {number + 1} was asked for; add one",
+            field=f"data.source.{field}",
+            value=value,
         )
     return value[number]
 
@@ -203,8 +219,8 @@ def _package(name: str) -> str:
     return name.split("/", 1)[0].removesuffix(".py")
 
 
-def _read(path: Path) -> bytes | None:
-    """Return the bytes of a file, or None if its size is out of range or it is no UTF-8."""
+def _read(path: pathlib.Path) -> bytes | None:
+    """Return the bytes of a file, or None if its size is out of range or it is not UTF-8."""
     try:
         if not _MIN_BYTES <= path.stat().st_size <= _MAX_BYTES:
             return None
@@ -233,12 +249,13 @@ def is_generated(data: bytes) -> bool:
     return len(set(lines)) < _MIN_DISTINCT * len(lines)
 
 
-def near_marks(data: bytes) -> tuple[bytes, ...]:
-    """Return one mark a band: two documents that share a mark are near duplicates (third rule)."""
+def near_fingerprints(data: bytes) -> tuple[bytes, ...]:
+    """Return one digest for each band: two documents that share one are near duplicates (third rule)."""
     lines = {line.strip() for line in data.splitlines()}
+    # CRC-32 in place of a cryptographic hash: it runs over every line, and a collision only makes two lines equal.
     hashes = np.array([crc32(line) for line in lines if len(line) >= _MIN_LINE], dtype=np.uint64)
     if not hashes.size:
         return ()
     # The upper half of a·h + b modulo 2⁶⁴ is a universal hash of a 32-bit h.
     smallest = ((hashes * _FACTORS + _TERMS) >> np.uint64(32)).min(axis=1).astype("<u4").reshape(_BANDS, _ROWS)
-    return tuple(mark_of(bytes([band]) + row.tobytes(), kind="band") for band, row in enumerate(smallest))
+    return tuple(text_fingerprint(bytes([band]) + row.tobytes(), kind="band") for band, row in enumerate(smallest))

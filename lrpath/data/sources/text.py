@@ -5,15 +5,15 @@ repaired: a malformed record stops the preparation with its file and line. A doc
 """
 
 import json
+import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import Arrival, Document, HeldOut, fingerprint
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, fingerprint
 from lrpath.errors import ConfigError, DataError
 
 Records = Iterator[tuple[str, dict[str, Any]]]
@@ -35,23 +35,33 @@ class TextSource:
         overlap: What is done about a document that an earlier version has, word for word: it is kept, or refused.
 
     Raises:
-        ConfigError: If not exactly one of `paths` and `domains` is given, or a domain is no short name.
+        ConfigError: If not exactly one of `paths` and `domains` is given, or the name of a domain is not a short one.
     """
 
     paths: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
     versions: Division = field(default_factory=Division)
-    heldout: HeldOut = field(default_factory=HeldOut)
+    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
     overlap: Literal["keep", "refuse"] = "keep"
 
     def __post_init__(self) -> None:
         if bool(self.paths) == bool(self.domains):
-            raise ConfigError("data.source: give paths or domains, and not both")
+            raise ConfigError(
+                "data.source: give paths or domains, and not both", field="data.source.paths", value=self.paths
+            )
         for domain in self.domains:
             if not is_name(domain):
-                raise ConfigError(f"data.source.domains: {domain!r} must be letters, digits, `.`, `_`, `-`; rename it")
+                raise ConfigError(
+                    f"data.source.domains: {domain!r} must be letters, digits, `.`, `_`, `-`; rename it",
+                    field="data.source.domains",
+                    value=domain,
+                )
         if self.versions.by == "split":
-            raise ConfigError("data.source.versions.by=split is for datasets; use file, date, share or field")
+            raise ConfigError(
+                "data.source.versions.by=split is for datasets; use file, date, share or field",
+                field="data.source.versions.by",
+                value="split",
+            )
 
     def spec(self) -> dict[str, Any]:
         """Return what identifies the text besides the files; paths stand as they were given."""
@@ -98,23 +108,23 @@ class TextSource:
                         yield document
 
     def _check_new(self, document: Document, arrival: Arrival, *, place: str) -> None:
-        if self.overlap == "refuse" and not arrival.used.isdisjoint(document.marks):
+        if self.overlap == "refuse" and not arrival.used.isdisjoint(document.fingerprints):
             raise DataError(
                 f"{place}: this text is in an earlier version than {arrival.version} already; remove it from here, or "
                 "give data.source.overlap=keep to read it again"
             )
 
-    def _roots(self) -> list[tuple[str | None, list[Path]]]:
+    def _roots(self) -> list[tuple[str | None, list[pathlib.Path]]]:
         if self.domains:
-            return [(domain, [Path(path)]) for domain, path in self.domains.items()]
-        return [(None, [Path(path) for path in self.paths])]
+            return [(domain, [pathlib.Path(path)]) for domain, path in self.domains.items()]
+        return [(None, [pathlib.Path(path) for path in self.paths])]
 
-    def _files(self, paths: list[Path], number: int) -> list[Path]:
+    def _files(self, paths: list[pathlib.Path], number: int) -> list[pathlib.Path]:
         if self.versions.by == "file":
             return _files_below(self._entry(paths, number))
         return [file for path in paths for file in _files_below(path)]
 
-    def _entry(self, paths: list[Path], number: int) -> Path:
+    def _entry(self, paths: list[pathlib.Path], number: int) -> pathlib.Path:
         """Return the file or folder that is an increment of its own."""
         entries = paths
         if len(paths) == 1 and paths[0].is_dir():
@@ -130,17 +140,17 @@ class TextSource:
         return entries[number]
 
 
-def _named(path: Path) -> dict[str, Any]:
+def _named(path: pathlib.Path) -> dict[str, Any]:
     """Return name and fingerprint of a file or folder: another text, or a changed one, is noticed by it."""
     return {"name": path.name} | fingerprint(_files_below(path))
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: pathlib.Path) -> list[tuple[int, str]]:
     """Sort key by name in which `V2` comes before `V10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
-def _files_below(path: Path) -> list[Path]:
+def _files_below(path: pathlib.Path) -> list[pathlib.Path]:
     if path.is_dir():
         found = sorted((file for file in path.rglob("*") if file.is_file() and file.suffix in _READERS), key=str)
         if not found:
@@ -153,7 +163,7 @@ def _files_below(path: Path) -> list[Path]:
     return [path]
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: pathlib.Path) -> Records:
     """Yield `(place, record)` for every record of a file, where the place is `file:line` or `file:row`.
 
     Raises:
@@ -162,7 +172,7 @@ def read_records(path: Path) -> Records:
     return _READERS[path.suffix](path)
 
 
-def _read_txt(path: Path) -> Records:
+def _read_txt(path: pathlib.Path) -> Records:
     data = path.read_bytes()
     try:
         yield str(path), {"text": data.decode()}
@@ -171,7 +181,7 @@ def _read_txt(path: Path) -> Records:
         raise _not_utf8(f"{path}:{line}", error) from error
 
 
-def _read_jsonl(path: Path) -> Records:
+def _read_jsonl(path: pathlib.Path) -> Records:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -190,7 +200,7 @@ def _json_record(line: bytes, *, place: str) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(path: Path) -> Records:
+def _read_parquet(path: pathlib.Path) -> Records:
     try:
         from pyarrow import ArrowException, parquet  # an optional extra
     except ImportError as error:
@@ -218,7 +228,7 @@ def _not_utf8(place: str, error: UnicodeDecodeError) -> DataError:
     return DataError(f"{place} is not UTF-8 ({error.reason} at byte {error.start}); convert the file to UTF-8")
 
 
-_READERS: dict[str, Callable[[Path], Records]] = {
+_READERS: dict[str, Callable[[pathlib.Path], Records]] = {
     ".txt": _read_txt,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,

@@ -1,8 +1,8 @@
 """Token ids that were made elsewhere: flat files of 16- or 32-bit little-endian ids, one for each version."""
 
+import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,9 +34,13 @@ class TokensSource:
 
     def __post_init__(self) -> None:
         if not self.files:
-            raise ConfigError("data.source.files is empty; name a file of ids for each version")
+            raise ConfigError(
+                "data.source.files is empty; name a file of ids for each version", field="data.source.files", value=()
+            )
         if self.bits not in (16, 32):
-            raise ConfigError(f"data.source.bits must be 16 or 32, not {self.bits}")
+            raise ConfigError(
+                f"data.source.bits must be 16 or 32, not {self.bits}", field="data.source.bits", value=self.bits
+            )
         if not 1 <= self.vocab_size <= 1 << min(self.bits, 31):
             raise ConfigError(
                 f"data.source.vocab_size must lie in [1, {1 << min(self.bits, 31)}] for ids of {self.bits} bits, "
@@ -75,7 +79,7 @@ class TokensSource:
         """Return the training ids of an increment: a read-only memory map.
 
         Raises:
-            DataError: If the file is missing, empty, or no whole number of ids.
+            DataError: If the file is missing, empty, or not a multiple of the width of an id.
         """
         self.increment_spec(arrival.number)
         return self._map(self.files[arrival.number])
@@ -84,7 +88,7 @@ class TokensSource:
         """Return the held-out ids of an increment by domain: read-only memory maps.
 
         Raises:
-            DataError: If a file is missing, empty, or no whole number of ids.
+            DataError: If a file is missing, empty, or not a multiple of the width of an id.
         """
         return {
             domain: self._map(files[0] if len(files) == 1 else files[arrival.number])
@@ -102,7 +106,7 @@ class TokensSource:
         return np.asarray(np.memmap(path, dtype=f"<u{width}", mode="r"))
 
 
-def _existing(name: str) -> Path:
-    if not (path := Path(name)).is_file():
+def _existing(name: str) -> pathlib.Path:
+    if not (path := pathlib.Path(name)).is_file():
         raise DataError(f"{path} does not exist; correct data.source.files or data.source.heldout")
     return path

@@ -1,8 +1,8 @@
-"""Shows 1 and 2: fit laws on some of the public curves, foretell the others.
+"""Shows 1 and 2: fit laws on some of the public curves, predict the others.
 
-    OMP_NUM_THREADS=1 python experiments/07_laws/foretell.py FOLDER      # FOLDER holds csv_25, csv_100, csv_400
+    OMP_NUM_THREADS=1 python experiments/07_laws/predict.py FOLDER      # FOLDER holds csv_25, csv_100, csv_400
 
-Writes split.csv, curves.csv, other_splits.csv, details.csv and foretold.png beside itself.
+Writes split.csv, curves.csv, other_splits.csv, details.csv and predicted.png beside itself.
 """
 
 import csv
@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from public import ALL, FITTED, FORETOLD, LOGGED, PUBLISHED, SIZES, read
+from public import ALL, FITTED, LOGGED, PREDICTED, PUBLISHED, SIZES, read
 
 from lrpath.errors import LawError
 from lrpath.laws.curves import Curve
-from lrpath.laws.fit import DELTA, Errors, Fit, fit_law
-from lrpath.laws.law import Annealing, Chinchilla, Law
-from lrpath.laws.multi_power import MultiPower
+from lrpath.laws.fit import DELTA, Fit, PredictionErrors, fit_law
+from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
+from lrpath.laws.multi_power import MultiPowerLaw
 
 HERE = Path(__file__).parent
 REPEATS = 3
@@ -38,12 +38,12 @@ class Way:
 
 
 WAYS = (
-    Way("chinchilla", Chinchilla()),
-    Way("annealing, λ=.999", Annealing(), {"lambda": 0.999}),
-    Way("annealing, λ free", Annealing()),
-    Way("multi-power, free", MultiPower()),
-    Way("multi-power, β=γ=½", MultiPower(), {"beta": 0.5, "gamma": 0.5}),
-    Way("multi-power, β=γ=½, no warm-up", MultiPower(counts_warmup=False), {"beta": 0.5, "gamma": 0.5}),
+    Way("chinchilla", ChinchillaLaw()),
+    Way("annealing, λ=.999", AnnealingLaw(), {"lambda": 0.999}),
+    Way("annealing, λ free", AnnealingLaw()),
+    Way("multi-power, free", MultiPowerLaw()),
+    Way("multi-power, β=γ=½", MultiPowerLaw(), {"beta": 0.5, "gamma": 0.5}),
+    Way("multi-power, β=γ=½, no warm-up", MultiPowerLaw(counts_warmup=False), {"beta": 0.5, "gamma": 0.5}),
 )
 OTHER_SPLITS = {
     "stairs": ("constant_24000", "wsdcon_3", "wsdcon_9", "wsdcon_18"),
@@ -65,7 +65,7 @@ def timed_fit(way: Way, curves: Sequence[Curve]) -> tuple[Fit, float, float]:
     return fit, statistics.median(cpu), statistics.median(wall)
 
 
-def mean(errors: Sequence[Errors]) -> list[float]:
+def mean(errors: Sequence[PredictionErrors]) -> list[float]:
     """Return means over curves of R², MAE, RMSE, relative and worst error, as the repository publishes them."""
     return [
         statistics.fmean(getattr(one, name) for one in errors) for name in ("r2", "mae", "rmse", "relative", "worst")
@@ -83,22 +83,26 @@ def show_split(curves: dict[int, dict[str, Curve]]) -> dict[tuple[int, str], Fit
     rows, single, fits = [], [], {}
     for size in SIZES:
         rows.append([size, "repository's log", *LOGGED[size], "", "", ""])
-        law = MultiPower()
+        law = MultiPowerLaw()
         theirs = [
-            Errors.of(
+            PredictionErrors.of(
                 observed=curves[size][name].observed(),
-                foretold=law.predict(dict(zip(law.names, PUBLISHED[size], strict=True)), curve=curves[size][name]),
+                predicted=law.predict(dict(zip(law.names, PUBLISHED[size], strict=True)), curve=curves[size][name]),
             )
-            for name in FORETOLD
+            for name in PREDICTED
         ]
         rows.append([size, "repository's parameters, our sums", *mean(theirs), "", "", ""])
         for way in WAYS:
             fit, cpu, wall = timed_fit(way, [curves[size][name] for name in FITTED])
             fits[size, way.label] = fit
-            errors = {name: fit.errors(curves[size][name]) for name in FORETOLD}
-            rows.append([size, way.label, *mean(list(errors.values())), cpu, wall, " ".join(fit.untold)])
+            errors = {name: fit.errors(curves[size][name]) for name in PREDICTED}
+            rows.append([size, way.label, *mean(list(errors.values())), cpu, wall, " ".join(fit.not_identified)])
             single += [[size, way.label, name, one.rmse, one.worst, one.last] for name, one in errors.items()]
-    write("split.csv", ["size", "law", "r2", "mae", "rmse", "relative", "worst", "cpu_s", "wall_s", "untold"], rows)
+    write(
+        "split.csv",
+        ["size", "law", "r2", "mae", "rmse", "relative", "worst", "cpu_s", "wall_s", "not_identified"],
+        rows,
+    )
     write("curves.csv", ["size", "law", "curve", "rmse", "worst", "last"], single)
     return fits
 
@@ -109,12 +113,12 @@ def show_other_splits(curves: dict[int, dict[str, Curve]]) -> None:
         last = 12_000 if split.startswith("first") else None
         for size in SIZES:
             fitted = [curves[size][name].between(1, last) for name in names]
-            # of curves that are fitted up to a position, the rest is foretold
+            # of curves that are fitted up to a position, the rest is predicted
             asked = [curves[size][name].between(last + 1 if last and name in names else 1) for name in ALL]
             asked = [curve for curve in asked if last or curve.name not in names]
             for way in WAYS[:5]:
                 fit = fit_law(way.law, fitted, fixed=way.fixed)
-                errors = {curve.name: fit.errors(curve, beyond=True) for curve in asked}
+                errors = {curve.name: fit.errors(curve, extrapolate=True) for curve in asked}
                 hardest = max(errors, key=lambda name: abs(errors[name].last))
                 refused = sum(not within(fit, curve) for curve in asked)
                 figures = [
@@ -122,11 +126,20 @@ def show_other_splits(curves: dict[int, dict[str, Curve]]) -> None:
                     max(one.worst for one in errors.values()),
                 ]
                 rows.append(
-                    [split, size, way.label, *figures, hardest, errors[hardest].last, refused, " ".join(fit.untold)]
+                    [
+                        split,
+                        size,
+                        way.label,
+                        *figures,
+                        hardest,
+                        errors[hardest].last,
+                        refused,
+                        " ".join(fit.not_identified),
+                    ]
                 )
     write(
         "other_splits.csv",
-        ["split", "size", "law", "rmse", "worst", "hardest", "last", "beyond_reach", "untold"],
+        ["split", "size", "law", "rmse", "worst", "hardest", "last", "extrapolated", "not_identified"],
         rows,
     )
 
@@ -137,11 +150,11 @@ def show_details(curves: dict[int, dict[str, Curve]]) -> None:
     for size in SIZES:
         for names in (("wsdcon_3",), ("wsd_20000_24000",), ("cosine_24000",), ("cosine_72000",)):
             partner = "constant_72000" if names == ("cosine_72000",) else "constant_24000"
-            fit = fit_law(Annealing(), [curves[size][name] for name in (partner, *names)])
+            fit = fit_law(AnnealingLaw(), [curves[size][name] for name in (partner, *names)])
             rows.append([size, f"λ of {partner} and {names[0]}", f"{fit.values['lambda']:.6f}"])
-        fit = fit_law(MultiPower(), [curves[size][name] for name in FITTED])
+        fit = fit_law(MultiPowerLaw(), [curves[size][name] for name in FITTED])
         theirs = [
-            MultiPower().predict(dict(zip(fit.law.names, PUBLISHED[size], strict=True)), curve=c) for c in fit.curves
+            MultiPowerLaw().predict(dict(zip(fit.law.names, PUBLISHED[size], strict=True)), curve=c) for c in fit.curves
         ]
         errors = np.log(np.concatenate([c.observed() for c in fit.curves])) - np.log(np.concatenate(theirs))
         small = np.minimum(np.abs(errors), DELTA)
@@ -156,25 +169,25 @@ def show_details(curves: dict[int, dict[str, Curve]]) -> None:
 
 def within(fit: Fit, curve: Curve) -> bool:
     try:
-        fit.reach.check(curve)
+        fit.validity.check(curve)
     except LawError:
         return False
     return True
 
 
 def draw(curves: dict[int, dict[str, Curve]], fits: dict[tuple[int, str], Fit]) -> None:
-    """Draw observed and foretold losses of the six curves at 100M, and below each the errors."""
+    """Draw observed and predicted losses of the six curves at 100M, and below each the errors."""
     shown = {"chinchilla": "#999999", "annealing, λ free": "#D55E00", "multi-power, β=γ=½": "#0072B2"}
     figure = Figure(figsize=(10, 9.5), layout="constrained")
     grid = figure.subplots(4, 3, height_ratios=(2, 1, 2, 1))
-    for number, name in enumerate(FORETOLD):
+    for number, name in enumerate(PREDICTED):
         upper, lower = grid[2 * (number // 3), number % 3], grid[2 * (number // 3) + 1, number % 3]
         curve = curves[100][name]
         upper.plot(curve.positions_P, curve.observed(), color="black", linewidth=2.5, label="observed")
         for label, colour in shown.items():
-            foretold = fits[100, label].predict(curve).losses_P
-            upper.plot(curve.positions_P, foretold, color=colour, linewidth=1, label=label)
-            lower.plot(curve.positions_P, foretold - curve.observed(), color=colour, linewidth=1)
+            predicted = fits[100, label].predict(curve).losses_P
+            upper.plot(curve.positions_P, predicted, color=colour, linewidth=1, label=label)
+            lower.plot(curve.positions_P, predicted - curve.observed(), color=colour, linewidth=1)
         upper.set_title(name, fontsize=10)
         upper.set_ylim(2.83, 3.35)
         lower.set_ylim(-0.06, 0.06)
@@ -186,19 +199,19 @@ def draw(curves: dict[int, dict[str, Curve]], fits: dict[tuple[int, str], Fit]) 
             axes.xaxis.set_major_locator(MaxNLocator(4))
         if number % 3 == 0:
             upper.set_ylabel("loss [nats]")
-            lower.set_ylabel("foretold −\nobserved")
+            lower.set_ylabel("predicted −\nobserved")
     grid[0, 0].legend(fontsize=8)
     for axes in grid[3]:
         axes.set_xlabel("position [updates]")
     figure.suptitle("100M: fitted on cosine_24000, constant_24000, wsdcon_9 (none of these)", fontsize=11)
-    figure.savefig(HERE / "foretold.png", dpi=110)
+    figure.savefig(HERE / "predicted.png", dpi=110)
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     curves = {size: read(Path(sys.argv[1]), size) for size in SIZES}
-    fit_law(Annealing(), [curves[25][name] for name in FITTED])  # warms up imports and caches, and is not timed
+    fit_law(AnnealingLaw(), [curves[25][name] for name in FITTED])  # warms up imports and caches, and is not timed
     fits = show_split(curves)
     draw(curves, fits)
     show_other_splits(curves)

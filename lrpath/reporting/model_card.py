@@ -1,4 +1,4 @@
-"""Finds a release by name, and writes the card that goes with it when it is exported: its lineage, by content."""
+"""Finds a release by name, and writes the model card of an exported release."""
 
 from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes, read_series

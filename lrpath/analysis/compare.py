@@ -8,59 +8,19 @@ The releases v1 … vN of one label in one plan are a series. Of version i,
 Headlines of one version are on one scale, headlines of different versions are not: their sets differ.
 """
 
-import math
-import pathlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from lrpath.analysis.labels import Settings, differing_fields, labelled, settings_of, sort_key
-from lrpath.errors import StateError
+from lrpath.analysis.scores import Score, scores_of, total
 from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Recipe, Release, Tree
+from lrpath.planning.paths import Recipe, Tree
 from lrpath.planning.plan import Plan
+from lrpath.records.held_out import SetName
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """How well held-out tokens are predicted; scores of several sets add up.
-
-    Args:
-        nll: Negative log-likelihood, summed [nats].
-        tokens: Predicted tokens; at least 1.
-        text_bytes: UTF-8 bytes of the text that these tokens are; None where only ids were given.
-    """
-
-    nll: float
-    tokens: int
-    text_bytes: float | None = None
-
-    def __add__(self, other: "Score") -> "Score":
-        return total((self, other))
-
-    @property
-    def loss(self) -> float:
-        """Mean negative log-likelihood [nats per token]."""
-        return self.nll / self.tokens
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Negative log-likelihood in bits per byte of text, which tokenizers of any size have in common.
-
-        >>> Score(nll=1000.0, tokens=500, text_bytes=2000).bits_per_byte
-        0.72...
-        """
-        return None if not self.text_bytes else self.nll / math.log(2) / self.text_bytes
-
-    @property
-    def perplexity(self) -> float:
-        """Exponential of the loss; infinite where a float cannot hold it."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # equal if it is the same object: to compare two plans takes long
@@ -147,7 +107,7 @@ class Outcome:
 
     series: Series
     version: str
-    scores: dict[tuple[str, str], Score] | None
+    scores: dict[SetName, Score] | None
     cost: Cost
     cost_from_scratch: int
 
@@ -170,11 +130,11 @@ class Outcome:
     @property
     def _digests(self) -> tuple[str, ...]:
         """Return a digest of each version's held-out tokens; of studies without one, of where the text comes from."""
-        data = self.series.recipe.data
-        sizes: dict[str, list[tuple[object, ...]]] = {}
+        data = content_id(self.series.recipe.data)
+        sets: dict[str, list[tuple[object, ...]]] = {}
         for (version, domain), score in sorted((self.scores or {}).items()):
-            sizes.setdefault(version, []).append((domain, score.tokens))
-        return tuple(content_id([data, sizes.get(name, [])]) for name in self.series.plan.versions[: self.number])
+            sets.setdefault(version, []).append((domain, score.tokens, score.sha256 or data))
+        return tuple(content_id(sets.get(name, [data])) for name in self.series.plan.versions[: self.number])
 
     @property
     def relative_cost(self) -> float:
@@ -197,52 +157,6 @@ class Outcome:
         if not found or {version for version, _ in found} != set(versions):
             return None
         return total(found.values())
-
-
-def total(scores: Iterable[Score]) -> Score:
-    """Return the score on several sets together, of at least one; sums are exact, so their order does not matter."""
-    parts = list(scores)
-    sizes = [part.text_bytes for part in parts]
-    return Score(
-        nll=math.fsum(part.nll for part in parts),
-        tokens=sum(part.tokens for part in parts),
-        text_bytes=None if None in sizes else math.fsum(size for size in sizes if size is not None),
-    )
-
-
-def release_folder(study: Study, *, release: Release) -> pathlib.Path:
-    """Return the folder of a merged release, named by a digest of its parts; it need not exist.
-
-    Its `evaluation.csv` has the columns of a path's, with the position of the release's latest state.
-    """
-    digest = content_id([[key.path_id, key.position, weight] for key, weight in release.parts])
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{release.paradigm}-{release.version}")
-    return study.folder / "releases" / f"{name}-{digest}"
-
-
-def scores_of(study: Study, *, release: Release) -> dict[tuple[str, str], Score] | None:
-    """Return a release's scores by (version, domain); None if it was not evaluated.
-
-    Raises:
-        StateError: If the table of evaluations is altered.
-    """
-    if len(release.parts) > 1:
-        table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
-    elif (folder := study.find(release.last.path_id)) is not None:
-        table = folder.evaluation
-    else:
-        return None
-    try:
-        found = {
-            (row["version"], row["domain"]): Score(nll=float(row["nll"]), tokens=int(row["tokens"]))
-            for row in table.rows()
-            if int(row["position"]) == release.last.position
-        }
-    except ValueError as error:
-        raise StateError(f"{table.file} has a row with an invalid number ({error}); restore it from a copy") from None
-    if any(score.tokens < 1 or not math.isfinite(score.nll) for score in found.values()):
-        raise StateError(f"{table.file} has a row without tokens or with a loss that is not finite; restore it")
-    return found or None
 
 
 def plans_by_id(study: Study) -> dict[str, Plan]:
@@ -321,15 +235,17 @@ def outcomes_of(found: Iterable[Series]) -> tuple[Outcome, ...]:
     Raises:
         StateError: If a table of evaluations is altered.
     """
+    every = list(found)
+    sets = {study: study.held_out.read() for study in {series.study: None for series in every}}
     return tuple(
         Outcome(
             series=series,
             version=release.version,
-            scores=scores_of(series.study, release=release),
+            scores=scores_of(series.study, release=release, sets=sets[series.study]),
             cost=series.plan.cost(series.plan.part(series.paradigm, versions=number)),
             cost_from_scratch=series.plan.updates_from_scratch(versions=number),
         )
-        for series in found
+        for series in every
         for number, version in enumerate(series.plan.versions, start=1)
         for release in series.tree.releases
         if release.version == version

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lrpath.analysis.compare import Outcome, Score, Series, Setup
+from lrpath.analysis.compare import Outcome, Series, Setup
+from lrpath.analysis.scores import Score
 from lrpath.planning.paradigms import FromScratch
 
 REFERENCE = FromScratch.kind

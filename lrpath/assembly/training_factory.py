@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lrpath.assembly.project import Project
+from lrpath.data.held_out_text import held_out_set
 from lrpath.data.prepare import PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_windows
@@ -19,6 +20,7 @@ from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.planning.shape import ModelShape
+from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.checkpoints.releases import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
@@ -76,6 +78,14 @@ class ProjectTrainingFactory:
         if not found:
             raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
         return found
+
+    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
+        """Return digest and sizes of every held-out set, as it is evaluated."""
+        tokenizer_file, end_id = self.store.tokenizer_file, self.store.end_id
+        return {
+            name: held_out_set(windows_NL, tokenizer_file=tokenizer_file, end_id=end_id)
+            for name, windows_NL in self.held_out().items()
+        }
 
     def _counted_shape(self) -> ModelShape:
         """Return the model's sizes with its parameters counted, if need be by torch."""

@@ -67,24 +67,26 @@ class HeldOutFile:
         before, wanted = self.read(), list(path_ids)
         merged = {path_id: {**before.get(path_id, {}), **sets} for path_id in wanted}
         for path_id in wanted:
-            for name, found in before.get(path_id, {}).items():
-                if name in sets and sets[name].sha256 != found.sha256:
-                    raise MismatchError(
-                        f"{self._file} says that path {path_id} was evaluated on other held-out tokens of "
-                        f"{'/'.join(name)} ({found.tokens:,} with digest {found.sha256[:12]}, now {sets[name].tokens:,} "
-                        f"with {sets[name].sha256[:12]}); restore the text and cadence.held_out_windows, or choose "
-                        "another study"
-                    )
+            for name in sorted(sets.keys() & before.get(path_id, {}).keys()):
+                self._check_same(path_id, name, before[path_id][name], sets[name])
         if all(before.get(path_id) == merged[path_id] for path_id in wanted):
             return
         with locked(self._file.parent):
             collections, paths = self._parts()
-            for path_id, found in merged.items():
-                record = _record(found)
+            for path_id in wanted:
+                record = _record(merged[path_id])
                 paths[path_id] = content_id(record)
                 collections[paths[path_id]] = record
             used = {name: collections[name] for name in dict.fromkeys(paths.values())}
             write_json(self._file, {"collections": used, "paths": paths})
+
+    def _check_same(self, path_id: str, name: SetName, before: HeldOutSet, now: HeldOutSet) -> None:
+        if before.sha256 != now.sha256:
+            raise MismatchError(
+                f"{self._file} says that path {path_id} was evaluated on other held-out tokens of {'/'.join(name)}: "
+                f"{before.tokens:,} with digest {before.sha256[:12]}, now {now.tokens:,} with {now.sha256[:12]}. "
+                "Restore the text and cadence.held_out_windows, or choose another study"
+            )
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, str]]:
         if not self._file.exists():

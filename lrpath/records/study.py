@@ -8,6 +8,7 @@ from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
 from lrpath.records.files import locked, read_json, write_json
+from lrpath.records.held_out import HeldOutFile
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
@@ -20,6 +21,7 @@ class Study:
         """Name the folder; it need not exist yet."""
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.jsonl")
+        self.held_out = HeldOutFile(folder)
         self.report = folder / "report"
 
     @classmethod

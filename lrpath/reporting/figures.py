@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lrpath.analysis.compare import Score, total
+from lrpath.analysis.scores import Score, total
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder

@@ -10,7 +10,18 @@ from lrpath.planning.units import write_span
 def findings(comparison: StudyComparison) -> list[str]:
     """Return what a report has found, one sentence or a few for each question that the studies answer."""
     ledgers = [execution.sentence() for execution in comparison.executions]
-    return [*order_sentences(comparison), *front_sentences(comparison), *ledgers]
+    return [*_incomparable(comparison), *order_sentences(comparison), *front_sentences(comparison), *ledgers]
+
+
+def _incomparable(comparison: StudyComparison) -> list[str]:
+    if len(comparison.groups) == 1:
+        return []
+    names = "; ".join(group.name for group in comparison.groups)
+    return [
+        f"{len(comparison.groups)} groups of series were evaluated on different held-out tokens ({names}), so their "
+        "losses in nats per token are not comparable. Each group has tables and figures of its own. Bits per byte can "
+        "be compared only where both groups were evaluated on the same text."
+    ]
 
 
 def order_sentences(comparison: StudyComparison) -> list[str]:

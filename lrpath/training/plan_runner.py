@@ -90,6 +90,7 @@ class PlanRunner:
                 settle(folder.folder, ledger=self.study.ledger)
         self._check_made()
         self._check_held_out()
+        self.study.held_out.add((path.id for path in self.tree.paths), self.path_trainer.factory.describe_held_out())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:

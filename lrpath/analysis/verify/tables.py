@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from lrpath.analysis.compare import scores_of
+from lrpath.analysis.scores import scores_of
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError

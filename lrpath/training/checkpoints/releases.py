@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release

@@ -10,6 +10,7 @@ from rich.console import Console
 from lrpath import entry
 from lrpath.assembly.project import Project
 from lrpath.config import schema
+from lrpath.records.commands import Command
 
 
 def train(cfg: DictConfig) -> None:
@@ -30,6 +31,7 @@ def train(cfg: DictConfig) -> None:
         factory = open_training_factory(project, ranks, progress=_preparation_line(console))
         runner = factory.runner(hardware, console)
         ranks.on_rank_zero(project.keep_plan)
+        ranks.on_rank_zero(lambda: project.study.commands.add(Command.of_this_process("lrpath.train")))
         check_same(ranks, project)
         if project.config.logger.name == "tensorboard":
             from lrpath.reporting.report import start_tensorboard

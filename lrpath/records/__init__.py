@@ -3,6 +3,7 @@
     outputs/<study>/
         plans/<plan id>.json            every plan that was run here; the states they need are never removed
         held_out.json                   on which held-out tokens each path is evaluated, and how much text these are
+        commands.jsonl                 what was typed, where, and with which code
         ledger.jsonl                    what ran, one line a run, repeated updates apart
         paths/<name>-<path id>/
             path.json                   identity of the path

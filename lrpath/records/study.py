@@ -7,6 +7,7 @@ from typing import Any
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
+from lrpath.records.commands import CommandLog
 from lrpath.records.files import locked, read_json, write_json
 from lrpath.records.held_out import HeldOutFile
 from lrpath.records.ledger import Ledger
@@ -22,6 +23,7 @@ class Study:
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.held_out = HeldOutFile(folder)
+        self.commands = CommandLog(folder)
         self.report = folder / "report"
 
     @classmethod
@@ -75,6 +77,12 @@ class Study:
         found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
         return PathFolder(found[0]) if found else None
 
+    def place_of(self, path: Path) -> pathlib.Path:
+        """Return where the folder of a path is, or will be made."""
+        name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
+        found = self.find(path.id)
+        return self.folder / "paths" / f"{name}-{path.id}" if found is None else found.folder
+
     def open(self, path: Path) -> PathFolder:
         """Return the folder of a path, made if it is not there.
 
@@ -96,8 +104,7 @@ class Study:
         """Make the folder of a path, one at a time: a path has one folder, whatever names it goes by in two plans."""
         paths = self.folder / "paths"
         with locked(paths):
-            name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
-            made = self.find(path.id) or PathFolder(paths / f"{name}-{path.id}")
+            made = PathFolder(self.place_of(path))
             made.folder.mkdir(exist_ok=True)
         return made
 

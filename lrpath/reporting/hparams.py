@@ -72,11 +72,16 @@ def hparams_rows(outcomes: Sequence[Outcome]) -> tuple[HparamsRow, ...]:
         head: HparamValues = {"paradigm": series.paradigm}
         if last is not None:
             head["release"] = last.version
-        name = re.sub(r"[^A-Za-z0-9._=,()-]+", "_", series.label)[:80]
+        name = folder_name(series.label)
         name = f"{name}-{number}" if name in rows else name
         shown = {column: found[column] for column in columns if column in found}
         rows[name] = HparamsRow(name=name, series=series, last=last, settings=head | shown)
     return tuple(rows.values())
+
+
+def folder_name(label: str) -> str:
+    """Return a label as the name of a folder, which TensorBoard shows as the name of a run."""
+    return re.sub(r"[^A-Za-z0-9._=,()-]+", "_", label)[:80]
 
 
 def columns(rows: Sequence[HparamsRow]) -> Any:

@@ -58,7 +58,7 @@ _SUMMARY = (
 def summary_tables(comparison: StudyComparison) -> list[ReportTable]:
     """Return one table a group: a row for each version and setting, means over seeds with 95 % intervals, and gaps."""
     return [
-        _summary_table(comparison, group.summaries, title=_titled("Releases over seeds", group), group=group)
+        _summary_table(comparison, group.summaries, title=titled("Releases over seeds", group), group=group)
         for group in comparison.groups
     ]
 
@@ -69,12 +69,13 @@ def last_version_tables(comparison: StudyComparison) -> list[ReportTable]:
     for group in comparison.groups:
         found = group.last_summaries
         version = found[0].first.version if found else "no version yet"
-        title = _titled(f"Releases of {version}, best first", group)
+        title = titled(f"Releases of {version}, best first", group)
         tables.append(_summary_table(comparison, found, title=title, group=group))
     return tables
 
 
-def _titled(title: str, group: ComparableGroup) -> str:
+def titled(title: str, group: ComparableGroup) -> str:
+    """Return a table's title with the name of the group that it is about, where there are several."""
     return f"{title} ({group.name})" if group.name else title
 
 
@@ -190,7 +191,7 @@ def release_tables(comparison: StudyComparison, *, sets: bool = True) -> list[Re
         sets: Whether the perplexity on each version's held-out set has a column.
     """
     return [
-        _release_table(group.outcomes, title=_titled("Releases, on held-out text and by cost", group), sets=sets)
+        _release_table(group.outcomes, title=titled("Releases, on held-out text and by cost", group), sets=sets)
         for group in comparison.groups
     ]
 

@@ -101,23 +101,28 @@ class ReportTable:
         """Return the table in GitHub's Markdown, with its title above and its notes below."""
         heads = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in self.columns]
         rule = ["---:" if column.align is Align.RIGHT else ":---" for column in self.columns]
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in (heads, rule, *self.cells())]
+        rows = [rule if row is rule else [_markdown(cell) for cell in row] for row in (heads, rule, *self.cells())]
         lines = [f"| {' | '.join(row)} |" for row in rows]
         notes = [line for note in self.notes for line in ("", note)]
-        return "\n".join([f"**{self.title}**", "", *lines, *notes]) + "\n"
+        return "\n".join([f"**{_markdown(self.title)}**", "", *lines, *map(_markdown, notes)]) + "\n"
 
     def latex(self) -> str:
         """Return a `tabular` of LaTeX's booktabs, with its title and notes as comments above."""
         heads = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in self.columns]
         sides = "".join("r" if column.align is Align.RIGHT else "l" for column in self.columns)
         head, *rows = (" & ".join(map(_latex, row)) + r" \\" for row in (heads, *self.cells()))
-        comments = [f"% {line}" for line in (self.title, *self.notes)]
+        comments = [f"% {' '.join(line.split())}" for line in (self.title, *self.notes)]
         begin, end = f"\\begin{{tabular}}{{{sides}}}", r"\end{tabular}"
         return "\n".join([*comments, begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end]) + "\n"
 
     def html(self) -> str:
         """Return the table as HTML, with its title as caption and its notes below."""
-        heads = [f"{column.title} <small>{html.escape(column.unit)}</small>" for column in self.columns]
+        heads = [
+            f"{html.escape(column.title)} <small>{html.escape(column.unit)}</small>"
+            if column.unit
+            else html.escape(column.title)
+            for column in self.columns
+        ]
         sides = ["" if column.align is Align.RIGHT else ' class="left"' for column in self.columns]
         lines = [_html_row("th", heads, sides)]
         lines += [_html_row("td", [html.escape(cell) for cell in row], sides) for row in self.cells()]
@@ -147,6 +152,14 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
+
+
+def _markdown(text: str) -> str:
+    """Return text that is neither markup nor the end of a cell; readers of Markdown render HTML that stands in it."""
+    plain = " ".join(text.split()) if text else text
+    for sign, written in {"&": "&amp;", "<": "&lt;", "|": "\\|", "`": "\\`", "](": "]\\("}.items():
+        plain = plain.replace(sign, written)
+    return plain
 
 
 def _latex(text: str) -> str:

@@ -174,7 +174,8 @@ def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathli
                 for path in panel.tree.paths:
                     places, heights = _domain_curve(path, losses, domain)
                     label = panel.label if path is panel.tree.paths[0] else "_nolegend_"
-                    axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label)
+                    alone = {"marker": "o", "markersize": 4} if len(places) == 1 else {}  # a line of one point is none
+                    axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label, **alone)
         grid[-1, 0].set_xlabel("position [updates]")
         grid[-1, 0].xaxis.set_major_formatter(whole_numbers())
         figure.supylabel("held-out loss [nats per token]", fontsize=10)

@@ -9,7 +9,9 @@ from lrpath.planning.units import write_span
 
 def findings(comparison: StudyComparison) -> list[str]:
     """Return what a report has found, one sentence or a few for each question that the studies answer."""
-    ledgers = [execution.sentence() for execution in comparison.executions]
+    pairs = zip(comparison.studies, comparison.executions, strict=True)
+    several = len(comparison.studies) > 1
+    ledgers = [f"{f'{study.name}, ' if several else ''}{execution.sentence()}" for study, execution in pairs]
     return [*_incomparable(comparison), *order_sentences(comparison), *front_sentences(comparison), *ledgers]
 
 
@@ -73,9 +75,12 @@ def _sentences(found: PaperOrder) -> list[str]:
     if found.missing:
         lines.append(f"Left out: {write_span(found.missing)}, planned but not evaluated in all three.")
     lines += _gap_sentence(found)
-    chosen = [f"{one.group} (of {one.tried})" for one in found.best.values() if one.tried > 1]
+    chosen = [f"{one.group}, of {one.tried}" for one in found.best.values() if one.tried > 1]
     if chosen:
-        lines.append(f"Best of several settings, chosen on these same held-out sets: {', '.join(chosen)}.")
+        lines.append(
+            "Of several settings of a paradigm the best is compared, chosen on these same held-out sets, which "
+            f"flatters it: {', '.join(chosen)}."
+        )
     if count == 1:
         lines.append("With one seed it is not known how much of these differences is chance.")
     else:

@@ -25,8 +25,11 @@ caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; } .left { text-align: left; }
 .setup table { white-space: normal; overflow-wrap: anywhere; width: 100%; } .setup thead { display: none; }
-.setup td { vertical-align: top; } .setup td:first-child { white-space: nowrap; color: var(--soft); }
-small, figcaption, footer, .wide + p { color: var(--soft); font-size: .85rem; font-weight: 400; }
+.setup { margin-bottom: 1.5rem; } .setup td { vertical-align: top; }
+.setup td:first-child { white-space: nowrap; color: var(--soft); width: 1%; }
+@media (max-width: 40rem) { .setup td { display: block; padding: .1rem 0; border: 0; }
+                            .setup tr { display: block; padding: .3rem 0; border-bottom: 1px solid var(--line); } }
+small, figcaption, footer, .wide p { color: var(--soft); font-size: .85rem; font-weight: 400; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }
 """

@@ -70,7 +70,8 @@ def last_version_tables(comparison: StudyComparison) -> list[ReportTable]:
         found = group.last_summaries
         version = found[0].first.version if found else "no version yet"
         title = titled(f"Releases of {version}, best first", group)
-        tables.append(_summary_table(comparison, found, title=title, group=group))
+        whole = _summary_table(comparison, found, title=title, group=group)
+        tables.append(whole.without("version", "perplexity", "perplexity_gap", "updates", "tokens_again"))
     return tables
 
 

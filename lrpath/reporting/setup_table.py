@@ -30,7 +30,7 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
         ("held-out text", _held_out_text(group)),
         ("batch", _each(_batch(series) for series in group.series)),
         ("optimizer", _each(_optimizer(series) for series in group.series)),
-        ("seeds", _each(series.seed for series in group.series)),
+        ("seeds", _values((series.seed for series in group.series), joined=", ")),
         *((f"paradigm {name}", text) for name, text in _paradigms(group.series)),
         *_where(comparison, group),
     ]
@@ -74,7 +74,6 @@ def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:
         "decay.floor": "floor",
         "alpha": "α",
         "restart": "restart",
-        "anchor": "anchor",
         "states": "states merged",
     }
     rows = []
@@ -89,9 +88,9 @@ def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:
     return rows
 
 
-def _values(values: Iterable[Any]) -> str:
+def _values(values: Iterable[Any], *, joined: str = " or ") -> str:
     texts = {f"{value:g}" if isinstance(value, float) else str(value): value for value in values if value is not None}
-    return " or ".join(sorted(texts, key=lambda text: sort_key(texts[text])))
+    return joined.join(sorted(texts, key=lambda text: sort_key(texts[text])))
 
 
 def _training_text(group: ComparableGroup) -> str:
@@ -151,7 +150,7 @@ def _where(comparison: StudyComparison, group: ComparableGroup) -> list[tuple[st
     studies = list(dict.fromkeys(series.study for series in group.series))
     commands: list[Command] = [command for study in studies for command in study.commands.read()]
     runs = [run for study in studies for run in comparison.runs[study]]
-    rows = [("devices", _each(f"{run.ranks} × {run.device}" for run in runs))]
+    rows = [("devices", _each(f"{run.ranks} process{'' if run.ranks == 1 else 'es'} on {run.device}" for run in runs))]
     if commands:
         rows.append(("host", _each(command.host for command in commands)))
         code = _each(f"lrpath {one.lrpath}{f', commit {one.commit}' if one.commit else ''}" for one in commands)

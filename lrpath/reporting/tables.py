@@ -8,7 +8,7 @@ import html
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -66,6 +66,12 @@ class ReportTable:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     notes: tuple[str, ...] = ()
+
+    def without(self, *keys: str) -> "ReportTable":
+        """Return the table without some columns."""
+        kept = [number for number, column in enumerate(self.columns) if column.key not in keys]
+        rows = tuple(tuple(row[number] for number in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[number] for number in kept), rows=rows)
 
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as plain data by column key."""

@@ -152,7 +152,7 @@ def test_of_very_many_releases_the_last_version_s_are_printed_best_first(tmp_pat
 
     shown = write_report(study).text.splitlines()
 
-    rows = [line.split()[2] for line in shown if line.startswith("v2 ")]
+    rows = [line.split()[1] for line in shown if line.startswith("continual ")]
     assert (len(rows), rows[0]) == (21, "(peak=8)")
     assert shown[0] == "Releases of v2, best first"
     assert not any(line.startswith("v1 ") for line in shown)

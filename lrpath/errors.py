@@ -34,11 +34,11 @@ class PlanError(LrpathError):
 
 
 class DataError(LrpathError):
-    """A source, token file, tokenizer or store is missing, torn, altered or too small."""
+    """A source, token file, tokenizer or store is missing, incomplete, altered or too small."""
 
 
 class StateError(LrpathError):
-    """A state on disk is missing, torn or altered."""
+    """A state on disk is missing, incomplete or altered."""
 
 
 class MismatchError(LrpathError):

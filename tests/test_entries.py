@@ -266,7 +266,7 @@ def test_findings_end_with_their_own_code_after_they_are_printed(
     ("change", "message"),
     [
         ("null_fork=0", "null_fork=0 must be at least 1 update, or null"),
-        ("study=other", "has no study 'other'; it has toy"),
+        ("study=other", "has no study 'other'"),
         ("null_forks=3", r"null_forks is no field here \(did you mean null_fork\?\)"),
         ("digests=perhaps", "digests='perhaps' must be true or false"),
     ],

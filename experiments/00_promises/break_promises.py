@@ -236,15 +236,19 @@ BREAKS = (
         file="lrpath/records/path_folder.py",
         old='(self.folder / "states").glob(f"*/{MANIFEST}"))',
         new='(self.folder / "states").glob("*/shard*"))',
-        tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[rename:6]",),
+        tests=(
+            "test_states_on_disk.py::test_a_half_written_state_is_not_loaded_and_is_removed_by_the_next_run[rename:6]",
+        ),
     ),
     Break(
         promise=7,
-        what="a state is written in its place, not beside it",
+        what="a state is written in its place, not under a temporary name",
         file="lrpath/training/checkpoints/states.py",
-        old='    beside = folder.with_name(f".{folder.name}.{ranks.on_rank_zero(os.getpid)}")\n    try:\n',
-        new="    beside = folder\n    shutil.rmtree(folder, ignore_errors=True)\n    try:\n",
-        tests=("test_states_on_disk.py::test_a_half_written_state_is_none_and_is_removed_by_the_next_run[shards:6]",),
+        old="    temporary = ranks.on_rank_zero(lambda: temporary_name(folder))\n    try:\n",
+        new="    temporary = folder\n    shutil.rmtree(folder, ignore_errors=True)\n    try:\n",
+        tests=(
+            "test_states_on_disk.py::test_a_half_written_state_is_not_loaded_and_is_removed_by_the_next_run[shards:6]",
+        ),
     ),
     Break(
         promise=7,

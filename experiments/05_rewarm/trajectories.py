@@ -22,10 +22,8 @@ def main(folder: str, reference: str) -> None:
         found: dict[str, Curve] = {}
         for path, until in zip(line, [*(child.start for child in line[1:]), release.last.position], strict=True):
             for row in study.open(path).evaluation.rows():
-                position = int(row["position"])
-                if path.start < position <= until:
-                    key = f"{row['version']}/{row['domain']}"
-                    found.setdefault(key, {})[position] = float(row["nll"]) / int(row["tokens"])
+                if path.start < row.position <= until:
+                    found.setdefault(f"{row.version}/{row.domain}", {})[row.position] = row.loss
         curves[int(series.settings["seed"]), series.paradigm] = found
     for (seed, setting), found in sorted(curves.items()):
         for key, curve in sorted(found.items()):

@@ -125,7 +125,7 @@ def remove_unneeded(held: PathOnDisk, *, study: Study) -> None:
         BusyError: If a process is running the path.
     """
     with held.folder.lock():
-        held.folder.clear_torn()
+        held.folder.clear_incomplete()
         now = {path.folder.path_id: path for path in read_inventory(study).paths}.get(held.folder.path_id)
         for state in () if now is None else now.removable:
             if state.key in {known.key for known in held.removable}:
@@ -157,7 +157,7 @@ def _path_on_disk(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[
         states=tuple(
             _state_on_disk(folder, StateKey(folder.path_id, position), wanted, resumed, users) for position in made
         ),
-        incomplete=tuple(folder.torn()),
+        incomplete=tuple(folder.incomplete()),
     )
 
 

@@ -12,7 +12,7 @@ from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,28 +86,24 @@ def scores_of(
         StateError: If the table of evaluations is altered.
     """
     if len(release.parts) > 1:
-        table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
+        table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
     elif (folder := study.find(release.last.path_id)) is not None:
         table = folder.evaluation
     else:
         return None
-    known, found = sets.get(release.last.path_id, {}), {}
-    for row in table.rows():
-        if int(row["position"]) == release.last.position:
-            name = (row["version"], row["domain"])
-            try:
-                found[name] = score_on(known.get(name), nll=float(row["nll"]), tokens=int(row["tokens"]))
-            except ValueError as error:
-                raise StateError(
-                    f"{table.file} has a row with an invalid number ({error}); restore it from a copy"
-                ) from None
-    if any(score.tokens < 1 or not math.isfinite(score.nll) for score in found.values()):
-        raise StateError(f"{table.file} has a row without tokens or with a loss that is not finite; restore it")
+    known = sets.get(release.last.path_id, {})
+    found = {
+        row.held_out: score_on(known.get(row.held_out), row)
+        for row in table.rows()
+        if row.position == release.last.position
+    }
+    if not all(math.isfinite(score.nll) for score in found.values()):
+        raise StateError(f"{table.file} has a loss that is not finite; restore it from a copy")
     return found or None
 
 
-def score_on(known: HeldOutSet | None, *, nll: float, tokens: int) -> Score:
+def score_on(known: HeldOutSet | None, row: EvaluationRow) -> Score:
     """Return a score with what is known of its set; of a set of another size, which was replaced since, nothing is."""
-    if known is None or known.tokens != tokens:
-        return Score(nll=nll, tokens=tokens)
-    return Score(nll=nll, tokens=tokens, text_bytes=known.text_bytes, sha256=known.sha256)
+    if known is None or known.tokens != row.tokens:
+        return Score(nll=row.nll, tokens=row.tokens)
+    return Score(nll=row.nll, tokens=row.tokens, text_bytes=known.text_bytes, sha256=known.sha256)

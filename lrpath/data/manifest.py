@@ -1,6 +1,5 @@
 """What the manifests of a store say, read as hostile text: plain JSON, every field checked, no name that climbs out."""
 
-import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -8,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lrpath.errors import DataError
-from lrpath.records.files import digest_file
+from lrpath.records.files import digest_file, read_json
 
 FORMAT = 1
 STORE_FILE = "store.json"
@@ -88,7 +87,7 @@ class Manifest:
         Raises:
             DataError: If the file is missing, not a manifest of this format, or names a file outside the increment.
         """
-        record = read_json(path)
+        record = _read_record(path)
         if not isinstance(files := record.get("files"), dict):
             raise _malformed(path, "files", files)
         return cls(
@@ -110,7 +109,7 @@ def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
         DataError: If it is missing or malformed, or if `tokenizer.json` is not the one it names.
     """
     path = folder / STORE_FILE
-    record = read_json(path)
+    record = _read_record(path)
     vocab_size = _field(record, "vocab_size", lambda value: _is_count(value) and 0 < value <= 1 << 31, path=path)
     end_id = _field(
         record, "end_id", lambda value: value is None or (_is_count(value) and value < vocab_size), path=path
@@ -122,7 +121,7 @@ def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
     return {"spec": spec, "vocab_size": vocab_size, "end_id": end_id}
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def _read_record(path: pathlib.Path) -> dict[str, Any]:
     """Read a JSON object from a file of the store.
 
     Raises:
@@ -133,12 +132,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
             f"{path} is missing, so its folder is not a whole store or increment; prepare it, or correct data.folder "
             "(an increment without its manifest must be removed first)"
         )
-    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
-        raise DataError(f"{path} has {size:_} bytes, and at most {_MAX_JSON_BYTES:_} are read; {PREPARE_AGAIN}")
-    try:
-        record = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is incomplete or not JSON ({error}); {PREPARE_AGAIN}") from error
+    record = read_json(path, at_most=_MAX_JSON_BYTES, remedy=PREPARE_AGAIN, kind=DataError)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise DataError(f"{path} must be a JSON object of format {FORMAT}, not {found}; {PREPARE_AGAIN}")

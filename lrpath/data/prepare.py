@@ -32,10 +32,10 @@ from lrpath.data.tokenizer import (
     read_tokenizer,
     train_tokenizer,
 )
-from lrpath.data.writer import IncrementWriter, remove_torn
+from lrpath.data.writer import IncrementWriter
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.planning.lineage import differences
-from lrpath.records.files import digest_file, locked, write_json, write_whole
+from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
 
 PreparationProgress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
@@ -77,7 +77,7 @@ def prepare(
         source.increment_spec(number)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
         with locked(folder):
-            remove_torn(folder)
+            remove_temporaries(folder)
             work.run(versions)
     return TokenStore.open(folder)
 

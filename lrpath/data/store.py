@@ -64,7 +64,7 @@ class TokenStore:
         """Open a store and check the sizes of all its files.
 
         Raises:
-            DataError: If a file is missing, malformed, torn or of another size than its manifest says.
+            DataError: If a file is missing, malformed, incomplete or of another size than its manifest says.
         """
         record = read_store_record(folder)
         found = [Manifest.read(entry / MANIFEST_FILE) for entry in _increment_folders(folder)]

@@ -1,4 +1,4 @@
-"""Writes one increment of a store, whole or not at all: beside its place, flushed, manifest last, renamed."""
+"""Writes one increment of a store, whole or not at all: under a temporary name, flushed, manifest last, renamed."""
 
 import hashlib
 import pathlib
@@ -21,15 +21,7 @@ from lrpath.data.manifest import (
     token_dtype,
 )
 from lrpath.errors import DataError
-from lrpath.records.files import flush_folder, write_json
-
-_SUFFIX = ".partial"
-
-
-def remove_torn(folder: pathlib.Path) -> None:
-    """Remove what a killed preparation left in a store; the caller holds the store's lock."""
-    for torn in folder.glob(f".*{_SUFFIX}"):
-        shutil.rmtree(torn)
+from lrpath.records.files import flush_folder, move_into_place, temporary_name, write_json
 
 
 class IncrementWriter:
@@ -45,14 +37,14 @@ class IncrementWriter:
 
     def __init__(self, folder: pathlib.Path, *, version: str, vocab_size: int) -> None:
         self._place = folder / version
-        self._beside = folder / f".{version}{_SUFFIX}"
+        self._temporary = temporary_name(self._place)
         self._vocab_size = vocab_size
         self._files: dict[str, _HashedFile] = {}
         self._handles = ExitStack()
 
     def __enter__(self) -> "IncrementWriter":
-        """Make the folder beside the increment's place."""
-        self._beside.mkdir()
+        """Make the folder."""
+        self._temporary.mkdir()
         return self
 
     def __exit__(
@@ -60,7 +52,7 @@ class IncrementWriter:
     ) -> None:
         """Close the files, and remove them unless the increment was finished."""
         self._handles.close()
-        shutil.rmtree(self._beside, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def add_tokens(self, name: str, ids_N: NDArray[Any]) -> None:
         """Append token ids to a file of the increment.
@@ -108,15 +100,14 @@ class IncrementWriter:
             text_bytes=text_bytes,
             files={name: file.as_stored() for name, file in sorted(self._files.items())},
         )
-        for folder in {(self._beside / name).parent for name in self._files}:
+        for folder in {(self._temporary / name).parent for name in self._files}:
             flush_folder(folder)
-        write_json(self._beside / MANIFEST_FILE, manifest.as_record())
-        self._beside.rename(self._place)
-        flush_folder(self._place.parent)
+        write_json(self._temporary / MANIFEST_FILE, manifest.as_record())
+        move_into_place(self._temporary, self._place)
 
     def _file(self, name: str) -> "_HashedFile":
         if name not in self._files:
-            path = self._beside / name
+            path = self._temporary / name
             path.parent.mkdir(exist_ok=True)
             self._files[name] = _HashedFile(self._handles.enter_context(path.open("wb")))
         return self._files[name]

@@ -53,7 +53,7 @@ class EvaluationSets:
             LawError: If a pattern means no set; says which there are.
             StateError: If a table is altered.
         """
-        known = {(row["version"], row["domain"]) for folder in study.folders() for row in folder.evaluation.rows()}
+        known = {row.held_out for folder in study.folders() for row in folder.evaluation.rows()}
         found: set[tuple[str, str]] = set()
         for pattern in patterns:
             meant = {key for key in known if any(fnmatchcase(text, pattern) for text in (key[0], "/".join(key)))}
@@ -220,23 +220,18 @@ def read_path(
 
 
 def _losses(folder: PathFolder, held_out: EvaluationSets | None) -> dict[int, float]:
-    table = folder.metrics if held_out is None else folder.evaluation
-    try:
-        if held_out is None:
-            found = {int(row["position"]): float(row["loss"]) for row in table.rows()}
-        else:
-            sums: dict[int, dict[tuple[str, str], tuple[float, int]]] = {}
-            for row in table.rows():
-                key = row["version"], row["domain"]
-                if key in held_out.keys:
-                    sums.setdefault(int(row["position"]), {})[key] = float(row["nll"]), int(row["tokens"])
-            found = {
-                position: sum(nll for nll, _ in parts.values()) / sum(tokens for _, tokens in parts.values())
-                for position, parts in sums.items()
-                if len(parts) == len(held_out.keys)
-            }
-    except (ValueError, ZeroDivisionError) as error:
-        raise StateError(f"{table.file} has a row that is no number ({error}); restore it from a copy") from None
+    if held_out is None:
+        found = {row.position: row.loss for row in folder.metrics.rows()}
+    else:
+        sums: dict[int, dict[tuple[str, str], tuple[float, int]]] = {}
+        for row in folder.evaluation.rows():
+            if row.held_out in held_out.keys:
+                sums.setdefault(row.position, {})[row.held_out] = row.nll, row.tokens
+        found = {
+            position: sum(nll for nll, _ in parts.values()) / sum(tokens for _, tokens in parts.values())
+            for position, parts in sums.items()
+            if len(parts) == len(held_out.keys)
+        }
     return {position: loss for position, loss in found.items() if math.isfinite(loss)}
 
 

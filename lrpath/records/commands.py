@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import lrpath
 from lrpath.errors import StateError
-from lrpath.records.files import locked, whole_lines, write_whole
+from lrpath.records.files import locked, complete_lines, write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class CommandLog:
             StateError: If the file was altered.
         """
         try:
-            return [Command(**json.loads(line)) for line in whole_lines(self._file)]
+            return [Command(**json.loads(line)) for line in complete_lines(self._file)]
         except (TypeError, ValueError, RecursionError) as error:
             raise StateError(f"{self._file} has a line that cannot be read ({error}); restore or remove it") from None
 

@@ -1,10 +1,11 @@
-"""TensorBoard event files, made from what else is on disk, so that whatever a killed run left, no point is there twice.
+"""TensorBoard event files, made from the tables of a path, so that no point is shown twice whatever a kill left behind.
 
-One event file of a folder holds something. It is written anew, whole, under a higher number than those it takes the
-place of, and begins with the mark at which a TensorBoard that is looking forgets what it has read. Whoever still writes
-into an older file writes where nobody reads.
+In each folder one event file has content. It is written anew, whole, under a higher number than the files that it
+replaces, and begins with the session start at which a running TensorBoard discards what it has read so far. A process
+that was taken over may go on appending to an older file, which no TensorBoard reads any more.
 """
 
+import contextlib
 import math
 import pathlib
 import re
@@ -13,14 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from types import TracebackType
 from typing import Any
-from uuid import uuid4
 
+from lrpath.records.files import atomic_file, is_temporary
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import Table
+from lrpath.records.tables import EvaluationRow, MetricsRow, Row, SpeedRow, Table
 
-_MARK = "tfevents"
-"""What TensorBoard knows an event file by."""
-_NUMBER = re.compile(rf"{_MARK}\.([0-9]+)")
+_EVENTS = "tfevents"
+"""TensorBoard takes every file for an event file whose name contains this."""
+_NUMBER = re.compile(rf"{_EVENTS}\.([0-9]+)")
 
 Event = Any
 """A message of TensorBoard, whose package has no types."""
@@ -30,8 +31,8 @@ class EventFile:
     """The event file of a folder, open for more events.
 
     Args:
-        folder: Made if it is not there; event files in it are emptied when this one is whole.
-        events: What it begins with.
+        folder: Made if it is missing; the other event files in it are emptied when this one is complete.
+        events: The first events.
     """
 
     def __init__(self, folder: pathlib.Path, events: Iterable[Event] = ()) -> None:
@@ -39,18 +40,15 @@ class EventFile:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        older = [file for file in folder.iterdir() if _MARK in file.name or file.name.startswith(".events.")]
+        older = [file for file in folder.iterdir() if _EVENTS in file.name or is_temporary(file)]
         number = 1 + max((int(found[1]) for file in older if (found := _NUMBER.search(file.name))), default=0)
-        beside = folder / f".events.{uuid4().hex[:8]}"
-        self._records = RecordWriter(beside.open("wb"))
-        try:
-            begins = Event(session_log=SessionLog(status=SessionLog.START))
-            self.append([Event(file_version="brain.Event:2"), begins, *events])
-            beside.replace(folder / f"events.out.{_MARK}.{number:010d}")
-        except BaseException:
-            self.close()
-            beside.unlink(missing_ok=True)
-            raise
+        begins = [Event(file_version="brain.Event:2"), Event(session_log=SessionLog(status=SessionLog.START))]
+        with contextlib.ExitStack() as on_error:
+            with atomic_file(folder / f"events.out.{_EVENTS}.{number:010d}") as temporary:
+                self._records = RecordWriter(temporary.open("wb"))
+                on_error.callback(self.close)
+                self.append([*begins, *events])
+            on_error.pop_all()  # the file stays open: renamed, it is still the one that is appended to
         for file in older:
             _empty(file)
 
@@ -67,10 +65,9 @@ class EventFile:
 
 def _empty(file: pathlib.Path) -> None:
     """Empty an event file, since a TensorBoard without data server is stuck where one is gone; remove an empty one."""
-    if _MARK in file.name and file.stat().st_size:
-        beside = file.with_name(f".events.{uuid4().hex[:8]}")
-        beside.touch()
-        beside.replace(file)
+    if _EVENTS in file.name and file.stat().st_size:
+        with atomic_file(file) as temporary:
+            temporary.touch()
     else:
         file.unlink(missing_ok=True)
 
@@ -103,8 +100,14 @@ class PathEvents:
 
     def __init__(self, folder: PathFolder, *, until: int | None = None) -> None:
         self._seconds = (folder.folder / "path.json").stat().st_mtime
-        rows = (_rows(table, until=until) for table in (folder.metrics, folder.evaluation, folder.speed))
-        self._file = EventFile(folder.tensorboard, self._events(*rows))
+        self._file = EventFile(
+            folder.tensorboard,
+            self._events(
+                metrics=_rows(folder.metrics, until=until),
+                evaluation=_rows(folder.evaluation, until=until),
+                speed=_rows(folder.speed, until=until),
+            ),
+        )
 
     def __enter__(self) -> "PathEvents":
         return self
@@ -115,47 +118,47 @@ class PathEvents:
     def append(
         self,
         *,
-        metrics: Sequence[Sequence[Any]] = (),
-        evaluation: Sequence[Sequence[Any]] = (),
-        speed: Sequence[Sequence[Any]] = (),
+        metrics: Sequence[MetricsRow] = (),
+        evaluation: Sequence[EvaluationRow] = (),
+        speed: Sequence[SpeedRow] = (),
     ) -> None:
         """Write the events of rows that were appended to the path's tables, later ones than those before."""
-        self._file.append(self._events(metrics, evaluation, speed))
+        self._file.append(self._events(metrics=metrics, evaluation=evaluation, speed=speed))
 
     def _events(
-        self, metrics: Sequence[Sequence[Any]], evaluation: Sequence[Sequence[Any]], speed: Sequence[Sequence[Any]]
+        self, *, metrics: Sequence[MetricsRow], evaluation: Sequence[EvaluationRow], speed: Sequence[SpeedRow]
     ) -> Iterator[Event]:
-        clocked = [int(row[0]) for row in speed]
-        clock = list(accumulate((float(row[1]) for row in speed), initial=self._seconds))
+        clocked = [row.position for row in speed]
+        clock = list(accumulate((row.seconds for row in speed), initial=self._seconds))
         for position, figures in sorted(_figures(metrics, evaluation, speed).items()):
-            row = bisect_left(clocked, position)  # the row of speeds that is of this position, if any is
+            row = bisect_left(clocked, position)  # first row of speeds at or after this position
             yield scalars(position, figures, seconds=clock[min(row + 1, len(speed))])
         self._seconds = clock[-1]
 
 
 def rewrite_path_events(folder: PathFolder) -> None:
-    """Write the events of a path anew, of all its rows, for a run that has put rows between others."""
+    """Write the events of all rows of a path anew, after a run that has put rows between older ones."""
     with PathEvents(folder):
         pass
 
 
-def _rows(table: Table, *, until: int | None) -> list[tuple[str, ...]]:
-    rows = (row for row in table.rows() if until is None or int(row["position"]) <= until)
-    return [tuple(row[column] for column in table.columns) for row in rows]
+def _rows(table: Table[Row], *, until: int | None) -> list[Row]:
+    return [row for row in table.rows() if until is None or row.position <= until]
 
 
 def _figures(
-    metrics: Sequence[Sequence[Any]], evaluation: Sequence[Sequence[Any]], speed: Sequence[Sequence[Any]]
+    metrics: Sequence[MetricsRow], evaluation: Sequence[EvaluationRow], speed: Sequence[SpeedRow]
 ) -> dict[int, dict[str, float]]:
     """Return figures by position and tag."""
     found: dict[int, dict[str, float]] = {}
-    for position, loss, rate, norm, tokens in metrics:
-        figures = {"train/loss": loss, "train/lr": rate, "train/grad_norm": norm, "train/tokens": tokens}
-        found[int(position)] = {tag: float(value) for tag, value in figures.items()}
-    for position, version, domain, nll, tokens in evaluation:
-        loss, name = float(nll) / int(tokens), f"{version}.{domain}"
-        figures = {f"held_out_loss/{name}": loss, f"perplexity/{name}": math.exp(min(loss, 700.0))}
-        found.setdefault(int(position), {}).update(figures)
-    for position, _, tokens_per_second in speed:
-        found.setdefault(int(position), {})["speed/tokens_per_second"] = float(tokens_per_second)
+    for row in metrics:
+        figures = {"loss": row.loss, "lr": row.lr, "grad_norm": row.grad_norm, "tokens": row.tokens}
+        found[row.position] = {f"train/{name}": value for name, value in figures.items()}
+    for evaluated in evaluation:
+        name = f"{evaluated.version}.{evaluated.domain}"
+        perplexity = math.exp(min(evaluated.loss, 700.0))
+        figures = {f"held_out_loss/{name}": evaluated.loss, f"perplexity/{name}": perplexity}
+        found.setdefault(evaluated.position, {}).update(figures)
+    for timed in speed:
+        found.setdefault(timed.position, {})["speed/tokens_per_second"] = timed.tokens_per_second
     return found

@@ -1,8 +1,14 @@
-"""Who owns a path: one process group at a time, on whatever machine, until it ends, dies, or is not heard of any more.
+"""Who owns a path: one process group at a time, on whatever machine, until it ends, dies, or stops renewing its lease.
 
 A path's folder holds one file, `lock`. Its owner keeps it locked (flock), which ends with the process, and renews its
-time, which other machines see where the file system does not carry locks between them. Times are compared by the file
-system's own clock, so the machines' clocks need not agree.
+modification time, which other machines see where the file system does not carry locks between them. Times are compared
+by the file system's own clock, so the machines' clocks need not agree.
+
+`filelock.SoftFileLease` was tried in place of this and does not do two things (filelock 4.3.1). An owner that was
+stopped and taken over learns of it from a thread that looks every few seconds: the first `is_locked` after it wakes up
+is still true, so it would write a row or a state into a path that is another's; `Lease.check` looks at the file itself,
+before every write. And since it compares no times of files, it gives up an owner on another machine only after having
+watched it for the whole term, so a run that was restarted elsewhere an hour after a crash would wait for it once more.
 """
 
 import contextlib
@@ -20,7 +26,7 @@ from uuid import uuid4
 from lrpath.errors import BusyError
 
 EXPIRY = 120.0
-"""Time without a sign of life after which an owner on another machine is taken for dead [s]."""
+"""Time without a renewal after which an owner on another machine counts as dead [s]."""
 
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -48,8 +54,8 @@ class Lease:
         owner = _read(self._file)
         if owner.get("token") != self._token:
             raise BusyError(
-                f"path {self._file.parent.name} was taken over by {_named(owner)} while this process stood still for "
-                f"more than {EXPIRY:.0f} s; it goes on there"
+                f"path {self._file.parent.name} was taken over by {_named(owner)}, because this process did not renew "
+                f"its lease for more than {EXPIRY:.0f} s; training goes on there"
             )
 
     def __enter__(self) -> "Lease":
@@ -81,7 +87,7 @@ def owned(file: pathlib.Path) -> Iterator[Lease]:
     with file.open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            seen = _machine()  # locks tell of every owner here
+            seen = _machine()  # this machine's owners would hold the lock, so one that is named in it is gone
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise BusyError(_busy(file, _read(file))) from None
@@ -89,8 +95,8 @@ def owned(file: pathlib.Path) -> Iterator[Lease]:
         before = _read(file)
         if before.get("machine", seen) != seen and (silent := _silent(file)) < EXPIRY:
             raise BusyError(
-                f"{_busy(file, before)}; its last sign of life is {silent:.0f} s old, after {EXPIRY:.0f} s it counts "
-                "as dead"
+                f"{_busy(file, before)}. It renewed its lease {silent:.0f} s ago; after {EXPIRY:.0f} s without renewal "
+                "it counts as dead"
             )
         token = uuid4().hex
         _write(handle, {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(), "token": token})
@@ -109,7 +115,7 @@ def _write(handle: IO[str], owner: dict[str, Any]) -> None:
 
 
 def _read(file: pathlib.Path) -> dict[str, Any]:
-    """Return what the owner has written of itself; nothing if there is none, or a kill tore it."""
+    """Return what the owner has written of itself; nothing if there is none, or a kill left it incomplete."""
     try:
         found = json.loads(file.read_text(encoding="utf-8") or "{}")
     except (FileNotFoundError, ValueError):
@@ -125,7 +131,7 @@ def _named(owner: dict[str, Any]) -> str:
 
 def _busy(file: pathlib.Path, owner: dict[str, Any]) -> str:
     return (
-        f"path {file.parent.name} is being run by {_named(owner)}; wait until it ends, then run this again, or add "
+        f"path {file.parent.name} is being run by {_named(owner)}; wait until it ends and run this again, or add "
         "wait=true"
     )
 
@@ -140,7 +146,7 @@ def _silent(file: pathlib.Path) -> float:
 
 
 def _machine() -> str:
-    """Return what tells machines, and restarts of one machine, apart: a lock of before a restart is nobody's."""
+    """Return an id of this machine and its current boot: whoever held a lock before a restart is gone."""
     try:
         return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 
 from lrpath.errors import StateError
-from lrpath.records.files import read_json, whole_lines, write_json
+from lrpath.records.files import complete_lines, read_json, write_json
 from lrpath.records.path_folder import PathFolder
 
 
@@ -26,8 +26,8 @@ class Run:
         tokens: Tokens processed.
         flops: Floating-point operations of the model, by the formula of `planning.cost`.
         seconds: Wall time; None for a run that was not done.
-        outcome: `done`, `stopped` by an error or interrupt, `rewound` by the guard, or `killed` when the run never said
-            how it ended.
+        outcome: `done`, `stopped` by an error or interrupt, `rewound` by the guard, or `killed` when the run ended
+            without writing how.
         device: What it ran on.
         ranks: Number of processes.
         skipped: Updates among them that the guard left out: they ran, and changed no weight.
@@ -56,7 +56,7 @@ class Run:
             and all(type(value) in (int, float) and 0 <= value < 1e36 for value in numbers)
             and all(isinstance(value, str) for value in texts)
         ):
-            raise ValueError("a field is no count, number or text, as it should be")
+            raise ValueError("a count, number or text has another type or is out of range")
 
     @property
     def updates(self) -> int:
@@ -75,18 +75,20 @@ class Ledger:
         """Return all runs, in order.
 
         Raises:
-            StateError: If a line other than a torn last one cannot be read.
+            StateError: If a line other than an incomplete last one cannot be read.
         """
         found = []
-        for number, line in enumerate(whole_lines(self.file), start=1):
+        for number, line in enumerate(complete_lines(self.file), start=1):
             try:
                 found.append(Run(**json.loads(line)))
             except (ValueError, TypeError, OverflowError, RecursionError) as error:
-                raise StateError(f"{self.file}:{number} is no ledger line ({error}); restore it from a copy") from None
+                raise StateError(
+                    f"{self.file}:{number} is not a line of a ledger ({error}); restore it from a copy"
+                ) from None
         return found
 
     def append(self, run: Run) -> None:
-        """Append a run, once, in place of a last line torn by a kill; flushed to the disk."""
+        """Append a run, once, in place of a last line that a kill left incomplete; flushed to the disk."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a+b") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)  # processes on other paths of the study write here too
@@ -135,7 +137,7 @@ class RunningCount:
 
 
 def reached(folder: PathFolder) -> int | None:
-    """Return the position that the run of a path has counted to; None if no run is going on, or none has said so."""
+    """Return the position that the run of a path has counted to; None if there is no run, or it has not yet begun."""
     text = _text(folder.folder / "reached") if (folder.folder / "running.json").exists() else ""
     return int(text) if text.isdigit() else None
 
@@ -171,7 +173,9 @@ def unsettled(folder: pathlib.Path, *, ledger: Ledger) -> Run | None:
     try:
         run = Run(**read_json(file))
     except (ValueError, TypeError) as error:
-        raise StateError(f"{file} is no run ({error}); remove it, and its updates are not counted") from None
+        raise StateError(
+            f"{file} does not describe a run ({error}); remove it: its updates are then not counted"
+        ) from None
     text = _text(counter)
     end = max(run.begin, int(text)) if text.isdigit() else run.begin
     share = (end - run.begin) / max(run.end - run.begin, 1)

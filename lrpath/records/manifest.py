@@ -19,16 +19,18 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """Return a state's manifest.
 
     Raises:
-        StateError: If the folder holds no whole state of a known format.
+        StateError: If the folder holds no complete state of a known format.
     """
     if not (folder / MANIFEST).exists():
-        raise StateError(f"{folder} holds no whole state ({MANIFEST} is missing); run the plan again to make it")
+        raise StateError(f"{folder} holds no complete state ({MANIFEST} is missing); run the plan again to make it")
     manifest = read_json(folder / MANIFEST, at_most=_MAX_BYTES)
     if isinstance(manifest, dict) and manifest.get("format", STATE_FORMAT) != STATE_FORMAT:
         found = repr(manifest["format"])[:40]
         raise StateError(f"{folder} has state format {found}; this lrpath reads {STATE_FORMAT}")
     if not isinstance(manifest, dict) or "format" not in manifest or not _are_files(manifest.get("files")):
-        raise StateError(f"{folder / MANIFEST} is no state manifest; remove the folder and run the plan again")
+        raise StateError(
+            f"{folder / MANIFEST} is not the manifest of a state; remove the folder and run the plan again"
+        )
     return manifest
 
 
@@ -65,7 +67,7 @@ def check_state(
         raise StateError(f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}; {remedy}")
     for name, entry in manifest["files"].items():
         if not name.endswith(SUFFIX):
-            raise StateError(f"{folder / shown(name)} is no shard: a state holds {SUFFIX} files only; {remedy}")
+            raise StateError(f"{folder / shown(name)} is not a shard: a state holds {SUFFIX} files only; {remedy}")
         status = (folder / name).lstat()
         if not stat.S_ISREG(status.st_mode):
             raise StateError(f"{folder / name} is a link, folder or device, not a file; {remedy}")

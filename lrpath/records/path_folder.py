@@ -10,7 +10,7 @@ from lrpath.errors import StateError
 from lrpath.records.files import read_json
 from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
-from lrpath.records.tables import EVALUATION_COLUMNS, GUARD_COLUMNS, METRIC_COLUMNS, SPEED_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, SpeedRow, Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
 
@@ -19,13 +19,13 @@ class PathFolder:
     """The folder of one path in a study."""
 
     def __init__(self, folder: pathlib.Path, *, lease: Lease | None = None) -> None:
-        """Name the folder, which need not exist yet; who writes into it for long gives its lease."""
+        """Name the folder, which need not exist yet; a run that writes into it gives the lease that it holds."""
         self.folder = folder
         self._lease = lease
-        self.metrics = Table(folder / "metrics.csv", columns=METRIC_COLUMNS)
-        self.evaluation = Table(folder / "evaluation.csv", columns=EVALUATION_COLUMNS)
-        self.speed = Table(folder / "speed.csv", columns=SPEED_COLUMNS)
-        self.guard = Table(folder / "guard.csv", columns=GUARD_COLUMNS)
+        self.metrics = Table(folder / "metrics.csv", MetricsRow)
+        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow)
+        self.speed = Table(folder / "speed.csv", SpeedRow)
+        self.guard = Table(folder / "guard.csv", GuardRow)
 
     @property
     def path_id(self) -> str:
@@ -33,7 +33,7 @@ class PathFolder:
         return self.folder.name.rpartition("-")[2]
 
     @property
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Table[MetricsRow], Table[EvaluationRow], Table[SpeedRow]]:
         """The tables that grow while the path is run."""
         return self.metrics, self.evaluation, self.speed
 
@@ -43,10 +43,7 @@ class PathFolder:
         Raises:
             StateError: If the table cannot be read.
         """
-        rows = self.guard.rows()
-        if not all(row["first"].isdecimal() for row in rows):
-            raise StateError(f"{self.guard.file} has a row without its first position; restore it from a copy")
-        return [range(int(row["first"]), int(row["position"]) + 1) for row in rows]
+        return [range(row.first, row.position + 1) for row in self.guard.rows()]
 
     @property
     def tensorboard(self) -> pathlib.Path:
@@ -57,12 +54,12 @@ class PathFolder:
         """Return what all updates of the path share, as plain data.
 
         Raises:
-            StateError: If the path's file is missing, no JSON, or does not say.
+            StateError: If the path's file is missing, is not JSON, or has no recipe.
         """
         try:
             found: dict[str, Any] = dict(read_json(self.folder / "path.json")["identity"]["recipe"])
         except (KeyError, TypeError, ValueError):
-            raise StateError(f"{self.folder / 'path.json'} does not say what the path is; restore the file") from None
+            raise StateError(f"{self.folder / 'path.json'} has no recipe of the path; restore it from a copy") from None
         return found
 
     def state(self, position: int) -> pathlib.Path:
@@ -70,17 +67,17 @@ class PathFolder:
         return self.folder / "states" / f"{position:09d}"
 
     def positions(self) -> list[int]:
-        """Return the positions of the whole states, ascending; a folder without manifest is no state."""
+        """Return the positions of the complete states, ascending; a folder without manifest does not count."""
         names = (file.parent.name for file in (self.folder / "states").glob(f"*/{MANIFEST}"))
         return sorted(int(name) for name in names if _STATE_NAME.fullmatch(name))
 
     def remove_state(self, position: int) -> None:
-        """Remove a state, its manifest first, so that a kill in between leaves no half state."""
+        """Remove a state, its manifest first, so that a kill in between leaves nothing that counts as a state."""
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
-    def torn(self) -> list[pathlib.Path]:
-        """Return what a killed save left: folders beside, and folders without manifest."""
+    def incomplete(self) -> list[pathlib.Path]:
+        """Return what a killed save left: folders with a temporary name, and folders without manifest."""
         folders = sorted((self.folder / "states").glob("*"))
         return [
             folder
@@ -88,9 +85,9 @@ class PathFolder:
             if folder.name.startswith(".") or (_STATE_NAME.fullmatch(folder.name) and not (folder / MANIFEST).exists())
         ]
 
-    def clear_torn(self) -> None:
+    def clear_incomplete(self) -> None:
         """Remove what a killed save left. Call it with the lock held: a save that is going on looks just like it."""
-        for folder in self.torn():
+        for folder in self.incomplete():
             shutil.rmtree(folder, ignore_errors=True)
 
     def lock(self) -> contextlib.AbstractContextManager[Lease]:

@@ -8,7 +8,7 @@ torch's distributed checkpoint adds, as JSON text in `__metadata__`, where in th
 
     {"DCP_SHARDING_INFO": "{\"<tensor>\": {\"saved_offsets\": [4, 0]}, …}"}
 
-Its reader takes all of that on trust: parts that leave a gap are no error there, the gap keeps what was in memory.
+Its reader does not check these places: where parts leave a gap, the tensor silently keeps what was in memory there.
 """
 
 import itertools
@@ -20,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from lrpath.errors import StateError
 
 SUFFIX = ".safetensors"
@@ -27,19 +29,19 @@ SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 16 << 20
 """Largest header that is read: some 300 bytes a tensor leave room for 50,000 of them."""
 
-# Names as in the file; names in torch, and bytes of a number.
 _DTYPES = {
-    "F64": ("float64", 8),
-    "F32": ("float32", 4),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "I64": ("int64", 8),
-    "I32": ("int32", 4),
-    "I16": ("int16", 2),
-    "I8": ("int8", 1),
-    "U8": ("uint8", 1),
-    "BOOL": ("bool", 1),
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
+"""Names in torch by names in the file."""
 _METADATA = "__metadata__"
 _PLACES = "DCP_SHARDING_INFO"
 _MAX_DIMENSIONS = 8
@@ -71,7 +73,7 @@ def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
     """Return the tensors of a state by name, put together from the headers of its shards; reads no data.
 
     Raises:
-        StateError: If a header is no header of safetensors, does not fit its file, or the parts of a tensor do not make
+        StateError: If a header is not one of safetensors, does not fit its file, or the parts of a tensor do not make
             a whole; names the file or tensor.
     """
     parts: dict[str, list[_Part]] = defaultdict(list)
@@ -79,9 +81,11 @@ def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
         try:
             for name, part in _parts(file):
                 parts[name].append(part)
-        except (_MalformedError, ValueError, RecursionError) as error:
+        except (_MalformedError, SafetensorError, ValueError, RecursionError) as error:
+            why = str(error)[:200]
+            why = why if why.isprintable() else ascii(why)  # it may name a tensor, which may be named anything
             raise StateError(
-                f"{file} is no shard of a state ({str(error)[:200]}); remove {folder} and run the plan again"
+                f"{file} is not a shard of a state ({why}); remove {folder} and run the plan again"
             ) from None
     try:
         return {name: _whole(name, found) for name, found in parts.items()}
@@ -100,64 +104,58 @@ def _check(condition: object, what: str) -> None:
 
 def _parts(file: pathlib.Path) -> Iterable[tuple[str, _Part]]:
     """Yield the parts of tensors in a file."""
-    header, data_bytes = _header(file)
+    header = _header(file)
+    # safetensors checks types, shapes and offsets, that tensors follow each other without gap or overlap, and that they
+    # fill the file. It does not check what `_header`, `_entry` and `_places` do.
+    with safe_open(file, framework="numpy"):
+        pass
     places = _places(header.pop(_METADATA, {}), names=header)
-    end = 0
-    for name, (begin, part_end, dtype, sizes) in sorted(
-        ((name, _entry(name, entry)) for name, entry in header.items()), key=lambda item: item[1][:2]
-    ):
-        _check(begin == end, f"{shown(name)} begins at byte {begin:,} of the data, the one before ends at {end:,}")
-        end = part_end
+    for name, entry in header.items():
+        dtype, sizes = _entry(name, entry)
         offsets = tuple(places.get(name, [0] * len(sizes)))
         _check(len(offsets) == len(sizes), f"{shown(name)} has {len(sizes)} dimensions and {len(offsets)} offsets")
         yield name, _Part(dtype, offsets, sizes)
-    _check(end == data_bytes, f"its tensors take {end:,} bytes, and the file has {data_bytes:,} for them")
 
 
-def _header(file: pathlib.Path) -> tuple[dict[str, Any], int]:
-    """Return a file's header and the bytes of data after it."""
+def _header(file: pathlib.Path) -> dict[str, Any]:
+    """Return a file's header: a JSON object that names nothing twice and is no longer than any that we write."""
     size = file.stat().st_size
     with file.open("rb") as handle:
         length = int.from_bytes(handle.read(8), "little")
         _check(8 + length <= size, f"its header would end at byte {8 + length:,}, the file has {size:,}")
         _check(length <= MAX_HEADER_BYTES, f"its header has {length:,} bytes; at most {MAX_HEADER_BYTES:,} are read")
         text = handle.read(length)
-    _check(text.startswith(b"{"), "its header is no JSON object")
-    header = json.loads(text.decode(), object_pairs_hook=_without_twins)
-    return header, size - 8 - length
+    _check(text.startswith(b"{"), "its header is not a JSON object")
+    header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=_without_duplicates)
+    return header
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; of two entries of one name, another reader might take the one that was not checked."""
     found = dict(pairs)
-    _check(len(found) == len(pairs), "a name is there twice")
+    _check(len(found) == len(pairs), "a name stands in it twice")
     return found
 
 
-def _entry(name: str, entry: Any) -> tuple[int, int, str, tuple[int, ...]]:
-    """Return begin and end in the data, type and sizes of a header's entry."""
-    _check(isinstance(entry, dict) and set(entry) == {"dtype", "shape", "data_offsets"}, f"{shown(name)} is no tensor")
-    _check(isinstance(entry["dtype"], str) and entry["dtype"] in _DTYPES, f"{shown(name)} has an unknown type")
-    _check(_are_counts(entry["shape"]) and len(entry["shape"]) <= _MAX_DIMENSIONS, f"{shown(name)} has no shape")
-    _check(_are_counts(entry["data_offsets"]) and len(entry["data_offsets"]) == 2, f"{shown(name)} has no place")
-    dtype, width = _DTYPES[entry["dtype"]]
-    begin, end = entry["data_offsets"]
-    there = math.prod(entry["shape"]) * width
-    _check(end - begin == there, f"{shown(name)} of shape {entry['shape']} needs {there:,} bytes, not {end - begin:,}")
-    return begin, end, dtype, tuple(entry["shape"])
+def _entry(name: str, entry: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """Return type and sizes of a header's entry."""
+    _check(set(entry) == {"dtype", "shape", "data_offsets"}, f"{shown(name)} has other fields than a tensor")
+    _check(entry["dtype"] in _DTYPES, f"{shown(name)} has type {entry['dtype']}, which a state never has")
+    _check(len(entry["shape"]) <= _MAX_DIMENSIONS, f"{shown(name)} has {len(entry['shape'])} dimensions")
+    return _DTYPES[entry["dtype"]], tuple(entry["shape"])
 
 
 def _places(metadata: Any, *, names: Iterable[str]) -> dict[str, list[int]]:
     """Return where the parts of the named tensors lie in the whole, none if all are whole."""
     texts = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
-    _check(texts, f"{_METADATA} is no JSON object of texts")
+    _check(texts, f"{_METADATA} is not a JSON object of texts")
     if _PLACES not in metadata:
         return {}
-    places = json.loads(metadata[_PLACES], object_pairs_hook=_without_twins)
+    places = json.loads(metadata[_PLACES], object_pairs_hook=_without_duplicates)
     _check(isinstance(places, dict) and set(places) == set(names), f"{_PLACES} is not of the tensors in the file")
     for name, place in places.items():
         right = isinstance(place, dict) and set(place) == {"saved_offsets"} and _are_counts(place["saved_offsets"])
-        _check(right, f"{_PLACES} has no place for {shown(name)}")
+        _check(right, f"{_PLACES} has no offsets for {shown(name)}")
     return {name: place["saved_offsets"] for name, place in places.items()}
 
 
@@ -176,10 +174,10 @@ def _whole(name: str, parts: Sequence[_Part]) -> StoredTensor:
     stretches = sorted((part.offsets[axis], part.sizes[axis]) for part in filled) if shape else [(0, 0)] * len(filled)
     begins = list(itertools.accumulate((size for _, size in stretches), initial=0))[:-1]
     fits = len(cut) <= 1 and [begin for begin, _ in stretches] == begins and (shape or len(filled) == 1)
-    _check(fits, f"the parts of {shown(name)} do not make a whole of shape {shape}: one is missing, or there twice")
+    _check(fits, f"the parts of {shown(name)} do not fill its shape {shape}: one is missing, or stands in two files")
     return StoredTensor(dtype=parts[0].dtype, shape=shape)
 
 
 def shown(name: str) -> str:
-    """Return a name from a file as it may stand in a message of one line."""
+    """Return a name from a file in a form that is safe to print on one line."""
     return name if name.isprintable() and len(name) <= 100 else ascii(name[:100])

@@ -31,11 +31,15 @@ class Study:
         """Return a study that has been run.
 
         Raises:
-            StateError: If there is none of that name; says which there are.
+            StateError: If there is none of that name; lists those that there are.
         """
         if not (outputs / name / "plans").is_dir():
-            there = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
-            raise StateError(f"{outputs} has no study {name!r}; it has {', '.join(there) or 'none'}")
+            known = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
+            raise StateError(
+                f"{outputs} has no study {name!r}; known studies: {', '.join(known) or 'none'}",
+                field="study",
+                value=name,
+            )
         return cls(outputs / name)
 
     @property
@@ -84,7 +88,7 @@ class Study:
         return self.folder / "paths" / f"{name}-{path.id}" if found is None else found.folder
 
     def open(self, path: Path) -> PathFolder:
-        """Return the folder of a path, made if it is not there.
+        """Return the folder of a path, made if it is missing.
 
         Raises:
             MismatchError: If the folder was made for another path.
@@ -101,7 +105,7 @@ class Study:
         return found
 
     def _make(self, path: Path) -> PathFolder:
-        """Make the folder of a path, one at a time: a path has one folder, whatever names it goes by in two plans."""
+        """Make the folder of a path unless it is there: a path that two plans name differently has one folder."""
         paths = self.folder / "paths"
         with locked(paths):
             made = PathFolder(self.place_of(path))
@@ -109,6 +113,6 @@ class Study:
         return made
 
     def has_state(self, key: StateKey) -> bool:
-        """Say whether a whole state is on disk."""
+        """Say whether a complete state is on disk."""
         folder = self.find(key.path_id)
         return folder is not None and (folder.state(key.position) / MANIFEST).exists()

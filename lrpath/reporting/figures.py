@@ -123,8 +123,7 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib
 def _losses(studies: Sequence[Study], path_id: str) -> dict[int, float]:
     folder = _find(studies, path_id)
     rows = [] if folder is None else folder.metrics.rows()
-    losses = {int(row["position"]): float(row["loss"]) for row in rows}
-    return {position: loss for position, loss in losses.items() if math.isfinite(loss)}  # others were left out
+    return {row.position: row.loss for row in rows if math.isfinite(row.loss)}  # others were left out
 
 
 def _find(studies: Sequence[Study], path_id: str) -> PathFolder | None:
@@ -202,8 +201,8 @@ def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int
     parts: dict[str, dict[int, list[Score]]] = {}
     folder = _find(studies, path_id)
     for row in [] if folder is None else folder.evaluation.rows():
-        score = Score(nll=float(row["nll"]), tokens=int(row["tokens"]))
-        parts.setdefault(row["domain"], {}).setdefault(int(row["position"]), []).append(score)
+        score = Score(nll=row.nll, tokens=row.tokens)
+        parts.setdefault(row.domain, {}).setdefault(row.position, []).append(score)
     return {
         domain: {position: total(scores).loss for position, scores in found.items()} for domain, found in parts.items()
     }

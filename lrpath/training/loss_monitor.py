@@ -17,6 +17,7 @@ from lrpath.errors import TrainingError
 from lrpath.planning.guard import REPORTED, Fault
 from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.tables import GuardRow
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.planned_run import PlannedRun
@@ -38,9 +39,17 @@ class Anomaly:
     loss: float
     norm: float
 
-    def row(self, *, first: int, action: str) -> tuple[Any, ...]:
+    def row(self, *, first: int, action: str) -> GuardRow:
         """Return its row in the path's table; positions from `first` on are reached without a change of weights."""
-        return self.position, first, action, self.fault.quantity, self.fault.bound, self.loss, self.norm
+        return GuardRow(
+            position=self.position,
+            first=first,
+            action=action,
+            quantity=self.fault.quantity,
+            bound=self.fault.bound,
+            loss=self.loss,
+            grad_norm=self.norm,
+        )
 
 
 class Rewind(Exception):  # noqa: N818 (no error: the path goes back, and then on)
@@ -79,8 +88,8 @@ class LossMonitor:
 
     def _rows_before(self) -> list[tuple[float, float]]:
         """Return the last losses and gradient norms before the run, more than enough for a bound."""
-        rows = [row for row in self._folder.metrics.rows() if int(row["position"]) <= self._run.begin]
-        figures = [(float(row["loss"]), float(row["grad_norm"])) for row in rows]
+        rows = self._folder.metrics.rows()
+        figures = [(row.loss, row.grad_norm) for row in rows if row.position <= self._run.begin]
         finite = [at for at, pair in enumerate(figures) if all(map(math.isfinite, pair))]
         return figures[finite[-self.guard.window - 1] :] if len(finite) > self.guard.window else figures
 

@@ -24,7 +24,7 @@ from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.records.tables import METRIC_COLUMNS, read_number
+from lrpath.records.tables import MetricsRow
 from lrpath.training.callbacks.progress import PlanProgress
 from lrpath.training.checkpoints.states import read_tensors
 from lrpath.training.path_trainer import PathTrainer
@@ -117,7 +117,7 @@ def _after(study: Study, paths: list[Path], key: StateKey, *, updates: int) -> l
 def _run(path: Path, folder: PathFolder, *, begin: int, updates: int) -> PlannedRun:
     """Return a run that saves a state wherever the study has one to compare it with, and evaluates nothing."""
     try:
-        reached = max((int(row["position"]) for row in folder.metrics.rows()), default=begin)
+        reached = max((row.position for row in folder.metrics.rows()), default=begin)
     except StateError:
         reached = begin  # the check of the rows says why
     end = max(begin, min(begin + updates, reached))
@@ -188,23 +188,23 @@ def _compare(path_trainer: PathTrainer, run: PlannedRun, ours: PathFolder, found
 def _row_difference(theirs: PathFolder, ours: PathFolder, *, begin: int, end: int) -> str | None:
     """Return the first difference in the rows after a fork, and the largest in the loss."""
     rows = [
-        {int(row["position"]): row for row in folder.metrics.rows() if begin < int(row["position"]) <= end}
-        for folder in (theirs, ours)
+        {row.position: row for row in folder.metrics.rows() if begin < row.position <= end} for folder in (theirs, ours)
     ]
     for position in range(begin + 1, end + 1):
         there, here = (one.get(position) for one in rows)
         if there is None or here is None:
             return f"the study has no row at {position:,}"
-        for column in METRIC_COLUMNS:
-            if there[column] != here[column]:
-                return f"{column} at {position:,} is {here[column]}, the study has {there[column]} ({_spread(*rows)})"
+        for column in MetricsRow._fields:
+            given, made = repr(getattr(there, column)), repr(getattr(here, column))  # NaN is not equal to itself
+            if given != made:
+                return f"{column} at {position:,} is {made}, the study has {given} ({_spread(*rows)})"
     return None
 
 
-def _spread(theirs: dict[int, dict[str, str]], ours: dict[int, dict[str, str]]) -> str:
-    losses = [tuple(read_number(one[position]["loss"]) for one in (theirs, ours)) for position in theirs.keys() & ours]
-    largest = max(abs(there - here) for there, here in losses)
-    return f"in {len(losses):,} updates the loss differs by at most {largest:.1e}"
+def _spread(theirs: dict[int, MetricsRow], ours: dict[int, MetricsRow]) -> str:
+    gaps = [abs(theirs[position].loss - ours[position].loss) for position in theirs.keys() & ours]
+    largest = max(gaps)
+    return f"in {len(gaps):,} updates the loss differs by at most {largest:.1e}"
 
 
 def _state_difference(theirs: pathlib.Path, ours: pathlib.Path, *, position: int) -> str | None:

@@ -288,7 +288,7 @@ def _prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
         table.cut(run.begin, later=later)
     ordered = run.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
     folder.guard.cut(sys.maxsize if ordered else run.begin, later=later)
-    found = [int(row["position"]) for row in folder.metrics.rows()]
+    found = [row.position for row in folder.metrics.rows()]
     if found != [*range(run.path.start + 1, run.begin + 1), *later]:
         raise StateError(
             f"{folder.metrics.file} lacks rows before position {max([run.begin, *later])}, whose state is on disk; "

@@ -154,11 +154,11 @@ class PlanRunner:
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
                 continue
             for row in folder.evaluation.rows():
-                windows_NL = self.path_trainer.held_out.get((row["version"], row["domain"]))
-                if windows_NL is not None and windows_NL[:, 1:].size != int(row["tokens"]):
+                windows_NL = self.path_trainer.held_out.get(row.held_out)
+                if windows_NL is not None and windows_NL[:, 1:].size != row.tokens:
                     raise MismatchError(
-                        f"{folder.evaluation.file} has the loss on {row['tokens']} tokens of {row['version']}, "
-                        f"{row['domain']}; cadence.held_out_windows now gives {windows_NL[:, 1:].size}: keep the value "
+                        f"{folder.evaluation.file} has the loss on {row.tokens} tokens of {row.version}, "
+                        f"{row.domain}; cadence.held_out_windows now gives {windows_NL[:, 1:].size}: keep the value "
                         "that the study began with, or use another study"
                     )
 
@@ -221,7 +221,7 @@ class PlanRunner:
             )
         folder = self.study.open(planned.path)
         own(folder.lock())
-        folder.clear_torn()
+        folder.clear_incomplete()
         # another process may have been here since the plan was compared
         return planned.rest(folder.positions()), folder.folder
 

@@ -15,7 +15,7 @@ from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, MetricsRow
 from tests.records.lab import save
 
 LINEAR = Decay(shape=DecayShape.LINEAR, floor=0.1)
@@ -62,9 +62,9 @@ def keep(study: Study, plan: Plan) -> None:
 def evaluate(study: Study, plan: Plan, release: Release, scores: Mapping[tuple[str, str], tuple[float, int]]) -> None:
     """Write rows `(version, domain): (nll [nats], tokens)` for a release of one state, once."""
     table = study.open(plan.tree.path(release.last.path_id)).evaluation
-    rows = [(release.last.position, *key, nll, tokens) for key, (nll, tokens) in scores.items()]
-    if not any(int(row["position"]) == release.last.position for row in table.rows()):
-        Table(table.file, columns=EVALUATION_COLUMNS).append(rows)
+    rows = [EvaluationRow(release.last.position, *key, nll, tokens) for key, (nll, tokens) in scores.items()]
+    if not any(row.position == release.last.position for row in table.rows()):
+        table.append(rows)
 
 
 def evaluate_evenly(study: Study, plan: Plan, losses: Mapping[str, Sequence[float | None]]) -> None:
@@ -80,8 +80,9 @@ def run_all(study: Study, plan: Plan) -> None:
     for path in plan.tree.paths:
         begin, end = path.start, plan.tree.end(path.id)
         add_run(study, plan, path.id, begin=begin, end=end)
-        rows = [(n, 5.0 - n / 100, path.schedule.rate(n - 1), 1.0, 8 * n) for n in range(begin + 1, end + 1)]
-        Table(study.open(path).metrics.file, columns=METRIC_COLUMNS).append(rows)
+        study.open(path).metrics.append(
+            MetricsRow(n, 5.0 - n / 100, path.schedule.rate(n - 1), 1.0, 8 * n) for n in range(begin + 1, end + 1)
+        )
 
 
 def add_run(study: Study, plan: Plan, path_id: str, *, begin: int, end: int, repeated: int = 0) -> None:

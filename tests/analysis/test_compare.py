@@ -11,7 +11,7 @@ from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 from tests.analysis.studies import (
     CONTINUAL,
     LINEAR,
@@ -95,7 +95,7 @@ def test_a_later_position_on_the_path_is_not_the_release(study: Study) -> None:
     keep(study, plan)
     release = plan.release("path_switching", "v1")
     folder = study.open(plan.tree.path(release.last.path_id))
-    folder.evaluation.append([(release.last.position - 1, "v1", "web", 99.0, 1)])
+    folder.evaluation.append([EvaluationRow(release.last.position - 1, "v1", "web", 99.0, 1)])
 
     assert read_outcomes(study)[0].scores is None
 
@@ -105,8 +105,8 @@ def test_a_merged_release_is_read_from_its_own_folder(study: Study) -> None:
     keep(study, plan)
     release = plan.release("merged", "v1")
     place = release_folder(study, release=release)
-    table = Table(place / "evaluation.csv", columns=EVALUATION_COLUMNS)
-    table.append([(release.last.position, "v1", "web", 20.0, 10)])
+    table = Table(place / "evaluation.csv", EvaluationRow)
+    table.append([EvaluationRow(release.last.position, "v1", "web", 20.0, 10)])
     evaluate(study, plan, release, {("v1", "web"): (99.0, 1)})  # the last state alone, which is not the release
 
     (outcome,) = read_outcomes(study)

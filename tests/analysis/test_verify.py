@@ -223,10 +223,10 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
         ("rows", "path_switching.v1", 4),
         "begins later, but has a row at 4",
     ),
-    "a table with a torn row": (
+    "a table with an incomplete row": (
         lambda s: edit(part(s, "main").metrics.file, r"^9,.*\n", "9,1\n"),
         ("rows", "path_switching.main", None),
-        "has a row with a wrong number of fields",
+        "has 2 fields, not 5",
     ),
     "an evaluation that is lost": (
         lambda s: part(s, "main").evaluation.cut(4),
@@ -271,12 +271,12 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     "a count of updates that cannot be read": (
         lambda s: (part(s, "main").folder / "running.json").write_text("{}"),
         ("ledger", "", None),
-        "running.json is no run",
+        "running.json does not describe a run",
     ),
     "a ledger that cannot be read": (
         lambda s: edit(s.ledger.file, "^.", "x"),
         ("ledger", "", None),
-        "ledger.jsonl:1 is no ledger line",
+        "ledger.jsonl:1 is not a line of a ledger",
     ),
 }
 
@@ -340,7 +340,7 @@ def test_a_study_that_has_just_begun_has_no_findings(tmp_path: pathlib.Path) -> 
     ]
 
 
-def test_a_killed_run_is_unfinished_work_with_its_torn_state_and_rows(study: Study) -> None:
+def test_a_killed_run_is_unfinished_work_with_its_incomplete_state_and_rows(study: Study) -> None:
     main, path = part(study, "main"), PLAN.tree.paths[0]
     shutil.rmtree(part(study, "v2").folder)
     main.remove_state(14)

@@ -127,7 +127,7 @@ def test_a_preparation_that_was_killed_ends_with_the_same_bytes(texts: Path, tmp
         process.communicate()
 
     assert process.returncode == -signal.SIGKILL
-    torn = list((tmp_path / "killed").glob(".*.partial"))
+    torn = list((tmp_path / "killed").glob(".tmp-*"))
     assert bool(torn) == (moment != "train the tokenizer")
     prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")

@@ -4,7 +4,7 @@ The short form is test_kills.py, the long one experiments/09_exactness/kills.py.
 rank, or the whole node: torchrun and all its ranks) and when:
 
     at 1.234 s           after the first rank began to train, uniform over an undisturbed run
-    beside + 1.2 ms      after the folder beside a state's place appears, once a random time has passed
+    saving + 1.2 ms      after the temporary folder of a state appears, once a random time has passed
     shards:2@1           at the second time that rank 1 comes to a moment of `killing.py`, inside the writing of a state
 
 Kills come from outside, except those at a moment of `killing.py`, at which the process kills itself or its group.
@@ -36,7 +36,7 @@ MICRO = "strategy.micro_batch=1"
 """Two or four micro-batches an update, so that a kill may come between them."""
 
 WRITING_SECONDS = 0.02
-"""Longest delay after a folder beside appears; writing a state of the small study takes about as long."""
+"""Longest delay after a temporary folder appears; writing a state of the small study takes about as long."""
 
 PATIENCE = 300.0
 """Seconds after which a run counts as hanging; one takes about five."""
@@ -53,21 +53,21 @@ class Blow:
     Args:
         who: A rank, or None for all of them and torchrun.
         after: Seconds after the first rank begins.
-        beside: Further seconds after the folder beside a state's place appears; None does not wait for one.
+        saving: Further seconds after the temporary folder of a state appears; None does not wait for one.
         moment: A moment of `killing.py` instead, at which it is `rank` that comes to it.
         rank: Who comes to the moment.
     """
 
     who: int | None
     after: float = 0.0
-    beside: float | None = None
+    saving: float | None = None
     moment: str = ""
     rank: int = 0
 
     def __str__(self) -> str:
         if self.moment:
             return f"{self.moment}@{self.rank}"
-        return f"at {self.after:.3f} s" + ("" if self.beside is None else f", beside + {self.beside * 1e3:.1f} ms")
+        return f"at {self.after:.3f} s" + ("" if self.saving is None else f", saving + {self.saving * 1e3:.1f} ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Kill:
         who: `rank 1`, or `all`.
         when: As the blow says.
         reached: Path and position that the killed run had counted to.
-        on_disk: States whole, states without manifest, and folders beside, after the kill.
+        on_disk: States whole, states without manifest, and temporary folders, after the kill.
         outcome: `equal`, or what differed from the undisturbed run when the plan was finished.
     """
 
@@ -238,13 +238,13 @@ class Run:
         """Wait for the blow's time; return whether it has come before the run's end."""
         if self.code is not None or self._hear(max(self._begun + blow.after - time.monotonic(), 0.0)):
             return False
-        if blow.beside is None:
+        if blow.saving is None:
             return True
-        before = set(beside(self.study))
-        while not set(beside(self.study)) - before:
+        before = set(temporaries(self.study))
+        while not set(temporaries(self.study)) - before:
             if self._hear(2e-4):
                 return False
-        return not self._hear(blow.beside)
+        return not self._hear(blow.saving)
 
     def _kill(self, who: int | None) -> bool:
         """Kill a rank, or the agent and all ranks; return whether there was any."""
@@ -292,14 +292,14 @@ def run_undisturbed(standby: Standby, strategy: str) -> Undisturbed:
 
 def draw(chance: random.Random, *, ranks: int, seconds: float, cold: bool) -> Blow:
     """Draw who is killed and when; half of the draws aim at the writing of a state."""
-    kind = chance.choice(["time", "time", "time", "beside", "shards", "rename", "manifest"])
+    kind = chance.choice(["time", "time", "time", "saving", "shards", "rename", "manifest"])
     rank = chance.randrange(ranks)
     whole = ranks == 1 or chance.random() < 1 / (ranks + 1)
     who = None if whole else rank
     if kind == "time":
         return Blow(who=who, after=chance.uniform(0, seconds))
-    if kind == "beside":
-        return Blow(who=who, after=chance.uniform(0, seconds / 2), beside=chance.uniform(0, WRITING_SECONDS))
+    if kind == "saving":
+        return Blow(who=who, after=chance.uniform(0, seconds / 2), saving=chance.uniform(0, WRITING_SECONDS))
     if cold:  # ranks of a real torchrun have no group together, so none ends all at a moment
         who = rank
     if kind != "shards":  # only the first rank puts a state in its place
@@ -359,9 +359,9 @@ def is_survivors(line: str) -> bool:
     return any(text in line for text in ("lost the others", "was stopped at position", "stopped by SIG"))
 
 
-def beside(study: Study) -> Iterator[Path]:
+def temporaries(study: Study) -> Iterator[Path]:
     """Yield the folders in which states are being written."""
-    return study.folder.glob("paths/*/states/.[0-9]*")
+    return study.folder.glob("paths/*/states/.tmp-*")
 
 
 def _describe(study: Study) -> tuple[str, str]:
@@ -373,8 +373,8 @@ def _describe(study: Study) -> tuple[str, str]:
         reached = f"{read_json(running[0])['name']} {text}"
     folders = [folder for folder in study.folder.glob("paths/*/states/*") if not folder.name.startswith(".")]
     whole = sum((folder / "state.json").exists() for folder in folders)
-    unfinished = len(list(beside(study)))
-    return reached, f"{whole} whole, {len(folders) - whole} torn, {unfinished} beside"
+    unfinished = len(list(temporaries(study)))
+    return reached, f"{whole} whole, {len(folders) - whole} without manifest, {unfinished} temporary"
 
 
 def _differences(study: Study, undisturbed: Undisturbed) -> list[str]:

@@ -22,6 +22,7 @@ import tests.integration.preloaded  # noqa: F401
 from lrpath import entry, train
 from lrpath.data.datamodule import MicroBatches
 from lrpath.errors import DataError
+from lrpath.records import files
 from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import Table
@@ -52,7 +53,7 @@ def fail() -> None:
     raise DataError("the window at this place cannot be read")
 
 
-def tear_a_row(table: Table, *_: object) -> None:
+def leave_half_a_row(table: Table, *_: object) -> None:
     with table.file.open("a") as file:
         file.write("7,4.3")
     kill_self()
@@ -98,12 +99,12 @@ def is_states(folder: Path) -> bool:
 MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = {
     "reach": (RunningCount, "reach", lambda *_: True, lambda *_: kill_self()),
     "row": (Table, "append", lambda *_: True, lambda *_: kill_self()),
-    "torn": (Table, "append", lambda *_: True, tear_a_row),
+    "half": (Table, "append", lambda *_: True, leave_half_a_row),
     "shards": (states, "_write_shards", lambda *_: True, lambda *_: kill_self()),
     "meanwhile": (ShardWriter, "take", lambda *_: True, lambda *_: die_while_writing()),
     "late": (ShardWriter, "take", lambda *_: True, lambda *_: write_after_an_update()),
     "full": (states, "_write_shards", lambda *_: True, lambda *_: fill_the_disk()),
-    "rename": (states, "flush_folder", is_states, lambda *_: kill_self()),
+    "rename": (files, "flush_folder", is_states, lambda *_: kill_self()),
     "manifest": (states, "write_json", lambda *_: True, lambda *_: kill_self()),
     "ledger": (Ledger, "append", lambda *_: True, lambda *_: kill_self()),
     "interrupt": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGINT)),

@@ -254,7 +254,7 @@ def tables_of(study: Study) -> dict[str, bytes]:
 def losses_of(study: Study, column: str = "loss") -> dict[tuple[str, int], float]:
     """Return a column of the metrics of all paths, by path folder and position."""
     return {
-        (folder.folder.name, int(row["position"])): float(row[column])
+        (folder.folder.name, row.position): float(getattr(row, column))
         for folder in study.folders()
         for row in folder.metrics.rows()
     }

@@ -49,7 +49,7 @@ def along(study: Study) -> dict[tuple[str, int], dict[str, bytes]]:
 
 
 def faults_of(folder: PathFolder) -> list[tuple[int, int, str, str]]:
-    return [(int(row["position"]), int(row["first"]), row["action"], row["quantity"]) for row in folder.guard.rows()]
+    return [(row.position, row.first, row.action, row.quantity) for row in folder.guard.rows()]
 
 
 def run_to(lab: Lab, *positions: int, changes: tuple[str, ...]) -> dict[int, dict[str, bytes]]:
@@ -78,9 +78,9 @@ def test_a_skipped_update_changes_no_bit_of_weights_and_moments_and_has_its_row(
     assert states[9] != states[8]
     folder = main_of(lab, *changes)
     rows = folder.metrics.rows()
-    assert [int(row["position"]) for row in rows] == list(range(1, 10))
-    assert all(math.isfinite(float(row["loss"])) for row in rows if row["position"] != "8")
-    assert float(rows[7]["loss"]) > 100 or not math.isfinite(float(rows[7]["loss"]))
+    assert [row.position for row in rows] == list(range(1, 10))
+    assert all(math.isfinite(row.loss) for row in rows if row.position != 8)
+    assert rows[7].loss > 100 or not math.isfinite(rows[7].loss)
     assert faults_of(folder) == [(8, 8, "skip", "loss")]
     assert "skipped" not in read_manifest(folder.state(7))
     assert read_manifest(folder.state(9))["skipped"] == [[8, 8]]
@@ -93,7 +93,7 @@ def test_a_spike_ends_a_run_that_may_only_stop_and_its_paths_are_those_without_a
         lab.run(*RULE)
 
     folder = main_of(lab)
-    assert [int(row["position"]) for row in folder.metrics.rows()] == list(range(1, 9))
+    assert [row.position for row in folder.metrics.rows()] == list(range(1, 9))
     assert folder.positions() == [4, 6]
     assert not folder.guard.file.exists()
 

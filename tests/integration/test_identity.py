@@ -213,7 +213,7 @@ def test_every_update_runs_at_the_plans_rate(lab: Lab) -> None:
     for path in paths:
         folder = study.find(path.id)
         assert folder is not None
-        rates = [float(row["lr"]) for row in folder.metrics.rows()]
+        rates = [row.lr for row in folder.metrics.rows()]
         assert rates == [path.schedule.rate(path.start + number) for number in range(len(rates))]
         assert len(rates) >= 6
 

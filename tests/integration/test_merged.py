@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from lrpath.analysis.scores import release_folder
 from lrpath.planning.paths import Release
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Lab
 
@@ -53,14 +53,14 @@ def test_a_merged_release_is_the_weighted_mean_of_its_states_and_is_evaluated_as
 
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder.folder / "backbone"))
         model.load_state_dict({name: tensor.float() for name, tensor in expected.items()})
-        table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
-        rows = {(row["version"], row["domain"]): row for row in table.rows()}
+        table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
+        rows = {row.held_out: row for row in table.rows()}
         assert rows.keys() == runner.path_trainer.held_out.keys()
         for name, windows in runner.path_trainer.held_out.items():
-            assert int(rows[name]["tokens"]) == windows[:, 1:].size
+            assert rows[name].tokens == windows[:, 1:].size
             # float32 logits of another kernel; the sum is over 128 tokens
-            assert float(rows[name]["nll"]) == pytest.approx(nll_by_hand(model, windows), rel=1e-5)
-            assert math.isfinite(float(rows[name]["nll"]))
+            assert rows[name].nll == pytest.approx(nll_by_hand(model, windows), rel=1e-5)
+            assert math.isfinite(rows[name].nll)
 
 
 def nll_by_hand(model: torch.nn.Module, windows: np.ndarray) -> float:

@@ -12,6 +12,7 @@ import torch
 from lrpath.planning.paths import Path as LearningPath
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Schedule, constant
+from lrpath.records.tables import MetricsRow
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.plan_runner import PlanRunner
 from tests.integration.lab import Lab, disturb, states_of, tables_of
@@ -120,7 +121,7 @@ def test_a_branch_with_its_parents_schedule_and_stream_is_its_parent(lab: Lab, g
     assert rows_of(lab, "study", branch) == rows_of(lab, "study", main)[fork:]
 
 
-def rows_of(lab: Lab, study: str, path: LearningPath) -> list[dict[str, str]]:
+def rows_of(lab: Lab, study: str, path: LearningPath) -> list[MetricsRow]:
     folder = lab.study(study).find(path.id)
     assert folder is not None
     return folder.metrics.rows()
@@ -134,11 +135,11 @@ def test_two_micro_batches_of_two_make_the_update_of_one_batch_of_four(lab: Lab)
     whole, halves = rows_of(lab, "whole", main), rows_of(lab, "halves", main)
 
     assert readings(lab, "whole") == readings(lab, "halves")
-    assert [row["lr"] for row in whole] == [row["lr"] for row in halves]
+    assert [row.lr for row in whole] == [row.lr for row in halves]
     # The same sums in another order: float32 keeps 1.2e-7, and Adam divides by small second moments at first.
-    losses = [float(row["loss"]) for row in whole]
-    assert [float(row["loss"]) for row in halves] == pytest.approx(losses, rel=1e-4)
-    assert [row["loss"] for row in whole] != [row["loss"] for row in halves]  # or micro_batch was not heard
+    losses = [row.loss for row in whole]
+    assert [row.loss for row in halves] == pytest.approx(losses, rel=1e-4)
+    assert [row.loss for row in whole] != [row.loss for row in halves]  # or micro_batch was not heard
 
 
 def readings(lab: Lab, study: str) -> list[dict[str, Any]]:

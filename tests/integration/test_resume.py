@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
     [
         pytest.param("4", ("reach:5", "shards:1", "rename:2", "manifest:1", "end"), id="at states"),
         pytest.param("4", ("meanwhile:1", "meanwhile:3", "rename:1", "end"), id="at updates beside a save"),
-        pytest.param("2", ("row:3", "torn:4", "ledger:1", "rename:3", "ledger:2", "end"), id="at rows, accumulating"),
+        pytest.param("2", ("row:3", "half:4", "ledger:1", "rename:3", "ledger:2", "end"), id="at rows, accumulating"),
         pytest.param("2", ("poll:6", "poll:13", "end"), id="from outside, accumulating"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Promise 7: a state is whole or absent; a torn or altered one is named and never loaded."""
+"""Promise 7: a state is whole or absent; an incomplete or altered one is named and never loaded."""
 
 import json
 import shutil
@@ -110,20 +110,20 @@ def test_the_remedy_of_a_message_is_to_remove_the_folder_and_run_again(lab: Lab)
 
 
 @pytest.mark.parametrize("moment", ["shards:6", "rename:6"])
-def test_a_half_written_state_is_none_and_is_removed_by_the_next_run(lab: Lab, moment: str) -> None:
+def test_a_half_written_state_is_not_loaded_and_is_removed_by_the_next_run(lab: Lab, moment: str) -> None:
     """The sixth save is the main path's at 6: before it is renamed, and after it but before its manifest."""
     killed = lab.train(moments=(moment,))
     main = lab.project().plan.tree.paths[0]
     folder = lab.study().find(main.id)
     assert folder is not None
-    torn = [state.name for state in (folder.folder / "states").iterdir() if state.name != "000000004"]
+    left = [state.name for state in (folder.folder / "states").iterdir() if state.name != "000000004"]
     positions = folder.positions()
 
     updates = lab.run()
 
     assert killed.codes == [-9]
-    assert len(torn) == 1
-    assert torn[0].startswith(".000000006." if moment.startswith("shards") else "000000006")
+    assert len(left) == 1
+    assert left[0].startswith(".tmp-" if moment.startswith("shards") else "000000006")
     assert positions == [4]
     assert updates == 26 - 4 - 6
     assert sorted(state.name for state in (folder.folder / "states").iterdir()) == ["000000004", "000000014"]

@@ -10,7 +10,7 @@ from lrpath.laws.path_curves import plan_path, with_shift
 from lrpath.planning.paths import Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, METRIC_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, MetricsRow
 
 TRUE = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "C": 0.006, "lambda": 0.98}
 NOISE = 2e-4
@@ -36,10 +36,10 @@ def write_metrics(
         if path.name in names:
             positions, losses = losses_of(tree, path.id, law or AnnealingLaw(), values)
             rows = [
-                (int(at), float(loss), tree.rate(path.id, int(at) - 1), 1.0, 8 * int(at))
+                MetricsRow(int(at), float(loss), tree.rate(path.id, int(at) - 1), 1.0, 8 * int(at))
                 for at, loss in zip(positions, losses, strict=True)
             ]
-            Table(study.open(path).metrics.file, columns=METRIC_COLUMNS).append(rows)
+            study.open(path).metrics.append(rows)
 
 
 def write_evaluations(
@@ -58,11 +58,11 @@ def write_evaluations(
             for (version, domain), (law, values) in sets.items():
                 positions, losses = losses_of(plan.tree, path.id, law, values, old=old)
                 rows += [
-                    (int(at), version, domain, 100 * float(loss), 100)
+                    EvaluationRow(int(at), version, domain, 100 * float(loss), 100)
                     for at, loss in zip(positions, losses, strict=True)
                     if at % every == 0 or at == positions[-1]
                 ]
-            Table(study.open(path).evaluation.file, columns=EVALUATION_COLUMNS).append(sorted(rows))
+            study.open(path).evaluation.append(sorted(rows))
 
 
 def study_in(folder: pathlib.Path, plan: Plan, name: str = "toy") -> Study:

@@ -41,7 +41,7 @@ RUN = Run(
 
 NO_JSON = {
     "empty": b"",
-    "torn": b'{"a": 1',
+    "cut": b'{"a": 1',
     "not text": b"\xff\xfe\x00",
     "deep": b"[" * 100_000,
     "deep objects": b'{"a":' * 100_000,

@@ -1,7 +1,5 @@
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -9,8 +7,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from lrpath.records.events import EventFile, PathEvents, rewrite_path_events, scalars
 from lrpath.records.path_folder import PathFolder
-
-Rows = Sequence[tuple[Any, ...]]
+from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
 
 
 @pytest.fixture
@@ -21,8 +18,8 @@ def folder(tmp_path: Path) -> PathFolder:
     return PathFolder(tmp_path)
 
 
-def updates(*positions: int) -> Rows:
-    return [(position, position / 2, 0.5, 1.0, position * 8) for position in positions]
+def updates(*positions: int) -> list[MetricsRow]:
+    return [MetricsRow(position, position / 2, 0.5, 1.0, position * 8) for position in positions]
 
 
 def read(folder: Path) -> list[tuple[str, int, float]]:
@@ -41,12 +38,12 @@ def losses(folder: PathFolder) -> list[tuple[int, float]]:
 
 def test_a_path_is_written_as_its_tables_are(folder: PathFolder) -> None:
     folder.metrics.append(updates(1, 2, 3, 4))
-    folder.evaluation.append([(4, "v1", "code", 20.0, 10)])
-    folder.speed.append([(2, 5.0, 3.2), (4, 7.0, 2.3)])
+    folder.evaluation.append([EvaluationRow(4, "v1", "code", 20.0, 10)])
+    folder.speed.append([SpeedRow(2, 5.0, 3.2), SpeedRow(4, 7.0, 2.3)])
 
     with PathEvents(folder, until=2) as events:
-        events.append(metrics=updates(3, 4), speed=[(4, 7.0, 2.3)])
-        events.append(evaluation=[(4, "v1", "code", 20.0, 10)])
+        events.append(metrics=updates(3, 4), speed=[SpeedRow(4, 7.0, 2.3)])
+        events.append(evaluation=[EvaluationRow(4, "v1", "code", 20.0, 10)])
 
     found = EventAccumulator(str(folder.tensorboard))
     found.Reload()
@@ -64,7 +61,7 @@ def test_of_two_writers_only_the_later_is_read(folder: PathFolder) -> None:
     folder.metrics.append(updates(1, 2))
     with PathEvents(folder) as earlier, PathEvents(folder) as later:
         later.append(metrics=updates(3))
-        earlier.append(metrics=[(3, 9.0, 9.0, 9.0, 9)])
+        earlier.append(metrics=[MetricsRow(3, 9.0, 9.0, 9.0, 9)])
 
         assert losses(folder) == [(1, 0.5), (2, 1.0), (3, 1.5)]
         assert [file.stat().st_size > 0 for file in sorted(folder.tensorboard.iterdir())] == [False, True]
@@ -73,9 +70,9 @@ def test_of_two_writers_only_the_later_is_read(folder: PathFolder) -> None:
 def test_what_a_killed_writer_left_is_replaced(folder: PathFolder) -> None:
     folder.metrics.append(updates(1))
     folder.tensorboard.mkdir()
-    torn = folder.tensorboard / "events.out.tfevents.1763700000.host.17.0"
-    torn.write_bytes(b"\x18\0\0\0")
-    (folder.tensorboard / ".events.0a1b2c3d").write_bytes(b"half")
+    incomplete = folder.tensorboard / "events.out.tfevents.1763700000.host.17.0"
+    incomplete.write_bytes(b"\x18\0\0\0")
+    (folder.tensorboard / ".tmp-0a1b2c3d4e5f.0000000001").write_bytes(b"half")
 
     for _ in range(3):
         rewrite_path_events(folder)

@@ -4,14 +4,22 @@ import signal
 
 import pytest
 
-from lrpath.errors import StateError
+from lrpath.errors import DataError, StateError
 from lrpath.records import files
-from lrpath.records.files import digest_file, read_json, write_json, write_whole
+from lrpath.records.files import (
+    atomic_file,
+    atomic_folder,
+    digest_file,
+    read_json,
+    remove_temporaries,
+    write_json,
+    write_whole,
+)
 from tests.records.lab import NO_JSON, refuse_space, started
 from tests.refusals import refused
 
 
-def test_a_file_is_written_whole_and_leaves_nothing_beside(tmp_path: pathlib.Path) -> None:
+def test_a_file_is_written_whole_and_leaves_nothing_else(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "new" / "file.txt"
 
     write_whole(file, "first")
@@ -22,7 +30,7 @@ def test_a_file_is_written_whole_and_leaves_nothing_beside(tmp_path: pathlib.Pat
 
 
 @pytest.mark.parametrize("fails", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     file = tmp_path / "file.txt"
@@ -64,6 +72,94 @@ write_json(Path(sys.argv[1]), {"new": True})
     assert read_json(file) == {"old": True}
 
 
+@pytest.mark.parametrize("fails", ["block", "fsync", "replace"])
+def test_a_folder_is_in_its_place_whole_or_not_at_all(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    with atomic_folder(tmp_path / "whole") as temporary:
+        (temporary / "below").mkdir()
+        (temporary / "below" / "file").write_text("a")
+    if fails == "fsync":
+        monkeypatch.setattr(os, "fsync", refuse_space)
+    elif fails == "replace":
+        monkeypatch.setattr(pathlib.Path, "replace", refuse_space)
+
+    with pytest.raises(OSError, match="No space left"), atomic_folder(tmp_path / "half") as temporary:  # noqa: PT012
+        (temporary / "file").write_text("b")
+        if fails == "block":
+            refuse_space()
+
+    assert [file.relative_to(tmp_path).as_posix() for file in sorted(tmp_path.rglob("*"))] == [
+        "whole",
+        "whole/below",
+        "whole/below/file",
+    ]
+
+
+def test_a_folder_with_files_is_never_replaced(tmp_path: pathlib.Path) -> None:
+    with atomic_folder(tmp_path / "place") as temporary:
+        (temporary / "mine").touch()
+
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "place"):
+        pass
+
+    assert [file.name for file in sorted(tmp_path.rglob("*"))] == ["place", "mine"]
+
+
+def test_everything_is_flushed_before_it_is_renamed_and_its_folder_after(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, pathlib.Path.replace
+
+    def note_flush(handle: int) -> None:
+        order.append(pathlib.Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    def note_rename(self: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+        order.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_flush)
+    monkeypatch.setattr(pathlib.Path, "replace", note_rename)
+
+    with atomic_folder(tmp_path / "place") as folder:
+        (folder / "a").touch()
+    with atomic_file(tmp_path / "file") as file:
+        file.touch()
+
+    assert order == ["a", folder.name, "rename", tmp_path.name, file.name, "rename", tmp_path.name]
+
+
+def test_a_temporary_file_keeps_the_suffix_and_no_more_of_the_name(tmp_path: pathlib.Path) -> None:
+    with atomic_file(tmp_path / "events.out.tfevents.png") as temporary:
+        temporary.touch()
+
+    assert temporary.suffix == ".png"
+    assert "tfevents" not in temporary.name
+
+
+def test_what_killed_processes_were_making_is_removed_and_nothing_else(tmp_path: pathlib.Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from lrpath.records.files import atomic_file, atomic_folder
+with atomic_folder(Path(sys.argv[1]) / "v1") as folder, atomic_file(Path(sys.argv[1]) / "a.csv") as file:
+    (folder / "train.bin").touch()
+    file.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / ".lock").touch()
+    (tmp_path / "notes.txt").touch()
+    with started(code, tmp_path) as process:
+        process.wait()
+    assert len(list(tmp_path.iterdir())) == 4
+
+    remove_temporaries(tmp_path)
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".lock", "notes.txt"]
+
+
 def test_json_reads_back_equal(tmp_path: pathlib.Path) -> None:
     record = {"α": [1, 2.5, 1e-300, None, True, {"x": "y"}]}
 
@@ -90,6 +186,14 @@ def test_what_is_no_json_is_refused(tmp_path: pathlib.Path, content: bytes) -> N
 def test_a_missing_json_file_is_named(tmp_path: pathlib.Path) -> None:
     with refused(StateError):
         read_json(tmp_path / "a.json")
+
+
+def test_json_that_is_too_large_is_refused_with_the_caller_s_error_and_remedy(tmp_path: pathlib.Path) -> None:
+    write_json(tmp_path / "a.json", [1, 2, 3])
+
+    with refused(DataError) as caught:
+        read_json(tmp_path / "a.json", at_most=4, remedy="prepare the store again", kind=DataError)
+    assert "prepare the store again" in str(caught.value)
 
 
 def test_a_digest_is_the_sha_256_of_all_blocks(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

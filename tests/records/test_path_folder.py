@@ -22,17 +22,17 @@ def test_positions_are_those_of_whole_states(tmp_path: pathlib.Path) -> None:
 
 def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
-    folder.clear_torn()
+    folder.clear_incomplete()
     save(folder, 3)
     (folder.state(7)).mkdir()
     (folder.state(7) / "model-1.safetensors").write_bytes(b"half")
-    beside = folder.folder / "states" / ".000000009.123"
-    beside.mkdir()
-    (beside / "model-1.safetensors").write_bytes(b"half")
+    temporary = folder.folder / "states" / ".000000009.123"
+    temporary.mkdir()
+    (temporary / "model-1.safetensors").write_bytes(b"half")
     (folder.folder / "states" / "notes.txt").write_text("by hand")
     save(folder, 8).rename(folder.folder / "states" / "000000008 (copy)")
 
-    folder.clear_torn()
+    folder.clear_incomplete()
 
     left = sorted(file.name for file in (folder.folder / "states").iterdir())
     assert left == ["000000003", "000000008 (copy)", "notes.txt"]
@@ -65,12 +65,12 @@ def test_a_path_s_events_lie_in_its_folder(tmp_path: pathlib.Path) -> None:
     assert PathFolder(tmp_path).tensorboard == tmp_path / "tb"
 
 
-def test_torn_states_are_named_and_whole_ones_are_not(tmp_path: pathlib.Path) -> None:
+def test_incomplete_states_are_named_and_whole_ones_are_not(tmp_path: pathlib.Path) -> None:
     folder = PathFolder(tmp_path)
     save(folder, 3)
     folder.state(6).mkdir()
     (folder.folder / "states" / ".000000009.77").mkdir()
 
-    assert [place.name for place in folder.torn()] == [".000000009.77", "000000006"]
-    folder.clear_torn()
-    assert (folder.torn(), folder.positions()) == ([], [3])
+    assert [place.name for place in folder.incomplete()] == [".000000009.77", "000000006"]
+    folder.clear_incomplete()
+    assert (folder.incomplete(), folder.positions()) == ([], [3])

@@ -56,7 +56,7 @@ def test_states_that_are_kept_and_one_to_restart_from_are_counted(run: PlannedRu
     assert most_states(run) == sum(counted)
 
 
-def test_walks_add_up_but_their_rolling_states_go_one_after_another() -> None:
+def test_kept_states_of_several_runs_add_up_but_rolling_ones_are_there_one_run_at_a_time() -> None:
     runs = [run(0, 30, rolling_every=7, pinned={30}), run(30, 60, rolling_every=7, pinned={30, 60})]
 
     assert count_states(runs) == (2, 1)

@@ -72,7 +72,7 @@ def test_a_loaded_state_goes_on_as_the_saved_one_does(tmp_path: Path) -> None:
             assert all(torch.equal(before[name], after[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
 
 
-def test_a_state_is_written_once_for_tied_weights_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_state_is_written_once_for_tied_weights_and_leaves_nothing_else(tmp_path: Path) -> None:
     saved(tmp_path / "000000003")
 
     manifest = check_state(tmp_path / "000000003", key=KEY)

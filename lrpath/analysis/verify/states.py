@@ -254,7 +254,7 @@ def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
         notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
-    incomplete = folder.torn()
+    incomplete = folder.incomplete()
     if incomplete:
         names = ", ".join(place.name for place in incomplete)
         notes.append(

@@ -9,7 +9,7 @@ from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path
-from lrpath.records.tables import read_number
+from lrpath.records.tables import EvaluationRow, MetricsRow
 
 SetNames = frozenset[tuple[str, str]]
 """(version, domain) of held-out sets."""
@@ -46,9 +46,9 @@ def verify_rows(index: StudyIndex) -> Check:
     )
 
 
-def _gaps(path: Path, rows: list[dict[str, str]], *, last: int) -> list[tuple[int, str]]:
+def _gaps(path: Path, rows: list[MetricsRow], *, last: int) -> list[tuple[int, str]]:
     """Return `(first position, problem)` for rows that are missing up to the last state, or there twice."""
-    found = [int(row["position"]) for row in rows]
+    found = [row.position for row in rows]
     expected = range(path.start + 1, max([last, *found]) + 1)
     missing = sorted(set(expected) - set(found))
     twice = (
@@ -64,17 +64,17 @@ def _listed(places: list[int]) -> str:
     return first if len(places) <= 3 else f"{first} and {len(places) - 3:,} more"
 
 
-def _wrong_rows(path: Path, rows: list[dict[str, str]], *, skipped: list[range]) -> list[tuple[int, str]]:
+def _wrong_rows(path: Path, rows: list[MetricsRow], *, skipped: list[range]) -> list[tuple[int, str]]:
     """Return `(first position, problem)` for each kind of figure that is wrong; a guard leaves out any figure."""
     wrong: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
-        position = int(row["position"])
-        for column, expected in _expected(path, position).items():
-            if read_number(row[column]) != expected:
-                wrong.setdefault(column, []).append((position, f"{column} {row[column]}, the plan says {expected!r}"))
-        for column in ("loss", "grad_norm"):
-            if not (math.isfinite(read_number(row[column])) or any(position in one for one in skipped)):
-                wrong.setdefault(column, []).append((position, f"{column} {row[column]}, which is not finite"))
+        position = row.position
+        for column, value, expected in _expected(path, row):
+            if value != expected:
+                wrong.setdefault(column, []).append((position, f"{column} {value!r}, the plan says {expected!r}"))
+        for column, value in (("loss", row.loss), ("grad_norm", row.grad_norm)):
+            if not (math.isfinite(value) or any(position in one for one in skipped)):
+                wrong.setdefault(column, []).append((position, f"{column} {value}, which is not finite"))
     found = []
     for column, problems in wrong.items():
         position, text = problems[0]
@@ -84,15 +84,19 @@ def _wrong_rows(path: Path, rows: list[dict[str, str]], *, skipped: list[range])
     return found
 
 
-def _expected(path: Path, position: int) -> dict[str, float]:
-    if position <= path.start or (path.schedule.end is not None and position > path.schedule.end):
-        return {}  # a finding of `_gaps`, or past all that a plan asks for
-    return {"lr": path.schedule.rate(position - 1), "tokens": position * path.recipe.tokens_per_update}
+def _expected(path: Path, row: MetricsRow) -> tuple[tuple[str, float, float], ...]:
+    """Return column, value and what the plan says for what follows from the plan."""
+    if row.position <= path.start or (path.schedule.end is not None and row.position > path.schedule.end):
+        return ()  # a finding of `_gaps`, or past all that a plan asks for
+    return (
+        ("lr", row.lr, path.schedule.rate(row.position - 1)),
+        ("tokens", row.tokens, row.position * path.recipe.tokens_per_update),
+    )
 
 
-def _unsaved_rows(index: StudyIndex, path: Path, rows: list[dict[str, str]]) -> list[str]:
+def _unsaved_rows(index: StudyIndex, path: Path, rows: list[MetricsRow]) -> list[str]:
     last = max(index.positions(path), default=path.start)
-    reached = int(rows[-1]["position"]) if rows else last
+    reached = rows[-1].position if rows else last
     if reached <= last:
         return []
     return [f"{path.name} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"]
@@ -103,7 +107,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
     findings: list[Finding] = []
     notes: list[str] = []
     count = 0
-    tables: dict[str, list[dict[str, str]]] = {}
+    tables: dict[str, list[EvaluationRow]] = {}
     for path in index.tree.paths:
         folder = index.folder(path)
         try:
@@ -149,14 +153,14 @@ def verify_evaluations(index: StudyIndex) -> Check:
     )
 
 
-def _by_position(rows: list[dict[str, str]]) -> dict[int, list[dict[str, str]]]:
-    found: dict[int, list[dict[str, str]]] = {}
+def _by_position(rows: list[EvaluationRow]) -> dict[int, list[EvaluationRow]]:
+    found: dict[int, list[EvaluationRow]] = {}
     for row in rows:
-        found.setdefault(int(row["position"]), []).append(row)
+        found.setdefault(row.position, []).append(row)
     return found
 
 
-def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]]) -> dict[str, list[SetNames]]:
+def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[EvaluationRow]]) -> dict[str, list[SetNames]]:
     """Return, by path id, the held-out sets that a run under each of the plans with this path evaluates.
 
     Only the tables say which sets a version has: those seen anywhere in the study, for one data source.
@@ -164,7 +168,7 @@ def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]])
     seen: dict[str, set[tuple[str, str]]] = {}
     for path in index.tree.paths:
         known = seen.setdefault(canonical(path.recipe.data), set())
-        known |= {(row["version"], row["domain"]) for row in tables.get(path.id, [])}
+        known |= {row.held_out for row in tables.get(path.id, [])}
     found: dict[str, list[SetNames]] = {}
     for plan in index.plans:
         for path in plan.tree.paths:
@@ -173,8 +177,8 @@ def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[dict[str, str]]])
     return found
 
 
-def _evaluation_problem(rows: list[dict[str, str]], sets: list[SetNames], *, needed: bool) -> str | None:
-    names = [(row["version"], row["domain"]) for row in rows]
+def _evaluation_problem(rows: list[EvaluationRow], sets: list[SetNames], *, needed: bool) -> str | None:
+    names = [row.held_out for row in rows]
     if not rows:
         return "was not evaluated, although its state is there" if needed else None
     if len(set(names)) < len(names):
@@ -183,6 +187,6 @@ def _evaluation_problem(rows: list[dict[str, str]], sets: list[SetNames], *, nee
         lacking = min((one - set(names) for one in sets), key=len)
         return f"lacks its loss on {', '.join(f'{version} {domain}' for version, domain in sorted(lacking))}"
     for row in rows:
-        if not (math.isfinite(read_number(row["nll"])) and read_number(row["tokens"]) >= 1):
-            return f"has an nll of {row['nll']} on {row['tokens']} tokens of {row['version']} {row['domain']}"
+        if not math.isfinite(row.nll):
+            return f"has an nll of {row.nll} on {row.tokens} tokens of {row.version} {row.domain}"
     return None

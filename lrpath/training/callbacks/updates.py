@@ -17,6 +17,7 @@ from lrpath.errors import TrainingError
 from lrpath.records.events import PathEvents
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import Anomaly, LossMonitor
@@ -171,21 +172,23 @@ class Metrics(UpdateCallback):
     def _record(self, figures: list[list[float]]) -> None:
         self._folder.check_owned()
         per_update = self.run.path.recipe.tokens_per_update
-        rows: list[tuple[int, float, float, float, int]] = []
+        rows: list[MetricsRow] = []
         for (position, _, rate, _), (loss, norm) in zip(self._pending, figures, strict=True):
             anomaly = None if self._judge.guard.acts else self._judge.look(loss=loss, norm=norm)
             if anomaly is not None:
                 self._folder.metrics.append(rows)
                 raise self._at_fault(anomaly)
-            rows.append((position, loss, rate, norm, position * per_update))
+            tokens = position * per_update
+            rows.append(MetricsRow(position=position, loss=loss, lr=rate, grad_norm=norm, tokens=tokens))
         self._folder.metrics.append(rows)
         now = time.monotonic()
         seconds, self._since = now - self._since, now
-        self.last_loss, self.tokens_per_second = rows[-1][1], len(rows) * per_update / max(seconds, 1e-9)
-        speed = [(rows[-1][0], round(seconds, 4), round(self.tokens_per_second, 1))]
-        self._folder.speed.append(speed)
+        self.last_loss, self.tokens_per_second = rows[-1].loss, len(rows) * per_update / max(seconds, 1e-9)
+        rounded = round(self.tokens_per_second, 1)
+        speed = SpeedRow(position=rows[-1].position, seconds=round(seconds, 4), tokens_per_second=rounded)
+        self._folder.speed.append([speed])
         if self._events is not None:
-            self._events.append(metrics=rows, speed=speed)
+            self._events.append(metrics=rows, speed=[speed])
 
     def _evaluate(self, module: LitCausalLM, position: int) -> None:
         precision = self.run.path.recipe.precision
@@ -193,7 +196,10 @@ class Metrics(UpdateCallback):
         self._ranks.on_rank_zero(lambda: self._record_evaluation(found, position))
 
     def _record_evaluation(self, found: Mapping[tuple[str, str], tuple[float, int]], position: int) -> None:
-        rows = [(position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items()]
+        rows = [
+            EvaluationRow(position=position, version=version, domain=domain, nll=nll, tokens=tokens)
+            for (version, domain), (nll, tokens) in found.items()
+        ]
         if not all(math.isfinite(nll) for nll, _ in found.values()):
             raise self._not_finite("a held-out loss", position)
         self._folder.evaluation.append(rows)

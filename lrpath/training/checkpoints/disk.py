@@ -13,8 +13,8 @@ def count_states(runs: Iterable[PlannedRun]) -> tuple[int, int]:
     """Return how many states runs add for good, and how many more there are on disk at one time.
 
     While a rolling state is written, the one before it is still there. But a run ends with a state that is kept, which
-    at that time is not there yet, and with it the rolling ones go: so beside all that are kept there is at most one,
-    and those that a rewind may go back to.
+    at that time is not there yet, and when it is there the rolling ones are removed. So besides all states that are
+    kept there is at most one more, and those that a rewind may go back to.
     """
     runs = list(runs)
     kept = sum(sum(1 for position in {*run.pinned, run.end} if run.begin < position <= run.end) for run in runs)
@@ -52,10 +52,12 @@ def check_disk(folder: pathlib.Path, runs: Iterable[PlannedRun], *, state_bytes:
     free = shutil.disk_usage(there).free
     if needed <= free:
         return
-    restart = f", and {rolling} to restart from," if rolling else ""
-    sparing = "raise cadence.save_every past every path's end, which spares that one, " if rolling else ""
+    restart = f" and {rolling} to restart from" if rolling else ""
+    sparing = "set cadence.save_every past every path's end, so that there is none to restart from, " if rolling else ""
     raise TrainingError(
-        f"{folder} needs {write_bytes(needed)} for {kept} states that the plan keeps{restart} of "
-        f"{write_bytes(state_bytes)} each, but {write_bytes(free)} are free: free {write_bytes(needed - free)}, "
-        f"{sparing}plan fewer paradigms or versions, or give another folder as outputs"
+        f"{folder} needs {write_bytes(needed)}: {kept} states that the plan keeps{restart}, {write_bytes(state_bytes)} "
+        f"each. {write_bytes(free)} are free: free {write_bytes(needed - free)} more, {sparing}plan fewer paradigms or "
+        "versions, or give another folder as outputs",
+        field="outputs",
+        value=str(folder),
     )

@@ -1,9 +1,7 @@
 """Turns releases into models: loads their state, or the weighted mean of several, and writes Hugging Face folders."""
 
-import contextlib
 import pathlib
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,11 +13,11 @@ from lrpath.analysis.scores import release_folder
 from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release
-from lrpath.records.files import flush_file, flush_folder
+from lrpath.records.files import atomic_folder
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.records.tables import EVALUATION_COLUMNS, Table
+from lrpath.records.tables import EvaluationRow, Table
 from lrpath.training.checkpoints.states import load_state
 from lrpath.training.evaluation import HeldOutSets, evaluate
 
@@ -34,26 +32,12 @@ def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore") -
     """Write the model's configuration and tokenizer into a path's folder, from which any release of it is exported."""
     if (folder.folder / BACKBONE).exists():
         return
-    with _whole_folder(folder.folder / BACKBONE) as beside:
+    with atomic_folder(folder.folder / BACKBONE) as temporary:
         if store.tokenizer_file is not None and store.end_id is not None:
             tokenizer = Tokenizer.from_file(str(store.tokenizer_file))
             wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id))
-            wrapped.save_pretrained(beside)
-        model.lm.config.save_pretrained(beside)
-
-
-@contextlib.contextmanager
-def _whole_folder(place: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Fill a folder beside its place; when the block has ended well, flush its files and rename it into place."""
-    beside = place.with_name(f".{place.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    yield beside
-    for file in beside.iterdir():
-        flush_file(file)
-    flush_folder(beside)
-    beside.rename(place)
-    flush_folder(place.parent)
+            wrapped.save_pretrained(temporary)
+        model.lm.config.save_pretrained(temporary)
 
 
 def load_release(study: Study, release: Release) -> CausalLM:
@@ -108,21 +92,29 @@ def evaluate_merged(
     Raises:
         BusyError: If another process is doing so.
     """
-    table = Table(release_folder(study, release=release) / "evaluation.csv", columns=EVALUATION_COLUMNS)
-    if len(release.parts) == 1 or {(row["version"], row["domain"]) for row in table.rows()} == set(held_out):
+    table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
+    if len(release.parts) == 1 or {row.held_out for row in table.rows()} == set(held_out):
         return
     with owned(table.file.with_name("lock")):
         _evaluate(study, release, held_out, table, device=device, precision=precision)
 
 
 def _evaluate(
-    study: Study, release: Release, held_out: HeldOutSets, table: Table, *, device: torch.device, precision: str
+    study: Study,
+    release: Release,
+    held_out: HeldOutSets,
+    table: Table[EvaluationRow],
+    *,
+    device: torch.device,
+    precision: str,
 ) -> None:
     table.cut(0)  # rows of a killed evaluation, or of fewer sets
     model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)
-    position = release.last.position
-    table.append((position, version, domain, nll, tokens) for (version, domain), (nll, tokens) in found.items())
+    table.append(
+        EvaluationRow(position=release.last.position, version=version, domain=domain, nll=nll, tokens=tokens)
+        for (version, domain), (nll, tokens) in found.items()
+    )
 
 
 def export_release(study: Study, release: Release, *, folder: pathlib.Path, card: str) -> None:
@@ -144,8 +136,8 @@ def export_release(study: Study, release: Release, *, folder: pathlib.Path, card
     origin = study.find(release.last.path_id)
     assert origin is not None
     backbone = origin.folder / BACKBONE
-    with _whole_folder(folder) as beside:
-        model.lm.save_pretrained(beside)
+    with atomic_folder(folder) as temporary:
+        model.lm.save_pretrained(temporary)
         if (backbone / "tokenizer.json").exists():
-            PreTrainedTokenizerFast.from_pretrained(backbone, local_files_only=True).save_pretrained(beside)
-        (beside / "README.md").write_text(card, encoding="utf-8")
+            PreTrainedTokenizerFast.from_pretrained(backbone, local_files_only=True).save_pretrained(temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")

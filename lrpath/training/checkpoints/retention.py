@@ -1,4 +1,4 @@
-"""Which states are kept: those that a plan of the study needs, and on every path the last one."""
+"""Which states are kept: those that a plan of the study needs, and the last one of every unfinished path."""
 
 import contextlib
 

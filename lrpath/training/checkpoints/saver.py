@@ -18,9 +18,11 @@ from lrpath.training.checkpoints.states import ShardWriter, write_state
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup, is_process_group_error
 
 LONGEST_END_SECONDS = 600.0
-"""How long a fit that ends with an error waits for its last save: the thread of a rank that hangs would never end.
+"""How long a fit that ends with an error waits for its last save [s]: the thread of a rank that hangs would never end.
 
-After the loss of a rank it does not wait: the others' threads may wait for that rank, or for this one to leave."""
+After the loss of a rank it does not wait at all: the other ranks' threads may be waiting for the lost rank, or for this
+one to leave the process group.
+"""
 
 
 class StateSaver:
@@ -66,7 +68,7 @@ class StateSaver:
             raise self._failure
 
     def prepare(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Agree who writes what, and make the copy's place in host memory, once for all saves.
+        """Agree which rank writes what, and allocate the copy in host memory, once for all saves.
 
         Args:
             tensors: What the states hold, as `tensors_of` returns it.
@@ -111,12 +113,12 @@ class StateSaver:
             self._ranks.background.on_rank_zero(then)
 
         if self._background:
-            self._thread = threading.Thread(target=self._note_failure, args=(write,), name=f"save {key}", daemon=True)
+            self._thread = threading.Thread(target=self._keep_failure, args=(write,), name=f"save {key}", daemon=True)
             self._thread.start()
         else:
             write()
 
-    def _note_failure(self, write: Callable[[], None]) -> None:
+    def _keep_failure(self, write: Callable[[], None]) -> None:
         try:
             write()
         except Exception as error:  # whatever it is, the updates must not go on as if the state were there

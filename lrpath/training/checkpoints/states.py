@@ -1,13 +1,12 @@
 """Saves and loads states: weights, moments and position, as safetensors through torch's distributed checkpoint.
 
-A state is written beside its place, flushed, renamed into place, and last gets its manifest with digests: until the
-manifest is there, there is no state. Random numbers and data are functions of position, so a state holds neither.
+A state is written under a temporary name, flushed, renamed into place, and gets its manifest with digests last: until
+the manifest is there, there is no state. Random numbers and data are functions of position, so a state holds neither.
 No pickle is written or read.
 """
 
 import contextlib
 import errno
-import os
 import pathlib
 import shutil
 import time
@@ -26,7 +25,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
-from lrpath.records.files import digest_file, flush_file, flush_folder, write_json
+from lrpath.records.files import digest_file, flush_file, flush_folder, move_into_place, temporary_name, write_json
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -86,11 +85,13 @@ class ShardWriter:
                 assert data is not None
                 copy = torch.empty(data.chunk.sizes, dtype=data.properties.dtype, pin_memory=on_gpu)
                 size += copy.nbytes
-                self._planner.copies[item.index] = copy.zero_()  # now, not in the first save, the pages are made
+                self._planner.copies[item.index] = copy.zero_()  # touch the pages now, not in the first save
         except RuntimeError as error:
             raise TrainingError(
                 f"the copy of a state does not fit into host memory ({error}) after {size / 1e9:.2f} GB; save without "
-                "one: cadence.save_in_background=false"
+                "a copy: cadence.save_in_background=false",
+                field="cadence.save_in_background",
+                value=True,
             ) from error
 
     def take(self, tensors: dict[str, torch.Tensor]) -> None:
@@ -121,7 +122,13 @@ class ShardWriter:
 
 
 class _Planner(DefaultSavePlanner):
-    """Finds what it has planned in copies, if there are any."""
+    """Looks a tensor up in its copy, if there are copies.
+
+    torch's own `async_save` copies too, but it plans anew for every save, lets one save overtake another's errors, and
+    decides itself in which thread and process group the rest is done; here it must be the group whose other end knows
+    that this rank is saving. So the parts of torch.distributed.checkpoint are called one by one: the plan once, the
+    storage writer for each state.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,22 +167,17 @@ def write_state(
     Raises:
         TrainingError: If it could not be written, a full disk for example; earlier states are untouched.
     """
-    beside = folder.with_name(f".{folder.name}.{ranks.on_rank_zero(os.getpid)}")
+    temporary = ranks.on_rank_zero(lambda: temporary_name(folder))
     try:
-        ranks.on_rank_zero(lambda: _make_anew(beside))
-        parts = ranks.gather(lambda: _write_shards(beside, shards))
+        ranks.on_rank_zero(lambda: temporary.mkdir(parents=True))
+        parts = ranks.gather(lambda: _write_shards(temporary, shards))
         files = dict(sorted((name, entry) for part in parts for name, entry in part.items()))
         ranks.on_rank_zero(check)
-        ranks.on_rank_zero(lambda: _put_in_place(beside, folder=folder, key=key, rest={"files": files} | facts))
+        ranks.on_rank_zero(lambda: _finish(temporary, folder=folder, key=key, rest={"files": files} | facts))
     except OSError as error:
         if ranks.is_first:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingError(explain_disk_error(error, folder)) from error
-
-
-def _make_anew(beside: pathlib.Path) -> None:
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
 
 
 def _write_shards(folder: pathlib.Path, shards: ShardWriter) -> dict[str, Any]:
@@ -186,11 +188,10 @@ def _write_shards(folder: pathlib.Path, shards: ShardWriter) -> dict[str, Any]:
     return {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in files}
 
 
-def _put_in_place(beside: pathlib.Path, *, folder: pathlib.Path, key: StateKey, rest: dict[str, Any]) -> None:
-    flush_folder(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
-    flush_folder(folder.parent)
+def _finish(temporary: pathlib.Path, *, folder: pathlib.Path, key: StateKey, rest: dict[str, Any]) -> None:
+    flush_folder(temporary)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed save left there: it has no manifest
+    move_into_place(temporary, folder)
     manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position}
     made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     write_json(folder / MANIFEST, manifest | made | rest)
@@ -214,7 +215,7 @@ def load_state(
         ranks: Those that hold the module, all of which call this; the first checks the files.
 
     Raises:
-        StateError: If the state is missing, torn or altered, or was made for another model.
+        StateError: If the state is missing, incomplete or altered, or was made for another model.
     """
     manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
     wanted = tensors_of(module, optimizer)
@@ -224,15 +225,17 @@ def load_state(
         with _single_process_warnings_off():
             load(wanted, storage_reader=reader, process_group=ranks.control, no_dist=ranks.control is None)
     except CheckpointException as error:
-        raise StateError(f"{folder} cannot be read ({_cause(error)}); mend this, or restore the state") from error
+        raise StateError(
+            f"{folder} cannot be read ({_cause(error)}); correct this, or restore the state from a copy"
+        ) from error
     return manifest
 
 
 def read_tensors(folder: pathlib.Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the whole tensors of a state by name, one in memory at a time, put together from whoever's shards.
+    """Yield the whole tensors of a state by name, one in memory at a time, put together from the shards of all ranks.
 
     Raises:
-        StateError: If a shard is none.
+        StateError: If a file is not a shard.
     """
     for name, stored in sorted(stored_tensors(folder).items()):
         tensor = torch.empty(stored.shape, dtype=getattr(torch, stored.dtype))
@@ -252,8 +255,9 @@ def _check_fits(
     wrong = [f"{name}: {has[name]} → {asked[name]}" for name in asked if name in has and has[name] != asked[name]]
     if missing or unknown or wrong:
         raise StateError(
-            f"{folder} was made for another model: missing {missing[:3]}, unknown {unknown[:3]}, other {wrong[:3]}; "
-            "restore the state, or choose the study it belongs to"
+            f"{folder} was made for another model: tensors missing in it {missing[:3]}, unknown to this model "
+            f"{unknown[:3]}, of another type or shape {wrong[:3]}; restore the state, or choose the study that it "
+            "belongs to"
         )
 
 
@@ -275,7 +279,7 @@ def explain_disk_error(error: OSError, folder: pathlib.Path) -> str:
     free = shutil.disk_usage(folder.parent if folder.parent.exists() else pathlib.Path("/")).free
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
-            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free); earlier states are whole: "
-            "free some space and run the same command again"
+            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free). Earlier states are whole: free "
+            "some space and run the same command again"
         )
-    return f"{folder} was not written ({error}); earlier states are whole: mend this and run the same command again"
+    return f"{folder} was not written ({error}). Earlier states are whole: correct this and run the same command again"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import lrpath
 from lrpath.errors import StateError
-from lrpath.records.files import locked, complete_lines, write_whole
+from lrpath.records.files import complete_lines, locked, write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

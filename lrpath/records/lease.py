@@ -118,7 +118,7 @@ def _read(file: pathlib.Path) -> dict[str, Any]:
     """Return what the owner has written of itself; nothing if there is none, or a kill left it incomplete."""
     try:
         found = json.loads(file.read_text(encoding="utf-8") or "{}")
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):  # brackets in brackets are no owner either
         return {}
     return found if isinstance(found, dict) else {}
 

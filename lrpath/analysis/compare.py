@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from lrpath.analysis.labels import Settings, differing_fields, labelled, settings_of, sort_key
+from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
 from lrpath.analysis.scores import Score, scores_of, total
 from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
@@ -21,6 +21,21 @@ from lrpath.planning.paths import Recipe, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.held_out import SetName
 from lrpath.records.study import Study
+
+Seed = tuple[int, int]
+"""Seeds of the weights and of the order."""
+
+
+def write_seeds(seeds: Iterable[Seed]) -> str:
+    """Write seeds, `1, 2`; where the two differ, `weights 1 order 7`.
+
+    >>> write_seeds([(2, 2), (1, 1), (1, 7)])
+    '1, weights 1 order 7, 2'
+    """
+    texts = [
+        f"{weights}" if weights == order else f"weights {weights} order {order}" for weights, order in sorted(seeds)
+    ]
+    return ", ".join(dict.fromkeys(texts))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # equal if it is the same object: to compare two plans takes long
@@ -49,9 +64,9 @@ class Series:
         return str(self.settings.get("kind", self.paradigm))
 
     @property
-    def seed(self) -> int:
-        """Seed of its recipe."""
-        return int(self.settings["seed"])
+    def seed(self) -> Seed:
+        """Seeds of its weights and of its order."""
+        return self.recipe.weights_seed, self.recipe.order_seed
 
     @cached_property
     def tree(self) -> Tree:
@@ -214,7 +229,7 @@ def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ..
     for study, plan, paradigm, settings in rows:
         rivals = [other for *_, name, other in rows if name == paradigm]
         differing = {key: settings[key] for key in differing_fields(rivals) if key in settings}
-        group = labelled(paradigm, {key: value for key, value in differing.items() if key != "seed"})
+        group = labelled(paradigm, {key: value for key, value in differing.items() if key not in SEEDS})
         label = labelled(paradigm, differing)
         if any(series.label == label for _, series in found):
             group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))

@@ -7,6 +7,8 @@ from lrpath.planning.lineage import content_id
 from lrpath.planning.plan import Plan
 from lrpath.planning.units import write_count
 
+SEEDS = ("seed", "seed.weights", "seed.order")
+"""Settings that tell runs of one setting apart."""
 Settings = dict[str, Any]
 """What a paradigm and its recipe were given, flat, by dotted field name."""
 
@@ -47,7 +49,7 @@ def differing_fields(rivals: Sequence[Settings]) -> list[str]:
 
 def _kinds(rivals: Sequence[Settings], fields: Sequence[str]) -> int:
     """Return how many rivals some fields tell apart; runs that differ in their seed are one."""
-    return len({str([settings.get(key) for key in fields if key != "seed"]) for settings in rivals})
+    return len({str([settings.get(key) for key in fields if key not in SEEDS]) for settings in rivals})
 
 
 def sort_key(value: Any) -> tuple[int, float, str]:

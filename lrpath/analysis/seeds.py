@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lrpath.analysis.compare import Outcome, Series, Setup
+from lrpath.analysis.compare import Outcome, Seed, Series, Setup
 from lrpath.analysis.scores import Score
 from lrpath.planning.paradigms import FromScratch
 
@@ -65,7 +65,7 @@ class Summary:
     """
 
     first: Outcome
-    scores: Mapping[int, Score]
+    scores: Mapping[Seed, Score]
     loss: Interval
     bits_per_byte: Interval | None
     perplexity: Interval
@@ -74,7 +74,7 @@ class Summary:
     perplexity_gap: Interval | None
 
     @property
-    def seeds(self) -> tuple[int, ...]:
+    def seeds(self) -> tuple[Seed, ...]:
         """Seeds that were evaluated."""
         return tuple(sorted(self.scores))
 
@@ -118,7 +118,7 @@ def _dominates(one: Summary, other: Summary) -> bool:
     return mine != theirs and mine[0] <= theirs[0] and mine[1] <= theirs[1]
 
 
-_Cell = dict[int, tuple[Outcome, Score]]
+_Cell = dict[Seed, tuple[Outcome, Score]]
 _Key = tuple[Setup, str]
 """Setup and group."""
 

@@ -43,7 +43,7 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
-        return CausalLM(build_model(self.project.shape, seed=recipe.seed))
+        return CausalLM(build_model(self.project.shape, seed=recipe.weights_seed))
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""

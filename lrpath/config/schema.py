@@ -19,7 +19,7 @@ from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
-from lrpath.planning.paths import Optimizer
+from lrpath.planning.paths import Optimizer, Seeds
 from lrpath.planning.units import times
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ class Config:
 
     study: str
     outputs: str
-    seed: int
+    seed: Seeds | int
     versions: int
     increment: int | str | tuple[int | str, ...]
     precision: str

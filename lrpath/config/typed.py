@@ -142,6 +142,8 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     single = [hint for hint in wanted if get_origin(hint) is not tuple]
     if isinstance(value, list | tuple):
         wanted = [hint for hint in wanted if get_origin(hint) is tuple] or wanted
+    elif isinstance(value, Mapping):
+        wanted = [hint for hint in wanted if dataclasses.is_dataclass(hint)] or wanted
     elif set(single) == {int, str}:
         if type(value) not in single:
             raise ConfigError(_expected(place, value, _LENGTH))

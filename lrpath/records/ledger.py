@@ -184,8 +184,8 @@ def unsettled(folder: pathlib.Path, *, ledger: Ledger) -> Run | None:
     end = max(run.begin, int(text)) if _is_count(text) else run.begin
     if end > run.end:
         raise StateError(
-            f"{counter} says {end:,}, and {file} that its run ends at {run.end:,}; remove {counter}: its updates are then "
-            "not counted"
+            f"{counter} says {end:,}, and {file} that its run ends at {run.end:,}; remove {counter}: its updates are "
+            "then not counted"
         )
     share = (end - run.begin) / max(run.end - run.begin, 1)
     before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)

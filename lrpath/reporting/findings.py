@@ -2,6 +2,7 @@
 
 import math
 
+from lrpath.analysis.compare import write_seeds
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.paper_order import ORDER, PaperOrder
 from lrpath.planning.units import write_span
@@ -61,7 +62,7 @@ def front_sentences(comparison: StudyComparison) -> list[str]:
 
 def _sentences(found: PaperOrder) -> list[str]:
     last, count = found.versions[-1], len(found.seeds)
-    seeds = f"seed {found.seeds[0]}" if count == 1 else f"mean of {count} seeds"
+    seeds = f"seed {write_seeds(found.seeds)}" if count == 1 else f"mean of {count} seeds"
     means = {kind: found.mean(kind) or math.nan for kind in ORDER}
     figures = ", ".join(f"{found.best[kind].group} {means[kind]:.4f}" for kind in ORDER)
     lines = [

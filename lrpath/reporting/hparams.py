@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrpath.analysis.compare import Outcome, Series
+from lrpath.analysis.labels import SEEDS
 
 MOST_CHOICES = 8
 """A number with more values than this is filtered by its range, not value by value."""
-_ALWAYS = ("alpha", "seed")
+_ALWAYS = ("alpha", *SEEDS)
 """HparamValues that have a column even where they are the same in all rows."""
 _TITLES = {
     "release/loss": "loss [nats/token]",

@@ -4,7 +4,7 @@ from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes, read_series
 from lrpath.errors import PlanError
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Path, Release, Tree
+from lrpath.planning.paths import Path, Release, Tree, write_seed
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_count
 from lrpath.records.study import Study
@@ -80,7 +80,7 @@ def card_text(study: Study, *, series: Series, release: Release) -> str:
             f"- {recipe.sequences_per_update} sequences of {recipe.tokens_per_sequence} tokens an update; "
             f"{release.last.position:,} updates, {write_count(tokens)} tokens",
             f"- AdamW {recipe.optimizer.beta1}/{recipe.optimizer.beta2}, weight decay {recipe.optimizer.weight_decay}, "
-            f"{clipping}; {recipe.precision}; seed {recipe.seed}",
+            f"{clipping}; {recipe.precision}; {write_seed(recipe)}",
             f"- data: {recipe.data['source'].get('kind')}; {_reading(plan.tree, release)}",
             "",
             "## Held-out loss",

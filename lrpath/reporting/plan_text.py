@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from lrpath.planning.paths import write_seed
 from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_count, write_span
@@ -57,7 +58,7 @@ def plan_json(
             "flops_per_token": plan.flops_per_token,
             "state_bytes": plan.state_bytes,
         },
-        "seed": recipe.seed,
+        "seed": recipe.as_record()["seed"],
         "precision": recipe.precision,
         "tokens_per_update": plan.tokens_per_update,
         "increments": _increment_table(plan).records(),
@@ -80,7 +81,7 @@ def _header(plan: Plan) -> str:
     flops = "" if plan.flops_per_token is None else f", {write_flops(plan.flops_per_token)} FLOP a token"
     lines = [
         f"plan {plan.id}",
-        f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, seed {recipe.seed}",
+        f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, {write_seed(recipe)}",
         f"batch       {recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens "
         f"= {plan.tokens_per_update:,} tokens an update",
         f"increments  {_increments(plan)}",

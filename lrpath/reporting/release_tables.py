@@ -116,8 +116,15 @@ def _summary_notes(group: ComparableGroup) -> tuple[str, ...]:
         if references
         else ""
     )
+    seeds = {seed for one in group.summaries for seed in one.seeds}
+    weights, orders = {weights for weights, _ in seeds}, {order for _, order in seeds}
+    varied = ""
+    if len(weights) > 1 and len(orders) == 1:
+        varied = " The seeds vary the initial weights; all read the text in one order."
+    elif len(orders) > 1 and len(weights) == 1:
+        varied = " The seeds vary the order of the text; all begin with the same weights."
     return (
-        f"{gap}A value is the mean over seeds ± half of its 95 % interval (Student's t).",
+        f"{gap}A value is the mean over seeds ± half of its 95 % interval (Student's t).{varied}",
         "Cost, updates and tokens are those of this and all earlier versions; cost 1 is training each from scratch.",
         "●: Pareto-optimal at the last version among settings with equal model, data, batch and increments.",
     )
@@ -150,7 +157,8 @@ _SEEDS = (
     _VERSION,
     _PARADIGM,
     Column(key="alpha", title="alpha"),
-    Column(key="seed", title="seed"),
+    Column(key="seed_weights", title="seed of the weights"),
+    Column(key="seed_order", title="seed of the order"),
     *_VALUES,
     Column(key="nll_nats", title="negative log-likelihood"),
     Column(key="tokens_held_out", title="held-out tokens"),
@@ -169,7 +177,7 @@ def seed_csv(comparison: StudyComparison) -> str:
             alpha = one.first.series.settings.get("alpha")
             cost = (one.first.cost.updates, one.first.relative_cost)
             rows.append(
-                (one.first.version, one.first.series.group, alpha, seed, *values, *cost, one.first.evaluated_on)
+                (one.first.version, one.first.series.group, alpha, *seed, *values, *cost, one.first.evaluated_on)
             )
     return ReportTable(title="Seeds", columns=_SEEDS, rows=tuple(rows)).csv()
 

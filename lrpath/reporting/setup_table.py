@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lrpath.analysis.compare import Series
+from lrpath.analysis.compare import Series, write_seeds
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
 from lrpath.errors import StateError
@@ -30,7 +30,7 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
         ("held-out text", _held_out_text(group)),
         ("batch", _each(_batch(series) for series in group.series)),
         ("optimizer", _each(_optimizer(series) for series in group.series)),
-        ("seeds", _values((series.seed for series in group.series), joined=", ")),
+        ("seeds", write_seeds(series.seed for series in group.series)),
         *((f"paradigm {name}", text) for name, text in _paradigms(group.series)),
         *_where(comparison, group),
     ]
@@ -88,9 +88,9 @@ def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:
     return rows
 
 
-def _values(values: Iterable[Any], *, joined: str = " or ") -> str:
+def _values(values: Iterable[Any]) -> str:
     texts = {f"{value:g}" if isinstance(value, float) else str(value): value for value in values if value is not None}
-    return joined.join(sorted(texts, key=lambda text: sort_key(texts[text])))
+    return " or ".join(sorted(texts, key=lambda text: sort_key(texts[text])))
 
 
 def _training_text(group: ComparableGroup) -> str:

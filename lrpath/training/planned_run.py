@@ -74,5 +74,5 @@ class PlannedRun:
 
     def random_seed(self, update: int) -> int:
         """Return the seed of an update's random numbers: a function of recipe and update, so none has to be saved."""
-        text = f"update {update} of seed {self.path.recipe.seed}"
+        text = f"update {update} of seed {self.path.recipe.weights_seed}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

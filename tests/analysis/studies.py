@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from lrpath.planning.paradigms import Continual, FromScratch, Merged, Paradigm, PathSwitching, Setting
-from lrpath.planning.paths import Optimizer, Path, Recipe, Release, unite
+from lrpath.planning.paths import Optimizer, Path, Recipe, Release, Seeds, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, DecayShape
 from lrpath.planning.streams import Increment, as_record
@@ -28,7 +28,7 @@ TOKENS_PER_UPDATE = 8
 
 
 def plan_of(
-    *updates: int, paradigms: Mapping[str, Paradigm] = THREE, seed: int = 0, flops_per_token: int | None = 10
+    *updates: int, paradigms: Mapping[str, Paradigm] = THREE, seed: int | Seeds = 0, flops_per_token: int | None = 10
 ) -> Plan:
     recipe = Recipe(
         model={"family": "llama", "layers": 1},

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.planning.paths import Seeds
 from lrpath.planning.plan import Plan
 from lrpath.records.held_out import HeldOutSet
 from lrpath.records.study import Study
@@ -35,7 +36,7 @@ def test_equal_digests_are_one_group(tmp_path: Path) -> None:
     (group,) = StudyComparison.read(july, august).groups
 
     assert group.name == ""
-    assert [one.seeds for one in group.last_summaries] == [(0, 1)] * 3
+    assert [one.seeds for one in group.last_summaries] == [((0, 0), (1, 1))] * 3
 
 
 def test_other_digests_are_other_tables_and_other_fronts(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_every_seed_s_value_is_written(tmp_path: Path) -> None:
 
     rows = [line.split(",") for line in seed_csv(comparison).splitlines()]
 
-    assert rows[0][:6] == ["version", "paradigm", "alpha", "seed", "loss_nats_per_token", "bits_per_byte"]
+    assert rows[0][:5] == ["version", "paradigm", "alpha", "seed_weights", "seed_order"]
     assert len(rows) == 1 + 2 * 3 * 2
     assert [row[3] for row in rows if row[:2] == ["v2", "continual"]] == ["0", "1"]
     assert len(summary_csv(comparison).splitlines()) == 1 + 2 * 3
@@ -86,3 +87,20 @@ def test_a_report_of_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
 
     assert "quality_cost_2.png" in {file.name for file in report.files}
     assert "not comparable" in report.text
+
+
+def test_a_study_can_hold_the_order_still_and_vary_the_weights(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    for weights in (1, 2):
+        plan = plan_of(10, 10, seed=Seeds(weights=weights, order=7))
+        keep(study, plan)
+        evaluate_evenly(study, plan, LOSSES)
+
+    comparison = StudyComparison.read(study)
+
+    assert [series.label for series in comparison.series[:2]] == [
+        "from_scratch (weights=1)",
+        "from_scratch (weights=2)",
+    ]
+    assert {one.seeds for one in comparison.summaries} == {((1, 7), (2, 7))}
+    assert "all read the text in one order" in last_version_tables(comparison)[0].text()

@@ -104,7 +104,7 @@ def test_seeds_are_averaged_and_counted_one_by_one(study: Study) -> None:
 
     (found,) = orders(study)
 
-    assert found.seeds == (0, 1)
+    assert found.seeds == ((0, 0), (1, 1))
     assert found.mean("path_switching") == 1.5
     assert found.seeds_in_order == 1
     assert "Taken alone, 1 of 2 seeds show the order." in sentences(study)
@@ -116,7 +116,7 @@ def test_seeds_that_not_all_have_are_left_out(study: Study) -> None:
 
     (found,) = orders(study)
 
-    assert found.seeds == (0,)
+    assert found.seeds == ((0, 0),)
     assert found.mean("continual") == 1.5
 
 

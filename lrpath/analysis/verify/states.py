@@ -179,7 +179,7 @@ def _planned(path: Path, position: int) -> dict[str, Any]:
     return {
         "sequences": recipe.sequences_per_update,
         "length": recipe.tokens_per_sequence,
-        "seed": recipe.seed,
+        "seed": recipe.order_seed,
         "segments": [
             {"segment": as_record(segment), "first": first, "updates": last - first} for segment, first, last in spans
         ],

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lrpath import entry
+from lrpath.analysis.measured_speed import measured_speed
 from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.reporting.plan_text import plan_json, plan_text
@@ -24,6 +25,7 @@ def plan(cfg: DictConfig) -> None:
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
+        "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),
     }
     if settings.format == "json":
         text = json.dumps(plan_json(project.plan, **details), indent=1)

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from lrpath.config.checked_hydra import check_composed_configurations
 from lrpath.config.schema import conf_folder
 from lrpath.config.typed import suggestion
 from lrpath.errors import ConfigError, LrpathError, StoppedError, is_reported
@@ -60,6 +61,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     guarded.__module__ = task.__module__
     try:
         folder = str(conf_folder())
+        check_composed_configurations()
         with _full_error("1"):  # so that Hydra raises what it would print, over several lines
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
     except BrokenPipeError:

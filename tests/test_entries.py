@@ -227,7 +227,7 @@ def test_a_study_is_verified_by_its_name_alone_and_what_is_unfinished_is_no_erro
 
     print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
 
-    assert capsys.readouterr().out.endswith("\neverything is as claimed, as far as it is made\n")
+    assert capsys.readouterr().out.endswith("\neverything is as it should be, as far as it is made\n")
 
 
 def test_long_reading_says_how_far_it_is_and_what_is_left(
@@ -240,7 +240,7 @@ def test_long_reading_says_how_far_it_is_and_what_is_left(
 
     printed = capsys.readouterr()
     assert re.fullmatch(r"(states: 0\.0 of 0\.0 GB read, \d+:\d\d left\n)+", printed.err)
-    assert printed.out.endswith("\neverything is as claimed\n")
+    assert printed.out.endswith("\neverything is as it should be\n")
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
@@ -257,7 +257,7 @@ def test_findings_end_with_their_own_code_after_they_are_printed(
 
     printed = capsys.readouterr()
     assert ended.value.code == 5
-    assert re.fullmatch(r"error: \d+ findings in .*toy; each says what to do\n", printed.err)
+    assert re.fullmatch(r"error: \d+ findings in .*toy; each line says what to do\n", printed.err)
     assert "but cover 10" in printed.out
     assert style == "text" or json.loads(printed.out)["findings"] > 1
 

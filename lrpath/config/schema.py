@@ -67,6 +67,7 @@ class DataConfig:
     repeat: bool
 
     def __post_init__(self) -> None:
+        check_local(self.folder, field="data.folder")
         if not self.folder:
             raise ConfigError("data.folder is empty; name a folder for token stores, for example outputs/data")
 
@@ -185,6 +186,7 @@ class Config:
     extend: bool = False
 
     def __post_init__(self) -> None:
+        check_local(self.figure, field="figure")
         _check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
             raise ConfigError(f"study={self.study} is where data.folder keeps token stores; choose another name")
@@ -218,6 +220,7 @@ class ReportConfig:
     folder: str | None = None
 
     def __post_init__(self) -> None:
+        check_local(self.folder, field="folder")
         for name in self.studies:
             _check_place(self.outputs, name)
         if not self.studies:
@@ -284,6 +287,7 @@ class ExportConfig:
     folder: str | None
 
     def __post_init__(self) -> None:
+        check_local(self.folder, field="folder")
         _check_place(self.outputs, self.study)
 
 
@@ -304,7 +308,23 @@ class VerifyConfig:
             raise ConfigError(f"null_fork={self.null_fork} must be at least 1 update, or null")
 
 
+def check_local(place: str | None, *, field: str) -> None:
+    """Refuse a place that is not of a file system: `s3://…` would become a folder named `s3:`.
+
+    Raises:
+        ConfigError: If there is `://` in the place.
+    """
+    if place is not None and "://" in place:
+        raise ConfigError(
+            f"{field}={place} is an address, and lrpath writes to file systems only; mount the storage and give the "
+            "path of a folder",
+            field=field,
+            value=place,
+        )
+
+
 def _check_place(outputs: str, study: str) -> None:
+    check_local(outputs, field="outputs")
     if not outputs:
         raise ConfigError("outputs is empty; name the folder of studies, for example outputs=outputs")
     if not is_name(study):

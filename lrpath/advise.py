@@ -30,7 +30,7 @@ def give_advice(cfg: DictConfig) -> None:
     objective: Objective = asked
     if asked.budget is not None:
         objective = replace(asked, budget=project.parse(asked.budget, "budget"))
-    paradigm = schema.paradigms_of(config)[label]
+    paradigm = config.paradigms[label]
     setting = Setting(label=label, recipe=project.recipe, increments=project.increments, parse=project.parse)
     numbers = _numbers(project, label, names_in(asked.releases))
     candidates, configured = candidates_of(paradigm, setting, objective, numbers)
@@ -86,7 +86,7 @@ def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:
     if names:
         return [versions.index(name) for name in versions if name in names]
     made = _made(project, label)
-    first = 1 if project.config.paradigms[label]["kind"] == "continual" else 0
+    first = 1 if "replay" in project.config.paradigms[label].advisable else 0  # version 1 has nothing to replay
     every = list(range(first, len(versions)))
     return [number for number in every if versions[number] not in made] or every
 

@@ -6,27 +6,25 @@ What is refused on purpose, by lrpath, by Hydra or by the file system, is one li
 
 import gc
 import os
+import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from lrpath.config.checked_hydra import check_composed_configurations
+from lrpath.config.command_line import as_lrpath_error
 from lrpath.config.schema import conf_folder
-from lrpath.config.typed import suggestion
-from lrpath.errors import ConfigError, LrpathError, StoppedError, is_reported
+from lrpath.errors import LrpathError, StoppedError, is_reported
 from lrpath.training.distributed import signals
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
-_PLUGINS = str(Path(__file__).parent / "sweep" / "plugin")
+_PLUGINS = str(pathlib.Path(__file__).parent / "sweep" / "plugin")
 _given: dict[str, str] = {}
 
 
@@ -47,7 +45,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         composing = False
         with _full_error("1" if wants_traceback else None):
             try:
-                with signals.raised():
+                with signals.raise_on_signal():
                     task(cfg)
             except BrokenPipeError:
                 _end_quietly()
@@ -126,52 +124,9 @@ def _end_quietly() -> NoReturn:
 
 def refuse(error: Exception) -> NoReturn:
     """Print an error as one line on standard error, once for all ranks if they share it, and exit with its code."""
+    known = as_lrpath_error(error)
     if not is_reported(error):
         rank = os.environ.get("RANK", "0")
         place = "" if rank == "0" else f"[rank {rank}] "
-        print(f"{place}error: {_message(error)}", file=sys.stderr, flush=True)  # noqa: T201
-    sys.exit(error.exit_code if isinstance(error, LrpathError) else ConfigError.exit_code)
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, LrpathError):
-        return str(error)
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _no_option(error.missing_cfg_file, error.options or ())
-    if isinstance(error, OverrideParseException):
-        reason = error.message.removeprefix(f"Error parsing override '{error.override}'\n").splitlines()[0]
-        return f"{error.override} on the command line cannot be read ({reason}); write 'field=value', quoted as here"
-    if isinstance(error, OSError) and error.strerror:
-        place = "" if error.filename is None else f"{error.filename}: "
-        return f"{place}{error.strerror}; choose another place or correct it"
-    cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig) and cause.full_key:
-        return _no_field(cause.full_key, cause.parent_node)
-    lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
-    return "; ".join(line for line in lines if line) + f"; correct the command line: {' '.join(sys.argv[1:])}"
-
-
-def _no_option(file: str, found: Sequence[str]) -> str:
-    """Return the message about a group's option that does not exist; Hydra's own leaves out those in subfolders."""
-    group, _, rest = file.partition("/")
-    ours = conf_folder() / group
-    nested = [path.relative_to(ours).with_suffix("").as_posix() for path in ours.rglob("*.yaml")]
-    options = sorted({*nested, *(found if "/" not in rest else ())})
-    if not options:
-        return f"{file} is no file of {conf_folder()}; correct its name, or give its folder with --config-dir"
-    return f"{group}={rest} is no option{suggestion(rest, options)}; choose one of {', '.join(options)}"
-
-
-def _no_field(name: str, parent: DictConfig) -> str:
-    known = sorted(str(key) for key in parent if key != "hydra")
-    if not known:
-        place = name.rpartition(".")[0]
-        return (
-            f"{name} is no field here: {place} is empty or filled from another field; set that one, or add to an empty "
-            f"one with a plus: +{name}=…"
-        )
-    last = name.rsplit(".", 1)[-1]
-    return (
-        f"{name} is no field here{suggestion(last, known)}; there are {', '.join(known)}. "
-        f"A field that has a default and is not listed is added with a plus: +{name}=…"
-    )
+        print(f"{place}error: {known}", file=sys.stderr, flush=True)  # noqa: T201
+    raise SystemExit(known.exit_code) from known

@@ -26,19 +26,19 @@ def train(cfg: DictConfig) -> None:
 
     console = Console()
     hardware = build_hardware(project)
-    with hardware.joined():
-        ranks = hardware.group
-        factory = open_training_factory(project, ranks, progress=_preparation_line(console))
+    with hardware.initialized():
+        process_group = hardware.process_group
+        factory = open_training_factory(project, process_group, progress=_preparation_line(console))
         runner = factory.runner(hardware, console)
-        ranks.on_rank_zero(project.keep_plan)
-        ranks.on_rank_zero(lambda: project.study.commands.add(Command.of_this_process("lrpath.train")))
-        check_same(ranks, project)
+        process_group.on_rank_zero(project.keep_plan)
+        process_group.on_rank_zero(lambda: project.study.commands.add(Command.of_this_process("lrpath.train")))
+        check_same(process_group, project)
         if project.config.logger.name == "tensorboard":
             from lrpath.reporting.report import start_tensorboard
 
-            ranks.on_rank_zero(lambda: start_tensorboard(project.study))
+            process_group.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
-    if not ranks.is_first:
+    if not process_group.is_rank_zero:
         return
     from lrpath.reporting.report import write_report
 

@@ -48,12 +48,13 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
         from lrpath.training.null_fork import verify_null_forks
 
     hardware = build_hardware(project)
-    with hardware.joined():
-        checks = hardware.group.on_rank_zero(
+    process_group = hardware.process_group
+    with hardware.initialized():
+        checks = process_group.on_rank_zero(
             lambda: verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
         )
         console = Console(stderr=True)
-        runner = open_training_factory(project, hardware.group).runner(hardware, console)
+        runner = open_training_factory(project, process_group).runner(hardware, console)
         assert asked.null_fork is not None
         found = verify_null_forks(runner.path_trainer, runner.tree, updates=asked.null_fork, console=console)
     return (*checks, found)

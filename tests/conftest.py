@@ -23,9 +23,9 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which tests there are, for the record of refusals."""
-    session.stash[_COLLECTED] = {item.nodeid for item in session.items}
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Note which tests there are, selected or not, for the record of refusals."""
+    item.session.stash.setdefault(_COLLECTED, set()).add(item.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

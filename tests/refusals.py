@@ -33,6 +33,7 @@ _UNSTABLE = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b"), "<digest>"),
     (re.compile(r"\bprocess \d+ on [\w.-]+"), "process <pid> on <host>"),
     (re.compile(r"[\d.,]+ [kMGT]?B free"), "<size> free"),
+    (re.compile(r"\[1, \d+\], the cores"), "[1, <cores>], the cores"),
     (re.compile(r"\b\d+\.\d{6,}\b"), "<number>"),
 )
 """What differs between machines and runs, and what is recorded in its place."""
@@ -100,3 +101,24 @@ def refused(
         assert given is _ANY or found == given
     if stable:
         check_sentence(str(error))
+
+
+@contextmanager
+def ended(
+    *kinds: type[LrpathError],
+    capsys: pytest.CaptureFixture[str],
+    field: str | None = _ANY,
+    value: object = _ANY,
+) -> Iterator[None]:
+    """Expect an entry that the block runs to be ended by an error: one line on standard error, and its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        yield
+    error = caught.value.__cause__
+    assert isinstance(error, kinds)
+    assert caught.value.code == error.exit_code
+    for given, found in ((field, error.field), (value, error.value)):
+        assert given is _ANY or found == given or (found != found and given != given)  # NaN is not equal to itself
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert printed.count("\n") == 1
+    check_sentence(printed)

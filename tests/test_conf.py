@@ -13,7 +13,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +25,7 @@ from hydra import compose, initialize_config_dir
 from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.planning.paths import unite
+from lrpath.planning.plain import as_plain
 from lrpath.planning.schedule import Piece
 
 CONF = schema.conf_folder()
@@ -65,7 +65,7 @@ def project_of(*overrides: str) -> Project:
 def golden_text(project: Project) -> str:
     """Return what an experiment resolves to: fields, paths with their rates, releases, and cost."""
     plan = project.plan
-    lines = [f"{name}: {json.dumps(value)}" for name, value in _flat(asdict(project.config))]
+    lines = [f"{name}: {json.dumps(value)}" for name, value in _flat(as_plain(project.config))]
     lines += [f"parameters: {plan.parameters:_}", "", "paths"]
     for path in plan.tree.paths:
         parent = "initial weights" if path.parent is None else f"{path.parent.path_id} at {path.parent.position:_}"

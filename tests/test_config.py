@@ -10,18 +10,17 @@ from omegaconf import OmegaConf
 
 from lrpath.config.schema import (
     BatchConfig,
-    CadenceConfig,
     ClusterConfig,
     ReportConfig,
-    StrategyConfig,
-    paradigms_of,
-    source_of,
 )
 from lrpath.config.schema import Config as RootConfig
-from lrpath.config.typed import converted, typed, typed_root
-from lrpath.data.sources import PythonSource, TextSource
+from lrpath.config.typed import typed_root
+from lrpath.data.sources import TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
+from lrpath.planning.plain import converted, typed
+from lrpath.training.settings import Cadence, StrategySettings
+from tests.planning.strategies import SIZES
 from tests.refusals import refused
 
 
@@ -177,11 +176,11 @@ def test_every_cadence_is_at_least_one(name: str) -> None:
     fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
 
     with refused(ConfigError):
-        typed(CadenceConfig, fields, place="cadence")
+        typed(Cadence, fields, place="cadence")
 
 
 def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
-    strategy = StrategyConfig(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
+    strategy = StrategySettings(name="single", accelerator="auto", micro_batch=None, threads=None, **OFF)
 
     assert strategy.micro_batch is strategy.threads is None
 
@@ -189,7 +188,7 @@ def test_a_strategy_leaves_micro_batch_and_threads_open() -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "-a", ".a", "a b", "a\n", "x" * 65, "é"])
 def test_a_study_is_a_plain_folder_name(name: str) -> None:
     with refused(ConfigError):
-        ReportConfig(study=name, outputs="outputs")
+        ReportConfig(study=name, outputs="outputs", folder=None)
 
 
 def test_a_root_reports_every_value_that_is_not_given() -> None:
@@ -206,20 +205,29 @@ def test_a_root_reports_an_interpolation_that_leads_nowhere_as_it_was_written() 
         typed_root(ReportConfig, cfg)
 
 
-def test_a_root_leaves_out_shared_fields_and_refuses_other_unknown_ones() -> None:
-    cfg = OmegaConf.create({"study": "s", "outputs": "o", "peak": 1})
+def test_a_root_refuses_fields_that_it_does_not_have() -> None:
+    cfg = OmegaConf.create({"study": "s", "outputs": "o", "folder": None})
 
-    assert typed_root(ReportConfig, cfg, shared=("peak",)) == ReportConfig(study="s", outputs="o")
-    with refused(ConfigError):
-        typed_root(ReportConfig, cfg)
+    assert typed_root(ReportConfig, cfg) == ReportConfig(study="s", outputs="o", folder=None)
+    with refused(ConfigError, field="peak", value=1):
+        typed_root(ReportConfig, OmegaConf.merge(cfg, {"peak": 1}))
 
 
 OFF = {"recompute": False, "compile": False}
 
 
+SWITCHING = {
+    "kind": "path_switching",
+    "peak": "1e-2",
+    "warmup": 3,
+    "decay": {"shape": "linear", "floor": 0.1},
+    "alpha": 0.6,
+    "anchor": "end",
+}
+MODEL = {"family": "llama", "vocab_size": 9, "hidden_size": 8, "layers": 2, "heads": 2, "ffn_size": 5, "context": 8}
+
+
 def _root(**changes: Any) -> RootConfig:
-    decay = {"shape": "linear", "floor": 0.1}
-    switching = {"kind": "path_switching", "peak": "1e-2", "warmup": 3, "decay": decay, "alpha": 0.6}
     fields: dict[str, Any] = {
         "study": "s",
         "outputs": "o",
@@ -228,21 +236,25 @@ def _root(**changes: Any) -> RootConfig:
         "increment": "10 updates",
         "precision": "fp32",
         "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8},
-        "model": {},
+        "model": MODEL | SIZES,
         "data": {
             "source": {"kind": "text", "paths": ["a"]},
             "tokenizer": {"vocab_size": 300},
             "folder": "o/data",
             "repeat": False,
         },
-        "paradigms": {"ours": switching},
+        "paradigms": {"ours": SWITCHING},
         "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
         "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None} | OFF,
         "logger": {"name": "none"},
         "cadence": {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None},
         "cluster": {"device": "H100", "count": 1, "mfu": 0.4},
+        "guard": {"policy": "stop", "spike": None, "window": 128, "back": 100, "limit": 20},
         "figure": None,
         "format": "text",
+        "paths": None,
+        "wait": False,
+        "extend": False,
     }
     return typed(RootConfig, fields | changes, place="")
 
@@ -251,8 +263,8 @@ def test_a_whole_configuration_is_typed() -> None:
     root = _root()
 
     assert root.increment == "10 updates"
-    assert source_of(root.data) == TextSource(paths=("a",))
-    paradigm = paradigms_of(root)["ours"]
+    assert root.data.source == TextSource(paths=("a",))
+    paradigm = root.paradigms["ours"]
     assert isinstance(paradigm, PathSwitching)
     assert paradigm.peak == 0.01
 
@@ -289,28 +301,16 @@ def test_a_configuration_without_a_paradigm_is_refused() -> None:
 
 @pytest.mark.parametrize("label", ["", "a/b", "a.b", "a b"])
 def test_a_label_is_a_plain_name(label: str) -> None:
-    root = _root()
-
-    with refused(ConfigError):
-        paradigms_of(_root(paradigms={label: root.paradigms["ours"]}))
+    with refused(ConfigError, field=f"paradigms.{label}"):
+        _root(paradigms={label: SWITCHING})
 
 
 def test_a_paradigm_refuses_a_field_of_another_kind() -> None:
-    fields = _root().paradigms["ours"] | {"restart": Restart.RESET.value}
-
-    with refused(ConfigError):
-        paradigms_of(_root(paradigms={"ours": fields}))
+    with refused(ConfigError, field="paradigms.ours.restart", value="reset"):
+        _root(paradigms={"ours": SWITCHING | {"restart": Restart.RESET.value}})
 
 
 @pytest.mark.parametrize("kind", [None, 3, "txt"])
 def test_an_unknown_kind_of_source_is_refused(kind: object) -> None:
-    data = {"source": {"kind": kind}, "tokenizer": None, "folder": "f", "repeat": False}
-
-    with refused(ConfigError):
-        source_of(_root(data=data).data)
-
-
-def test_a_source_takes_its_defaults_from_its_dataclass() -> None:
-    data = {"source": {"kind": "python_source"}, "tokenizer": None, "folder": "f", "repeat": False}
-
-    assert source_of(_root(data=data).data) == PythonSource()
+    with refused(ConfigError, field="data.source.kind", value=kind):
+        _root(data={"source": {"kind": kind}, "tokenizer": None, "folder": "f", "repeat": False})

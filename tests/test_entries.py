@@ -12,10 +12,21 @@ import pytest
 from omegaconf import DictConfig
 
 from lrpath import entry, plan, verify
-from lrpath.errors import BusyError, LrpathError, StateError, StoppedError, TrainingError, VerificationError
+from lrpath.analysis.verify.study import verify_study
+from lrpath.errors import (
+    BusyError,
+    ConfigError,
+    LrpathError,
+    StateError,
+    StoppedError,
+    TrainingError,
+    VerificationError,
+)
 from lrpath.records.study import Study
+from lrpath.reporting.verify_text import result_line
 from lrpath.training.distributed.signals import STOPPING
 from tests.analysis.studies import add_run, finish, keep, plan_of, run_all
+from tests.refusals import ended
 
 PAPER = {"from_scratch": (100_000, 1.0), "path_switching": (58_000, 0.58), "continual": (40_000, 0.4)}
 
@@ -142,10 +153,10 @@ def test_an_error_of_the_family_ends_the_process_with_its_code(
         raise error("what happened; what to do")
 
     monkeypatch.setattr(sys, "argv", ["lrpath.task"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as end:
         entry.run(task, config_name="report")
 
-    assert ended.value.code == code
+    assert end.value.code == code
     assert capsys.readouterr().err == "error: what happened; what to do\n"
 
 
@@ -158,11 +169,8 @@ def test_an_error_of_the_file_system_is_one_line(
         file.read_text()
 
     monkeypatch.setattr(sys, "argv", ["lrpath.task"])
-    with pytest.raises(SystemExit) as ended:
+    with ended(ConfigError, capsys=capsys, value=str(file)):
         entry.run(task, config_name="report")
-
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == f"error: {file}: No such file or directory; choose another place or correct it\n"
 
 
 def test_the_variable_for_full_errors_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,12 +214,9 @@ def test_a_signal_is_one_line_that_says_how_to_go_on(
 
     before = [signal.getsignal(number) for number in STOPPING]
     monkeypatch.setattr(sys, "argv", ["lrpath.plan"])
-    with pytest.raises(SystemExit) as end:
+    with ended(StoppedError, capsys=capsys):
         entry.run(signalled, config_name="config")
 
-    assert end.value.code == 75
-    message = f"error: stopped by {number.name}; what was saved is whole: run the same command again to go on\n"
-    assert capsys.readouterr().err == message
     assert [signal.getsignal(number) for number in STOPPING] == before
 
 
@@ -227,7 +232,7 @@ def test_a_study_is_verified_by_its_name_alone_and_what_is_unfinished_is_no_erro
 
     print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}")
 
-    assert capsys.readouterr().out.endswith("\neverything is as it should be, as far as it is made\n")
+    assert capsys.readouterr().out.splitlines()[-1] == result_line(verify_study(Study(tmp_path / "toy")))
 
 
 def test_long_reading_says_how_far_it_is_and_what_is_left(
@@ -240,7 +245,7 @@ def test_long_reading_says_how_far_it_is_and_what_is_left(
 
     printed = capsys.readouterr()
     assert re.fullmatch(r"(states: 0\.0 of 0\.0 GB read, \d+:\d\d left\n)+", printed.err)
-    assert printed.out.endswith("\neverything is as it should be\n")
+    assert printed.out.splitlines()[-1] == result_line(verify_study(Study(tmp_path / "toy")))
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
@@ -252,32 +257,35 @@ def test_findings_end_with_their_own_code_after_they_are_printed(
     run_all(study, toy)
     add_run(study, toy, toy.tree.paths[0].id, begin=0, end=3)
 
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as end:
         print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}", f"format={style}")
 
-    printed = capsys.readouterr()
-    assert ended.value.code == 5
-    assert re.fullmatch(r"error: \d+ findings in .*toy; each line says what to do\n", printed.err)
-    assert "but cover 10" in printed.out
-    assert style == "text" or json.loads(printed.out)["findings"] > 1
+    printed = capsys.readouterr().out
+    assert end.value.code == VerificationError.exit_code
+    assert style == "json" or printed.splitlines()[-1] == result_line(verify_study(study))
+    assert style == "text" or json.loads(printed)["findings"] > 1
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "kind", "field", "value"),
     [
-        ("null_fork=0", "null_fork=0 must be at least 1 update, or null"),
-        ("study=other", "has no study 'other'"),
-        ("null_forks=3", r"null_forks is no field here \(did you mean null_fork\?\)"),
-        ("digests=perhaps", "digests='perhaps' must be true or false"),
+        ("null_fork=0", ConfigError, "null_fork", 0),
+        ("study=other", StateError, None, None),
+        ("null_forks=3", ConfigError, "null_forks", "3"),
+        ("digests=perhaps", ConfigError, "digests", "perhaps"),
     ],
 )
 def test_what_verify_cannot_do_is_refused_in_one_line(
-    change: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    change: str,
+    kind: type[LrpathError],
+    field: str | None,
+    value: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     keep(Study(tmp_path / "toy"), plan_of(10))
 
-    with pytest.raises(SystemExit) as ended:
+    about = {} if field is None else {"field": field, "value": value}
+    with ended(kind, capsys=capsys, **about):
         print_verification(monkeypatch, "study=toy", f"outputs={tmp_path}", change)
-
-    assert ended.value.code == 2
-    assert re.search(message, capsys.readouterr().err)

@@ -150,7 +150,7 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_turning_length
     assert "its replay 0.5 lies outside [0, 0]" in printed
     words = shlex.split(json.loads((outputs / "switched" / "advise" / "advice.json").read_text())["command"])
     assert words[-2:] == ["++paradigms.after_all.replay=0", "++paradigms.after_all.rewarm_peak=0.5"]
-    assert project_of(*words[3:]).config.paradigms["after_all"]["rewarm_peak"] == 0.5
+    assert project_of(*words[3:]).config.paradigms["after_all"].rewarm_peak == 0.5
 
 
 @pytest.mark.parametrize(

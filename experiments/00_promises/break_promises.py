@@ -45,7 +45,7 @@ BREAKS = (
     Break(
         promise=1,
         what="random numbers are not seeded by position",
-        file="lrpath/training/callbacks/updates.py",
+        file="lrpath/training/callbacks/seed_random_numbers.py",
         old="_seed(self.run.random_seed(self.run.begin + trainer.global_step), device=pl_module.device)",
         new="pass",
         tests=(
@@ -55,7 +55,7 @@ BREAKS = (
     Break(
         promise=1,
         what="random numbers depend on the run, not on the position",
-        file="lrpath/training/callbacks/updates.py",
+        file="lrpath/training/callbacks/seed_random_numbers.py",
         old="self.run.random_seed(self.run.begin + trainer.global_step)",
         new="self.run.random_seed(trainer.global_step)",
         tests=("test_purity.py::test_a_straight_run_equals_a_run_in_pieces",),
@@ -81,10 +81,9 @@ BREAKS = (
     Break(
         promise=2,
         what="a branch begins with fresh weights",
-        file="lrpath/training/callbacks/restore.py",
-        old="        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)",
-        new="        _ = load_state if self._run.first else load_state(\n"
-        "            place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)",
+        file="lrpath/training/callbacks/restore_state.py",
+        old="        load_state(state_folder,",
+        new="        _ = load_state if self._run.begins_path else load_state(state_folder,",
         tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
     ),
     Break(
@@ -98,9 +97,9 @@ BREAKS = (
     Break(
         promise=3,
         what="rows are not written before a state is saved",
-        file="lrpath/training/callbacks/updates.py",
-        old="if position % self._every == 0 or self.run.saves(position) or self.run.evaluates(position):",
-        new="if position % self._every == 0 or self.run.evaluates(position):",
+        file="lrpath/training/callbacks/metrics_recorder.py",
+        old="if position % self._every == 0 or evaluates or self.saves(trainer, position):",
+        new="if position % self._every == 0 or evaluates:",
         tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not[at states]",),
     ),
     Break(
@@ -115,8 +114,8 @@ BREAKS = (
         promise=3,
         what="TensorBoard loses the points behind a fork that is made later",
         file="lrpath/training/path_trainer.py",
-        old="                rewrite_path_events(folder)\n",
-        new="                pass\n",
+        old="            rewrite_path_events(folder)\n",
+        new="            pass\n",
         tests=("test_resume.py::test_points_behind_a_fork_that_is_made_later_are_kept",),
     ),
     Break(
@@ -133,9 +132,9 @@ BREAKS = (
     Break(
         promise=3,
         what="a signal ends a run without a state",
-        file="lrpath/training/callbacks/stop.py",
-        old="            self.run.stop_request.position = position\n",
-        new="",
+        file="lrpath/training/callbacks/update_callback.py",
+        old="        return trainer.should_stop or self.run.saves(position)",
+        new="        return self.run.saves(position)",
         tests=("test_stops.py::test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on",),
     ),
     Break(
@@ -157,15 +156,15 @@ BREAKS = (
     Break(
         promise=4,
         what="the mean loss of several ranks is the first rank's",
-        file="lrpath/training/callbacks/updates.py",
-        old="            losses = self._ranks.total(losses) / self._ranks.count\n",
-        new="            losses = self._ranks.total(losses) * 0 + losses\n",
+        file="lrpath/training/loss_monitor.py",
+        old="sums = self.process_group.all_reduce_sum(torch.stack((losses_U, grad_norms_U)))\n",
+        new="sums = torch.stack((losses_U, grad_norms_U)) * self.process_group.world_size\n",
         tests=("test_ranks.py::test_two_ranks_make_what_one_process_makes",),
     ),
     Break(
         promise=5,
         what="the rate of another callback is accepted",
-        file="lrpath/training/callbacks/updates.py",
+        file="lrpath/training/callbacks/set_learning_rate.py",
         old="        if used != expected:",
         new="        if used != expected and position < 0:",
         tests=("test_identity.py::test_an_update_at_another_rate_is_caught_before_any_state_is_saved",),
@@ -173,10 +172,10 @@ BREAKS = (
     Break(
         promise=5,
         what="an update runs at the rate of the position it leaves",
-        file="lrpath/training/callbacks/updates.py",
-        old="self.run.path.schedule.rate(self.run.begin + trainer.global_step)\n        set_rate",
+        file="lrpath/training/callbacks/set_learning_rate.py",
+        old="self.run.path.schedule.rate(self.run.begin + trainer.global_step)\n        set_learning_rate",
         new="self.run.path.schedule.rate(max(self.run.begin + trainer.global_step - 1, self.run.path.start))\n"
-        "        set_rate",
+        "        set_learning_rate",
         tests=("test_identity.py::test_every_update_runs_at_the_plans_rate",),
     ),
     Break(
@@ -190,7 +189,7 @@ BREAKS = (
     Break(
         promise=5,
         what="what a state has read is not compared",
-        file="lrpath/training/callbacks/restore.py",
+        file="lrpath/training/callbacks/restore_state.py",
         old="    if lines or not isinstance(read, dict):",
         new="    if not isinstance(read, dict):",
         tests=(
@@ -201,8 +200,8 @@ BREAKS = (
     Break(
         promise=5,
         what="what a rolling state has read is not compared",
-        file="lrpath/training/callbacks/restore.py",
-        old="        check_reading(place, expected=expected)\n",
+        file="lrpath/training/callbacks/restore_state.py",
+        old="        check_data_consumed(state_folder, expected=expected)\n",
         new="",
         tests=("test_identity.py::test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data",),
     ),
@@ -270,7 +269,7 @@ BREAKS = (
         promise=8,
         what="what is on disk is not looked at again under the lock",
         file="lrpath/training/plan_runner.py",
-        old="        return planned.rest(folder.positions()), folder.folder\n",
+        old="        return planned.remaining(folder.positions()), folder.folder\n",
         new="        return planned, folder.folder\n",
         tests=("test_idempotence.py::test_what_another_process_made_since_the_plan_was_compared_is_not_made_again",),
     ),
@@ -336,8 +335,8 @@ BREAKS = (
     Break(
         promise=10,
         what="Lightning's own checkpoints are looked for",
-        file="lrpath/training/distributed/hardware.py",
-        old="            default_root_dir=os.devnull,\n",
+        file="lrpath/training/lightning_trainer.py",
+        old="        default_root_dir=os.devnull,\n",
         new="",
         tests=("test_no_code_from_data.py::test_a_lightning_checkpoint_in_the_folder_is_not_loaded_on_a_cluster",),
     ),

@@ -26,7 +26,7 @@ from rich.console import Console
 from lrpath.assembly.project import Project
 from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
 from lrpath.config.schema import conf_folder, load
-from lrpath.training.callbacks.fork import ForkCheckpoint
+from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.checkpoints import saver
 from lrpath.training.distributed.hardware import Hardware
 
@@ -97,7 +97,7 @@ def measure(project: Project, hardware: Hardware) -> dict[str, Any]:
     stops: list[tuple[float, float]] = []
     saves: list[tuple[float, float]] = []
     writes: list[tuple[float, float]] = []
-    ranks, group = hardware.ranks, hardware.group
+    ranks, group = hardware.ranks, hardware.process_group
     group.on_rank_zero(project.prepare)
     factory = ProjectTrainingFactory(project=project, store=project.prepare())
     group.on_rank_zero(project.keep_plan)
@@ -121,7 +121,7 @@ def measure(project: Project, hardware: Hardware) -> dict[str, Any]:
     sizes = [sum(file.stat().st_size for file in state.iterdir()) for state in states]
     return {
         "ranks": ranks,
-        "strategy": hardware.name,
+        "strategy": hardware.strategy.name,
         "mode": "background" if project.config.cadence.save_in_background else "blocking",
         "stall_ms": round(1e3 * blocked, 1),
         "write_s": round(writes[0][1] - writes[0][0], 2),
@@ -144,8 +144,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=outputs) as own:
         first = project_in(Path(own), study="none", updates=options.updates, background=True, changes=changes)
         hardware = build_hardware(first)
-        with hardware.joined():
-            folder = Path(hardware.group.on_rank_zero(lambda: own))
+        with hardware.initialized():
+            folder = Path(hardware.process_group.on_rank_zero(lambda: own))
             for number in range(options.rounds):
                 for background in (False, True):
                     study = f"{number}-{background}"
@@ -153,7 +153,7 @@ def main() -> None:
                         folder, study=study, updates=options.updates, background=background, changes=changes
                     )
                     row = measure(project, hardware)
-                    hardware.group.on_rank_zero(lambda row=row: report(row))
+                    hardware.process_group.on_rank_zero(lambda row=row: report(row))
 
 
 def report(row: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from lrpath.config.schema import conf_folder, load
 from lrpath.data.store import TokenStore
 from lrpath.models import CausalLM, build_model
 from lrpath.records.ledger import RunningCount
-from lrpath.training.optim import build_optimizer, set_rate
+from lrpath.training.optim import build_optimizer, set_learning_rate
 
 SKIPPED = 10
 OVERRIDES = [
@@ -89,7 +89,9 @@ def time_bare(project: Project, store: TokenStore, *, updates: int) -> float:
         loss = model(ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        set_rate(optimizer, rate=1e-3 * 0.5 * (1 + math.cos(math.pi * update / updates)), settings=recipe.optimizer)
+        set_learning_rate(
+            optimizer, rate=1e-3 * 0.5 * (1 + math.cos(math.pi * update / updates)), settings=recipe.optimizer
+        )
         optimizer.step()
         optimizer.zero_grad()
     return (time.perf_counter() - begun) / (updates - SKIPPED)

@@ -61,7 +61,7 @@ class Series:
     @property
     def kind(self) -> str:
         """Kind of the paradigm, for example `path_switching`."""
-        return str(self.settings.get("kind", self.paradigm))
+        return self.plan.paradigms[self.paradigm].kind
 
     @property
     def seed(self) -> Seed:

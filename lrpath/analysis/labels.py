@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrpath.planning.lineage import content_id
+from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
 from lrpath.planning.units import write_count
 
@@ -22,7 +23,7 @@ def settings_of(plan: Plan, paradigm: str) -> Settings:
     sizes = [increment.updates for increment in plan.increments]
     updates = sizes[0] if len(set(sizes)) == 1 else sizes
     own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
-    return _flat(plan.paradigms[paradigm]) | _flat(recipe) | own
+    return _flat(as_plain(plan.paradigms[paradigm])) | _flat(recipe) | own
 
 
 def _flat(record: Mapping[str, Any], at: str = "") -> Settings:

@@ -5,8 +5,7 @@ import pathlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lrpath.config.schema import Config, paradigms_of, source_of
-from lrpath.config.typed import converted, placed
+from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, MismatchError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes
@@ -14,7 +13,7 @@ from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, unite
 from lrpath.planning.plan import Plan, from_record
-from lrpath.planning.shape import ModelShape, build_shape
+from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
@@ -43,8 +42,8 @@ class Project:
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
-        given = {name: value for name, value in self.config.model.items() if value is not None}
-        shape = build_shape(converted(ModelShape, given, place="model"))
+        model = self.config.model
+        shape = model if isinstance(model, ModelShape) else model.shape()
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
@@ -68,7 +67,7 @@ class Project:
     @cached_property
     def source(self) -> Source:
         """Where the text comes from."""
-        return source_of(self.config.data)
+        return self.config.data.source
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -98,11 +97,8 @@ class Project:
         count = self.config.versions
         lengths = given if isinstance(given, tuple) else (given,) * count
         if len(lengths) != count:
-            raise PlanError(
-                f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}",
-                field="increment",
-                value=given,
-            )
+            text = f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}"
+            raise PlanError(text, field="increment", value=given)
         return tuple(
             Increment(version=f"v{number}", updates=self.parse(length, "increment"))
             for number, length in enumerate(lengths, start=1)
@@ -120,12 +116,12 @@ class Project:
             LrpathError: If a paradigm cannot be planned; the message names it.
         """
         trees, recipe, increments = [], self.recipe, self.increments
-        for label, paradigm in paradigms_of(self.config).items():
+        for label, paradigm in self.config.paradigms.items():
             setting = Setting(label=label, recipe=recipe, increments=increments, parse=self.parse)
             try:
                 trees.append(paradigm.plan(setting))
             except LrpathError as error:
-                raise placed(error, label) from None
+                raise _of_paradigm(error, label) from None
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
@@ -155,7 +151,7 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        return Study(_writable(pathlib.Path(self.config.outputs) / self.config.study, "outputs"))
+        return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
 
     def check_extends(self) -> None:
         """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
@@ -190,9 +186,7 @@ class Project:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
         name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
-        return _writable(
-            pathlib.Path(self.config.data.folder) / f"{self.config.data.source['kind']}-{name}", "data.folder"
-        )
+        return _writable(f"{self.source.kind}-{name}", field="data.folder", value=self.config.data.folder)
 
     def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
@@ -234,6 +228,13 @@ class Project:
         )
 
 
+def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
+    """Return an error in the plan of a paradigm, whose message and field say which one it is."""
+    text = str(error) if label in str(error) else f"{label}: {error}"
+    field = None if error.field is None else f"paradigms.{label}.{error.field}"
+    return type(error)(text, field=field, value=error.value)
+
+
 def _first_difference(old: Plan, new: Plan) -> str:
     """Return how the first release of the old plan that the new one lacks has changed."""
     lost = next(release for release in old.tree.releases if release not in new.tree.releases)
@@ -249,19 +250,14 @@ def _first_difference(old: Plan, new: Plan) -> str:
     return f"{label} would be made of other states"
 
 
-def _writable(folder: pathlib.Path, field: str) -> pathlib.Path:
-    """Return a folder that exists or can be made: the nearest of it and its parents that exists is one to write to."""
+def _writable(name: str, *, field: str, value: str) -> pathlib.Path:
+    """Return a folder in the one that a field names; it, or the nearest parent that exists, is one to write to."""
+    folder = pathlib.Path(value) / name
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
-        raise ConfigError(
-            f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}",
-            field=field,
-            value=str(folder),
-        )
+        text = f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}"
+        raise ConfigError(text, field=field, value=value)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{field}: {there} cannot be written to; allow it, or choose another {field}",
-            field=field,
-            value=str(folder),
-        )
+        text = f"{field}: {there} cannot be written to; allow it, or choose another {field}"
+        raise ConfigError(text, field=field, value=value)
     return folder

@@ -1,37 +1,36 @@
 """The typed schema of conf/: plain values become dataclasses, each checked where it is defined.
 
-Types come from the dataclasses of planning, data and training, so a field exists once. A value of the wrong type, an
-unknown field or a missing one is refused with its place and the nearest name there is.
+Types come from the dataclasses of planning, data and training, so a field exists once. Values stand in conf/: a field
+that has one there has no default here, since the two would drift apart. A value of the wrong type, an unknown field or
+a missing one is refused with its place and the nearest name there is.
 """
 
+import copy
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from lrpath.config.typed import by_kind, typed, typed_root
+from lrpath.config.typed import field_names, plain_root, typed_root
 from lrpath.data.manifest import is_name
-from lrpath.data.sources import HfSource, PythonSource, Source, TextSource, TokensSource
+from lrpath.data.sources import HfSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paths import Optimizer, Seeds
+from lrpath.planning.plain import given_fields, typed
+from lrpath.planning.schedule import Decay
+from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
+from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
 
 OmegaConf.register_new_resolver("times", times, replace=True)  # for all that compose conf/, before any does
-
-SOURCES: dict[str, type[Source]] = {
-    "python_source": PythonSource,
-    "text": TextSource,
-    "tokens": TokensSource,
-    "hf": HfSource,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +54,13 @@ class DataConfig:
     """Where the text comes from.
 
     Args:
-        source: `kind` and that source's fields.
+        source: The source that the field `kind` names.
         tokenizer: How ids are made; null for token files without one.
         folder: Where prepared token stores are kept, each under its content id.
         repeat: Whether an increment that is too small may be read again.
     """
 
-    source: dict[str, Any]
+    source: PythonSource | TextSource | TokensSource | HfSource
     tokenizer: TokenizerSettings | None
     folder: str
     repeat: bool
@@ -69,39 +68,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_local(self.folder, field="data.folder")
         if not self.folder:
-            raise ConfigError("data.folder is empty; name a folder for token stores, for example outputs/data")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrategyConfig:
-    """On what the updates run; no part of a path's id.
-
-    Args:
-        name: `single`, one process; `ddp`, everything on every rank; `fsdp`, shards of it.
-        accelerator: `auto`, `cpu` or `gpu`.
-        micro_batch: Sequences of one forward pass; null for a rank's whole share.
-        threads: Threads of one CPU operation; null for torch's choice.
-        recompute: Whether blocks are computed again in the backward pass.
-        compile: Whether blocks are compiled.
-        shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node`, or null for all.
-        timeout_minutes: How long a rank may show no change in an update; null for no watch.
-    """
-
-    name: Literal["single", "ddp", "fsdp"]
-    accelerator: Literal["auto", "cpu", "gpu"]
-    micro_batch: int | None
-    threads: int | None
-    recompute: bool
-    compile: bool
-    shard_ranks: int | Literal["node"] | None = None
-    timeout_minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        _check_at_least_one(self, "strategy", only=("micro_batch", "threads"))
-        if isinstance(self.shard_ranks, int) and self.shard_ranks < 1:
-            raise ConfigError(f"strategy.shard_ranks={self.shard_ranks} must be at least 1")
-        if self.timeout_minutes is not None and not self.timeout_minutes > 0:
-            raise ConfigError(f"strategy.timeout_minutes={self.timeout_minutes} must be more than 0")
+            text = "data.folder is empty; name a folder for token stores: data.folder=outputs/data"
+            raise ConfigError(text, field="data.folder", value=self.folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,28 +81,6 @@ class LoggerConfig:
     """
 
     name: Literal["tensorboard", "none"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CadenceConfig:
-    """How often things are done that change no number of a path.
-
-    Args:
-        log_every: Updates between two writings of metrics.
-        evaluate_every: Updates between two evaluations; every needed state is evaluated besides.
-        save_every: Updates between two rolling states.
-        save_in_background: Whether updates go on while a state is written from a copy in host memory.
-        held_out_windows: Windows of each held-out set; null for all.
-    """
-
-    log_every: int
-    evaluate_every: int
-    save_every: int
-    held_out_windows: int | None
-    save_in_background: bool = True
-
-    def __post_init__(self) -> None:
-        _check_at_least_one(self, "cadence", only=("log_every", "evaluate_every", "save_every", "held_out_windows"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,39 +116,39 @@ class Config:
     increment: int | str | tuple[int | str, ...]
     precision: str
     batch: BatchConfig
-    model: dict[str, Any]
+    model: FileModel | ModelShape
     data: DataConfig
-    paradigms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    paradigms: dict[str, Paradigm]
     optimizer: Optimizer
-    strategy: StrategyConfig
+    strategy: StrategySettings
     logger: LoggerConfig
-    cadence: CadenceConfig
+    cadence: Cadence
     cluster: ClusterConfig
-    guard: Guard = field(default_factory=Guard)
+    guard: Guard
     figure: str | None
     format: Literal["text", "json"]
-    paths: str | tuple[str, ...] | None = None
-    wait: bool = False
-    extend: bool = False
+    paths: str | tuple[str, ...] | None
+    wait: bool
+    extend: bool
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
         _check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
-            raise ConfigError(f"study={self.study} is where data.folder keeps token stores; choose another name")
+            text = f"study={self.study} is where data.folder keeps token stores; choose another name"
+            raise ConfigError(text, field="study", value=self.study)
         if not 1 <= self.versions <= MAX_VERSIONS:
-            raise ConfigError(f"versions={self.versions} must lie in [1, {MAX_VERSIONS:_}]")
+            text = f"versions={self.versions} must lie in [1, {MAX_VERSIONS:_}]"
+            raise ConfigError(text, field="versions", value=self.versions)
         if self.paths == ():
-            raise ConfigError("paths is empty, so nothing would be run; name some, paths=main, or leave it out")
+            text = "paths is empty, so nothing would be run; name some, paths=main, or leave it out"
+            raise ConfigError(text, field="paths", value=self.paths)
+        for label in self.paradigms:
+            _check_label(label)
         if not self.paradigms:
-            raise ConfigError("paradigm is empty; choose some, paradigm=[path_switching,continual,from_scratch]")
-        whole, micro_batch = self.batch.sequences_per_update, self.strategy.micro_batch
-        if micro_batch is not None and whole % micro_batch:
-            fitting = ", ".join(str(n) for n in range(1, min(whole, 1024) + 1) if whole % n == 0)
-            raise ConfigError(
-                f"strategy.micro_batch={micro_batch} must divide batch.sequences_per_update={whole}; "
-                f"use one of {fitting}"
-            )
+            text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
+            raise ConfigError(text, field="paradigm")
+        self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,16 +163,18 @@ class ReportConfig:
 
     study: str | tuple[str, ...]
     outputs: str
-    folder: str | None = None
+    folder: str | None
 
     def __post_init__(self) -> None:
         check_local(self.folder, field="folder")
         for name in self.studies:
             _check_place(self.outputs, name)
         if not self.studies:
-            raise ConfigError("study is empty; name one, or several, study=[july,august]")
+            text = "study is empty; name one, or several, study=[july,august]"
+            raise ConfigError(text, field="study", value=self.study)
         if len(self.studies) > 1 and self.folder is None:
-            raise ConfigError("folder must be given for a report on several studies: folder=july_and_august")
+            text = "folder must be given for a report on several studies: folder=july_and_august"
+            raise ConfigError(text, field="folder", value=None)
 
     @property
     def studies(self) -> tuple[str, ...]:
@@ -305,7 +253,14 @@ class VerifyConfig:
 
     def __post_init__(self) -> None:
         if self.null_fork is not None and self.null_fork < 1:
-            raise ConfigError(f"null_fork={self.null_fork} must be at least 1 update, or null")
+            text = f"null_fork={self.null_fork} must be at least 1 update, or null"
+            raise ConfigError(text, field="null_fork", value=self.null_fork)
+
+
+def _check_label(label: str) -> None:
+    if not label.replace("_", "").replace("-", "").isalnum():
+        field = f"paradigms.{label}"
+        raise ConfigError(f"{field} must be named with letters, digits, `_` and `-` only; rename it", field=field)
 
 
 def check_local(place: str | None, *, field: str) -> None:
@@ -326,18 +281,20 @@ def check_local(place: str | None, *, field: str) -> None:
 def _check_place(outputs: str, study: str) -> None:
     check_local(outputs, field="outputs")
     if not outputs:
-        raise ConfigError("outputs is empty; name the folder of studies, for example outputs=outputs")
+        text = "outputs is empty; name the folder of studies: outputs=outputs"
+        raise ConfigError(text, field="outputs", value=outputs)
     if not is_name(study):
-        raise ConfigError(
+        text = (
             f"study={study!r} must be a plain folder name of at most 64 letters, digits, `.`, `_` and `-`; choose one"
         )
+        raise ConfigError(text, field="study", value=study)
 
 
 def _check_at_least_one(part: Any, place: str, *, only: tuple[str, ...] = ()) -> None:
     for name in only or [entry.name for entry in dataclasses.fields(part)]:
         value = getattr(part, name)
         if value is not None and value < 1:
-            raise ConfigError(f"{place}.{name}={value} must be at least 1")
+            raise ConfigError(f"{place}.{name}={value} must be at least 1", field=f"{place}.{name}", value=value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,45 +305,68 @@ class SharedConfig:
     peak: float
     floor: float
     warmup: int | str
-    schedule: dict[str, Any]
-    branch: dict[str, Any]
+    schedule: Decay
+    branch: Decay
     text_bytes: int | tuple[int, ...]
     scale: str | None
     description: str
 
+    def __post_init__(self) -> None:
+        alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
+        rules = {
+            "alpha": (all(alpha > 0 for alpha in alphas), "positive: branch updates ÷ increment updates"),
+            "peak": (self.peak > 0, "a positive rate"),
+            "floor": (0 <= self.floor < 1, "in [0, 1): it is a share of the peak rate"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                value = getattr(self, name)
+                raise ConfigError(f"{name}={value} must be {rule}", field=name, value=value)
 
-SHARED = tuple(field.name for field in dataclasses.fields(SharedConfig))
+
+SHARED = field_names(SharedConfig)
 
 
 def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
-    """Return the typed configuration of `train` and `plan`; the keys in `SHARED` are only checked, `beside` is not."""
-    config = typed_root(Config, cfg, shared=(*SHARED, *beside))
-    typed(SharedConfig, OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SHARED)), resolve=True), place="")
-    return config
+    """Return the typed configuration of `train` and `plan`; the keys of `SharedConfig` and `beside` are left out.
+
+    Raises:
+        ConfigError: If a field is refused.
+    """
+    plain = plain_root(_with_values_of_kinds(cfg), known=(*field_names(Config), *SHARED, *beside))
+    # First: a paradigm that is filled from `peak` would refuse it under a name that nobody has typed.
+    typed(SharedConfig, {name: plain[name] for name in SHARED if name in plain}, place="")
+    own = {name: value for name, value in plain.items() if name not in (*SHARED, *beside)}
+    return typed(Config, {"paradigms": {}} | own, place="")
+
+
+def _with_values_of_kinds(cfg: DictConfig) -> DictConfig:
+    """Return a configuration in which a paradigm that leaves out fields has those of `conf/paradigm/<kind>.yaml`.
+
+    An experiment can so name a paradigm by its difference from the usual one of its kind, whose values stand once.
+    """
+    completed = None
+    for label in cfg.get("paradigms") or ():
+        fields = cfg.paradigms._get_node(label)
+        kind = PARADIGMS.get(str(fields.get("kind"))) if isinstance(fields, DictConfig) else None
+        if kind is None or not {entry.name for entry in given_fields(kind) if _is_required(entry)} - set(fields):
+            continue
+        completed = copy.deepcopy(cfg) if completed is None else completed
+        usual: Any = OmegaConf.to_container(OmegaConf.load(conf_folder() / "paradigm" / f"{kind.kind}.yaml"))
+        with open_dict(completed):
+            completed.paradigms[label] = OmegaConf.merge(usual[kind.kind], fields)  # in its place: the order is kept
+    return cfg if completed is None else completed
+
+
+def _is_required(entry: "dataclasses.Field[Any]") -> bool:
+    return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
 
 
 def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:
     """Return the typed configuration of `verify`: one of `train`, and what is asked about the study it names."""
-    own = tuple(field.name for field in dataclasses.fields(VerifyConfig))
+    own = field_names(VerifyConfig)
     settings = typed_root(VerifyConfig, OmegaConf.masked_copy(cfg, list(own)))
     return load(cfg, beside=own), settings
-
-
-def source_of(config: DataConfig) -> Source:
-    """Return the data source that `data.source` describes."""
-    return by_kind(SOURCES, config.source, place="data.source")
-
-
-def paradigms_of(config: Config) -> dict[str, Paradigm]:
-    """Return the paradigms by label.
-
-    Raises:
-        ConfigError: If a label is no plain name, or a field is refused.
-    """
-    for label in config.paradigms:
-        if not label.replace("_", "").replace("-", "").isalnum():
-            raise ConfigError(f"paradigms.{label} must be named with letters, digits, `_` and `-` only")
-    return {label: by_kind(PARADIGMS, fields, place=f"paradigms.{label}") for label, fields in config.paradigms.items()}
 
 
 def conf_folder() -> Path:

@@ -11,11 +11,10 @@ from lrpath.errors import ConfigError, LawError, PlanError
 from lrpath.laws.curves import Curve
 from lrpath.laws.path_curves import NamedPath, plan_path, with_shift
 from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 
-_COMPOSED = (DecayShape.POWER, DecayShape.STAIR, DecayShape.KNEE)
+_COMPOSED = (Shape.POWER, Shape.STAIR, Shape.KNEE)
 """Shapes that need more than a floor."""
-_POSITIVE = (DecayShape.EXPONENTIAL, DecayShape.HARMONIC)
 _ALPHAS = tuple(round(0.05 * k, 2) for k in range(1, 21))
 
 
@@ -41,7 +40,7 @@ class Objective:
     budget: int | str | None
     within: float
     alphas: tuple[float, ...] | None
-    shapes: tuple[DecayShape, ...]
+    shapes: tuple[Shape, ...]
     floors: tuple[float, ...]
     replays: tuple[float, ...]
     peaks: tuple[float, ...] | None
@@ -151,7 +150,7 @@ def _branches(
         Decay(shape=shape, floor=floor)
         for shape in objective.shapes
         for floor in objective.floors
-        if floor > 0 or shape not in _POSITIVE
+        if floor > 0 or not shape.needs_floor
     ]
     found, configured = [], []
     for number in numbers:

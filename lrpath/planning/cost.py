@@ -66,7 +66,11 @@ def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
         Chowdhery et al. 2022, arXiv 2204.02311, appendix B: `6N + 12·L·H·Q·T`. Here N is `matrix_parameters`.
     """
     if sequence_length < 1:
-        raise ConfigError(f"sequence_length must be at least 1 token, not {sequence_length}")
+        raise ConfigError(
+            f"sequence_length={sequence_length} must be at least 1 token",
+            field="sequence_length",
+            value=sequence_length,
+        )
     _known_parameters(shape)
     assert shape.matrix_parameters is not None
     # Scores and their product with the values: two products of T × head_size per head and token, 2 FLOPs each.
@@ -87,7 +91,8 @@ def _known_parameters(shape: ModelShape) -> int:
     if shape.parameters is None:
         raise ConfigError(
             f"the count of parameters of model.file {shape.file} is not known without torch; give "
-            "model.stated_parameters (lrpath.models.count_parameters(shape) returns it)"
+            "model.stated_parameters (lrpath.models.count_parameters(shape) returns it)",
+            field="model.stated_parameters",
         )
     return shape.parameters
 
@@ -139,9 +144,10 @@ def device_hours(flops: int, *, device: str, mfu: float) -> float:
         ConfigError: If the device is not in the table, or `mfu` lies outside (0, 1].
     """
     if device not in DEVICES:
-        raise ConfigError(f"device must be one of {', '.join(DEVICES)}, not {device!r}; add it with its source")
+        text = f"device={device!r} must be one of {', '.join(DEVICES)}"
+        raise ConfigError(text, field="device", value=device)
     if not 0 < mfu <= 1:
-        raise ConfigError(f"mfu must lie in (0, 1], not {mfu}")
+        raise ConfigError(f"mfu={mfu} must lie in (0, 1]", field="mfu", value=mfu)
     return flops / (DEVICES[device].peak_flops * mfu) / 3600
 
 
@@ -152,7 +158,7 @@ def wall_hours(flops: int, *, device: str, mfu: float, count: int) -> float:
         ConfigError: As `device_hours`, or if `count` is below 1.
     """
     if count < 1:
-        raise ConfigError(f"count of devices must be at least 1, not {count}")
+        raise ConfigError(f"count={count} of devices must be at least 1", field="count", value=count)
     return device_hours(flops, device=device, mfu=mfu) / count
 
 
@@ -225,14 +231,16 @@ def memory_per_rank(
 
 def _check_memory_arguments(strategy: str, ranks: int, micro_batch: int, sequence_length: int, compute: str) -> None:
     if strategy not in ("single", "ddp", "fsdp"):
-        raise ConfigError(f"strategy must be single, ddp or fsdp, not {strategy!r}")
+        raise ConfigError(f"strategy={strategy!r} must be single, ddp or fsdp", field="strategy", value=strategy)
     if compute not in _ELEMENT_BYTES:
-        raise ConfigError(f"compute must be fp32 or bf16, not {compute!r}")
+        raise ConfigError(f"compute={compute!r} must be fp32 or bf16", field="compute", value=compute)
     for name, value in (("ranks", ranks), ("micro_batch", micro_batch), ("sequence_length", sequence_length)):
         if value < 1:
-            raise ConfigError(f"{name} must be at least 1, not {value}")
+            raise ConfigError(f"{name}={value} must be at least 1", field=name, value=value)
     if strategy == "single" and ranks > 1:
-        raise ConfigError(f"strategy single has one rank, not {ranks}; use ddp or fsdp")
+        raise ConfigError(
+            f"strategy=single has one rank, not {ranks}; use ddp or fsdp", field="strategy", value=strategy
+        )
 
 
 def _buffer_bytes(shape: ModelShape, strategy: Strategy, compute: Compute) -> int:

@@ -8,14 +8,15 @@ is needed of it: the forks and releases that lie on it.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from lrpath.errors import PlanError
 from lrpath.planning import schedule as schedules
 from lrpath.planning import streams
-from lrpath.planning.guard import Guard
+from lrpath.planning.field_names import nearest
+from lrpath.planning.guard import UNGUARDED, Guard
 from lrpath.planning.lineage import content_id
 from lrpath.planning.schedule import Schedule
 from lrpath.planning.streams import Segment, Stream
@@ -88,11 +89,12 @@ class Recipe:
     seed: int | Seeds
     sequences_per_update: int
     tokens_per_sequence: int
-    guard: Guard = field(default_factory=Guard)
+    guard: Guard = UNGUARDED
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
-            raise PlanError(f"precision={self.precision} must be fp32 or bf16", field="precision", value=self.precision)
+            text = f"precision={self.precision} must be fp32 or bf16"
+            raise PlanError(text, field="precision", value=self.precision)
         if isinstance(self.seed, Seeds) and self.seed.weights == self.seed.order:
             object.__setattr__(self, "seed", self.seed.order)  # one number for both is the same recipe, and the same id
         for name, seed in {"seed.weights": self.weights_seed, "seed.order": self.order_seed}.items():
@@ -100,8 +102,7 @@ class Recipe:
                 field_name = name if isinstance(self.seed, Seeds) else "seed"
                 raise PlanError(f"{field_name}={seed} must lie in [0, 2^63)", field=field_name, value=seed)
         for name in ("sequences_per_update", "tokens_per_sequence"):
-            if getattr(self, name) < 1:
-                value = getattr(self, name)
+            if (value := getattr(self, name)) < 1:
                 raise PlanError(f"batch.{name}={value} must be at least 1", field=f"batch.{name}", value=value)
 
     @property
@@ -167,7 +168,9 @@ class Path:
 
     def __post_init__(self) -> None:
         if self.schedule.start != self.start:
-            raise PlanError(f"{self.name} starts at {self.start}, but its schedule starts at {self.schedule.start}")
+            raise PlanError(
+                f"path {self.name} starts at {self.start}, but its schedule starts at {self.schedule.start}"
+            )
         if self.schedule.end is not None:
             object.__setattr__(self, "stream", self.stream.until(self.schedule.end))
         object.__setattr__(self, "id", content_id(self.identity()))
@@ -195,7 +198,7 @@ class Path:
         end = self.stream.end if self.schedule.end is None else min(self.stream.end, self.schedule.end)
         if not self.start < position <= end:
             raise PlanError(
-                f"position {position:_} must lie in {self.name} ({self.start:_}, {end:_}]; "
+                f"position {position:_} must lie in path {self.name} ({self.start:_}, {end:_}]; "
                 "extend its data or schedule, or move the fork or release"
             )
 
@@ -243,9 +246,11 @@ class Tree:
         known: dict[str, Path] = {}
         for path in self.paths:
             if path.parent is not None and path.parent.path_id not in known:
-                raise PlanError(f"{path.name} leaves from a path that the tree does not hold before it")
+                raise PlanError(
+                    f"path {path.name} leaves a path that does not stand before it in the tree; reorder them"
+                )
             if path.id in known:
-                raise PlanError(f"{path.name} and {known[path.id].name} are the same path, listed twice")
+                raise PlanError(f"paths {path.name} and {known[path.id].name} are equal; list one of them")
             known[path.id] = path
         object.__setattr__(self, "_by_id", known)
         object.__setattr__(self, "_needed", self._collect_needs())
@@ -256,14 +261,17 @@ class Tree:
         for release in self.releases:
             for key, _ in release.parts:
                 if key.path_id not in needs:
-                    raise PlanError(f"release {release.paradigm}/{release.version} lies on no path of the tree")
+                    raise PlanError(
+                        f"release {release.paradigm}/{release.version} is made of a state of path {key.path_id}, which "
+                        "the tree does not have; add the path, or remove the release"
+                    )
                 keys.append(key)
         for key in keys:
             self.path(key.path_id).check_position(key.position)
             needs[key.path_id].add(key.position)
         for path in self.paths:
             if not needs[path.id]:
-                raise PlanError(f"nothing is needed of {path.name}; remove it from the plan")
+                raise PlanError(f"no release and no fork needs a state of path {path.name}; remove it from the plan")
         return {path_id: tuple(sorted(positions)) for path_id, positions in needs.items()}
 
     def path(self, path_id: str) -> Path:
@@ -327,11 +335,13 @@ class Tree:
         found: set[str] = set()
         for name in names:
             parts = {path.id: (path.name, *path.name.split(".")) for path in self.paths}
-            meant = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
-            if not meant:
-                known = ", ".join(path.name for path in self.paths)
-                raise PlanError(f"paths={name} matches no path of this plan; it has {known}", field="paths", value=name)
-            found |= meant
+            matching = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
+            if not matching:
+                known = [path.name for path in self.paths]
+                hint = nearest(name, {text for texts in parts.values() for text in texts})
+                text = f"paths={name} matches no path of this plan{hint or '.'} It has {', '.join(known)}"
+                raise PlanError(text, field="paths", value=name)
+            found |= matching
         return frozenset(found)
 
     def only(self, releases: tuple[Release, ...]) -> "Tree":
@@ -359,8 +369,8 @@ def _longer(one: Path, other: Path) -> Path:
     short, long = sorted((one, other), key=lambda path: len(path.stream.segments))
     if long.stream.segments[: len(short.stream.segments)] != short.stream.segments:
         raise PlanError(
-            f"{one.name} and {other.name} begin alike but read different increments later; "
-            "increments may be appended to a path, not changed: use another study for other increments"
+            f"{one.name} and {other.name} begin alike but read different increments later. Increments can be appended "
+            "to a path but not changed; choose another study for other increments"
         )
     return long if len(short.stream.segments) < len(long.stream.segments) else one
 
@@ -393,7 +403,7 @@ def from_record(record: dict[str, Any]) -> Tree:
     paths = []
     for row in record["paths"]:
         given = row["recipe"]
-        parts = {"optimizer": Optimizer(**given["optimizer"]), "guard": Guard(**given.get("guard", {}))}
+        parts = {"optimizer": Optimizer(**given["optimizer"]), "guard": replace(UNGUARDED, **given.get("guard", {}))}
         seed = Seeds(**given["seed"]) if isinstance(given["seed"], dict) else given["seed"]
         recipe = Recipe(**(given | parts | {"seed": seed}))
         segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
@@ -405,7 +415,10 @@ def from_record(record: dict[str, Any]) -> Tree:
             parent=None if row["parent"] is None else StateKey(*row["parent"]),
         )
         if path.id != row["id"]:
-            raise PlanError(f"{row['name']} was written with id {row['id']} but its content gives {path.id}")
+            raise PlanError(
+                f"path {row['name']} was written with id {row['id']}, but its content gives {path.id}: it was altered; "
+                "restore the file from a copy"
+            )
         paths.append(path)
     releases = tuple(
         Release(

@@ -9,11 +9,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from lrpath.errors import PlanError
+from lrpath.errors import ConfigError, PlanError
 from lrpath.planning import paths
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
+from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paths import Release, Tree
+from lrpath.planning.plain import as_plain, by_kind
 from lrpath.planning.streams import Increment, coverage
 
 PLAN_FORMAT = 1
@@ -25,7 +27,7 @@ class Plan:
 
     Args:
         increments: The data of each version, in order of arrival.
-        paradigms: Settings by label, as plain data, in the order in which they are compared.
+        paradigms: Paradigms by label, in the order in which they are compared.
         tree: All paths and releases; releases carry the labels.
         model_name: What the model is called in tables.
         parameters: Parameters of the model; None where only torch could count them.
@@ -34,7 +36,7 @@ class Plan:
     """
 
     increments: tuple[Increment, ...]
-    paradigms: dict[str, dict[str, Any]]
+    paradigms: dict[str, Paradigm]
     tree: Tree
     model_name: str
     parameters: int | None
@@ -66,7 +68,7 @@ class Plan:
             if (release.paradigm, release.version) == (paradigm, version):
                 return release
         known = ", ".join(f"{release.paradigm}/{release.version}" for release in self.tree.releases)
-        raise PlanError(f"the plan has no release {paradigm}/{version}; it has {known}")
+        raise PlanError(f"unknown release {paradigm}/{version}; the plan has {known}", value=f"{paradigm}/{version}")
 
     def extends(self, other: "Plan") -> bool:
         """Say whether every release of another plan is one of this plan: nothing of the other is then trained anew."""
@@ -83,7 +85,7 @@ class Plan:
             release for release in self.tree.releases if release.paradigm == paradigm and release.version in wanted
         )
         if not releases:
-            raise PlanError(f"the plan has no paradigm {paradigm}; it has {', '.join(self.paradigms)}")
+            raise PlanError(f"unknown paradigm {paradigm}; the plan has {', '.join(self.paradigms)}", value=paradigm)
         return self.tree.only(releases)
 
     def cost(self, tree: Tree) -> Cost:
@@ -125,7 +127,7 @@ class Plan:
         return {
             "format": PLAN_FORMAT,
             "increments": {increment.version: increment.updates for increment in self.increments},
-            "paradigms": self.paradigms,
+            "paradigms": as_plain(self.paradigms),
             "model": {
                 "name": self.model_name,
                 "parameters": self.parameters,
@@ -135,6 +137,20 @@ class Plan:
             "states": [[key.path_id, key.position] for key in self.tree.states()],
             "tree": paths.as_record(self.tree),
         }
+
+
+_LEFT_OUT: dict[str, dict[str, Any]] = {
+    "continual": {"restart": "reset", "rewarm": None, "rewarm_peak": None, "replay": 0.0},
+    "path_switching": {"anchor": "end"},
+    "merged": {"shape": "linear"},
+}
+"""What earlier versions of lrpath had as defaults and did not write into a plan, by kind of paradigm."""
+
+
+def _with_left_out(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a paradigm of a plan on disk, whole also if an earlier version wrote it."""
+    whole = _LEFT_OUT.get(str(fields.get("kind")), {}) | fields
+    return whole | ({"decay": {"floor": 0.0} | fields["decay"]} if "decay" in fields else {})
 
 
 def from_record(record: dict[str, Any]) -> Plan:
@@ -149,7 +165,10 @@ def from_record(record: dict[str, Any]) -> Plan:
         model = record["model"]
         plan = Plan(
             increments=tuple(Increment(version=name, updates=count) for name, count in record["increments"].items()),
-            paradigms=record["paradigms"],
+            paradigms={
+                label: by_kind(PARADIGMS, _with_left_out(fields), place=f"paradigms.{label}")
+                for label, fields in record["paradigms"].items()
+            },
             tree=paths.from_record(record["tree"]),
             model_name=model["name"],
             parameters=model["parameters"],
@@ -158,6 +177,6 @@ def from_record(record: dict[str, Any]) -> Plan:
         )
         if {tuple(key) for key in record["states"]} != {(key.path_id, key.position) for key in plan.tree.states()}:
             raise PlanError("the plan's list of states does not fit its tree; restore the file from a copy")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
         raise PlanError(f"the plan cannot be read ({error!r}); restore the file from a copy") from error
     return plan

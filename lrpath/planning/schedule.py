@@ -26,7 +26,11 @@ from lrpath.errors import ConfigError, PlanError
 
 
 class Shape(StrEnum):
-    """How a piece goes from its first rate to its last."""
+    """How a rate goes from its first value to its last.
+
+    A piece has any but the last two, which a decay makes of several pieces: a stair of constants, a knee of a constant
+    and a line.
+    """
 
     CONSTANT = "constant"
     LINEAR = "linear"
@@ -36,6 +40,13 @@ class Shape(StrEnum):
     POWER = "power"
     EXPONENTIAL = "exponential"
     HARMONIC = "harmonic"
+    STAIR = "stair"
+    KNEE = "knee"
+
+    @property
+    def needs_floor(self) -> bool:
+        """Whether the curve never reaches 0, since it multiplies rates or their inverses."""
+        return self in (Shape.EXPONENTIAL, Shape.HARMONIC)
 
 
 _WEIGHTS: dict[Shape, Callable[[float, float], float]] = {
@@ -46,7 +57,6 @@ _WEIGHTS: dict[Shape, Callable[[float, float], float]] = {
     Shape.SQUARE: lambda p, _exponent: 1.0 - p * p,
     Shape.POWER: lambda p, exponent: (1.0 - p) ** exponent,
 }
-_POSITIVE = (Shape.EXPONENTIAL, Shape.HARMONIC)
 
 
 def progress_weight(shape: Shape, progress: float, *, exponent: float = 1.0) -> float:
@@ -82,7 +92,9 @@ class Piece:
             raise PlanError(f"a piece without an end must be constant, not {self.shape}")
         if self.shape is Shape.CONSTANT and self.first != self.last:
             raise PlanError(f"a constant piece cannot go from {self.first} to {self.last}")
-        if self.shape in _POSITIVE and not (self.first > 0 and self.last > 0):
+        if self.shape in (Shape.STAIR, Shape.KNEE):
+            raise PlanError(f"a {self.shape} consists of several pieces; make them with Decay.pieces")
+        if self.shape.needs_floor and not (self.first > 0 and self.last > 0):
             raise PlanError(f"{self.shape} never reaches 0 (from {self.first} to {self.last}); use a floor above 0")
         if not 0 < self.exponent < math.inf:
             raise PlanError(f"exponent must be positive, not {self.exponent}")
@@ -144,20 +156,6 @@ class Schedule:
         return self.pieces[number].rate(update - self._begins[number])
 
 
-class DecayShape(StrEnum):
-    """Shapes a decay can be asked for by name: the pieces' own, and two more; a knee is a hold, then a line."""
-
-    LINEAR = "linear"
-    COSINE = "cosine"
-    ONE_MINUS_SQRT = "one_minus_sqrt"
-    SQUARE = "square"
-    POWER = "power"
-    EXPONENTIAL = "exponential"
-    HARMONIC = "harmonic"
-    STAIR = "stair"
-    KNEE = "knee"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decay:
     """A decay from a peak to a floor, whose length and peak are given when it is placed on a path.
@@ -173,68 +171,85 @@ class Decay:
             three levels 1, √floor, floor, which for a tenth are 1, .316, .1.
     """
 
-    shape: DecayShape
-    floor: float = 0.0
+    shape: Shape
+    floor: float
     hold: float | None = None
     exponent: float | None = None
     shares: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.shape is Shape.CONSTANT:
+            text = "shape=constant is not a decay; choose another shape, or paradigm=constant to stay at the floor"
+            raise ConfigError(text, field="shape", value=self.shape)
         if not 0 <= self.floor < 1:
-            raise ConfigError(f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate")
-        if self.hold is None and self.shape is DecayShape.KNEE:
-            raise ConfigError("shape=knee needs hold")
-        if self.hold is not None and self.shape is DecayShape.STAIR:
-            raise ConfigError("hold belongs to other shapes, not to shape=stair; give its first share instead")
-        self._check_option("exponent", DecayShape.POWER, needed=True)
-        self._check_option("shares", DecayShape.STAIR, needed=True)
-        self._check_option("levels", DecayShape.STAIR, needed=False)
+            text = f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate"
+            raise ConfigError(text, field="floor", value=self.floor)
+        if self.hold is None and self.shape is Shape.KNEE:
+            raise ConfigError("shape=knee needs hold, the share of its updates at the peak", field="hold")
+        if self.hold is not None and self.shape is Shape.STAIR:
+            text = "hold does not belong to shape=stair; give its first share instead"
+            raise ConfigError(text, field="hold", value=self.hold)
+        self._check_option("exponent", Shape.POWER, needed=True)
+        self._check_option("shares", Shape.STAIR, needed=True)
+        self._check_option("levels", Shape.STAIR, needed=False)
         if self.hold is not None and not 0 < self.hold < 1:
-            raise ConfigError(f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates")
+            text = f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates"
+            raise ConfigError(text, field="hold", value=self.hold)
         if self.exponent is not None and not 0 < self.exponent < math.inf:
-            raise ConfigError(f"exponent={self.exponent} must be positive")
-        if self.shape in (DecayShape.EXPONENTIAL, DecayShape.HARMONIC) and self.floor == 0:
-            raise ConfigError(f"floor=0 is out of reach for shape={self.shape}; use a floor above 0 or another shape")
-        if self.shape is DecayShape.STAIR:
+            raise ConfigError(f"exponent={self.exponent} must be positive", field="exponent", value=self.exponent)
+        if self.shape.needs_floor and self.floor == 0:
+            text = f"shape={self.shape} never reaches floor=0; use a floor above 0, or another shape"
+            raise ConfigError(text, field="floor", value=self.floor)
+        if self.shape is Shape.STAIR:
             self._check_stair()
 
-    def _check_option(self, name: str, shape: DecayShape, *, needed: bool) -> None:
-        given = getattr(self, name) is not None
-        if given and self.shape is not shape:
-            raise ConfigError(f"{name} belongs to shape={shape}, not to shape={self.shape}; remove it")
-        if needed and not given and self.shape is shape:
-            raise ConfigError(f"shape={shape} needs {name}")
+    def _check_option(self, name: str, shape: Shape, *, needed: bool) -> None:
+        value = getattr(self, name)
+        if value is not None and self.shape is not shape:
+            text = f"{name} belongs to shape={shape}, not to shape={self.shape}; remove it"
+            raise ConfigError(text, field=name, value=value)
+        if needed and value is None and self.shape is shape:
+            raise ConfigError(f"shape={shape} needs {name}", field=name)
 
     def _check_stair(self) -> None:
         shares, levels = self.shares or (), self.levels
         if any(share <= 0 for share in shares) or not math.isclose(sum(shares), 1.0, abs_tol=1e-9):
-            raise ConfigError(f"shares={list(shares)} of a stair must be positive and add up to 1")
+            text = f"shares={list(shares)} of a stair must be positive and add up to 1"
+            raise ConfigError(text, field="shares", value=shares)
         if levels is None and (len(shares) != 3 or self.floor == 0):
             raise ConfigError(
                 f"a stair of {len(shares)} shares with floor={self.floor:g} needs levels, shares of the peak for each "
                 "step that end at the floor; √floor as the middle one of three is for floors above 0. Add for example "
-                "'+schedule.levels=[1,0.3,0]'"
+                "'+schedule.levels=[1,0.3,0]'",
+                field="levels",
             )
         if levels is not None and (len(levels) != len(shares) or levels[-1] != self.floor):
-            raise ConfigError(f"levels={list(levels)} must be as many as shares and end at floor={self.floor}")
+            text = f"levels={list(levels)} must be as many as shares and end at floor={self.floor}"
+            raise ConfigError(text, field="levels", value=levels)
         if not all(0 <= after <= before for before, after in pairwise((1.0, *(levels or ())))):
-            raise ConfigError(f"levels={levels} must not rise, and lie in [0, 1]: they are shares of the peak rate")
+            text = f"levels={levels} must not rise, and lie in [0, 1]: they are shares of the peak rate"
+            raise ConfigError(text, field="levels", value=levels)
 
     def pieces(self, *, updates: int, peak: float) -> tuple[Piece, ...]:
         """Return the pieces of this decay over `updates` updates from `peak`; the last runs at `floor × peak`.
 
+        >>> decay = Decay(shape=Shape.COSINE, floor=0.1)
+        >>> branch = Schedule(start=100, pieces=decay.pieces(updates=4, peak=1.0))
+        >>> [round(branch.rate(update), 3) for update in range(100, 104)]
+        [0.868, 0.55, 0.232, 0.1]
+
         Raises:
             PlanError: If `updates` is too small for every part of the shape to have an update.
         """
-        if self.shape is DecayShape.STAIR:
+        if self.shape is Shape.STAIR:
             return self._stairs(updates=updates, peak=peak)
         held = round((self.hold or 0.0) * updates)
         if self.hold is not None and not 0 < held < updates:
             raise PlanError(
                 f"a {self.shape} over {updates} updates with hold={self.hold} has an empty part; lengthen it"
             )
-        shape = Shape.LINEAR if self.shape is DecayShape.KNEE else Shape(self.shape.value)
+        shape = Shape.LINEAR if self.shape is Shape.KNEE else self.shape
         curve = Piece(
             shape=shape, updates=updates - held, first=peak, last=self.floor * peak, exponent=self.exponent or 1.0
         )
@@ -266,7 +281,7 @@ def warmup(peak: float, *, updates: int) -> tuple[Piece, ...]:
         PlanError: If the peak is not a positive rate.
     """
     if not 0 < peak < math.inf:
-        raise PlanError(f"peak={peak} must be a positive rate")
+        raise PlanError(f"peak={peak} must be a positive rate", field="peak", value=peak)
     return (ramp(0.0, peak, updates=updates),) if updates else ()
 
 

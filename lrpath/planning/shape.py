@@ -12,14 +12,15 @@ family `file` is any causal language model with a Hugging Face `config.json`; it
 import hashlib
 import json
 import math
+import pathlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
 
 from lrpath.errors import ConfigError
 
-FAMILIES = ("llama", "qwen2", "qwen3", "internlm", "internlm2", "internlm3", "file")
+Family = Literal["llama", "qwen2", "qwen3", "internlm", "internlm2", "internlm3", "file"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 _FREE_HEAD_DIM = ("llama", "qwen3", "internlm", "internlm2", "internlm3", "file")
 """Families whose head size need not be `hidden_size / heads`; Qwen2's configuration has no such field."""
@@ -38,6 +39,12 @@ _FILE_NAMES = {
 
 _NOT_CONTENT = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache")
 """Keys of a `config.json` that do not change the numbers of a model trained here."""
+
+_OF_FILES = {"given": False}
+"""Marks fields that no configuration gives to a family of ours; see `lrpath.planning.plain.given_fields`."""
+
+_NO_EFFECT = 1.0
+"""Value of a constant that family `file` has in its `config.json`, if at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,34 +65,36 @@ class ModelShape:
         rope_theta: Base of the rotary position frequencies.
         norm_eps: Constant added to the mean square inside a norm.
         init_std: Standard deviation of the initial weights.
-        file: Path of a `config.json`; family `file` only. It is not part of the record, its content is.
-        file_digest: SHA-256 of the content of `file`, written by `from_file`.
+        file: Path of a `config.json`; family `file` only, made by `FileModel.shape`. It is not part of the record, its
+            content is.
+        file_digest: SHA-256 of the content of `file`.
         stated_parameters: Count of parameters that the user states for family `file`.
 
     Raises:
         ConfigError: If a size is not positive, sizes do not divide, or a field does not fit the family.
     """
 
-    family: str
+    family: Family
     vocab_size: int
     hidden_size: int
     layers: int
     heads: int
     ffn_size: int
     context: int
-    kv_heads: int | None = None
-    head_dim: int | None = None
-    tie_embeddings: bool = False
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-5
-    init_std: float = 0.02
-    file: str | None = None
-    file_digest: str | None = None
-    stated_parameters: int | None = None
+    kv_heads: int | None
+    head_dim: int | None
+    tie_embeddings: bool
+    rope_theta: float
+    norm_eps: float
+    init_std: float
+    file: str | None = field(default=None, metadata=_OF_FILES)
+    file_digest: str | None = field(default=None, metadata=_OF_FILES)
+    stated_parameters: int | None = field(default=None, metadata=_OF_FILES)
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
-            raise ConfigError(f"model.family must be one of {', '.join(FAMILIES)}, not {self.family!r}")
+            text = f"model.family={self.family!r} must be one of {', '.join(FAMILIES)}"
+            raise ConfigError(text, field="model.family", value=self.family)
         self._check_positive()
         self._check_heads()
         self._check_file()
@@ -94,88 +103,54 @@ class ModelShape:
         names = ("vocab_size", "hidden_size", "layers", "heads", "ffn_size", "context", "rope_theta", "norm_eps")
         for name in names:
             if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"model.{name} must be positive, not {getattr(self, name)}")
+                value = getattr(self, name)
+                raise ConfigError(f"model.{name}={value} must be positive", field=f"model.{name}", value=value)
         for name in ("kv_heads", "head_dim", "stated_parameters"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"model.{name} must be at least 1, not {value}; leave it null for the default")
+                text = f"model.{name}={value} must be at least 1, or null"
+                raise ConfigError(text, field=f"model.{name}", value=value)
         if not 0 < self.init_std <= 1:
-            raise ConfigError(f"model.init_std must lie in (0, 1], not {self.init_std}")
+            text = f"model.init_std={self.init_std} must lie in (0, 1]"
+            raise ConfigError(text, field="model.init_std", value=self.init_std)
 
     def _check_heads(self) -> None:
         if self.head_dim is None and self.hidden_size % self.heads:
             raise ConfigError(
-                f"model.hidden_size {self.hidden_size} is not divisible by model.heads {self.heads}; "
-                "change one of them or give model.head_dim"
+                f"model.hidden_size={self.hidden_size} is not divisible by model.heads={self.heads}; "
+                "change one of them, or give model.head_dim",
+                field="model.heads",
+                value=self.heads,
             )
         if self.heads % self.num_kv_heads:
             raise ConfigError(
-                f"model.heads {self.heads} is not divisible by model.kv_heads {self.kv_heads}; "
-                "every key and value head serves the same number of query heads"
+                f"model.heads={self.heads} is not divisible by model.kv_heads={self.kv_heads}; "
+                "every key and value head serves the same number of query heads",
+                field="model.kv_heads",
+                value=self.kv_heads,
             )
         if self.family not in _FREE_HEAD_DIM and self.query_size != self.hidden_size:
             raise ConfigError(
-                f"model.head_dim {self.head_dim} × model.heads {self.heads} must be model.hidden_size "
-                f"{self.hidden_size} in family {self.family}; leave head_dim null"
+                f"model.head_dim={self.head_dim} × model.heads={self.heads} must be model.hidden_size="
+                f"{self.hidden_size} in family {self.family}; give model.head_dim=null",
+                field="model.head_dim",
+                value=self.head_dim,
             )
         if self.family != "file" and self.head_size % 2:
-            raise ConfigError(f"model.head_dim must be even for rotary positions, not {self.head_size}")
+            text = f"model.head_dim={self.head_size} must be even for rotary positions"
+            raise ConfigError(text, field="model.head_dim", value=self.head_size)
 
     def _check_file(self) -> None:
         if self.family == "file" and (self.file is None or self.file_digest is None):
-            raise ConfigError("model.family file needs model.file; make the shape with build_shape or from_file")
+            raise ConfigError(
+                "model.family=file needs model.file; make the shape with FileModel.shape", field="model.file"
+            )
         if self.family != "file" and (self.file is not None or self.stated_parameters is not None):
             raise ConfigError(
-                f"model.file and model.stated_parameters belong to family file, not to {self.family}; remove them"
+                f"model.file and model.stated_parameters belong to family file, not to {self.family}; remove them",
+                field="model.file",
+                value=self.file,
             )
-
-    @classmethod
-    def from_file(
-        cls,
-        file: str | Path,
-        *,
-        vocab_size: int | None = None,
-        context: int | None = None,
-        stated_parameters: int | None = None,
-    ) -> "ModelShape":
-        """Read the sizes from a Hugging Face `config.json`.
-
-        Args:
-            file: Path of the JSON file.
-            vocab_size: Rows of the embedding [tokens] in place of the file's, to fit another tokenizer.
-            context: Training window [tokens]; at most what the file allows. The shape keeps the file's value.
-            stated_parameters: Count of parameters, which a plan without torch cannot know; None leaves cost in
-                FLOPs, states in bytes and memory unknown.
-
-        Raises:
-            ConfigError: If the file is missing, is not a JSON object, asks for code of its own (`auto_map`), lacks a
-                size, or has fewer positions than `context`.
-        """
-        content = load_config_file(file)
-        sizes = {name: _first(content, keys) for name, keys in _FILE_NAMES.items()}
-        if sizes["ffn_size"] is None and type(sizes["hidden_size"]) is int:
-            sizes["ffn_size"] = 4 * sizes["hidden_size"]  # GPT-2's rule for `n_inner: null`
-        odd = {name: value for name, value in sizes.items() if value is not None and type(value) is not int}
-        if odd:
-            name, value = next(iter(odd.items()))
-            keys = " or ".join(_FILE_NAMES[name])
-            raise ConfigError(f"model.file {file} has {keys} = {value!r}, which must be a whole number; correct it")
-        if vocab_size is not None:
-            sizes["vocab_size"] = vocab_size
-        missing = [name for name, value in sizes.items() if value is None and name not in ("kv_heads", "head_dim")]
-        if missing:
-            keys = "; ".join(f"{name} ({' or '.join(_FILE_NAMES[name])})" for name in missing)
-            raise ConfigError(f"model.file {file} does not say {keys}; add it to the file")
-        if context is not None and context > sizes["context"]:
-            raise ConfigError(f"model.file {file} has {sizes['context']} positions, the training window {context}")
-        return cls(
-            family="file",
-            file=str(file),
-            file_digest=digest_content(content),
-            stated_parameters=stated_parameters,
-            tie_embeddings=bool(content.get("tie_word_embeddings", False)),
-            **sizes,
-        )
 
     @property
     def num_kv_heads(self) -> int:
@@ -255,54 +230,97 @@ class ModelShape:
         return {name: record[name] for name in ("family", "file_digest", "vocab_size")}
 
 
-def build_shape(fields: Mapping[str, Any]) -> ModelShape:
-    """Return the shape that the fields of a `conf/model` file describe.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileModel:
+    """A model that a Hugging Face `config.json` describes, and what a configuration says besides.
 
     Args:
-        fields: Names and values of `ModelShape` fields. Family `file` takes `file`, `vocab_size`, `context` and
-            `stated_parameters` only: the rest is in the file.
-
-    Raises:
-        ConfigError: If a field is unknown, missing, or does not belong to the family.
+        family: `file`.
+        file: Path of the JSON file.
+        vocab_size: Rows of the embedding [tokens], to fit another tokenizer than the file's; None for the file's.
+        context: Training window [tokens]; at most what the file allows. The shape keeps the file's value.
+        stated_parameters: Count of parameters, which a plan without torch cannot know; None leaves cost in FLOPs,
+            states in bytes and memory unknown.
     """
-    given = {name: value for name, value in fields.items() if value is not None}
-    is_file = given.get("family") == "file"
-    allowed = {"family", "file", "vocab_size", "context", "stated_parameters"} if is_file else _FIELDS
-    unknown = sorted(given.keys() - allowed)
-    if unknown:
-        raise ConfigError(f"model has no field {', '.join(unknown)} in family {given.get('family')}; remove it")
-    required = {"family", "file"} if is_file else _REQUIRED
-    missing = sorted(required - given.keys())
-    if missing:
-        raise ConfigError(f"model lacks {', '.join(missing)}; see conf/model for an example")
-    if not is_file:
-        return ModelShape(**given)
-    del given["family"]
-    return ModelShape.from_file(given.pop("file"), **given)
+
+    family: Literal["file"]
+    file: str
+    vocab_size: int | None
+    context: int | None
+    stated_parameters: int | None
+
+    def shape(self) -> ModelShape:
+        """Return the sizes that the file has.
+
+        Raises:
+            ConfigError: If the file is missing, is not a JSON object, asks for code of its own (`auto_map`), lacks a
+                size, or has fewer positions than `context`.
+        """
+        content = load_config_file(self.file)
+        sizes = _sizes(content, self.file)
+        if self.vocab_size is not None:
+            sizes["vocab_size"] = self.vocab_size
+        missing = [name for name, value in sizes.items() if value is None and name not in ("kv_heads", "head_dim")]
+        if missing:
+            keys = "; ".join(f"{name} ({' or '.join(_FILE_NAMES[name])})" for name in missing)
+            raise ConfigError(f"model.file {self.file} does not say {keys}; add it to the file", **self._as_field())
+        if self.context is not None and self.context > sizes["context"]:
+            raise ConfigError(
+                f"model.file {self.file} has {sizes['context']} positions, fewer than the training window of "
+                f"{self.context} tokens; shorten batch.tokens_per_sequence",
+                field="model.context",
+                value=self.context,
+            )
+        return ModelShape(
+            family="file",
+            file=self.file,
+            file_digest=digest_content(content),
+            stated_parameters=self.stated_parameters,
+            tie_embeddings=bool(content.get("tie_word_embeddings", False)),
+            rope_theta=_NO_EFFECT,
+            norm_eps=_NO_EFFECT,
+            init_std=_NO_EFFECT,
+            **sizes,
+        )
+
+    def _as_field(self) -> dict[str, Any]:
+        return {"field": "model.file", "value": self.file}
 
 
-_FIELDS = set(ModelShape.__dataclass_fields__) - {"file_digest"}
-_REQUIRED = {"family", "vocab_size", "hidden_size", "layers", "heads", "ffn_size", "context"}
+def _sizes(content: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Return the sizes in a `config.json` under our names; None for those that it does not say."""
+    sizes = {name: _first(content, keys) for name, keys in _FILE_NAMES.items()}
+    if sizes["ffn_size"] is None and type(sizes["hidden_size"]) is int:
+        sizes["ffn_size"] = 4 * sizes["hidden_size"]  # GPT-2's rule for `n_inner: null`
+    odd = {name: value for name, value in sizes.items() if value is not None and type(value) is not int}
+    if odd:
+        name, value = next(iter(odd.items()))
+        keys = " or ".join(_FILE_NAMES[name])
+        text = f"model.file {file} has {keys} = {value!r}, which must be a whole number; correct it"
+        raise ConfigError(text, field="model.file", value=file)
+    return sizes
 
 
-def load_config_file(file: str | Path) -> dict[str, Any]:
+def load_config_file(file: str | pathlib.Path) -> dict[str, Any]:
     """Return the content of a Hugging Face `config.json`, refusing one that would run code.
 
     Raises:
         ConfigError: If the file is missing, is not a JSON object, or holds `auto_map`.
     """
+
+    def refusal(problem: str) -> ConfigError:
+        return ConfigError(f"model.file {file} {problem}", field="model.file", value=str(file))
+
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
+        content = json.loads(pathlib.Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(
-            f"model.file {file} cannot be read: {error.strerror}; give the path of a config.json"
-        ) from None
+        raise refusal(f"cannot be read: {error.strerror}; give the path of a config.json") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"model.file {file} is not JSON: {error}") from None
+        raise refusal(f"is not JSON: {error}; restore it") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"model.file {file} must hold a JSON object, not a {type(content).__name__}")
+        raise refusal(f"must hold a JSON object, not a {type(content).__name__}")
     if "auto_map" in content:
-        raise ConfigError(f"model.file {file} has auto_map, which runs code from a repository; lrpath never does that")
+        raise refusal("has auto_map, which runs code from a repository; lrpath never does that")
     return content
 
 

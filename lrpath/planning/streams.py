@@ -146,7 +146,7 @@ def mixture(increments: tuple[Increment, ...], *, replay: float) -> Stream:
         PlanError: If `replay` lies outside `[0, 1)`.
     """
     if not 0 <= replay < 1:
-        raise PlanError(f"replay must lie in [0, 1), not {replay}", field="replay", value=replay)
+        raise PlanError(f"replay={replay} must lie in [0, 1)", field="replay", value=replay)
     old = round(replay * WEIGHT_PARTS)
     segments = []
     for number, increment in enumerate(increments):

@@ -32,15 +32,18 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
     """
     match = None if isinstance(text, bool | float) else _LENGTH.fullmatch(str(text).strip())
     if match is None:
-        raise ConfigError(f'{field}={text!r} is not a length; write whole updates ("300 updates") or "10.5B tokens"')
+        message = f'{field}={text!r} is not a length; write whole updates ("300 updates") or tokens ("10.5B tokens")'
+        raise ConfigError(message, field=field, value=text)
     amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
     if (match["unit"] or "update").startswith("token"):
         updates = round(amount / tokens_per_update)
         if amount and not updates:
-            raise ConfigError(f"{field}={text!r} rounds to no update of {tokens_per_update:,} tokens; lengthen it")
+            message = f"{field}={text!r} is less than half an update of {tokens_per_update:,} tokens; lengthen it"
+            raise ConfigError(message, field=field, value=text)
         return updates
     if amount.denominator != 1:
-        raise ConfigError(f"{field}={text!r} is not a whole number of updates; shares of a horizon are not lengths")
+        message = f"{field}={text!r} is not a whole number of updates; shares of a horizon are not lengths"
+        raise ConfigError(message, field=field, value=text)
     return int(amount)
 
 
@@ -61,14 +64,16 @@ def times(factor: str | float, quantity: str | float) -> str | float:
     try:
         share = Fraction(str(factor))
     except (ValueError, ZeroDivisionError):
-        raise ConfigError(f"times: {factor!r} is no factor; write a number or a fraction such as 1/2") from None
+        raise ConfigError(
+            f"times: {factor!r} is not a factor; write a number or a fraction such as 1/2", value=factor
+        ) from None
     if share < 0:
-        raise ConfigError(f"times: factor {factor} must not be negative")
+        raise ConfigError(f"times: factor {factor} must not be negative", value=factor)
     if isinstance(quantity, float):
         return float(share * Fraction(str(quantity)))
     match = _LENGTH.fullmatch(str(quantity).strip())
     if match is None:
-        raise ConfigError(f"times: {quantity!r} is neither a rate nor a length of one version")
+        raise ConfigError(f"times: {quantity!r} is neither a rate nor a length of one version", value=quantity)
     amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
     unit = "tokens" if (match["unit"] or "").startswith("token") else "updates"
     return f"{round(share * amount)} {unit}"

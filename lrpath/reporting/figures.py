@@ -36,8 +36,7 @@ SAMPLES = 400
 def panels_of(plan: Plan) -> tuple[Panel, ...]:
     """Return one panel for each paradigm of a plan."""
     return tuple(
-        Panel(label=label, kind=str(settings.get("kind", label)), tree=plan.part(label))
-        for label, settings in plan.paradigms.items()
+        Panel(label=label, kind=paradigm.kind, tree=plan.part(label)) for label, paradigm in plan.paradigms.items()
     )
 
 

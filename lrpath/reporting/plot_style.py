@@ -42,7 +42,6 @@ MARKERS = "osD^vP*Xph"
 LINES = ("-", "--", ":", "-.")
 """Settings of one kind of paradigm, where curves have no markers."""
 
-_OTHER_COLOUR = "#777777"
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
@@ -81,7 +80,7 @@ class Panel:
 
 def colour_of(kind: str) -> str:
     """Return the colour that a kind of paradigm has in every figure."""
-    return PARADIGMS[kind].colour if kind in PARADIGMS else _OTHER_COLOUR
+    return PARADIGMS[kind].colour
 
 
 def style() -> AbstractContextManager[None]:

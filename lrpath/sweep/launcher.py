@@ -97,7 +97,8 @@ class TorchrunLauncher(Launcher):
 
 def _at_least(least: int, name: str, value: Any) -> int:
     if type(value) is not int or value < least:
-        raise ConfigError(f"hydra.launcher.{name}={value} must be a whole number, at least {least}")
+        field = f"hydra.launcher.{name}"
+        raise ConfigError(f"{field}={value} must be a whole number, at least {least}", field=field, value=value)
     return value
 
 

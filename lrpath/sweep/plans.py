@@ -76,19 +76,25 @@ def _check_ranks(strategy: str, config: DictConfig) -> None:
     if strategy != "single" and name in ("BasicLauncher", "JoblibLauncher"):
         raise ConfigError(
             f"strategy={strategy} needs several ranks, and this sweep (-m) runs each job in one process; add "
-            f"{_RANKED}, or use strategy=single"
+            f"{_RANKED}, or use strategy=single",
+            field="strategy",
+            value=strategy,
         )
     if name == TorchrunLauncher.__name__:
         if OmegaConf.is_missing(launcher, "ranks"):
-            raise ConfigError("hydra.launcher.ranks must be given: hydra.launcher.ranks=2")
+            text = "hydra.launcher.ranks must be given: hydra.launcher.ranks=2"
+            raise ConfigError(text, field="hydra.launcher.ranks")
         ranks = TorchrunLauncher(**{key: value for key, value in launcher.items() if key != "_target_"}).ranks
         if strategy == "single" and ranks > 1:
             raise ConfigError(
                 f"strategy=single runs on one rank, and hydra.launcher.ranks={ranks}; add strategy=ddp or "
-                "strategy=fsdp, or leave hydra/launcher=torchrun out"
+                "strategy=fsdp, or leave hydra/launcher=torchrun out",
+                field="strategy",
+                value=strategy,
             )
 
 
 def _check_one_process(config: DictConfig) -> None:
     if config.hydra.launcher._target_.endswith(TorchrunLauncher.__name__):
-        raise ConfigError("hydra/launcher=torchrun starts lrpath.train only; leave it out here")
+        text = "hydra/launcher=torchrun starts lrpath.train only; leave it out here"
+        raise ConfigError(text, field="hydra/launcher", value="torchrun")

@@ -1,6 +1,7 @@
 """The LightningModule around the backbone: it knows the loss and the optimizer, and nothing of the plan."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import lightning
 import torch
@@ -10,7 +11,14 @@ from torch.distributed.tensor import DTensor
 
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Optimizer
-from lrpath.training.optim import build_optimizer
+from lrpath.training.optim import build_optimizer, learning_rate_of
+
+
+class UpdateObserver(Protocol):
+    """Takes an update whose gradient is there; returns whether the optimizer may apply it."""
+
+    def __call__(self, *, loss: Tensor, grad_norm: Tensor, learning_rate: float) -> bool:
+        """See `LossMonitor.observe`."""
 
 
 class LitCausalLM(lightning.LightningModule):
@@ -19,9 +27,12 @@ class LitCausalLM(lightning.LightningModule):
     Args:
         backbone: Model that maps token ids [B, L + 1] to the mean loss [nats per token].
         settings: AdamW's settings.
-        accumulate: Micro-batches per update.
-        place: Puts the backbone on the ranks, once Lightning has set them up; None where there is nothing to do.
-        allows: Says whether an update may be made, once its loss and gradient are there; None for all.
+        accumulation: Micro-batches per update.
+        observe: Takes every update before the optimizer applies it.
+        parallelize: Compiles and shards the backbone once Lightning has set up the ranks; None for nothing.
+
+    Attributes:
+        update_loss: This rank's mean loss over the micro-batches of the update so far.
     """
 
     def __init__(
@@ -29,32 +40,31 @@ class LitCausalLM(lightning.LightningModule):
         backbone: CausalLM,
         *,
         settings: Optimizer,
-        accumulate: int,
-        place: Callable[[CausalLM], None] | None = None,
-        allows: Callable[["LitCausalLM"], bool] | None = None,
+        accumulation: int,
+        observe: UpdateObserver,
+        parallelize: Callable[[CausalLM], None] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.settings = settings
-        self.accumulate = accumulate
-        self._place = place
-        self._allows = allows
+        self.accumulation = accumulation
+        self._observe = observe
+        self._parallelize = parallelize
         self.update_loss: Tensor = torch.zeros(())
-        self.grad_norm: Tensor = torch.zeros(())
 
     def configure_model(self) -> None:
-        """Place the backbone; Lightning may call this again."""
-        place, self._place = self._place, None
-        if place is not None:
-            place(self.backbone)
+        """Parallelize the backbone, once: Lightning calls this hook again."""
+        parallelize, self._parallelize = self._parallelize, None
+        if parallelize is not None:
+            parallelize(self.backbone)
 
     def training_step(self, ids_BL: Tensor, batch_idx: int) -> Tensor:
-        """Return the mean loss of a micro-batch; this rank's mean over an update is kept in `update_loss`."""
-        if isinstance(self.backbone, FSDPModule):  # Lightning defers the sum over ranks under DDP only
-            self.backbone.set_requires_gradient_sync((batch_idx + 1) % self.accumulate == 0)
+        """Return the mean loss of a micro-batch."""
+        if isinstance(self.backbone, FSDPModule):  # Lightning defers the reduction of gradients under DDP only
+            self.backbone.set_requires_gradient_sync((batch_idx + 1) % self.accumulation == 0)
         loss: Tensor = self.backbone(ids_BL)
-        share = loss.detach() / self.accumulate
-        self.update_loss = share if batch_idx % self.accumulate == 0 else self.update_loss + share
+        share = loss.detach() / self.accumulation
+        self.update_loss = share if batch_idx % self.accumulation == 0 else self.update_loss + share
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -67,12 +77,14 @@ class LitCausalLM(lightning.LightningModule):
         gradient_clip_val: float | None = None,  # noqa: ARG002
         gradient_clip_algorithm: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Clip the whole gradient's norm, here because Lightning's own clipping refuses fused AdamW under bf16.
+        """Clip the gradient's norm, and drop the gradient of an update that is not to be applied.
 
-        Without gradients, AdamW leaves weights and moments as they are: so an update is left out.
+        Done here because Lightning's own clipping refuses fused AdamW under bf16, and because this hook is the last
+        one before the optimizer's step: all callbacks have set what they set. AdamW leaves weights and moments of a
+        parameter without gradient as they are, so an update without gradients is left out.
         """
         limit = self.settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), float("inf") if limit is None else limit)
-        self.grad_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).detach()
-        if self._allows is not None and not self._allows(self):
+        grad_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).detach()
+        if not self._observe(loss=self.update_loss, grad_norm=grad_norm, learning_rate=learning_rate_of(optimizer)):
             optimizer.zero_grad(set_to_none=True)

@@ -1,157 +1,187 @@
-"""Judges the updates of a run, leaves out those at fault, and takes a path back; the rule is in `lrpath.planning`.
+"""Makes the result of every update, judges it by the guard, and decides whether the optimizer may apply it.
 
-A verdict depends on the rows before an update and on its own figures alone, the same numbers on every rank: a run that
-was killed judges as it did before. Under `skip` and `rewind` it is made between the backward pass and the optimizer's
-step, for one wait for the device an update; under `stop`, which changes no number, when rows are written. An update
-that is left out is computed, has its row, and takes its position; weights, decay and moments stay as they were.
+The rule is in `lrpath.planning.guard`. It depends on the rows before an update and on the update's own loss and
+gradient norm, the same numbers on every rank: a run that was killed judges as it did before.
+
+Under `skip` and `rewind` an update is judged between its backward pass and the optimizer's step, which costs one wait
+for the device an update. Under `stop`, which changes no number, losses stay on the device until rows are written, and
+are judged then. An update that is left out is computed, has its row, and takes its position; weights, decay and moments
+stay as they were.
 """
 
 import math
-from collections.abc import Callable, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lrpath.errors import TrainingError
 from lrpath.planning.guard import REPORTED, Fault
-from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import GuardRow
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.planned_run import PlannedRun
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anomaly:
-    """An update at fault.
-
-    Args:
-        position: Position that the update leads to.
-        fault: What it is.
-        loss: Mean loss over all ranks [nats per token].
-        norm: Norm of the whole gradient, before clipping.
-    """
-
-    position: int
-    fault: Fault
-    loss: float
-    norm: float
-
-    def row(self, *, first: int, action: str) -> GuardRow:
-        """Return its row in the path's table; positions from `first` on are reached without a change of weights."""
-        return GuardRow(
-            position=self.position,
-            first=first,
-            action=action,
-            quantity=self.fault.quantity,
-            bound=self.fault.bound,
-            loss=self.loss,
-            grad_norm=self.norm,
-        )
-
-
-class Rewind(Exception):  # noqa: N818 (no error: the path goes back, and then on)
-    """Ends a fit on all ranks; the path goes back for `anomaly`."""
-
-    def __init__(self, anomaly: Anomaly) -> None:
-        super().__init__(str(anomaly.fault))
-        self.anomaly = anomaly
+from lrpath.training.rewind import RewindError
+from lrpath.training.update_result import Anomaly, UpdateResult
 
 
 class LossMonitor:
-    """What a run knows of the losses and gradient norms before an update, and the verdict on it.
+    """The losses and gradient norms of a run, and those before it on its path.
 
     Args:
         run: The run.
         folder: Its path's folder, whose tables are cut to where the run begins.
-        say: Shows a line to people; called on the first rank.
-        ranks: The ranks that judge together.
+        publish: Shows a line to the user; called on rank 0.
+        process_group: The ranks that train together.
+
+    Attributes:
+        process_group: The ranks that train together.
+        last: The last result that was made.
     """
 
     def __init__(
-        self, run: PlannedRun, *, folder: PathFolder, say: Callable[[str], None], ranks: ProcessGroup = SINGLE_PROCESS
+        self,
+        run: PlannedRun,
+        *,
+        folder: PathFolder,
+        publish: Callable[[str], None],
+        process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.guard = run.path.recipe.guard
+        self._guard = run.path.recipe.guard
         self._run = run
         self._folder = folder
-        self._say = say
-        self.ranks = ranks
+        self._publish = publish
+        self.process_group = process_group
         self._position = run.begin
         self._losses: list[float] = []
-        self._norms: list[float] = []
+        self._grad_norms: list[float] = []
+        self._on_device: list[tuple[Tensor, Tensor, float]] = []
+        self._results: list[UpdateResult] = []
+        self.last: UpdateResult | None = None
         self._last_loss = 0.0
-        rows, self._skipped = ranks.on_rank_zero(lambda: (self._rows_before(), folder.skipped()))
-        for loss, norm in rows:
-            self._note(loss, norm)
+        earlier, self._skipped = process_group.on_rank_zero(lambda: (self._read_earlier(), folder.skipped()))
+        for loss, grad_norm in earlier:
+            self._remember(loss, grad_norm)
 
-    def _rows_before(self) -> list[tuple[float, float]]:
+    def _read_earlier(self) -> list[tuple[float, float]]:
         """Return the last losses and gradient norms before the run, more than enough for a bound."""
         rows = self._folder.metrics.rows()
-        figures = [(row.loss, row.grad_norm) for row in rows if row.position <= self._run.begin]
-        finite = [at for at, pair in enumerate(figures) if all(map(math.isfinite, pair))]
-        return figures[finite[-self.guard.window - 1] :] if len(finite) > self.guard.window else figures
+        values = [(row.loss, row.grad_norm) for row in rows if row.position <= self._run.begin]
+        finite = [index for index, pair in enumerate(values) if all(map(math.isfinite, pair))]
+        return values[finite[-self._guard.window - 1] :] if len(finite) > self._guard.window else values
 
-    def _note(self, loss: float, norm: float) -> None:
+    def _remember(self, loss: float, grad_norm: float) -> None:
         self._last_loss = loss
-        for values, value in ((self._losses, loss), (self._norms, norm)):
+        for values, value in ((self._losses, loss), (self._grad_norms, grad_norm)):
             if math.isfinite(value):
                 values.append(value)
-                del values[: -self.guard.window - 1]  # one more than a bound needs: the last is judged by the others
+                del values[: -self._guard.window - 1]  # one more than a bound needs: the last is judged by the others
 
-    def look(self, *, loss: float, norm: float) -> Anomaly | None:
-        """Return what is wrong with the next update, if anything is, by those before it."""
-        self._position += 1
-        fault = self.guard.fault(loss=loss, norm=norm, losses=self._losses, norms=self._norms)
-        self._note(loss, norm)
-        return None if fault is None else Anomaly(position=self._position, fault=fault, loss=loss, norm=norm)
+    def observe(self, *, loss: Tensor, grad_norm: Tensor, learning_rate: float) -> bool:
+        """Take the next update, whose gradient is there, and say whether the optimizer may apply it.
 
-    def allows(self, module: LitCausalLM) -> bool:
-        """Say whether the optimizer may make the update whose gradient is there.
-
-        Loss and gradient norm of the module become those of all ranks.
+        Args:
+            loss: This rank's mean loss [nats per token]; a scalar on the device.
+            grad_norm: Norm of the whole gradient, before clipping; a scalar on the device.
+            learning_rate: The rate that the optimizer is set to.
 
         Raises:
-            Rewind: If the path goes back.
-            TrainingError: If more updates were at fault than the guard's limit.
+            RewindError: If the path goes back.
+            TrainingError: If more updates had an anomaly than the guard's limit.
         """
-        mine = torch.stack((module.update_loss, module.grad_norm.to(module.update_loss)))
-        if not self.ranks.is_first:
-            mine[1] = 0.0  # the norm is of the whole gradient already; the first rank's is taken by all
-        figures = self.ranks.total(mine)
-        module.update_loss, module.grad_norm = figures[0] / self.ranks.count, figures[1]
-        loss, norm = torch.stack((module.update_loss, module.grad_norm)).tolist()
-        anomaly = self.look(loss=loss, norm=norm)
+        self._on_device.append((loss, grad_norm, learning_rate))
+        if self._guard.policy == "stop":
+            return True
+        self._make_results()
+        anomaly = self._results[-1].anomaly
         if any(self._position in skipped for skipped in self._skipped):
             return False
         if anomaly is None:
             return True
-        self.ranks.on_rank_zero(lambda: self._check_limit(anomaly))
-        if self.guard.policy == "rewind":
-            raise Rewind(anomaly)
+        self.process_group.on_rank_zero(lambda: self._check_limit(anomaly))
+        if self._guard.policy == "rewind":
+            raise RewindError(anomaly)
         self._skipped.append(range(anomaly.position, anomaly.position + 1))
-        self.ranks.on_rank_zero(lambda: self._leave_out(anomaly))
+        self.process_group.on_rank_zero(lambda: self._record_skip(anomaly))
         return False
 
+    def take_results(self) -> list[UpdateResult]:
+        """Return the results of all updates since the last call, by position; all ranks call this."""
+        self._make_results()
+        results, self._results = self._results, []
+        return results
+
+    def _make_results(self) -> None:
+        """Sum what lies on the devices over the ranks, fetch it at once, and judge it."""
+        if not self._on_device:
+            return
+        losses_U = torch.stack([loss for loss, _, _ in self._on_device])
+        grad_norms_U = torch.stack([grad_norm.to(losses_U) for _, grad_norm, _ in self._on_device])
+        if not self.process_group.is_rank_zero:
+            grad_norms_U.zero_()  # already of the whole gradient; all ranks take that of rank 0
+        sums = self.process_group.all_reduce_sum(torch.stack((losses_U, grad_norms_U)))
+        sums[0] /= self.process_group.world_size
+        for loss, grad_norm, (_, _, learning_rate) in zip(*sums.tolist(), self._on_device, strict=True):
+            self._results.append(self.judge(loss=loss, grad_norm=grad_norm, learning_rate=learning_rate))
+        self._on_device = []
+
+    def judge(self, *, loss: float, grad_norm: float, learning_rate: float) -> UpdateResult:
+        """Return the result of the next update, judged by those before it."""
+        self._position += 1
+        fault = self._guard.fault(loss=loss, norm=grad_norm, losses=self._losses, norms=self._grad_norms)
+        self._remember(loss, grad_norm)
+        anomaly = None
+        if fault is not None:
+            anomaly = Anomaly(position=self._position, fault=fault, loss=loss, grad_norm=grad_norm)
+        self.last = UpdateResult(
+            position=self._position, loss=loss, grad_norm=grad_norm, learning_rate=learning_rate, anomaly=anomaly
+        )
+        return self.last
+
+    def stop_error(self, result: UpdateResult) -> TrainingError | None:
+        """Return the error with which the guard ends the run at an update; None under `skip` and `rewind`."""
+        anomaly = result.anomaly
+        if anomaly is None or self._guard.policy != "stop":
+            return None
+        if not (math.isfinite(anomaly.loss) and math.isfinite(anomaly.grad_norm)):
+            return self.not_finite_error(f"loss {anomaly.loss}, gradient norm {anomaly.grad_norm}", anomaly.position)
+        return TrainingError(
+            f"{self._run.path.name}: {anomaly.fault} at position {anomaly.position}; no state from there on was saved, "
+            "earlier ones are whole. Raise guard.spike to go on from the last of them, or begin a path with "
+            "guard.policy=skip or rewind",
+            field="guard.spike",
+            value=self._guard.spike,
+        )
+
+    def not_finite_error(self, quantity: str, position: int) -> TrainingError:
+        """Return the error for a quantity that is not finite at a position."""
+        rate = self._run.path.schedule.rate(position - 1)
+        return TrainingError(
+            f"{self._run.path.name}: {quantity} at position {position} is not finite; no state from there on was "
+            f"saved, earlier ones are whole. Lower the peak rate (the rate was {rate:g}) or lengthen the warm-up"
+        )
+
     def _check_limit(self, anomaly: Anomaly) -> None:
-        if len(self._skipped) >= self.guard.limit:
+        if len(self._skipped) >= self._guard.limit:
             raise TrainingError(
-                f"{self._run.path.name}: {anomaly.fault} at position {anomaly.position}, and as many updates of this "
-                f"path were at fault before as guard.limit={self.guard.limit} allows; saved states are whole. Look at "
-                f"{self._folder.guard.file}; a higher guard.limit goes on on the same path"
+                f"{self._run.path.name}: {anomaly.fault} at position {anomaly.position}, and this path has had "
+                f"guard.limit={self._guard.limit} anomalies already; saved states are whole. Look at "
+                f"{self._folder.guard.file}; with a higher guard.limit the same path goes on",
+                field="guard.limit",
+                value=self._guard.limit,
             )
 
-    def _leave_out(self, anomaly: Anomaly) -> None:
+    def _record_skip(self, anomaly: Anomaly) -> None:
         self._folder.check_owned()
         self._folder.guard.append([anomaly.row(first=anomaly.position, action="skip")])
-        self._say(f"{self._run.path.name}: {anomaly.fault} at position {anomaly.position:,}; the update is left out")
+        self._publish(f"{self._run.path.name}: {anomaly.fault} at position {anomaly.position:,}; the update is skipped")
 
-    def facts(self, position: int) -> dict[str, Any]:
-        """Return the manifest fields of a state at the position of the last update, where there is something to say.
+    def manifest_fields(self, position: int) -> dict[str, Any]:
+        """Return the manifest fields of a state at the position of the last update, if there are any.
 
-        `skipped` are the first and last position of every stretch without a change of weights, `spike` is why the last
-        loss lies in a spike.
+        `skipped` are the first and last position of every stretch without a change of weights, `spike` says why the
+        last loss lies in a spike.
         """
         skipped = [[one.start, min(one.stop - 1, position)] for one in self._skipped if one.start <= position]
         spike = self.spike()
@@ -160,42 +190,5 @@ class LossMonitor:
     def spike(self) -> Fault | None:
         """Return why the last loss lies in a spike, by the guard's rule or, if it has none, from 6 deviations on."""
         before = self._losses[:-1] if math.isfinite(self._last_loss) else self._losses
-        rule = replace(self.guard, spike=self.guard.spike or REPORTED)
+        rule = replace(self._guard, spike=self._guard.spike or REPORTED)
         return rule.fault(loss=self._last_loss, norm=0.0, losses=before, norms=())
-
-
-def go_back(
-    run: PlannedRun,
-    anomaly: Anomaly,
-    *,
-    folder: PathFolder,
-    pinned: Callable[[], Set[StateKey]],
-    say: Callable[[str], None],
-) -> PlannedRun:
-    """Take a path back from an update at fault, and return what is to be run now.
-
-    Rolling states inside the stretch that is left out are removed first, and last comes the row that orders it: killed
-    in between, the path finds the same update again. States that plans need stay: branches may have left from them.
-
-    Args:
-        run: The run that the update ended.
-        anomaly: The update.
-        folder: The path's folder, which this process owns.
-        pinned: Returns the states that the plans of the study need at this moment.
-        say: Shows a line to people.
-    """
-    folder.check_owned()
-    path, made = run.path, folder.positions()
-    kept = pinned()
-    needed = [at for at in made if at < anomaly.position and StateKey(path.id, at) in kept]
-    last = max([path.start, anomaly.position - 1 - path.recipe.guard.back, *needed])
-    for position in made:
-        if last < position < anomaly.position:
-            folder.remove_state(position)
-    folder.guard.append([anomaly.row(first=last + 1, action="rewind")])
-    begin = max((at for at in made if at <= last), default=path.start)
-    say(
-        f"{path.name}: {anomaly.fault} at position {anomaly.position:,}; back to {begin:,}, "
-        f"positions {last + 1:,} to {anomaly.position:,} are left out"
-    )
-    return replace(run, begin=begin)

@@ -1,9 +1,9 @@
-"""Makes the updates after a fork once more, with the same rates and data, and compares bits.
+"""Verifies forks by null forks: runs the updates after a fork again, and compares bits.
 
-From the state at the fork the parent is run again, as a branch with its schedule and stream would be; where it has
-made no update after the fork, the branches that leave there are. All is written to a folder beside the study that is
-removed at the end, and nothing to the study. Rows of the metrics are compared as text, states by their tensors. Only
-the same device, ranks and micro-batches add in the same order, and repeat all bits.
+A null fork is a branch with its parent's schedule and stream, so it must repeat its parent. From the state at the fork
+the parent is run again; where it has made no update after the fork, the branches from there are. Everything is written
+to a temporary folder beside the study, nothing to the study itself. Rows of metrics are compared as text, states by
+their tensors. Bits are equal only on the same device, ranks and micro-batches, which add in the same order.
 """
 
 import contextlib
@@ -25,46 +25,50 @@ from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import MetricsRow
-from lrpath.training.callbacks.progress import PlanProgress
 from lrpath.training.checkpoints.states import read_tensors
+from lrpath.training.lightning_trainer import quiet_lightning
 from lrpath.training.path_trainer import PathTrainer
-from lrpath.training.plan_runner import quiet_lightning
+from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
 
 
 def verify_null_forks(path_trainer: PathTrainer, tree: Tree, *, updates: int, console: Console) -> Check:
-    """Make the updates after every fork of a tree once more and compare them with what the study has.
+    """Run the updates after every fork of a tree again and compare them with those of the study.
 
-    All ranks call this; the first returns what was found.
+    All ranks call this; what rank 0 returns counts.
 
     Args:
-        path_trainer: Makes updates as the study's were made.
+        path_trainer: Trains as the study was trained.
         tree: The plan.
-        updates: How many to make again; fewer where fewer are known.
+        updates: How many to run again after each fork; fewer where the study has fewer.
         console: Where progress is shown.
 
     Raises:
         MismatchError: If the study has no path of the plan that another leaves from.
         DataError: If the tokens are not those whose digests were kept.
     """
-    ranks, hardware, found = path_trainer.ranks, path_trainer.hardware, _Found()
-    runs, found.notes = ranks.on_rank_zero(lambda: _runs(path_trainer.study, tree, updates=updates))
+    group, hardware, found = path_trainer.process_group, path_trainer.hardware, _Found()
+    runs, found.notes = group.on_rank_zero(lambda: _runs(path_trainer.study, tree, updates=updates))
     if runs:
-        ranks.on_rank_zero(path_trainer.factory.check_data)
+        group.on_rank_zero(path_trainer.factory.check_data)
     hardware.set_threads()
-    progress = PlanProgress(console, runs=len(runs), updates=sum(run.end - run.begin for run in runs))
-    with quiet_lightning(), _place_beside(path_trainer) as place:
+    total = sum(run.end - run.begin for run in runs)
+    with (
+        quiet_lightning(),
+        _temporary_folder(path_trainer) as temporary,
+        PlanProgress(console, runs=len(runs), updates=total) as progress,
+    ):
         for number, run in enumerate(runs):
-            folder = PathFolder(place / str(number))
+            folder = PathFolder(temporary / str(number))
             try:
                 _run_again(path_trainer, tree, run, folder, progress)
             except (StateError, MismatchError) as error:
                 found.add(run, f"cannot be run again: {error}")
                 continue
-            ranks.on_rank_zero(partial(_compare, path_trainer, run, folder, found))
+            group.on_rank_zero(partial(_compare, path_trainer, run, folder, found))
     return Check(
         name="null forks",
-        statement=f"made once more on {_devices({(hardware.device, hardware.ranks)})}, the updates after a fork give "
+        statement=f"run again on {_devices({(hardware.device_name, hardware.ranks)})}, the updates after a fork give "
         "the same rows and states, bit for bit",
         count=len(runs),
         findings=tuple(found.findings),
@@ -126,30 +130,30 @@ def _run(path: Path, folder: PathFolder, *, begin: int, updates: int) -> Planned
 
 
 @contextlib.contextmanager
-def _place_beside(path_trainer: PathTrainer) -> Iterator[pathlib.Path]:
-    """Hold a folder beside the study, which all ranks see, while the block runs."""
+def _temporary_folder(path_trainer: PathTrainer) -> Iterator[pathlib.Path]:
+    """Hold a folder beside the study, on the file system that all ranks share, while the block runs."""
     study = path_trainer.study.folder.absolute()
-    place = pathlib.Path(
-        path_trainer.ranks.on_rank_zero(lambda: tempfile.mkdtemp(prefix=f".{study.name}-null_fork-", dir=study.parent))
-    )
+    group = path_trainer.process_group
+    prefix = f".{study.name}-null_fork-"
+    temporary = pathlib.Path(group.on_rank_zero(lambda: tempfile.mkdtemp(prefix=prefix, dir=study.parent)))
     try:
-        yield place
+        yield temporary
     finally:
-        if path_trainer.ranks.is_first:
-            shutil.rmtree(place, ignore_errors=True)
+        if group.is_rank_zero:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _run_again(
     path_trainer: PathTrainer, tree: Tree, run: PlannedRun, folder: PathFolder, progress: PlanProgress
 ) -> None:
-    """Make a run from a state of the study; what is written goes to `folder`."""
+    """Train from a state of the study; all output goes to `folder`."""
     fork = run.path.parent
-    aside = Study(path_trainer.study.folder)
-    aside.ledger = Ledger(folder.folder / "ledger.jsonl")
-    path_trainer.ranks.on_rank_zero(lambda: _copy_rows(_folder_of(run, path_trainer.study), folder))
-    if path_trainer.ranks.is_first:
-        progress.begin(run)
-    replace(path_trainer, study=aside, held_out={}).run(
+    study = Study(path_trainer.study.folder)
+    study.ledger = Ledger(folder.folder / "ledger.jsonl")
+    path_trainer.process_group.on_rank_zero(lambda: _copy_rows(_folder_of(run, path_trainer.study), folder))
+    if path_trainer.process_group.is_rank_zero:
+        progress.begin_run(run)
+    replace(path_trainer, study=study, held_out={}).train(
         run,
         folder,
         parent=None if fork is None else tree.path(fork.path_id),
@@ -165,7 +169,7 @@ def _folder_of(run: PlannedRun, study: Study) -> PathFolder:
 
 
 def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
-    """Give the run the rows before it, as the study has them; it cuts off the rest."""
+    """Copy the rows of the study; the run cuts those that it will write."""
     ours.folder.mkdir()
     for table, copy in ((theirs.metrics, ours.metrics), (theirs.guard, ours.guard)):
         if table.file.exists():
@@ -180,7 +184,7 @@ def _compare(path_trainer: PathTrainer, run: PlannedRun, ours: PathFolder, found
     if problem is not None:
         found.add(run, f"{problem}; {_reason(path_trainer, run)}")
         return
-    where = ", which its parent has not passed" if run.first else ""
+    where = ", which its parent has not passed" if run.begins_path else ""
     saved = "".join(f" and the state at {position:,}" for position in states)
     found.details.append(f"{run.path.name} from {run.begin:,}{where}: {run.end - run.begin:,} updates{saved} are equal")
 
@@ -220,11 +224,11 @@ def _state_difference(theirs: pathlib.Path, ours: pathlib.Path, *, position: int
 
 
 def _reason(path_trainer: PathTrainer, run: PlannedRun) -> str:
-    """Return why bits may differ, by what the study says it was made on."""
-    hardware, key = path_trainer.hardware, run.source()
+    """Return why bits may differ, by the hardware and torch version that the study was made with."""
+    hardware, key = path_trainer.hardware, run.starting_state()
     earlier = [entry for entry in path_trainer.study.ledger.runs() if entry.path_id == run.path.id]
     made = {(entry.device, entry.ranks) for entry in earlier if entry.begin < run.end and entry.end > run.begin}
-    if made and made != {(hardware.device, hardware.ranks)}:
+    if made and made != {(hardware.device_name, hardware.ranks)}:
         return f"it was made on {_devices(made)}, where sums run in another order: compare on the same"
     assert key is not None
     origin = path_trainer.study.find(key.path_id)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from lrpath.errors import TrainingError
 from lrpath.planning.paths import Optimizer
 
 
@@ -24,15 +25,30 @@ def build_optimizer(parameters: Iterable[nn.Parameter], *, settings: Optimizer) 
     return torch.optim.AdamW(filled, lr=0.0, betas=betas, eps=settings.eps, weight_decay=0.0, fused=True)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, *, rate: float, settings: Optimizer) -> None:
-    """Set rate and weight decay of every group from the plan; nothing a checkpoint held survives."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, *, rate: float, settings: Optimizer) -> None:
+    """Set rate and weight decay of every group, whatever they were before."""
     for group in optimizer.param_groups:
         group["lr"] = rate
         group["weight_decay"] = settings.weight_decay if group["decayed"] else 0.0
 
 
+def learning_rate_of(optimizer: torch.optim.Optimizer) -> float:
+    """Return the rate that the optimizer is set to.
+
+    Raises:
+        TrainingError: If its groups have different rates.
+    """
+    rates = {float(group["lr"]) for group in optimizer.param_groups}
+    if len(rates) != 1:
+        raise TrainingError(
+            f"the optimizer's parameter groups have different rates {sorted(rates)}, the plan has one; another "
+            "callback changes the optimizer: remove it"
+        )
+    return rates.pop()
+
+
 def moments(optimizer: torch.optim.AdamW, parameter: nn.Parameter) -> dict[str, torch.Tensor]:
-    """Return AdamW's state of a parameter, made as zeros if there was no update yet."""
+    """Return AdamW's state of a parameter; before the first update it is created, as zeros."""
     state: dict[str, torch.Tensor] = optimizer.state[parameter]
     if not state:
         state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)

@@ -1,9 +1,9 @@
-"""Runs one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
+"""Trains one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
 
 import contextlib
 import gc
 import sys
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -21,20 +21,27 @@ from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.training.callbacks.fork import ForkCheckpoint
+from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
-from lrpath.training.callbacks.progress import PlanProgress, Progress
-from lrpath.training.callbacks.restore import RestoreState
-from lrpath.training.callbacks.stop import StopOnSignal
-from lrpath.training.callbacks.updates import Metrics, Rate
+from lrpath.training.callbacks.metrics_recorder import MetricsRecorder
+from lrpath.training.callbacks.restore_state import RestoreState
+from lrpath.training.callbacks.run_progress import RunProgress
+from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
+from lrpath.training.callbacks.set_learning_rate import SetLearningRate
+from lrpath.training.callbacks.stop_on_signal import StopOnSignal
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
 from lrpath.training.evaluation import HeldOutSets
+from lrpath.training.lightning_trainer import build_trainer
 from lrpath.training.lit_module import LitCausalLM
-from lrpath.training.loss_monitor import Anomaly, LossMonitor, Rewind, go_back
+from lrpath.training.loss_monitor import LossMonitor
+from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
+from lrpath.training.rewind import RewindError, rewind
+from lrpath.training.settings import Cadence
+from lrpath.training.update_result import Anomaly
 
 
 class TrainingFactory(Protocol):
@@ -57,35 +64,19 @@ class TrainingFactory(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cadence:
-    """How often things are done that do not change the numbers.
-
-    Args:
-        log_every: Updates between two writings of metrics.
-        evaluate_every: Updates between two evaluations on held-out sets.
-        save_every: Updates between two rolling states.
-        save_in_background: Whether updates go on while a state is written.
-    """
-
-    log_every: int
-    evaluate_every: int
-    save_every: int
-    save_in_background: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PathTrainer:
-    """Makes the updates of runs.
+    """Makes the updates of planned runs.
 
     Args:
         study: Where states, metrics and ledger are.
         factory: Makes models and data.
-        hardware: Devices, ranks and precision.
+        hardware: Ranks and devices.
         held_out: Windows by (version, domain).
         cadence: How often to log, evaluate and save.
         tensorboard: Whether a path's rows are written as TensorBoard events too.
         flops_per_token: Cost of a token, for the ledger.
         state_bytes: Size of a state on disk [bytes].
+        extra_callbacks: Lightning callbacks of the user, called after lrpath's own and before a state is saved.
     """
 
     study: Study
@@ -96,50 +87,54 @@ class PathTrainer:
     tensorboard: bool
     flops_per_token: float
     state_bytes: int
+    extra_callbacks: tuple[lightning.Callback, ...] = ()
 
     @property
-    def ranks(self) -> ProcessGroup:
-        """The processes that run together."""
-        return self.hardware.group
+    def process_group(self) -> ProcessGroup:
+        """The processes that train together."""
+        return self.hardware.process_group
 
-    def reading(self, path: Path, position: int) -> dict[str, Any]:
+    def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
         """Return what the state of a path at a position has read by the plan, since the path began."""
         return self.factory.batches(path).reading(path.start, position)
 
-    def run(
+    def train(
         self,
-        run: PlannedRun,
+        planned_run: PlannedRun,
         folder: PathFolder,
         *,
         parent: Path | None,
         pinned: Callable[[], Set[StateKey]],
         progress: PlanProgress,
     ) -> None:
-        """Make the updates of a run and save its states; where its guard says so, go back and on.
+        """Make the updates of a run and save its states; where its guard says so, go back and train again.
 
         Args:
-            run: The run.
+            planned_run: What to do.
             folder: Its path's folder, which this process group owns.
-            parent: The path that its path leaves from; None for a root.
+            parent: The path that its path branches from; None for a root.
             pinned: Returns the states that the plans of the study need at this moment, which are never removed.
             progress: The plan's progress.
 
         Raises:
             StateError: If the state it starts from is missing or altered, or rows before it are missing.
-            StoppedError: If a rank was sent a signal to stop; the state it had reached is saved.
+            StoppedError: If a rank got a signal to stop; the state it had reached is saved.
             TrainingError: If it cannot go on; saved states are whole.
         """
-        recorder = SignalRecorder(launched=self.ranks.launched)
-        step = partial(self._run, folder=folder, parent=parent, pinned=pinned, progress=progress, recorder=recorder)
-        with recorder.heard():
-            while anomaly := step(run):
+        signals = SignalRecorder(launched=self.process_group.launched)
+        train_until_anomaly = partial(
+            self._train, folder=folder, parent=parent, pinned=pinned, progress=progress, signals=signals
+        )
+        with signals.recording():
+            while anomaly := train_until_anomaly(planned_run):
                 gc.collect()
-                back = partial(go_back, run, anomaly, folder=folder, pinned=pinned, say=progress.publish)
-                run = self.ranks.on_rank_zero(back)
-                progress.expect(anomaly.position - run.begin)
-        gc.collect()  # trainer and callbacks hold each other, and with them weights, moments and their copy
+                go_back = partial(rewind, planned_run, anomaly, folder=folder, pinned=pinned, publish=progress.publish)
+                planned_run = self.process_group.on_rank_zero(go_back)
+                progress.add_updates(anomaly.position - planned_run.begin)
+        # Trainer and callbacks refer to each other, and so keep weights, moments and their copy until a collection.
+        gc.collect()
 
-    def _run(
+    def _train(
         self,
         run: PlannedRun,
         *,
@@ -147,25 +142,25 @@ class PathTrainer:
         parent: Path | None,
         pinned: Callable[[], Set[StateKey]],
         progress: PlanProgress,
-        recorder: SignalRecorder,
+        signals: SignalRecorder,
     ) -> Anomaly | None:
-        """Run until the end, or until an update is found for which the path goes back."""
-        recipe = run.path.recipe
+        """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
+        group, recipe = self.process_group, run.path.recipe
         backbone = self.factory.model(recipe)
-        self.ranks.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
-        later = self.ranks.on_rank_zero(lambda: _prepare_tables(run, folder))
-        monitor = LossMonitor(run, folder=folder, say=progress.publish, ranks=self.ranks)
+        group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
+        kept_rows = group.on_rank_zero(lambda: _prepare_tables(run, folder))
+        monitor = LossMonitor(run, folder=folder, publish=progress.publish, process_group=group)
         module = LitCausalLM(
             backbone,
             settings=recipe.optimizer,
-            accumulate=self.hardware.accumulate(recipe),
-            place=partial(self.hardware.place, precision=recipe.precision),
-            allows=monitor.allows if recipe.guard.acts else None,
+            accumulation=self.hardware.accumulation(recipe),
+            observe=monitor.observe,
+            parallelize=partial(self.hardware.parallelize, precision=recipe.precision),
         )
-        saver = StateSaver(background=self.cadence.save_in_background, ranks=self.ranks)
-        stop = StopOnSignal(run, recorder=recorder, failure=lambda: saver.failure, ranks=self.ranks)
-        with self._counted(run, folder) as count, self._events(run, folder) as events, saver:
-            metrics = Metrics(
+        saver = StateSaver(background=self.cadence.save_in_background, ranks=group)
+        stop = StopOnSignal(run, recorder=signals, failure=lambda: saver.failure, process_group=group)
+        with self._ledger_count(run, folder) as count, self._events(run, folder) as events, saver:
+            recorder = MetricsRecorder(
                 run,
                 folder=folder,
                 events=events,
@@ -174,62 +169,85 @@ class PathTrainer:
                 count=count,
                 monitor=monitor,
             )
-            shown = [Progress(run, plan=progress, metrics=metrics, monitor=monitor)] if self.ranks.is_first else []
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._facts, run.path, monitor),
+                facts=partial(self._manifest_fields, run.path, monitor),
                 pinned=pinned,
                 saver=saver,
-                watchdog=self.ranks.watchdog,
+                watchdog=group.watchdog,
             )
-            watched = self._phases(run)
-            callbacks = [stop, self._start(run, parent), Rate(run), metrics, *shown, fork, *watched]
-            anomaly = self._fit(run, module, callbacks)
+            shown = [RunProgress(run, plan=progress, recorder=recorder, monitor=monitor)] if group.is_rank_zero else []
+            anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, shown, fork))
             saver.wait()  # a run is done, or its state saved, when its last state is whole
             if anomaly is None:
                 stop.check_end()
             elif count is not None:
                 count.reach(anomaly.position)  # it was computed
                 count.outcome = "rewound"
-        if later and self.ranks.is_first:
-            for table in folder.tables:
-                table.cut(later[-1])  # puts the rows in order again
-            folder.guard.cut(sys.maxsize)
-            if self.tensorboard:
-                rewrite_path_events(folder)
+        if kept_rows and group.is_rank_zero:
+            self._restore_order(folder, last=kept_rows[-1])
         if anomaly is None:
             stop.raise_if_signalled()
         return anomaly
 
-    def _phases(self, run: PlannedRun) -> list[lightning.Callback]:
-        if self.ranks.count == 1:
-            return []
-        return [HeartbeatCallback(self.ranks.watchdog, begin=run.begin, patient_start=self.hardware.compile)]
+    def _in_order(
+        self,
+        run: PlannedRun,
+        parent: Path | None,
+        stop: StopOnSignal,
+        recorder: MetricsRecorder,
+        shown: Sequence[RunProgress],
+        fork: ForkCheckpoint,
+    ) -> list[lightning.Callback]:
+        """Return the callbacks in the order in which Lightning calls each of their hooks.
 
-    def _start(self, run: PlannedRun, parent: Path | None) -> RestoreState:
-        key, source = run.source(), parent if run.first else run.path
+        - StopOnSignal first: the others save and record this position because it is the last.
+        - SetLearningRate before MetricsRecorder: no row and no state of an update at a wrong rate is written.
+        - MetricsRecorder before RunProgress, which shows what it has recorded.
+        - ForkCheckpoint after all of these: the rows of an update are on disk before its state is. It is a
+          `Checkpoint`, which Lightning moves behind all other callbacks, the user's too.
+        - HeartbeatCallback last, a `Checkpoint` for that reason: what follows it is the next batch.
+        """
+        watched: list[lightning.Callback] = []
+        if self.process_group.world_size > 1:
+            compiles = self.hardware.strategy.compile
+            watched = [HeartbeatCallback(self.process_group.watchdog, begin=run.begin, compiles=compiles)]
+        return [
+            stop,
+            self._restore_state(run, parent),
+            SeedRandomNumbers(run),
+            SetLearningRate(run),
+            recorder,
+            *shown,
+            *self.extra_callbacks,
+            fork,
+            *watched,
+        ]
+
+    def _restore_state(self, run: PlannedRun, parent: Path | None) -> RestoreState:
+        key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
-        reading = None if key is None or source is None else self.reading(source, key.position)
-        return RestoreState(run, study=self.study, reading=reading, ranks=self.ranks)
+        consumed = None if key is None or source is None else self.data_consumed(source, key.position)
+        return RestoreState(run, study=self.study, data_consumed=consumed, process_group=self.process_group)
 
     @contextlib.contextmanager
-    def _counted(self, run: PlannedRun, folder: PathFolder) -> Iterator[RunningCount | None]:
-        """Count the updates of the block for the ledger, on the first rank."""
+    def _ledger_count(self, run: PlannedRun, folder: PathFolder) -> Iterator[RunningCount | None]:
+        """Count the updates of the block for the ledger, on rank 0."""
         counts: list[RunningCount] = []
-        with contextlib.ExitStack() as open_count:
-            count = RunningCount(folder, ledger=self.study.ledger, run=self._as_run(run))
-            self.ranks.on_rank_zero(lambda: counts.append(open_count.enter_context(count)))
+        with contextlib.ExitStack() as stack:
+            count = RunningCount(folder, ledger=self.study.ledger, run=self._ledger_run(run))
+            self.process_group.on_rank_zero(lambda: counts.append(stack.enter_context(count)))
             yield counts[0] if counts else None
 
     @contextlib.contextmanager
     def _events(self, run: PlannedRun, folder: PathFolder) -> Iterator[PathEvents | None]:
-        """Write the path's events anew up to where the run begins, on the first rank, which writes on in the block."""
-        made: list[PathEvents] = []
+        """Rewrite the path's TensorBoard events up to where the run begins, and append to them in the block; rank 0."""
+        opened: list[PathEvents] = []
         if self.tensorboard:
-            self.ranks.on_rank_zero(lambda: made.append(PathEvents(folder, until=run.begin)))
-        with contextlib.ExitStack() as opened:
-            yield opened.enter_context(made[0]) if made else None
+            self.process_group.on_rank_zero(lambda: opened.append(PathEvents(folder, until=run.begin)))
+        with contextlib.ExitStack() as stack:
+            yield stack.enter_context(opened[0]) if opened else None
 
     def _fit(self, run: PlannedRun, module: LitCausalLM, callbacks: list[lightning.Callback]) -> Anomaly | None:
         recipe = run.path.recipe
@@ -237,30 +255,42 @@ class PathTrainer:
             self.factory.batches(run.path),
             start=run.begin,
             end=run.end,
-            micro_batch=self.hardware.micro_batch_of(recipe),
-            accumulate=module.accumulate,
+            micro_batch=self.hardware.micro_batch_size(recipe),
+            accumulate=module.accumulation,
         )
-        trainer = self.hardware.trainer(
-            callbacks, precision=recipe.precision, updates=run.end - run.begin, accumulate=module.accumulate
+        trainer = build_trainer(
+            self.hardware,
+            callbacks,
+            precision=recipe.precision,
+            updates=run.end - run.begin,
+            accumulation=module.accumulation,
         )
         try:
             trainer.fit(module, datamodule=data)
-        except Rewind as rewind:
-            return rewind.anomaly
+        except RewindError as error:
+            return error.anomaly
         finally:
-            self.ranks.watchdog.rest()
+            self.process_group.watchdog.leave_fit()
         return None
 
-    def _facts(self, path: Path, monitor: LossMonitor, position: int) -> dict[str, Any]:
-        return monitor.facts(position) | {
+    def _restore_order(self, folder: PathFolder, *, last: int) -> None:
+        """Sort the tables of a path, after a run before rows that were kept has appended its own."""
+        for table in folder.tables:
+            table.cut(last)  # also sorts
+        folder.guard.cut(sys.maxsize)
+        if self.tensorboard:
+            rewrite_path_events(folder)
+
+    def _manifest_fields(self, path: Path, monitor: LossMonitor, position: int) -> dict[str, Any]:
+        return monitor.manifest_fields(position) | {
             "name": path.name,
             "identity": path.identity(),
-            "read": self.reading(path, position),
-            "device": self.hardware.device,
+            "read": self.data_consumed(path, position),
+            "device": self.hardware.device_name,
             "ranks": self.hardware.ranks,
         }
 
-    def _as_run(self, run: PlannedRun) -> Run:
+    def _ledger_run(self, run: PlannedRun) -> Run:
         return Run(
             id=uuid4().hex,
             path_id=run.path.id,
@@ -272,13 +302,13 @@ class PathTrainer:
             flops=run.tokens * self.flops_per_token,
             seconds=None,
             outcome="running",
-            device=self.hardware.device,
+            device=self.hardware.device_name,
             ranks=self.hardware.ranks,
         )
 
 
 def _prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
-    """Cut the rows that a run makes anew, so that none is there twice, and make sure that no other is missing.
+    """Cut the rows that a run will write, so that none is there twice, and check that no other row is missing.
 
     Returns:
         Positions after the run's end whose rows are kept, because the state at the last of them is on disk.

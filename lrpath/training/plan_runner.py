@@ -1,14 +1,12 @@
-"""Runs a plan like a build: asks for the states it needs, and runs only the updates that lead to missing ones.
+"""Runs a plan like a build tool: only the updates that lead to states which are missing.
 
-For every release, version by version, the plan runner finds the nearest earlier state on its path (or, past the path's
-beginning, the parent's state at the fork), runs the updates in between in one Lightning fit, and keeps what was asked
-for. A plan that is finished runs zero updates; a plan that was killed goes on from its last whole state.
+For every release, version by version, the plan runner finds the nearest earlier state on its path (or, before the
+path's first state, the parent's state at the fork) and trains from it in one Lightning fit. A plan that is finished
+runs zero updates; a plan that was killed goes on from its last whole state.
 """
 
 import contextlib
-import logging
 import pathlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,16 +20,17 @@ from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.training.callbacks.progress import PlanProgress
-from lrpath.training.callbacks.restore import check_reading
+from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.releases import evaluate_merged
 from lrpath.training.checkpoints.retention import pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
+from lrpath.training.lightning_trainer import quiet_lightning
 from lrpath.training.path_trainer import PathTrainer
+from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
-from lrpath.training.waiting import Waiting
+from lrpath.training.wait_for_others import WaitForOthers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +43,7 @@ class PlanRunner:
         path_trainer: Makes the updates, in its study.
         console: Where progress is shown.
         selected: Ids of the paths to run; None for all.
-        wait: Whether to wait for what other processes make, and to run meanwhile what can be run.
+        wait: Whether to wait for states that other processes make, and to run meanwhile what can be run.
     """
 
     tree: Tree
@@ -62,12 +61,12 @@ class PlanRunner:
         """
         self.path_trainer.hardware.set_threads()
         with quiet_lightning(), _disk_errors_explained(self.study.folder):
-            runs = self.ranks.on_rank_zero(self._begin)
-            progress = PlanProgress(self.console, runs=len(runs), updates=sum(run.end - run.begin for run in runs))
-            updates = 0
-            while runs:
-                updates += self._run_one(runs, progress)
-            self.ranks.on_rank_zero(self._finish)
+            runs = self.process_group.on_rank_zero(self._begin)
+            planned_updates, updates = sum(run.end - run.begin for run in runs), 0
+            with PlanProgress(self.console, runs=len(runs), updates=planned_updates) as progress:
+                while runs:
+                    updates += self._run_one(runs, progress)
+            self.process_group.on_rank_zero(self._finish)
         return updates
 
     @property
@@ -76,19 +75,19 @@ class PlanRunner:
         return self.path_trainer.study
 
     @property
-    def ranks(self) -> ProcessGroup:
-        """The processes that run the plan together; the first decides, and owns the paths for all."""
-        return self.path_trainer.ranks
+    def process_group(self) -> ProcessGroup:
+        """The processes that run the plan together; rank 0 decides, and owns the paths for all."""
+        return self.path_trainer.process_group
 
     def _begin(self) -> list[PlannedRun]:
-        """Count what killed runs have made, check what is there, and return what is missing."""
+        """Count what killed runs have done, check the states that exist, and return the runs that are missing."""
         shared = self.wait or self.selected is not None
         for folder in self._folders():
             if not (folder.folder / "running.json").exists():
                 continue
             with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
                 settle(folder.folder, ledger=self.study.ledger)
-        self._check_made()
+        self._check_existing()
         self._check_held_out()
         self.study.held_out.add((path.id for path in self.tree.paths), self.path_trainer.factory.describe_held_out())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
@@ -99,7 +98,7 @@ class PlanRunner:
 
     def _finish(self) -> None:
         """Evaluate the releases that are means of states, and remove the rolling states."""
-        held_out, device = self.path_trainer.held_out, self.path_trainer.hardware.torch_device
+        held_out, device = self.path_trainer.held_out, self.path_trainer.hardware.device
         for release in self.tree.releases:
             if all(self.study.has_state(key) for key, _ in release.parts):
                 recipe = self.tree.path(release.last.path_id).recipe
@@ -122,9 +121,9 @@ class PlanRunner:
         if path.parent is not None:
             yield from self._runs_to(path.parent, planned)
         folder = self.study.find(path.id)
-        made = {earlier.position for earlier in planned if earlier.path_id == path.id}
-        made |= set(folder.positions()) if folder else set()
-        begin = max((position for position in made if position < key.position), default=path.start)
+        existing = {earlier.position for earlier in planned if earlier.path_id == path.id}
+        existing |= set(folder.positions()) if folder else set()
+        begin = max((position for position in existing if position < key.position), default=path.start)
         pinned = {needed.position for needed in pinned_states(self.study, self.tree) if needed.path_id == path.id}
         planned |= {StateKey(path.id, position) for position in pinned if begin < position <= key.position}
         cadence = self.path_trainer.cadence
@@ -137,14 +136,14 @@ class PlanRunner:
             evaluate_every=cadence.evaluate_every,
         )
 
-    def _check_made(self) -> None:
-        """Raise if a state that is there has read other data than the plan says: ids hold the first segment only."""
+    def _check_existing(self) -> None:
+        """Raise if a state has read other data than the plan says: path ids hold the first segment only."""
         for key in self.tree.states():
             if self.study.has_state(key):
                 folder = self.study.find(key.path_id)
                 assert folder is not None
-                expected = self.path_trainer.reading(self.tree.path(key.path_id), key.position)
-                check_reading(folder.state(key.position), expected=expected)
+                expected = self.path_trainer.data_consumed(self.tree.path(key.path_id), key.position)
+                check_data_consumed(folder.state(key.position), expected=expected)
 
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
@@ -159,26 +158,28 @@ class PlanRunner:
                     raise MismatchError(
                         f"{folder.evaluation.file} has the loss on {row.tokens} tokens of {row.version}, "
                         f"{row.domain}; cadence.held_out_windows now gives {windows_NL[:, 1:].size}: keep the value "
-                        "that the study began with, or use another study"
+                        "that the study began with, or use another study",
+                        field="cadence.held_out_windows",
+                        value=self.path_trainer.cadence.held_out_windows,
                     )
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
 
     def _run_one(self, runs: list[PlannedRun], progress: PlanProgress) -> int:
-        """Make one of the runs, take it off the list, and return its updates."""
+        """Make one of the runs, remove it from the list, and return its updates."""
         with contextlib.ExitStack() as owned:
             leases: list[Lease] = []
-            number, run, place = self.ranks.on_rank_zero(
+            number, run, folder = self.process_group.on_rank_zero(
                 lambda: self._choose(runs, progress, lambda lease: leases.append(owned.enter_context(lease)))
             )
             del runs[number]
             if run is None:
                 return 0
             fork = run.path.parent
-            self.path_trainer.run(
+            self.path_trainer.train(
                 run,
-                PathFolder(place, lease=leases[0] if leases else None),
+                PathFolder(folder, lease=leases[0] if leases else None),
                 parent=None if fork is None else self.tree.path(fork.path_id),
                 pinned=partial(pinned_states, self.study, self.tree),
                 progress=progress,
@@ -188,47 +189,49 @@ class PlanRunner:
     def _choose(
         self, runs: Sequence[PlannedRun], progress: PlanProgress, own: Callable[[AbstractContextManager[Lease]], None]
     ) -> tuple[int, PlannedRun | None, pathlib.Path]:
-        """Own the path of the first run that can be made; return its number, what is left of it, and the folder."""
-        waiting = Waiting(study=self.study, progress=progress)
+        """Own the path of the first run that can be made; return its index, what is left of it, and its folder."""
+        waiting = WaitForOthers(study=self.study, progress=progress)
         while True:
             blocked: dict[str, tuple[StateKey, BusyError]] = {}
             for number, planned in enumerate(runs):
                 if planned.path.id in blocked:
                     continue
                 try:
-                    rest, folder = self._own(planned, own)
+                    remaining, folder = self._own(planned, own)
                 except BusyError as error:
                     if not self.wait:
                         raise
-                    awaited = self._missing_source(planned) or StateKey(planned.path.id, planned.end)
+                    awaited = self._missing_start(planned) or StateKey(planned.path.id, planned.end)
                     blocked[planned.path.id] = awaited, error
                 else:
-                    progress.begin(rest, planned=planned)
-                    return number, rest, folder
+                    progress.begin_run(remaining, planned=planned)
+                    return number, remaining, folder
             key, reason = next(iter(blocked.values()))
-            short = str(reason).split(";")[0]  # the rest is for those who do not wait
-            waiting.look_again(self.tree.path(key.path_id), position=key.position, reason=short)
+            short = str(reason).split(";")[0]  # what follows is advice for those who do not wait
+            waiting.wait_once(self.tree.path(key.path_id), position=key.position, reason=short)
 
     def _own(
         self, planned: PlannedRun, own: Callable[[AbstractContextManager[Lease]], None]
     ) -> tuple[PlannedRun | None, pathlib.Path]:
         """Own the path of a run, and return what is left to run and the path's folder."""
-        if (source := self._missing_source(planned)) is not None:
-            parent = self.tree.path(source.path_id).name
+        if (start := self._missing_start(planned)) is not None:
+            parent = self.tree.path(start.path_id).name
             raise BusyError(
-                f"{planned.path.name} leaves {parent} at {source.position:,}, and that state is not made yet; run "
-                f"paths={parent} first, or add wait=true"
+                f"{planned.path.name} branches from {parent} at {start.position:,}, and that state does not exist yet; "
+                f"run paths={parent} first, or add wait=true",
+                field="wait",
+                value=self.wait,
             )
         folder = self.study.open(planned.path)
         own(folder.lock())
         folder.clear_incomplete()
         # another process may have been here since the plan was compared
-        return planned.rest(folder.positions()), folder.folder
+        return planned.remaining(folder.positions()), folder.folder
 
-    def _missing_source(self, planned: PlannedRun) -> StateKey | None:
-        """Return the state of the parent that a run needs and that is not there."""
-        source = planned.source() if planned.first else None
-        return None if source is None or self.study.has_state(source) else source
+    def _missing_start(self, planned: PlannedRun) -> StateKey | None:
+        """Return the state of the parent that a run needs and that does not exist."""
+        start = planned.starting_state() if planned.begins_path else None
+        return None if start is None or self.study.has_state(start) else start
 
 
 @contextlib.contextmanager
@@ -237,19 +240,3 @@ def _disk_errors_explained(folder: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(explain_disk_error(error, folder)) from error
-
-
-@contextlib.contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's banners and its advice about loaders out of the progress; other warnings stay."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-        warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).* is deprecated.*")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

@@ -1,31 +1,23 @@
-"""One stretch of a path that one process group runs: from a state on disk, or initial weights, to a needed position."""
+"""One stretch of a path that is run at once: from a state on disk, or initial weights, to a position that is needed."""
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from lrpath.planning.paths import Path, StateKey
 
 
-@dataclass(slots=True)
-class StopRequest:
-    """Where a run was asked to stop before its end: the one thing about it that nobody knows when it begins."""
-
-    position: int | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRun:
-    """What the callbacks of one fit need to know; all of it functions of position.
+    """What one fit is to do; the record of what it did is the ledger's `Run`.
 
     Args:
         path: The path that is run.
-        begin: Position the run starts from.
-        end: Position it goes to, which the plan needs.
+        begin: Position it starts from.
+        end: Position it leads to, which the plan needs.
         pinned: Positions at which the plan needs a state.
-        rolling_every: Distance of the states that are kept only until the next one [updates].
-        evaluate_every: Distance of the evaluations on held-out sets [updates]; the end is always evaluated.
-        stop_request: Filled by `lrpath.training.callbacks.stop` when all ranks agree to stop.
+        rolling_every: Interval of the states that are kept only until the next one [updates].
+        evaluate_every: Interval of the evaluations on held-out sets [updates]; pinned positions are evaluated too.
     """
 
     path: Path
@@ -34,10 +26,9 @@ class PlannedRun:
     pinned: frozenset[int]
     rolling_every: int
     evaluate_every: int
-    stop_request: StopRequest = field(default_factory=StopRequest, compare=False)
 
     @property
-    def first(self) -> bool:
+    def begins_path(self) -> bool:
         """Whether the run begins where its path begins."""
         return self.begin == self.path.start
 
@@ -46,31 +37,34 @@ class PlannedRun:
         """Tokens that the run processes."""
         return (self.end - self.begin) * self.path.recipe.tokens_per_update
 
-    def source(self) -> StateKey | None:
+    def starting_state(self) -> StateKey | None:
         """Return the state the run starts from: the path's own, its parent's at the fork, or None for a root."""
-        return self.path.parent if self.first else StateKey(self.path.id, self.begin)
+        return self.path.parent if self.begins_path else StateKey(self.path.id, self.begin)
 
-    def rest(self, made: Collection[int]) -> "PlannedRun | None":
-        """Return what is left of the run when the path has states at some positions; None if its end is there."""
-        if self.end in made:
+    def remaining(self, existing: Collection[int]) -> "PlannedRun | None":
+        """Return what is left of the run when the path has states at some positions; None if one is at its end."""
+        if self.end in existing:
             return None
-        return replace(self, begin=max((position for position in made if position < self.end), default=self.path.start))
+        begin = max((position for position in existing if position < self.end), default=self.path.start)
+        return replace(self, begin=begin)
 
     def saves(self, position: int) -> bool:
         """Say whether a state is saved at a position."""
-        planned = position == self.end or position in self.pinned or position % self.rolling_every == 0
-        return planned or position == self.stop_request.position
+        return position == self.end or position in self.pinned or position % self.rolling_every == 0
 
     def evaluates(self, position: int) -> bool:
         """Say whether the held-out sets are evaluated at a position."""
         return position in self.pinned or position % self.evaluate_every == 0
 
-    def oldest_kept(self, position: int, made: Collection[int]) -> int:
-        """Return the position of the oldest rolling state to keep when one is saved: a rewind may go back to it."""
+    def oldest_kept(self, position: int, existing: Collection[int]) -> int:
+        """Return the position of the oldest rolling state to keep when one is saved at `position`.
+
+        Under `guard.policy=rewind` older ones than the last are kept, since the path may go back to them.
+        """
         guard = self.path.recipe.guard
         if guard.policy != "rewind":
             return position
-        return max((earlier for earlier in made if earlier <= position - guard.back), default=self.path.start)
+        return max((earlier for earlier in existing if earlier <= position - guard.back), default=self.path.start)
 
     def random_seed(self, update: int) -> int:
         """Return the seed of an update's random numbers: a function of recipe and update, so none has to be saved."""

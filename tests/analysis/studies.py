@@ -3,26 +3,26 @@
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 from uuid import uuid4
 
-from lrpath.planning.paradigms import Continual, FromScratch, Merged, Paradigm, PathSwitching, Setting
+from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
 from lrpath.planning.paths import Optimizer, Path, Recipe, Release, Seeds, unite
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, MetricsRow
+from tests.planning.strategies import build_continual, build_merged, build_switching
 from tests.records.lab import save
 
-LINEAR = Decay(shape=DecayShape.LINEAR, floor=0.1)
+LINEAR = Decay(shape=Shape.LINEAR, floor=0.1)
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
-CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
-SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
-MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
+CONTINUAL = build_continual(peak=1.0, warmup=2, decay=LINEAR)
+SWITCHING = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
+MERGED = build_merged(peak=1.0, warmup=2, states=3, spacing=2)
 THREE: dict[str, Paradigm] = {"from_scratch": SCRATCH, "continual": CONTINUAL, "path_switching": SWITCHING}
 TOKENS_PER_UPDATE = 8
 
@@ -46,7 +46,7 @@ def plan_of(
     ]
     return Plan(
         increments=increments,
-        paradigms={label: {"kind": one.kind} | asdict(one) for label, one in paradigms.items()},
+        paradigms=dict(paradigms),
         tree=unite(one.plan(setting) for one, setting in zip(paradigms.values(), settings, strict=True)),
         model_name="toy",
         parameters=100,

@@ -23,6 +23,7 @@ from tests.analysis.studies import (
     keep,
     plan_of,
 )
+from tests.planning.strategies import build_switching
 from tests.refusals import refused
 
 
@@ -32,7 +33,7 @@ def study(tmp_path: Path) -> Study:
 
 
 def switching(alpha: float) -> PathSwitching:
-    return PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
+    return build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
 
 
 def test_scores_add_up_over_tokens_not_over_sets() -> None:

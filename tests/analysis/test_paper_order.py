@@ -5,10 +5,10 @@ import pytest
 
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.paper_order import PaperOrder
-from lrpath.planning.paradigms import PathSwitching
 from lrpath.records.study import Study
 from lrpath.reporting.findings import order_sentences
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, evaluate_evenly, keep, plan_of
+from tests.planning.strategies import build_switching
 
 SEEN = {"from_scratch": [3.0, 2.0, 1.0], "continual": [3.0, 2.25, 1.5], "path_switching": [3.1, 2.1, 1.25]}
 
@@ -29,7 +29,7 @@ def sentences(study: Study) -> list[str]:
 def fill(
     study: Study, losses: Mapping[str, Sequence[float | None]], *, seed: int = 0, alpha: float = 0.6, size: int = 10
 ) -> None:
-    switching = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
+    switching = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
     paradigms = {"from_scratch": SCRATCH, "continual": CONTINUAL, "path_switching": switching}
     plan = plan_of(size, size, size, paradigms=paradigms, seed=seed)
     keep(study, plan)

@@ -116,7 +116,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "fail": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: fail()),
     "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
     "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
-    "rewound": (path_trainer, "go_back", lambda *_: True, lambda *_: kill_self()),
+    "rewound": (path_trainer, "rewind", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 

@@ -9,7 +9,7 @@ import os
 
 import torch
 
-from lrpath.training.callbacks.updates import Rate
+from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.lit_module import LitCausalLM
 
 VARIABLE = "PLANTED"
@@ -26,14 +26,14 @@ def plant(text: str) -> None:
     step = LitCausalLM.training_step
 
     def planted(module: LitCausalLM, ids_MT: torch.Tensor, batch_idx: int) -> torch.Tensor:
-        (rate,) = [callback for callback in module.trainer.callbacks if isinstance(callback, Rate)]  # type: ignore[attr-defined]
+        (rate,) = [callback for callback in module.trainer.callbacks if isinstance(callback, SetLearningRate)]  # type: ignore[attr-defined]
         update = rate.run.begin + module.trainer.global_step
         factor = factors.get(f"{rate.run.path.name.split('.')[-1]}:{update}", 1.0)
         before, loss = module.update_loss, step(module, ids_MT, batch_idx)
         if math.isnan(factor) or factor != 1:
             loss = loss * factor
-            share = loss.detach() / module.accumulate
-            module.update_loss = share if batch_idx % module.accumulate == 0 else before + share
+            share = loss.detach() / module.accumulation
+            module.update_loss = share if batch_idx % module.accumulation == 0 else before + share
         return loss
 
     LitCausalLM.training_step = planted  # type: ignore[method-assign]

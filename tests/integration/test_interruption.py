@@ -52,7 +52,7 @@ def test_a_signal_to_one_rank_stops_all_at_one_position_and_the_same_command_goe
     assert [(run.end, run.outcome) for run in lab.study("late").ledger.runs()] == [(4, "done")]
 
 
-def test_a_rank_that_stands_still_or_fails_ends_all_and_is_named(lab: Lab) -> None:
+def test_a_rank_that_hangs_or_fails_ends_all_and_is_named(lab: Lab) -> None:
     ended = lab.ranked(
         Job(("study=hung", FSDP, SIX_SECONDS), kill=(0, "hang:3")),
         Job(("study=failed", DDP), kill=(1, "fail:4")),
@@ -62,8 +62,8 @@ def test_a_rank_that_stands_still_or_fails_ends_all_and_is_named(lab: Lab) -> No
 
     assert lab.codes_of(2) == [(4, 4), (2, 2), (2, 2)], ended.err
     hung, *failed = [line for line in ended.err.splitlines() if "error" in line]
-    assert "no update for 6 s (strategy.timeout_minutes): rank 0 on " in hung
-    assert "s in data, after position 2) of 2 stands still; all saved states are whole: run the same" in hung
+    assert "no progress for 6 s (strategy.timeout_minutes); of 2 ranks these hang: rank 0 on " in hung
+    assert "s in phase data, after position 2). All saved states are whole: run the same" in hung
     assert failed == [f"{whose}error: the window at this place cannot be read" for whose in ("[rank 1] ", "")]
 
 
@@ -108,5 +108,5 @@ def test_a_process_that_was_stopped_by_its_system_is_named_by_the_others(lab: La
 
     assert other.returncode == 4
     assert re.search(
-        r"rank 1 on .* \(gives no sign since \w+, after position \d\) of 2 stands still; all saved", err
+        r"of 2 ranks these hang: rank 1 on .* \(no heartbeat since phase \w+, after position \d\). All saved", err
     ), err

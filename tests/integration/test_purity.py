@@ -1,7 +1,7 @@
 """Promises 1 and 2: an update is a function of configuration, path and position; a branch can repeat its parent."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from lrpath.planning.paths import Path as LearningPath
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Schedule, constant
 from lrpath.records.tables import MetricsRow
-from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.plan_runner import PlanRunner
 from tests.integration.lab import Lab, disturb, states_of, tables_of
 
@@ -37,17 +36,9 @@ class Disturbing(lightning.Callback):
         disturb(torch.randint(2**31, ()).item())
 
 
-class NoisyMachine(Hardware):
-    """A machine on which other code draws random numbers between the updates."""
-
-    def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
-        return super().trainer([*callbacks, Disturbing()], **options)
-
-
-def on_noisy_machine(runner: PlanRunner) -> PlanRunner:
-    hardware = runner.path_trainer.hardware
-    settings = {field.name: getattr(hardware, field.name) for field in fields(hardware)}
-    return replace(runner, path_trainer=replace(runner.path_trainer, hardware=NoisyMachine(**settings)))
+def with_disturbance(runner: PlanRunner) -> PlanRunner:
+    """Return a plan runner beside whose updates other code draws random numbers."""
+    return replace(runner, path_trainer=replace(runner.path_trainer, extra_callbacks=(Disturbing(),)))
 
 
 def only(runner: PlanRunner, *needed: StateKey, paths: tuple[LearningPath, ...]) -> PlanRunner:
@@ -64,7 +55,7 @@ def test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numb
     disturb(1)
     lab.run("study=one", *model)
     disturb(2)
-    on_noisy_machine(lab.runner("study=two", *model)).run()
+    with_disturbance(lab.runner("study=two", *model)).run()
 
     assert states_of(lab.study("one")) == states_of(lab.study("two"))
     assert tables_of(lab.study("one")) == tables_of(lab.study("two"))

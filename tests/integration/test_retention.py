@@ -1,6 +1,6 @@
 """Promise 6: a state that any plan of the study needs is never removed; rolling states go."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -8,7 +8,6 @@ import pytest
 
 from lrpath.planning.paths import StateKey
 from lrpath.training.checkpoints.retention import remove_rolling
-from lrpath.training.distributed.hardware import Hardware
 from tests.integration.lab import Lab, states_of
 
 pytestmark = pytest.mark.slow
@@ -61,13 +60,8 @@ def test_a_plan_that_is_kept_while_another_runs_is_heard(lab: Lab) -> None:
             if study.has_state(StateKey(main.id, 7)):
                 study.save_plan(plan.as_record())
 
-    class SharedMachine(Hardware):
-        def trainer(self, callbacks: list[lightning.Callback], **options: Any) -> lightning.Trainer:
-            return super().trainer([*callbacks, Planner()], **options)
-
     runner = lab.runner("cadence.save_every=1", "cadence.save_in_background=false")  # 7 is seen before 8 is saved
-    settings = {field.name: getattr(runner.path_trainer.hardware, field.name) for field in fields(Hardware)}
-    replace(runner, path_trainer=replace(runner.path_trainer, hardware=SharedMachine(**settings))).run()
+    replace(runner, path_trainer=replace(runner.path_trainer, extra_callbacks=(Planner(),))).run()
 
     assert main_states(lab) == [4, 7, 14]
 

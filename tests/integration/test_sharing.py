@@ -54,9 +54,8 @@ def test_a_branch_waits_for_its_fork_and_says_so(lab: Lab) -> None:
     out, err = branch.communicate()
     lab.run("paths=v1")
 
-    assert line.startswith(
-        "waiting: path_switching.v2 leaves path_switching.main at 14, and that state is not made yet"
-    )
+    assert "path_switching.v2" in line
+    assert "path_switching.main at 14" in line
     assert branch.returncode == 0, err
     assert "6 updates were run" in out
     check_as_alone(lab, "study")

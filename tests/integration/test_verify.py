@@ -157,7 +157,7 @@ def test_forks_are_run_again_on_several_ranks(lab: Lab) -> None:
 
     assert not any(check.findings for check in checks)
     assert process.returncode == 0, err
-    assert "made once more on 2 ranks of cpu" in out
+    assert "run again on 2 ranks of cpu" in out
     assert "  path_switching.main from 4: 6 updates are equal\n" in out
     assert (
         "  path_switching.v2 from 14, which its parent has not passed: 6 updates and the state at 20 are equal\n" in out

@@ -13,14 +13,15 @@ from lrpath.laws.fit import Fit
 from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_fit import PathFit
 from lrpath.laws.validity import ValidityRange
-from lrpath.planning.paradigms import Continual, PathSwitching, Setting
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.paradigms import Setting
+from lrpath.planning.schedule import Decay, Shape
 from tests.analysis.studies import MERGED, plan_of
 from tests.laws.law_studies import TRUE
+from tests.planning.strategies import build_continual, build_switching
 from tests.refusals import refused
 
-COSINE = Decay(shape=DecayShape.COSINE, floor=0.1)
-SWITCHING = PathSwitching(peak=1.0, warmup=10, decay=COSINE, alpha=0.6)
+COSINE = Decay(shape=Shape.COSINE, floor=0.1)
+SWITCHING = build_switching(peak=1.0, warmup=10, decay=COSINE, alpha=0.6)
 WIDE = ValidityRange(
     peak=1.0, least_area=1.0, most_area=1e4, idle=1, decay=200, low=0.0, potential=(0.0, 1.0), replay=(0.0, 0.5),
     parameters=None,
@@ -111,11 +112,11 @@ def test_the_least_loss_within_a_budget_is_that_of_all_combinations() -> None:
 def test_a_wanted_loss_is_attained_at_the_least_price() -> None:
     losses = {
         row.candidate.updates: row.loss
-        for row in asked(objective_from(shapes=(DecayShape.LINEAR,), floors=(0.0,)), (1,)).evaluated
+        for row in asked(objective_from(shapes=(Shape.LINEAR,), floors=(0.0,)), (1,)).evaluated
     }
     wanted = sorted(losses.values())[len(losses) // 2]
 
-    advice = asked(objective_from(loss=wanted, shapes=(DecayShape.LINEAR,), floors=(0.0,)), (1,))
+    advice = asked(objective_from(loss=wanted, shapes=(Shape.LINEAR,), floors=(0.0,)), (1,))
 
     assert advice.choices[0].evaluated.candidate.updates == min(
         price for price, loss in losses.items() if loss <= wanted
@@ -161,7 +162,7 @@ def test_candidates_outside_the_fitted_range_are_left_out_and_counted() -> None:
 
 
 def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
-    paradigm = Continual(peak=1.0, warmup=10, decay=COSINE)
+    paradigm = build_continual(peak=1.0, warmup=10, decay=COSINE)
     setting = setting_of("continual")
 
     def chosen(weight: float) -> float:
@@ -195,7 +196,7 @@ def test_an_alpha_whose_bootstrap_interval_is_wide_is_not_identified() -> None:
 
 def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_datas_law() -> None:
     objective = objective_from(replays=(0.0,))
-    paradigm = Continual(peak=1.0, warmup=10, decay=COSINE)
+    paradigm = build_continual(peak=1.0, warmup=10, decay=COSINE)
 
     advice = advise(
         *candidates_of(paradigm, setting_of("continual"), objective, [1]),
@@ -215,7 +216,7 @@ def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_d
     ("paradigm", "numbers"),
     [
         (MERGED, [0]),
-        (Continual(peak=1.0, warmup=10, decay=COSINE), [0]),
+        (build_continual(peak=1.0, warmup=10, decay=COSINE), [0]),
     ],
 )
 def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int]) -> None:
@@ -226,7 +227,7 @@ def test_paradigms_without_a_choice_are_refused(paradigm, numbers: list[int]) ->
 @pytest.mark.parametrize(
     "changes",
     [
-        {"loss": 3.0, "budget": 100}, {"loss": -1.0}, {"shapes": ()}, {"shapes": (DecayShape.KNEE,)}, {"within": -0.1},
+        {"loss": 3.0, "budget": 100}, {"loss": -1.0}, {"shapes": ()}, {"shapes": (Shape.KNEE,)}, {"within": -0.1},
         {"weight": 1.5}, {"alphas": (0.0,)}, {"alphas": ()},
     ],
 )  # fmt: skip

@@ -5,11 +5,11 @@ import pytest
 from lrpath.errors import LawError, PlanError, StateError
 from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_curves import EvaluationSets, choose_paths, paths_of, plan_path, read_path, with_shift
-from lrpath.planning.paradigms import Continual, PathSwitching
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 from tests.analysis.studies import CONTINUAL, LINEAR, SCRATCH, SWITCHING, evaluate, plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations
+from tests.planning.strategies import build_continual, build_switching
 from tests.refusals import refused
 
 LAW = (AnnealingLaw(), TRUE)
@@ -51,7 +51,7 @@ def test_positions_at_which_one_of_the_sets_is_missing_are_no_part_of_a_curve(tm
 def test_paths_of_one_name_in_two_plans_are_named_after_what_differs(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for alpha in (0.2, 0.6):
-        switching = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
+        switching = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=alpha)
         study.save_plan(plan_of(20, 20, paradigms={"path_switching": switching}).as_record())
     paths = paths_of(study)
 
@@ -70,7 +70,7 @@ def test_a_study_without_a_plan_has_no_paths(tmp_path: Path) -> None:
 
 
 def test_a_path_knows_from_its_plan_where_the_data_change_and_how_much_is_replayed() -> None:
-    replaying = Continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.25)
+    replaying = build_continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.25)
     tree = plan_of(10, 20, paradigms={"continual": replaying}).tree
     first, second = (
         with_shift(plan_path(tree=tree, path_id=path.id), tree=tree, path_id=path.id, old=["v1"]) for path in tree.paths

@@ -10,18 +10,17 @@ from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_curves import choose_paths, paths_of, paths_of_tree
 from lrpath.laws.path_fit import FitSettings, LossView, chosen_paths, fit_paths, read_fitted, settings_record
 from lrpath.laws.prediction import predict_paths
-from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 from lrpath.records.study import Study
 from lrpath.reporting.prediction_report import write_law, write_predictions
 from tests.analysis.studies import plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
+from tests.planning.strategies import build_switching
 from tests.refusals import refused
 
+FULL = Decay(shape=Shape.LINEAR, floor=0.0)
 PARADIGMS = {
-    f"alpha_{alpha}": PathSwitching(
-        peak=1.0, warmup=10, decay=Decay(shape=DecayShape.COSINE, floor=0.1), alpha=alpha / 10
-    )
+    f"alpha_{alpha}": build_switching(peak=1.0, warmup=10, decay=Decay(shape=Shape.COSINE, floor=0.1), alpha=alpha / 10)
     for alpha in (2, 5, 8)
 }
 FITTED = ("alpha_2.*",)
@@ -128,7 +127,9 @@ def test_a_report_has_a_line_for_every_path_and_leaves_all_its_files(study: Stud
 def test_a_path_of_another_model_or_rate_is_refused_unless_it_is_asked_for_all_the_same(study: Study) -> None:
     fitted, view = fitted_view(study)
     other = plan_of(
-        200, 200, paradigms={"hot": PathSwitching(peak=2.0, warmup=10, decay=Decay(shape=DecayShape.LINEAR), alpha=0.5)}
+        200,
+        200,
+        paradigms={"hot": build_switching(peak=2.0, warmup=10, decay=FULL, alpha=0.5)},
     )
     hot = paths_of_tree(other.tree)[-1:]
     strange = replace(fitted, recipe=fitted.recipe | {"precision": "bf16"})

@@ -11,7 +11,8 @@ import transformers
 from lrpath.errors import ConfigError
 from lrpath.models import assert_parameter_count, build_model, count_parameters, hf_config
 from lrpath.models import build as build_module
-from lrpath.planning.shape import FAMILIES, ModelShape, build_shape
+from lrpath.planning.shape import FAMILIES, ModelShape
+from tests.planning.strategies import SIZES, shape_of_file
 from tests.refusals import refused
 
 TINY: dict[str, Any] = {
@@ -21,7 +22,7 @@ TINY: dict[str, Any] = {
     "heads": 4,
     "ffn_size": 56,
     "context": 16,
-}
+} | SIZES
 DECLARED = [family for family in FAMILIES if family != "file"]
 has_internlm3 = hasattr(transformers, "InternLM3Config")
 
@@ -156,10 +157,8 @@ def test_a_count_that_differs_is_refused() -> None:
 def test_any_causal_model_is_built_from_its_file_with_the_tokenizers_vocabulary(tmp_path: Path) -> None:
     path = write(tmp_path, model_type="gpt_neox", vocab_size=500, hidden_size=32, num_hidden_layers=2,
                  num_attention_heads=4, intermediate_size=64, max_position_embeddings=16)  # fmt: skip
-    shape = build_shape({"family": "file", "file": path, "vocab_size": 96})
-    stated = build_shape(
-        {"family": "file", "file": path, "vocab_size": 96, "stated_parameters": count_parameters(shape)}
-    )
+    shape = shape_of_file(path, vocab_size=96)
+    stated = shape_of_file(path, vocab_size=96, stated_parameters=count_parameters(shape))
 
     assert type(build_model(stated, seed=0)).__name__ == "GPTNeoXForCausalLM"
     assert build_model(shape, seed=0).get_output_embeddings().weight.shape == (96, 32)
@@ -168,7 +167,7 @@ def test_any_causal_model_is_built_from_its_file_with_the_tokenizers_vocabulary(
 def test_a_wrong_stated_count_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, model_type="llama", intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
                  hidden_size=32, vocab_size=96, max_position_embeddings=16)  # fmt: skip
-    shape = build_shape({"family": "file", "file": path, "stated_parameters": 7})
+    shape = shape_of_file(path, stated_parameters=7)
 
     with refused(ConfigError):
         build_model(shape, seed=0, device="meta")
@@ -177,7 +176,7 @@ def test_a_wrong_stated_count_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path) -> None:
     content: dict[str, Any] = {"model_type": "llama", "intermediate_size": 56, "num_hidden_layers": 2, "vocab_size": 96,
                                "num_attention_heads": 4, "hidden_size": 32, "max_position_embeddings": 16}  # fmt: skip
-    shape = build_shape({"family": "file", "file": write(tmp_path, **content)})
+    shape = shape_of_file(write(tmp_path, **content))
     write(tmp_path, **content, rms_norm_eps=1e-3)
 
     with refused(ConfigError):
@@ -188,7 +187,7 @@ def test_a_model_type_unknown_to_transformers_is_refused(tmp_path: Path) -> None
     path = write(tmp_path, model_type="gpt5", n_embd=8, n_layer=2, n_head=2, n_positions=4, vocab_size=9)
 
     with refused(ConfigError):
-        hf_config(build_shape({"family": "file", "file": path}))
+        hf_config(shape_of_file(path))
 
 
 def test_a_head_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
@@ -197,7 +196,7 @@ def test_a_head_that_scales_its_logits_is_refused(tmp_path: Path) -> None:
                  logits_scaling=4.0)  # fmt: skip
 
     with refused(ConfigError):
-        build_model(build_shape({"family": "file", "file": path}), seed=0)
+        build_model(shape_of_file(path), seed=0)
 
 
 def test_a_kernel_that_a_model_lacks_is_refused(tmp_path: Path) -> None:
@@ -206,4 +205,4 @@ def test_a_kernel_that_a_model_lacks_is_refused(tmp_path: Path) -> None:
                  max_position_embeddings=16)  # fmt: skip
 
     with refused(ConfigError):
-        build_model(build_shape({"family": "file", "file": path}), seed=0)
+        build_model(shape_of_file(path), seed=0)

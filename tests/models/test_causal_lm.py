@@ -14,12 +14,13 @@ from transformers import AutoModelForCausalLM
 from lrpath.errors import ConfigError
 from lrpath.models import NAME_PREFIX, CausalLM, backbone_and_head, build_model
 from lrpath.planning.shape import ModelShape
+from tests.planning.strategies import SIZES
 from tests.refusals import refused
 
 
 def tiny(family: str = "llama", **changes: Any) -> ModelShape:
     return ModelShape(
-        family=family, vocab_size=96, hidden_size=32, layers=2, heads=4, ffn_size=56, context=16, **changes
+        family=family, vocab_size=96, hidden_size=32, layers=2, heads=4, ffn_size=56, context=16, **(SIZES | changes)
     )
 
 
@@ -101,10 +102,11 @@ from torch.distributed.fsdp import fully_shard
 from lrpath.models import CausalLM, build_model
 from lrpath.planning.shape import ModelShape
 
+SIZES = {"kv_heads": None, "head_dim": None, "rope_theta": 10_000.0, "norm_eps": 1e-5, "init_std": 0.02}
 dist.init_process_group("gloo")
 tied = sys.argv[1] == "tied"
 shape = ModelShape(family="llama", vocab_size=96, hidden_size=32, layers=2, heads=4, ffn_size=56, context=16,
-                   tie_embeddings=tied)
+                   tie_embeddings=tied, **SIZES)
 ids = torch.randint(96, (4, 17), generator=torch.Generator().manual_seed(0))
 whole, sharded = (CausalLM(build_model(shape, seed=0)) for _ in range(2))
 mesh = dist.device_mesh.init_device_mesh("cpu", (2,))

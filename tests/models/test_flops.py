@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from lrpath.models import CausalLM, build_model
 from lrpath.planning.cost import flops_per_token, memory_per_rank
 from lrpath.planning.shape import ModelShape
+from tests.planning.strategies import SIZES
 
 WINDOW = 24
 LAYERS = 2
@@ -25,7 +26,14 @@ ATEN = torch.ops.aten
 
 def tiny(family: str, **changes: Any) -> ModelShape:
     return ModelShape(
-        family=family, vocab_size=96, hidden_size=32, layers=LAYERS, heads=4, ffn_size=56, context=WINDOW, **changes
+        family=family,
+        vocab_size=96,
+        hidden_size=32,
+        layers=LAYERS,
+        heads=4,
+        ffn_size=56,
+        context=WINDOW,
+        **(SIZES | changes),
     )
 
 
@@ -67,8 +75,8 @@ def test_fused_attention_adds_one_score_product_that_the_plan_leaves_out(family:
 
 @pytest.mark.parametrize("kv_heads", [4, 2])
 def test_the_activations_that_are_kept_are_near_the_estimate(kv_heads: int) -> None:
-    shape = ModelShape(family="llama", vocab_size=64, hidden_size=64, layers=4, heads=4, kv_heads=kv_heads,
-                       ffn_size=172, context=64)  # fmt: skip
+    shape = ModelShape(family="llama", vocab_size=64, hidden_size=64, layers=4, heads=4,
+                       ffn_size=172, context=64, **(SIZES | {"kv_heads": kv_heads}))  # fmt: skip
     model = CausalLM(build_model(shape, seed=0))
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.Tensor] = {}

@@ -7,7 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from lrpath.models import build_model
-from lrpath.planning.shape import ModelShape, build_shape
+from lrpath.planning.shape import ModelShape
+from tests.planning.strategies import shape_of
 
 FOLDER = Path(__file__).parents[2] / "conf" / "model"
 DECLARED = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != "hf_file")
@@ -25,7 +26,7 @@ def fields(name: str, vocab_size: int = 32_000, window: int = 2048) -> dict[str,
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_a_declared_model_has_the_parameters_that_its_plan_counts(name: str) -> None:
-    shape = build_shape(fields(name))
+    shape = shape_of(fields(name))
 
     built = sum(parameter.numel() for parameter in build_model(shape, seed=0, device="meta").parameters())
     assert built == shape.parameters
@@ -33,7 +34,7 @@ def test_a_declared_model_has_the_parameters_that_its_plan_counts(name: str) -> 
 
 @pytest.mark.parametrize("name", DECLARED)
 def test_a_declared_model_names_every_field(name: str) -> None:
-    assert fields(name).keys() == ModelShape.__dataclass_fields__.keys() - {"file_digest"}
+    assert fields(name).keys() == ModelShape.__dataclass_fields__.keys() - {"file", "file_digest", "stated_parameters"}
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
@@ -54,12 +55,12 @@ def test_every_key_has_a_comment(path: Path) -> None:
     ],
 )
 def test_the_papers_models_have_the_sizes_that_their_files_say(name: str, non_embedding: int) -> None:
-    assert build_shape(fields(name)).non_embedding_parameters == non_embedding
+    assert shape_of(fields(name)).non_embedding_parameters == non_embedding
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("7b", 6_738_415_616), ("70b", 68_976_648_192)])
 def test_the_llama_2_models_have_their_published_sizes(name: str, parameters: int) -> None:
-    assert build_shape(fields(name)).parameters == parameters
+    assert shape_of(fields(name)).parameters == parameters
 
 
 def test_a_model_by_file_takes_the_tokenizers_vocabulary(tmp_path: Path) -> None:
@@ -72,4 +73,4 @@ def test_a_model_by_file_takes_the_tokenizers_vocabulary(tmp_path: Path) -> None
     content = OmegaConf.to_container(root, resolve=True)
 
     assert isinstance(content, dict)
-    assert build_shape(content["model"]).vocab_size == 11
+    assert shape_of(content["model"]).vocab_size == 11

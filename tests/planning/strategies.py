@@ -1,13 +1,17 @@
 """Hypothesis strategies and small builders for the tests of planning: decays, increments, recipes, settings."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from lrpath.planning.paradigms import Setting
+from lrpath.planning.guard import Guard
+from lrpath.planning.paradigms import Anchor, Continual, Merged, PathSwitching, Restart, Setting
 from lrpath.planning.paths import Optimizer, Recipe
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.plain import typed
+from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates
 
@@ -22,8 +26,52 @@ RECIPE = Recipe(
     sequences_per_update=4,
     tokens_per_sequence=16,
 )
-LINEAR = Decay(shape=DecayShape.LINEAR)
-COSINE = Decay(shape=DecayShape.COSINE, floor=0.1)
+LINEAR = Decay(shape=Shape.LINEAR, floor=0.0)
+COSINE = Decay(shape=Shape.COSINE, floor=0.1)
+
+
+SIZES: dict[str, Any] = {
+    "kv_heads": None,
+    "head_dim": None,
+    "tie_embeddings": False,
+    "rope_theta": 10_000.0,
+    "norm_eps": 1e-5,
+    "init_std": 0.02,
+}
+"""What a model of a test has where its sizes do not matter."""
+
+
+def build_continual(**fields: Any) -> Continual:
+    """Return the paradigm that resets the rate and replays nothing, with some fields changed."""
+    return Continual(**({"restart": Restart.RESET, "rewarm": None, "rewarm_peak": None, "replay": 0.0} | fields))
+
+
+def build_switching(**fields: Any) -> PathSwitching:
+    """Return path switching whose branches end with their increments, with some fields changed."""
+    return PathSwitching(**({"anchor": Anchor.END} | fields))
+
+
+def build_merged(**fields: Any) -> Merged:
+    """Return merging by the plain mean, with some fields changed."""
+    return Merged(**({"shape": Shape.LINEAR} | fields))
+
+
+def build_guard(**fields: Any) -> Guard:
+    """Return the guard that only stops, with some fields changed."""
+    return Guard(**({"policy": "stop", "spike": None, "window": 128, "back": 100, "limit": 20} | fields))
+
+
+def shape_of(fields: Mapping[str, Any]) -> ModelShape:
+    """Return the shape that the fields of a file of conf/model describe."""
+    if fields["family"] == "file":
+        return typed(FileModel, fields, place="model").shape()
+    return typed(ModelShape, fields, place="model")
+
+
+def shape_of_file(path: object, **fields: Any) -> ModelShape:
+    """Return the shape of a `config.json`, of which nothing is changed unless it is given."""
+    unchanged = {"vocab_size": None, "context": None, "stated_parameters": None}
+    return FileModel(**({"family": "file", "file": str(path)} | unchanged | fields)).shape()
 
 
 def increments_of(*updates: int) -> tuple[Increment, ...]:
@@ -56,15 +104,14 @@ sizes = st.lists(st.integers(1, 500), min_size=1, max_size=6)
 @st.composite
 def decays(draw: st.DrawFn) -> Decay:
     """Draw a decay of any shape; over 20 updates or more it has no empty part."""
-    shape = draw(st.sampled_from(DecayShape))
-    if shape is DecayShape.KNEE:
+    shape = draw(st.sampled_from([shape for shape in Shape if shape is not Shape.CONSTANT]))
+    if shape is Shape.KNEE:
         return Decay(shape=shape, floor=draw(floors), hold=draw(st.floats(0.1, 0.9)))
-    if shape is DecayShape.POWER:
+    if shape is Shape.POWER:
         return Decay(shape=shape, floor=draw(floors), exponent=draw(st.floats(0.1, 5.0)))
-    if shape is DecayShape.STAIR:
+    if shape is Shape.STAIR:
         return Decay(shape=shape, floor=draw(positive_floors), shares=draw(shares()))
-    needs_floor = shape in (DecayShape.EXPONENTIAL, DecayShape.HARMONIC)
-    return Decay(shape=shape, floor=draw(positive_floors if needs_floor else floors))
+    return Decay(shape=shape, floor=draw(positive_floors if shape.needs_floor else floors))
 
 
 @st.composite

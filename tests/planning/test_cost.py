@@ -18,10 +18,13 @@ from lrpath.planning.cost import (
     wall_hours,
 )
 from lrpath.planning.shape import ModelShape
+from tests.planning.strategies import SIZES, shape_of_file
 from tests.refusals import refused
 
-SMALL = ModelShape(family="llama", vocab_size=10, hidden_size=8, layers=3, heads=2, ffn_size=5, context=16)
-BIG = ModelShape(family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048)
+SMALL = ModelShape(family="llama", vocab_size=10, hidden_size=8, layers=3, heads=2, ffn_size=5, context=16, **SIZES)
+BIG = ModelShape(
+    family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048, **SIZES
+)
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def unknown(tmp_path: Path) -> ModelShape:
     content = {"vocab_size": 9, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 32}
     path = tmp_path / "config.json"
     path.write_text(json.dumps(content))
-    return ModelShape.from_file(path)
+    return shape_of_file(path)
 
 
 def test_flops_of_a_token_are_those_worked_by_hand() -> None:

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from lrpath.planning.paradigms import Anchor, Continual, Infinite, Paradigm, PathSwitching, Restart, WsdS
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.paradigms import Anchor, Infinite, Paradigm, PathSwitching, Restart, WsdS
+from lrpath.planning.schedule import Decay, Shape
 from tests.analysis.studies import LINEAR, SWITCHING, plan_of
+from tests.planning.strategies import build_continual
 
-STAIR = Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.5, 0.5), levels=(0.5, 0.1))
-RESET = Continual(peak=1.0, warmup=2, decay=LINEAR)
+STAIR = Decay(shape=Shape.STAIR, floor=0.1, shares=(0.5, 0.5), levels=(0.5, 0.1))
+RESET = build_continual(peak=1.0, warmup=2, decay=LINEAR)
 KINDS: dict[str, tuple[Paradigm, tuple[float, float], bool]] = {
     # the rates of the updates before and after the last fork, and whether the branch reads on where its parent stands
     "path_switching": (SWITCHING, (1.0, 0.85), True),

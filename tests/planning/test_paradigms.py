@@ -11,29 +11,35 @@ from hypothesis import strategies as st
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import (
     Anchor,
-    Continual,
     FromScratch,
     Infinite,
-    Merged,
     Paradigm,
-    PathSwitching,
     Reads,
     Restart,
     WsdS,
     merge_weights,
 )
 from lrpath.planning.paths import Path, StateKey, Tree, unite
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.streams import coverage
-from tests.planning.strategies import COSINE, LINEAR, decays, setting_of, sizes
+from tests.planning.strategies import (
+    COSINE,
+    LINEAR,
+    build_continual,
+    build_merged,
+    build_switching,
+    decays,
+    setting_of,
+    sizes,
+)
 from tests.refusals import refused
 
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
-CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
-SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
+CONTINUAL = build_continual(peak=1.0, warmup=2, decay=LINEAR)
+SWITCHING = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
 INFINITE = Infinite(peak=1.0, warmup=2, cooldown=2, constant=0.5, decay=LINEAR, alpha=0.4)
 WSD_S = WsdS(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
-MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
+MERGED = build_merged(peak=1.0, warmup=2, states=3, spacing=2)
 EVERY_PARADIGM: list[Paradigm] = [SCRATCH, CONTINUAL, SWITCHING, INFINITE, WSD_S, MERGED]
 
 
@@ -162,8 +168,8 @@ def test_every_release_ends_exactly_at_the_floor(decay: Decay, peak: float) -> N
     setting = setting_of(100, 60)
     trees = [
         FromScratch(peak=peak, warmup=5, decay=decay).plan(setting),
-        Continual(peak=peak, warmup=5, decay=decay).plan(setting),
-        PathSwitching(peak=peak, warmup=5, decay=decay, alpha=0.5).plan(setting),
+        build_continual(peak=peak, warmup=5, decay=decay).plan(setting),
+        build_switching(peak=peak, warmup=5, decay=decay, alpha=0.5).plan(setting),
         WsdS(peak=peak, warmup=5, decay=decay, alpha=0.5).plan(setting),
     ]
 
@@ -219,7 +225,7 @@ def test_a_rewarm_peak_of_0_is_refused_and_not_taken_for_none() -> None:
 
 
 def test_a_continual_version_may_stay_at_the_floor() -> None:
-    paradigm = Continual(peak=1.0, warmup=2, decay=COSINE, restart=Restart.CONSTANT)
+    paradigm = build_continual(peak=1.0, warmup=2, decay=COSINE, restart=Restart.CONSTANT)
 
     tree = paradigm.plan(setting_of(4, 3))
 
@@ -381,7 +387,7 @@ def test_a_branch_has_no_rate_past_its_end_and_the_main_path_goes_on() -> None:
 
 @given(sizes=st.lists(st.integers(50, 200), min_size=1, max_size=5), alpha=st.floats(0.4, 0.9), decay=decays())
 def test_a_branch_never_rises(sizes: list[int], alpha: float, decay: Decay) -> None:
-    tree = PathSwitching(peak=1.0, warmup=2, decay=decay, alpha=alpha).plan(setting_of(*sizes))
+    tree = build_switching(peak=1.0, warmup=2, decay=decay, alpha=alpha).plan(setting_of(*sizes))
 
     for branch in tree.paths[1:]:
         rates = [tree.rate(branch.id, branch.start - 1), *rates_of(tree, branch)]
@@ -488,7 +494,7 @@ def test_infinite_is_the_hand_worked_tree() -> None:
 
 
 def test_the_floor_of_infinite_is_a_share_of_its_constant_rate() -> None:
-    tree = replace(INFINITE, decay=Decay(shape=DecayShape.EXPONENTIAL, floor=0.1)).plan(setting_of(10))
+    tree = replace(INFINITE, decay=Decay(shape=Shape.EXPONENTIAL, floor=0.1)).plan(setting_of(10))
 
     assert rates_of(tree, tree.paths[1])[-1] == 0.1 * 0.5
 
@@ -557,15 +563,15 @@ def test_one_state_alone_is_no_merge() -> None:
 @pytest.mark.parametrize("shape", ["power", "exponential", "harmonic", "stair", "knee"])
 def test_a_shape_without_weights_cannot_be_merged(shape: str) -> None:
     with refused(ConfigError):
-        replace(MERGED, shape=DecayShape(shape))
+        replace(MERGED, shape=Shape(shape))
 
 
-MERGEABLE = [DecayShape.LINEAR, DecayShape.COSINE, DecayShape.ONE_MINUS_SQRT, DecayShape.SQUARE]
+MERGEABLE = [Shape.LINEAR, Shape.COSINE, Shape.ONE_MINUS_SQRT, Shape.SQUARE]
 
 
 @pytest.mark.parametrize("shape", MERGEABLE)
 @given(states=st.integers(2, 500))
-def test_merge_weights_are_shares_that_add_up_to_1(shape: DecayShape, states: int) -> None:
+def test_merge_weights_are_shares_that_add_up_to_1(shape: Shape, states: int) -> None:
     weights = merge_weights(shape, states=states)
 
     assert len(weights) == states
@@ -576,24 +582,24 @@ def test_merge_weights_are_shares_that_add_up_to_1(shape: DecayShape, states: in
 @pytest.mark.parametrize(
     ("shape", "weights"),
     [
-        (DecayShape.LINEAR, [1 / 4, 1 / 4, 1 / 4, 1 / 4]),
-        (DecayShape.ONE_MINUS_SQRT, [1 / 2, (2**0.5 - 1) / 2, (3**0.5 - 2**0.5) / 2, 1 - 3**0.5 / 2]),
-        (DecayShape.SQUARE, [1 / 16, 3 / 16, 5 / 16, 7 / 16]),
-        (DecayShape.COSINE, [(1 - 2**-0.5) / 2, 2**-0.5 / 2, 2**-0.5 / 2, (1 - 2**-0.5) / 2]),
+        (Shape.LINEAR, [1 / 4, 1 / 4, 1 / 4, 1 / 4]),
+        (Shape.ONE_MINUS_SQRT, [1 / 2, (2**0.5 - 1) / 2, (3**0.5 - 2**0.5) / 2, 1 - 3**0.5 / 2]),
+        (Shape.SQUARE, [1 / 16, 3 / 16, 5 / 16, 7 / 16]),
+        (Shape.COSINE, [(1 - 2**-0.5) / 2, 2**-0.5 / 2, 2**-0.5 / 2, (1 - 2**-0.5) / 2]),
     ],
 )
-def test_weights_of_four_states_are_the_hand_worked_ones(shape: DecayShape, weights: list[float]) -> None:
+def test_weights_of_four_states_are_the_hand_worked_ones(shape: Shape, weights: list[float]) -> None:
     assert merge_weights(shape, states=4) == pytest.approx(weights, abs=1e-15)  # roundings of numbers near 1
 
 
 @pytest.mark.parametrize("shape", MERGEABLE)
-def test_merging_repeats_a_decay_of_equal_updates(shape: DecayShape) -> None:
+def test_merging_repeats_a_decay_of_equal_updates(shape: Shape) -> None:
     """Update j of equal size counts in all later states, so its weight in the mean is the decay's `w_j`."""
     states = 8
 
     weights = merge_weights(shape, states=states)
 
-    curve = Decay(shape=shape).pieces(updates=states, peak=1.0)[0]
+    curve = Decay(shape=shape, floor=0.0).pieces(updates=states, peak=1.0)[0]
     later = [math.fsum(weights[j:]) for j in range(1, states)]
     assert later == pytest.approx([curve.rate(j - 1) for j in range(1, states)], abs=1e-15)
 

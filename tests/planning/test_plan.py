@@ -11,23 +11,31 @@ from hypothesis import strategies as st
 from lrpath.errors import PlanError
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import canonical, content_id
-from lrpath.planning.paradigms import Anchor, Continual, FromScratch, Merged, Paradigm, PathSwitching
+from lrpath.planning.paradigms import Anchor, FromScratch, Paradigm
 from lrpath.planning.paths import unite
 from lrpath.planning.plan import Plan, from_record
-from tests.planning.strategies import LINEAR, TOKENS_PER_UPDATE, increments_of, setting_of
+from tests.planning.strategies import (
+    LINEAR,
+    TOKENS_PER_UPDATE,
+    build_continual,
+    build_merged,
+    build_switching,
+    increments_of,
+    setting_of,
+)
 from tests.refusals import refused
 
 SCRATCH = FromScratch(peak=1.0, warmup=2, decay=LINEAR)
-CONTINUAL = Continual(peak=1.0, warmup=2, decay=LINEAR)
-SWITCHING = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
-MERGED = Merged(peak=1.0, warmup=2, states=3, spacing=2)
+CONTINUAL = build_continual(peak=1.0, warmup=2, decay=LINEAR)
+SWITCHING = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6)
+MERGED = build_merged(peak=1.0, warmup=2, states=3, spacing=2)
 ALL: dict[str, Paradigm] = {"scratch": SCRATCH, "continual": CONTINUAL, "switching": SWITCHING, "merged": MERGED}
 
 
 def plan_of(*updates: int, paradigms: dict[str, Paradigm] = ALL) -> Plan:
     return Plan(
         increments=increments_of(*updates),
-        paradigms={label: {"kind": paradigm.kind} for label, paradigm in paradigms.items()},
+        paradigms=paradigms,
         tree=unite(paradigm.plan(setting_of(*updates, label=label)) for label, paradigm in paradigms.items()),
         model_name="tiny",
         parameters=1000,

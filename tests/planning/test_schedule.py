@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.schedule import (
     Decay,
-    DecayShape,
     Piece,
     Schedule,
     Shape,
@@ -36,18 +35,18 @@ def rates_of(decay: Decay, *, updates: int, peak: float = 1.0) -> list[float]:
 @pytest.mark.parametrize(
     ("decay", "rates"),
     [
-        (Decay(shape=DecayShape.LINEAR), [0.75, 0.5, 0.25, 0.0]),
-        (Decay(shape=DecayShape.COSINE), [(1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2, 0.0]),
-        (Decay(shape=DecayShape.ONE_MINUS_SQRT), [0.5, 1 - 2**-0.5, 1 - 3**0.5 / 2, 0.0]),
-        (Decay(shape=DecayShape.SQUARE), [15 / 16, 3 / 4, 7 / 16, 0.0]),
-        (Decay(shape=DecayShape.POWER, exponent=2.0), [9 / 16, 1 / 4, 1 / 16, 0.0]),
-        (Decay(shape=DecayShape.POWER, exponent=1.0), [0.75, 0.5, 0.25, 0.0]),
-        (Decay(shape=DecayShape.EXPONENTIAL, floor=0.0625), [0.5, 0.25, 0.125, 0.0625]),
-        (Decay(shape=DecayShape.HARMONIC, floor=0.2), [1 / 2, 1 / 3, 1 / 4, 1 / 5]),
-        (Decay(shape=DecayShape.KNEE, hold=0.5), [1.0, 1.0, 0.5, 0.0]),
-        (Decay(shape=DecayShape.KNEE, hold=0.75, floor=0.2), [1.0, 1.0, 1.0, 0.2]),
-        (Decay(shape=DecayShape.ONE_MINUS_SQRT, hold=0.5), [1.0, 1.0, 1.0 - math.sqrt(0.5), 0.0]),
-        (Decay(shape=DecayShape.LINEAR, floor=0.2), [0.8, 0.6, 0.4, 0.2]),
+        (Decay(shape=Shape.LINEAR, floor=0.0), [0.75, 0.5, 0.25, 0.0]),
+        (Decay(shape=Shape.COSINE, floor=0.0), [(1 + 2**-0.5) / 2, 0.5, (1 - 2**-0.5) / 2, 0.0]),
+        (Decay(shape=Shape.ONE_MINUS_SQRT, floor=0.0), [0.5, 1 - 2**-0.5, 1 - 3**0.5 / 2, 0.0]),
+        (Decay(shape=Shape.SQUARE, floor=0.0), [15 / 16, 3 / 4, 7 / 16, 0.0]),
+        (Decay(shape=Shape.POWER, floor=0.0, exponent=2.0), [9 / 16, 1 / 4, 1 / 16, 0.0]),
+        (Decay(shape=Shape.POWER, floor=0.0, exponent=1.0), [0.75, 0.5, 0.25, 0.0]),
+        (Decay(shape=Shape.EXPONENTIAL, floor=0.0625), [0.5, 0.25, 0.125, 0.0625]),
+        (Decay(shape=Shape.HARMONIC, floor=0.2), [1 / 2, 1 / 3, 1 / 4, 1 / 5]),
+        (Decay(shape=Shape.KNEE, floor=0.0, hold=0.5), [1.0, 1.0, 0.5, 0.0]),
+        (Decay(shape=Shape.KNEE, hold=0.75, floor=0.2), [1.0, 1.0, 1.0, 0.2]),
+        (Decay(shape=Shape.ONE_MINUS_SQRT, floor=0.0, hold=0.5), [1.0, 1.0, 1.0 - math.sqrt(0.5), 0.0]),
+        (Decay(shape=Shape.LINEAR, floor=0.2), [0.8, 0.6, 0.4, 0.2]),
     ],
 )
 def test_a_decay_of_four_updates_is_the_hand_worked_one(decay: Decay, rates: list[float]) -> None:
@@ -59,7 +58,7 @@ def test_a_decay_of_four_updates_is_the_hand_worked_one(decay: Decay, rates: lis
 
 
 def test_a_stair_of_80_10_10_has_levels_1_and_root_of_a_tenth_and_a_tenth() -> None:
-    decay = Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1))
+    decay = Decay(shape=Shape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1))
 
     rates = rates_of(decay, updates=20, peak=3e-4)
 
@@ -70,13 +69,13 @@ def test_a_stair_of_80_10_10_has_levels_1_and_root_of_a_tenth_and_a_tenth() -> N
 
 
 def test_a_stair_takes_levels_of_its_own_down_to_0() -> None:
-    decay = Decay(shape=DecayShape.STAIR, shares=(0.5, 0.25, 0.125, 0.125), levels=(1.0, 0.5, 0.5, 0.0))
+    decay = Decay(shape=Shape.STAIR, floor=0.0, shares=(0.5, 0.25, 0.125, 0.125), levels=(1.0, 0.5, 0.5, 0.0))
 
     assert rates_of(decay, updates=8) == [1.0] * 4 + [0.5] * 3 + [0.0]
 
 
 def test_the_steps_of_a_stair_fill_updates_that_its_shares_do_not_divide() -> None:
-    decay = Decay(shape=DecayShape.STAIR, floor=0.01, shares=(1 / 3, 1 / 3, 1 / 3))
+    decay = Decay(shape=Shape.STAIR, floor=0.01, shares=(1 / 3, 1 / 3, 1 / 3))
 
     assert rates_of(decay, updates=10) == [1.0] * 3 + [0.1] * 4 + [0.01] * 3  # edges at 3.3 and 6.7
 
@@ -215,28 +214,28 @@ def test_a_peak_that_is_no_positive_rate_is_refused(peak: float) -> None:
         warmup(peak, updates=0)
 
 
-STAIR = {"shape": DecayShape.STAIR, "floor": 0.1}
+STAIR = {"shape": Shape.STAIR, "floor": 0.1}
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"shape": DecayShape.LINEAR, "floor": 1.0},
-        {"shape": DecayShape.LINEAR, "floor": -0.1},
-        {"shape": DecayShape.LINEAR, "floor": math.nan},
-        {"shape": DecayShape.EXPONENTIAL},
-        {"shape": DecayShape.HARMONIC},
-        {"shape": DecayShape.STAIR, "hold": 0.5, "shares": (0.5, 0.5)},
-        {"shape": DecayShape.LINEAR, "exponent": 2.0},
-        {"shape": DecayShape.LINEAR, "shares": (1.0,)},
-        {"shape": DecayShape.KNEE, "hold": 0.5, "levels": (1.0,)},
-        {"shape": DecayShape.KNEE},
-        {"shape": DecayShape.POWER},
-        {"shape": DecayShape.STAIR},
-        {"shape": DecayShape.KNEE, "hold": 0.0},
-        {"shape": DecayShape.KNEE, "hold": 1.0},
-        {"shape": DecayShape.POWER, "exponent": -1.0},
-        {"shape": DecayShape.POWER, "exponent": math.nan},
+        {"shape": Shape.LINEAR, "floor": 1.0},
+        {"shape": Shape.LINEAR, "floor": -0.1},
+        {"shape": Shape.LINEAR, "floor": math.nan},
+        {"shape": Shape.EXPONENTIAL},
+        {"shape": Shape.HARMONIC},
+        {"shape": Shape.STAIR, "hold": 0.5, "shares": (0.5, 0.5)},
+        {"shape": Shape.LINEAR, "exponent": 2.0},
+        {"shape": Shape.LINEAR, "shares": (1.0,)},
+        {"shape": Shape.KNEE, "hold": 0.5, "levels": (1.0,)},
+        {"shape": Shape.KNEE},
+        {"shape": Shape.POWER},
+        {"shape": Shape.STAIR},
+        {"shape": Shape.KNEE, "hold": 0.0},
+        {"shape": Shape.KNEE, "hold": 1.0},
+        {"shape": Shape.POWER, "exponent": -1.0},
+        {"shape": Shape.POWER, "exponent": math.nan},
         {**STAIR, "shares": ()},
         {**STAIR, "shares": (0.5, 0.4)},
         {**STAIR, "shares": (1.5, -0.5)},
@@ -253,16 +252,16 @@ STAIR = {"shape": DecayShape.STAIR, "floor": 0.1}
 )
 def test_an_impossible_decay_is_refused(fields: dict[str, Any]) -> None:
     with refused(ConfigError):
-        Decay(**fields)
+        Decay(**({"floor": 0.0} | fields))
 
 
 @pytest.mark.parametrize(
     ("decay", "updates"),
     [
-        (Decay(shape=DecayShape.KNEE, hold=0.1), 4),
-        (Decay(shape=DecayShape.KNEE, hold=0.9), 4),
-        (Decay(shape=DecayShape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1)), 4),
-        (Decay(shape=DecayShape.LINEAR), 0),
+        (Decay(shape=Shape.KNEE, floor=0.0, hold=0.1), 4),
+        (Decay(shape=Shape.KNEE, floor=0.0, hold=0.9), 4),
+        (Decay(shape=Shape.STAIR, floor=0.1, shares=(0.8, 0.1, 0.1)), 4),
+        (Decay(shape=Shape.LINEAR, floor=0.0), 0),
     ],
 )
 def test_a_decay_without_room_for_its_parts_is_refused(decay: Decay, updates: int) -> None:
@@ -270,10 +269,15 @@ def test_a_decay_without_room_for_its_parts_is_refused(decay: Decay, updates: in
         decay.pieces(updates=updates, peak=1.0)
 
 
-def test_every_shape_that_a_decay_can_be_asked_for_is_a_shape_of_pieces_or_composed() -> None:
-    composed = {"knee", "stair"}
+def test_a_constant_is_not_a_decay() -> None:
+    with refused(ConfigError, field="shape", value=Shape.CONSTANT):
+        Decay(shape=Shape.CONSTANT, floor=0.5)
 
-    assert {shape.value for shape in DecayShape} == {shape.value for shape in Shape} - {"constant"} | composed
+
+@pytest.mark.parametrize("shape", [Shape.STAIR, Shape.KNEE])
+def test_a_composed_shape_is_not_a_single_piece(shape: Shape) -> None:
+    with refused(PlanError):
+        Piece(shape=shape, updates=4, first=1.0, last=0.0)
 
 
 @given(decay=decays(), updates=st.integers(20, 500), start=st.integers(0, 1000))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lrpath.errors import ConfigError
-from lrpath.planning.shape import FAMILIES, ModelShape, build_shape, load_config_file
+from lrpath.planning.shape import FAMILIES, ModelShape, load_config_file
+from tests.planning.strategies import SIZES, shape_of, shape_of_file
 from tests.refusals import refused
 
 TINY: dict[str, Any] = {
@@ -18,7 +19,7 @@ TINY: dict[str, Any] = {
     "heads": 2,
     "ffn_size": 5,
     "context": 16,
-}
+} | SIZES
 GPT2 = {
     "model_type": "gpt2",
     "vocab_size": 100,
@@ -127,7 +128,7 @@ def test_the_record_holds_what_determines_the_numbers() -> None:
 
 
 def test_a_file_gives_sizes_under_their_old_names(tmp_path: Path) -> None:
-    read = ModelShape.from_file(write(tmp_path, GPT2))
+    read = shape_of_file(write(tmp_path, GPT2))
 
     assert (read.hidden_size, read.layers, read.heads, read.context) == (8, 2, 2, 32)
     assert read.ffn_size == 4 * 8
@@ -135,7 +136,7 @@ def test_a_file_gives_sizes_under_their_old_names(tmp_path: Path) -> None:
 
 def test_a_file_has_no_counts_until_they_are_stated(tmp_path: Path) -> None:
     path = write(tmp_path, GPT2)
-    unknown, known = ModelShape.from_file(path), ModelShape.from_file(path, stated_parameters=5_000)
+    unknown, known = shape_of_file(path), shape_of_file(path, stated_parameters=5_000)
 
     assert (unknown.parameters, unknown.non_embedding_parameters, unknown.matrix_parameters) == (None, None, None)
     assert (known.parameters, known.non_embedding_parameters) == (5_000, 5_000 - 2 * 800)
@@ -144,9 +145,9 @@ def test_a_file_has_no_counts_until_they_are_stated(tmp_path: Path) -> None:
 
 def test_the_record_of_a_file_follows_its_content_and_not_its_place(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    first = ModelShape.from_file(write(tmp_path, GPT2)).as_record()
-    same = ModelShape.from_file(write(tmp_path / "other", GPT2 | {"transformers_version": "4.0"})).as_record()
-    changed = ModelShape.from_file(write(tmp_path / "other", GPT2 | {"activation_function": "relu"})).as_record()
+    first = shape_of_file(write(tmp_path, GPT2)).as_record()
+    same = shape_of_file(write(tmp_path / "other", GPT2 | {"transformers_version": "4.0"})).as_record()
+    changed = shape_of_file(write(tmp_path / "other", GPT2 | {"activation_function": "relu"})).as_record()
 
     assert first == same
     assert first != changed
@@ -162,7 +163,7 @@ def test_the_record_of_a_file_follows_its_content_and_not_its_place(tmp_path: Pa
 )
 def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path: Path, content: Any) -> None:
     with refused(ConfigError):
-        ModelShape.from_file(write(tmp_path, content))
+        shape_of_file(write(tmp_path, content))
 
 
 def test_a_missing_or_torn_file_is_refused(tmp_path: Path) -> None:
@@ -176,30 +177,31 @@ def test_a_missing_or_torn_file_is_refused(tmp_path: Path) -> None:
 def test_a_window_longer_than_a_files_positions_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, GPT2)
 
-    assert ModelShape.from_file(path, context=32).context == 32
+    assert shape_of_file(path, context=32).context == 32
     with refused(ConfigError):
-        ModelShape.from_file(path, context=33)
+        shape_of_file(path, context=33)
 
 
 def test_fields_of_a_configuration_become_a_shape(tmp_path: Path) -> None:
     path = write(tmp_path, GPT2)
 
-    assert build_shape(TINY | {"kv_heads": None, "file": None}) == shape()
-    assert build_shape({"family": "file", "file": str(path), "vocab_size": 50}).vocab_size == 50
+    assert shape_of(TINY) == shape()
+    assert shape_of_file(path, vocab_size=50).vocab_size == 50
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "field"),
     [
-        TINY | {"n_layer": 3},
-        {"family": "llama", "vocab_size": 10},
-        {"family": "file"},
-        {"family": "file", "file": "x", "layers": 2},
+        (TINY | {"n_layer": 3}, "model.n_layer"),
+        (TINY | {"file": "x"}, "model.file"),
+        ({"family": "llama", "vocab_size": 10}, "model.context"),
+        ({"family": "file"}, "model.context"),
+        ({"family": "file", "file": "x", "layers": 2}, "model.layers"),
     ],
 )
-def test_fields_that_do_not_fit_the_family_are_refused(fields: dict[str, Any]) -> None:
-    with refused(ConfigError):
-        build_shape(fields)
+def test_fields_that_do_not_fit_the_family_are_refused(fields: dict[str, Any], field: str) -> None:
+    with refused(ConfigError, field=field):
+        shape_of(fields)
 
 
 def test_every_family_but_file_counts_its_parameters() -> None:

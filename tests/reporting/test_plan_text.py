@@ -1,28 +1,29 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import flops_per_token, state_bytes
-from lrpath.planning.paradigms import Anchor, Continual, FromScratch, Merged, Paradigm, PathSwitching, Setting
+from lrpath.planning.paradigms import Anchor, FromScratch, Paradigm, Setting
 from lrpath.planning.paths import Optimizer, Recipe, unite
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Decay, DecayShape
+from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import Increment
 from lrpath.reporting.plan_text import plan_json, plan_text
 from tests.analysis.studies import LINEAR, MERGED, THREE, plan_of
+from tests.planning.strategies import SIZES, build_continual, build_merged, build_switching
 from tests.refusals import refused
 
 GOLDEN = Path(__file__).parent / "golden_main_plan.txt"
 SHAPE = ModelShape(
-    family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048
+    family="llama", vocab_size=32_000, hidden_size=2048, layers=24, heads=16, ffn_size=5504, context=2048, **SIZES
 )
-COSINE = Decay(shape=DecayShape.COSINE, floor=0.1)
+COSINE = Decay(shape=Shape.COSINE, floor=0.1)
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def main_plan() -> Plan:
     increments = tuple(Increment(version=f"v{number}", updates=10_000) for number in range(1, 5))
     paradigms: dict[str, Paradigm] = {
         "from_scratch": FromScratch(peak=3e-4, warmup=2000, decay=COSINE),
-        "continual": Continual(peak=3e-4, warmup=2000, decay=COSINE),
-        "path_switching": PathSwitching(peak=3e-4, warmup=2000, decay=COSINE, alpha=0.6),
+        "continual": build_continual(peak=3e-4, warmup=2000, decay=COSINE),
+        "path_switching": build_switching(peak=3e-4, warmup=2000, decay=COSINE, alpha=0.6),
     }
     trees = [
         paradigm.plan(Setting(label=label, recipe=recipe, increments=increments, parse=lambda length, _: int(length)))
@@ -55,7 +56,7 @@ def main_plan() -> Plan:
     ]
     return Plan(
         increments=increments,
-        paradigms={label: {"kind": paradigm.kind} | asdict(paradigm) for label, paradigm in paradigms.items()},
+        paradigms=dict(paradigms),
         tree=unite(trees),
         model_name="llama 1.2B",
         parameters=SHAPE.parameters,
@@ -110,8 +111,8 @@ def lines_of(plan: Plan) -> list[str]:
 
 
 def test_data_read_a_second_time_is_said_to_be() -> None:
-    replay = Continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.5)
-    started = PathSwitching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.5, anchor=Anchor.START)
+    replay = build_continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.5)
+    started = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.5, anchor=Anchor.START)
 
     lines = lines_of(plan_of(10, 10, paradigms={"replay": replay, "started": started}))
 
@@ -127,7 +128,7 @@ def test_merged_releases_are_listed_on_their_path() -> None:
 
 
 def test_a_lone_merged_release_has_no_each() -> None:
-    lines = lines_of(plan_of(10, paradigms={"merged": Merged(peak=1.0, warmup=2, states=3, spacing=2)}))
+    lines = lines_of(plan_of(10, paradigms={"merged": build_merged(peak=1.0, warmup=2, states=3, spacing=2)}))
 
     assert any("release v1, the mean of 3 states" in line for line in lines)
 

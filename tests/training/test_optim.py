@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lrpath.planning.paths import Optimizer
-from lrpath.training.optim import build_optimizer, set_rate
+from lrpath.training.optim import build_optimizer, set_learning_rate
 
 SETTINGS = Optimizer(beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.1, clip_norm=None)
 
@@ -12,7 +12,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
     matrix, vector = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(2))
     optimizer = build_optimizer([vector, matrix], settings=SETTINGS)
 
-    set_rate(optimizer, rate=0.5, settings=SETTINGS)
+    set_learning_rate(optimizer, rate=0.5, settings=SETTINGS)
     matrix.grad, vector.grad = torch.zeros(2, 2), torch.zeros(2)
     optimizer.step()
 
@@ -24,7 +24,7 @@ def test_one_update_is_adamw_by_hand() -> None:
     weight = nn.Parameter(torch.tensor([[2.0]], dtype=torch.float64))
     optimizer = build_optimizer([weight], settings=SETTINGS)
 
-    set_rate(optimizer, rate=0.5, settings=SETTINGS)
+    set_learning_rate(optimizer, rate=0.5, settings=SETTINGS)
     weight.grad = torch.tensor([[3.0]], dtype=torch.float64)
     optimizer.step()
 
@@ -37,7 +37,7 @@ def test_the_rate_and_the_decay_of_every_group_are_those_that_were_set_last() ->
     for group in optimizer.param_groups:
         group["weight_decay"] = 7.0  # as if from a checkpoint
 
-    set_rate(optimizer, rate=0.25, settings=SETTINGS)
+    set_learning_rate(optimizer, rate=0.25, settings=SETTINGS)
 
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.25, 0.1), (0.25, 0.0)]
     assert {group["betas"] for group in optimizer.param_groups} == {(0.8, 0.9)}

@@ -34,24 +34,26 @@ def run(path: Path = ROOT, *, begin: int = 0, end: int = 30) -> PlannedRun:
 def test_a_run_starts_from_initial_weights_its_parent_or_its_own_state(
     path: Path, begin: int, source: StateKey | None
 ) -> None:
-    assert run(path, begin=begin, end=60).source() == source
+    assert run(path, begin=begin, end=60).starting_state() == source
 
 
 @pytest.mark.parametrize(
-    ("made", "begin"),
+    ("existing", "begin"),
     [((), 0), ((10,), 10), ((10, 20, 50), 20), ((29, 31), 29), ((50,), 0), ((10, 30), None), ((30,), None)],
 )
-def test_the_rest_of_a_run_begins_at_the_last_state_before_its_end(made: tuple[int, ...], begin: int | None) -> None:
-    rest = run().rest(made)
+def test_what_remains_of_a_run_begins_at_the_last_state_before_its_end(
+    existing: tuple[int, ...], begin: int | None
+) -> None:
+    remaining = run().remaining(existing)
 
-    assert (None if rest is None else (rest.begin, rest.end)) == (None if begin is None else (begin, 30))
+    assert (None if remaining is None else (remaining.begin, remaining.end)) == (None if begin is None else (begin, 30))
 
 
 def test_a_branch_whose_states_are_gone_begins_at_its_fork_again() -> None:
-    rest = run(BRANCH, begin=50, end=60).rest([])
+    remaining = run(BRANCH, begin=50, end=60).remaining([])
 
-    assert rest is not None
-    assert (rest.begin, rest.source()) == (40, BRANCH.parent)
+    assert remaining is not None
+    assert (remaining.begin, remaining.starting_state()) == (40, BRANCH.parent)
 
 
 def test_states_are_saved_at_needed_and_at_rolling_positions_and_at_the_end() -> None:

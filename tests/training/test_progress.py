@@ -3,7 +3,7 @@ import math
 
 from rich.console import Console
 
-from lrpath.training.callbacks.progress import PlanProgress
+from lrpath.training.plan_progress import PlanProgress
 from tests.training.test_planned_run import BRANCH, run
 
 
@@ -22,10 +22,10 @@ def test_lines_come_at_most_every_interval_and_reckon_the_time_left_from_the_pac
     progress = PlanProgress(Console(file=text), runs=2, updates=90, clock=clock, interval=10)
     one = run(end=30)
 
-    progress.begin(one)
+    progress.begin_run(one)
     for position in range(1, 31):
         clock.now += 1.0
-        progress.step(one, position=position, loss=2.5, tokens_per_second=1234.0)
+        progress.advance(one, position=position, loss=2.5, tokens_per_second=1234.0)
 
     assert text.getvalue().splitlines() == [
         "[1/2] root: from initial weights to 30",
@@ -39,7 +39,7 @@ def test_a_branch_says_where_it_begins() -> None:
     text = io.StringIO()
     progress = PlanProgress(Console(file=text), runs=1, updates=20)
 
-    progress.begin(run(BRANCH, begin=40, end=60))
+    progress.begin_run(run(BRANCH, begin=40, end=60))
 
     assert text.getvalue() == "[1/1] branch: from update 40 to 60\n"
 
@@ -48,6 +48,6 @@ def test_a_loss_that_was_not_written_yet_is_shown_as_such() -> None:
     clock, text = Clock(), io.StringIO()
     progress = PlanProgress(Console(file=text), runs=1, updates=30, clock=clock, interval=0)
 
-    progress.step(run(), position=1, loss=math.nan, tokens_per_second=0.0)
+    progress.advance(run(), position=1, loss=math.nan, tokens_per_second=0.0)
 
-    assert "1/30  left: path" in text.getvalue()
+    assert text.getvalue() == "  1/30\n"

@@ -16,17 +16,17 @@ def handlers() -> list[object]:
 def test_a_signal_is_raised_where_nothing_is_to_be_saved_first(number: signal.Signals) -> None:
     before = handlers()
 
-    with refused(StoppedError), signals.raised():
+    with refused(StoppedError), signals.raise_on_signal():
         signal.raise_signal(number)
 
     assert handlers() == before
 
 
 @pytest.mark.parametrize("number", STOPPING)
-def test_a_signal_is_noted_in_a_fit(number: signal.Signals) -> None:
+def test_a_signal_is_recorded_in_a_fit(number: signal.Signals) -> None:
     before, recorder = handlers(), SignalRecorder(launched=False)
 
-    with recorder.heard():
+    with recorder.recording():
         signal.raise_signal(number)
 
     assert (recorder.number, handlers()) == (number, before)
@@ -35,7 +35,7 @@ def test_a_signal_is_noted_in_a_fit(number: signal.Signals) -> None:
 def test_a_second_signal_ends_a_fit_at_once() -> None:
     recorder = SignalRecorder(launched=False)
 
-    with recorder.heard():
+    with recorder.recording():
         signal.raise_signal(signal.SIGINT)
         with refused(StoppedError):
             signal.raise_signal(signal.SIGTERM)
@@ -44,7 +44,7 @@ def test_a_second_signal_ends_a_fit_at_once() -> None:
 def test_a_warning_before_a_time_limit_is_never_the_second_signal() -> None:
     recorder = SignalRecorder(launched=False)
 
-    with recorder.heard():
+    with recorder.recording():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGUSR1)
 
@@ -54,7 +54,7 @@ def test_a_warning_before_a_time_limit_is_never_the_second_signal() -> None:
 def test_a_launcher_that_repeats_a_signal_sends_one() -> None:
     recorder = SignalRecorder(launched=True)
 
-    with recorder.heard():
+    with recorder.recording():
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
 
@@ -64,8 +64,8 @@ def test_a_launcher_that_repeats_a_signal_sends_one() -> None:
 def test_a_process_that_ends_ignores_signals_for_good() -> None:
     before = handlers()
     try:
-        with signals.raised():
-            signals.ignore()
+        with signals.raise_on_signal():
+            signals.ignore_signals()
             signal.raise_signal(signal.SIGTERM)
 
         assert handlers() == [signal.SIG_IGN] * len(STOPPING)
@@ -83,5 +83,5 @@ def test_a_signal_within_a_finalizer_is_not_lost() -> None:
         Finalized()
         signal.sigtimedwait([], 30)  # until the signal comes again
 
-    with refused(StoppedError), signals.raised():
+    with refused(StoppedError), signals.raise_on_signal():
         finalize()

@@ -5,7 +5,9 @@ import pytest
 from lrpath.errors import ConfigError
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
+from lrpath.training.settings import StrategySettings
 from tests.refusals import refused
+from tests.training.test_hardware import SETTINGS
 
 STEP = {
     "SLURM_JOB_ID": "123456",
@@ -32,10 +34,10 @@ def started(*, without: tuple[str, ...] = (), **changes: str) -> ProcessGroup:
 
 
 def test_ranks_and_nodes_are_those_of_the_step() -> None:
-    ranks = started()
+    group = started()
 
-    assert (ranks.rank, ranks.count, ranks.local_rank, ranks.local_count, ranks.nodes) == (5, 8, 1, 4, 2)
-    assert ranks.launched
+    assert (group.rank, group.world_size, group.local_rank, group.local_world_size, group.nodes) == (5, 8, 1, 4, 2)
+    assert group.launched
     assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"], os.environ["GROUP_RANK"]) == ("gpu07", "14928", "1")
 
 
@@ -46,39 +48,39 @@ def test_where_the_ranks_meet_can_be_set() -> None:
 
 
 def test_older_versions_say_the_tasks_of_a_node_in_another_place() -> None:
-    ranks = started(
+    group = started(
         without=("SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE"), SLURM_NTASKS_PER_NODE="4", SLURM_NTASKS="8"
     )
 
-    assert (ranks.count, ranks.local_count) == (8, 4)
+    assert (group.world_size, group.local_world_size) == (8, 4)
 
 
 @pytest.mark.parametrize("step", [None, "4294967290", "4294967291"])
 def test_an_allocation_without_a_step_is_one_process_alone(step: str | None) -> None:
     without = () if step else ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS")
 
-    ranks = started(without=without, SLURM_PROCID="0", **({"SLURM_STEP_ID": step} if step else {}))
+    group = started(without=without, SLURM_PROCID="0", **({"SLURM_STEP_ID": step} if step else {}))
 
-    assert (ranks.count, ranks.launched) == (1, False)
+    assert (group.world_size, group.launched) == (1, False)
 
 
 def test_a_step_of_one_task_is_one_process_alone() -> None:
-    ranks = started(SLURM_STEP_NUM_TASKS="1", SLURM_PROCID="0")
+    group = started(SLURM_STEP_NUM_TASKS="1", SLURM_PROCID="0")
 
-    assert (ranks.count, ranks.launched) == (1, False)
+    assert (group.world_size, group.launched) == (1, False)
 
 
 def test_torchrun_within_a_step_says_who_the_ranks_are() -> None:
-    ranks = started(RANK="1", WORLD_SIZE="2", LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
+    group = started(RANK="1", WORLD_SIZE="2", LOCAL_RANK="1", LOCAL_WORLD_SIZE="2")
 
-    assert (ranks.rank, ranks.count) == (1, 2)
+    assert (group.rank, group.world_size) == (1, 2)
 
 
-def test_a_machine_on_one_rank_refuses_a_step_of_several() -> None:
+def test_one_process_refuses_a_step_of_several() -> None:
     group = started()
 
-    with refused(ConfigError):
-        Hardware(accelerator="cpu", micro_batch=None, threads=None, group=group)
+    with refused(ConfigError, field="strategy.name", value="single"):
+        Hardware(strategy=StrategySettings(**SETTINGS), process_group=group)
 
 
 @pytest.mark.parametrize(

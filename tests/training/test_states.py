@@ -9,7 +9,7 @@ from lrpath.planning.paths import Optimizer, StateKey
 from lrpath.records.manifest import check_state
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import load_state, tensors_of
-from lrpath.training.optim import build_optimizer, moments, set_rate
+from lrpath.training.optim import build_optimizer, moments, set_learning_rate
 from tests.refusals import refused
 
 KEY = StateKey("0123456789ab", 3)
@@ -44,7 +44,7 @@ def trained(seed: int) -> tuple[Tied, torch.optim.AdamW]:
 def update(model: Tied, optimizer: torch.optim.AdamW) -> None:
     optimizer.zero_grad()
     model(torch.arange(8)).backward()
-    set_rate(optimizer, rate=0.1, settings=SETTINGS)
+    set_learning_rate(optimizer, rate=0.1, settings=SETTINGS)
     optimizer.step()
 
 

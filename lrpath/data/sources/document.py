@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from hashlib import blake2b, sha256
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from lrpath.errors import ConfigError, DataError
 
@@ -59,6 +59,8 @@ class Arrival:
 
 class TextOrigin(Protocol):
     """A source of text. Its documents are a function of its fields, the arrival, and what lies on the disk."""
+
+    kind: ClassVar[str]
 
     def spec(self) -> dict[str, Any]:
         """Return what identifies the text of every increment, as plain data."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from lrpath.data.sources.division import Division
 from lrpath.data.sources.document import Arrival, Document, HeldOutSettings
@@ -26,6 +26,7 @@ class HfSource:
         ConfigError: If no split is named, or the division is by file.
     """
 
+    kind: ClassVar[str] = "hf"
     dataset: str
     revision: str
     config: str | None = None

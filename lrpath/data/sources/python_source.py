@@ -22,7 +22,7 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from zlib import crc32
 
 import numpy as np
@@ -72,6 +72,7 @@ class PythonSource:
         ConfigError: If a field is out of range.
     """
 
+    kind: ClassVar[str] = "python_source"
     bytes_per_version: int | tuple[int, ...] = 2_000_000
     stdlib_share: float | tuple[float, ...] = 0.25
     split: Literal["document", "package"] = "document"

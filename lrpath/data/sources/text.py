@@ -9,7 +9,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.division import Division
@@ -38,6 +38,7 @@ class TextSource:
         ConfigError: If not exactly one of `paths` and `domains` is given, or the name of a domain is not a short one.
     """
 
+    kind: ClassVar[str] = "text"
     paths: tuple[str, ...] = ()
     domains: Mapping[str, str] = field(default_factory=dict)
     versions: Division = field(default_factory=Division)

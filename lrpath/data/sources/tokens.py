@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class TokensSource:
         ConfigError: If a field is out of range, or a domain has neither one file nor as many as there are versions.
     """
 
+    kind: ClassVar[str] = "tokens"
     files: tuple[str, ...]
     vocab_size: int
     bits: Literal[16, 32] = 16

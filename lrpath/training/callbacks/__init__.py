@@ -1,1 +1,1 @@
-"""The Lightning callbacks of one fit: restore a state, set the rate, record, save forks, stop. Their order matters."""
+"""The Lightning callbacks of one fit. `PathTrainer` makes them, and says why they come in their order."""

@@ -1,4 +1,4 @@
-"""The callback that tells a rank's watch what the rank does, phase by phase of an update."""
+"""Tells the watchdog of a rank which phase of an update the rank is in."""
 
 from typing import Any
 
@@ -10,22 +10,25 @@ from lrpath.training.distributed.watchdog import Watchdog
 
 
 class HeartbeatCallback(Checkpoint):
-    """Marks the phases of an update. A `Checkpoint` and the last of them: after it, the next data are read.
+    """Enters the phases of an update.
+
+    It is a `Checkpoint`, though it saves nothing, so that Lightning calls it last of all: when ForkCheckpoint has
+    saved, and before the next batch is read.
 
     Args:
-        watchdog: Where they are marked.
+        watchdog: Where phases are entered.
         begin: Position that the fit starts from.
-        patient_start: Whether the first update may take as long as it likes, because blocks are compiled in it.
+        compiles: Whether blocks are compiled, in the first update, which may then take any time.
     """
 
-    def __init__(self, watchdog: Watchdog, *, begin: int, patient_start: bool) -> None:
-        self._watch = watchdog
+    def __init__(self, watchdog: Watchdog, *, begin: int, compiles: bool) -> None:
+        self._watchdog = watchdog
         self._begin = begin
-        self._patient = patient_start
+        self._unlimited = compiles
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Begin with the first data."""
-        self._watch.mark("data", position=self._begin)
+        """The first batch is read."""
+        self._watchdog.enter_phase("data", position=self._begin)
 
     def on_train_batch_start(
         self,
@@ -34,8 +37,8 @@ class HeartbeatCallback(Checkpoint):
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """The data are there."""
-        self._watch.mark("forward", patient=self._patient)
+        """The batch is there."""
+        self._watchdog.enter_phase("forward", unlimited=self._unlimited)
 
     def on_before_backward(
         self,
@@ -44,7 +47,7 @@ class HeartbeatCallback(Checkpoint):
         loss: torch.Tensor,  # noqa: ARG002
     ) -> None:
         """The loss is there."""
-        self._watch.mark("backward", patient=self._patient)
+        self._watchdog.enter_phase("backward", unlimited=self._unlimited)
 
     def on_before_optimizer_step(
         self,
@@ -53,7 +56,7 @@ class HeartbeatCallback(Checkpoint):
         optimizer: torch.optim.Optimizer,  # noqa: ARG002
     ) -> None:
         """The gradient is there."""
-        self._watch.mark("optimizer", patient=self._patient)
+        self._watchdog.enter_phase("optimizer", unlimited=self._unlimited)
 
     def on_train_batch_end(
         self,
@@ -63,11 +66,11 @@ class HeartbeatCallback(Checkpoint):
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
-        """Everything that belongs to the update is done."""
+        """The micro-batch is done, and what was due after it; the next batch is read."""
         if trainer.global_step:
-            self._patient = False
-        self._watch.mark("data", position=self._begin + trainer.global_step)
+            self._unlimited = False
+        self._watchdog.enter_phase("data", position=self._begin + trainer.global_step)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Stop watching until the next fit."""
-        self._watch.rest()
+        """Expect no progress until the next fit."""
+        self._watchdog.leave_fit()

@@ -69,7 +69,7 @@ class ShardWriter:
     def __init__(self, tensors: dict[str, torch.Tensor], *, ranks: ProcessGroup, copied: bool) -> None:
         self._planner = _Planner()
         self._copied = copied
-        self._planner.set_up_planner(tensors, is_coordinator=ranks.is_first)
+        self._planner.set_up_planner(tensors, is_coordinator=ranks.is_rank_zero)
         plans, _ = self._planner.create_global_plan(ranks.gather(self._planner.create_local_plan))
         self._mine = _writer(pathlib.Path()).prepare_global_plan(plans)[ranks.rank]
         self._device = next(iter(tensors.values())).device
@@ -175,7 +175,7 @@ def write_state(
         ranks.on_rank_zero(check)
         ranks.on_rank_zero(lambda: _finish(temporary, folder=folder, key=key, rest={"files": files} | facts))
     except OSError as error:
-        if ranks.is_first:
+        if ranks.is_rank_zero:
             shutil.rmtree(temporary, ignore_errors=True)
         raise TrainingError(explain_disk_error(error, folder)) from error
 

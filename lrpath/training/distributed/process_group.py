@@ -1,10 +1,17 @@
-"""The ranks of one run: who this process is, what rank 0 decides for all, and how an error of one ends all.
+"""The ranks of one command: who this process is, what rank 0 decides for all, and how an error of one rank ends all.
 
-Four process groups are made, once a run. The default one carries weights and gradients over the device's backend. The
-others go over gloo, without a limit that a long preparation of data or a slow disk could reach, and end when a process
-of theirs does: one for decisions, one for what ranks tell each other while updates run, and one for the threads that
-write states beside the updates, since what two threads of a rank say must not get mixed. Who stands still, and who
-failed first, is found out by `lrpath.training.distributed.watchdog`.
+Four torch process groups are made, once a command, because collectives of one group are matched by their order alone:
+
+- the default group carries weights and gradients over the device's backend (nccl or gloo);
+- `control` broadcasts what rank 0 decides and gathers what ranks answer;
+- `_stop_group` finds, while updates run, whether any rank was asked to stop; its results are awaited an update later,
+  when a decision may have been made in `control` meanwhile;
+- `background.control` belongs to the threads that write states while updates go on, since collectives that two
+  threads of a rank start in one group would be mixed up.
+
+The last three go over gloo. They have practically no timeout, which a long preparation of data or a slow disk could
+reach, and fail at once when a process of theirs ends. Which rank hangs, and which failed first, is found out by
+`lrpath.training.distributed.watchdog`.
 """
 
 import contextlib
@@ -28,8 +35,9 @@ from lrpath.training.distributed.watchdog import Reason, Watchdog
 
 Result = TypeVar("Result")
 
-_PATIENCE = timedelta(days=30)
-_MARGIN = timedelta(seconds=30)
+_NO_TIMEOUT = timedelta(days=30)
+"""gloo needs a timeout; this one is never reached."""
+_TIMEOUT_MARGIN = timedelta(seconds=30)
 
 
 class ProcessGroup:
@@ -37,36 +45,42 @@ class ProcessGroup:
 
     Args:
         rank: Number of this process.
-        count: Number of processes.
+        world_size: Number of processes.
         local_rank: Number of this process on its node.
-        local_count: Processes on this node.
+        local_world_size: Processes on this node.
         launched: Whether torchrun or srun started this process, be it the only one.
 
     Attributes:
-        background: The same processes, for the thread of each that works beside its updates.
+        background: The same processes, for the thread of each that writes states while updates go on.
     """
 
     def __init__(
-        self, *, rank: int = 0, count: int = 1, local_rank: int = 0, local_count: int = 1, launched: bool = False
+        self,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        local_rank: int = 0,
+        local_world_size: int = 1,
+        launched: bool = False,
     ) -> None:
         self.rank = rank
-        self.count = count
+        self.world_size = world_size
         self.local_rank = local_rank
-        self.local_count = local_count
+        self.local_world_size = local_world_size
         self.launched = launched
         self.control: dist.ProcessGroup | None = None
         self.background = self
-        self.watchdog = Watchdog(rank=rank, count=count)
-        self._talk: dist.ProcessGroup | None = None
-        self._deciding = False
+        self.watchdog = Watchdog(rank=rank, world_size=world_size)
+        self._stop_group: dist.ProcessGroup | None = None
+        self._inside_decision = False
         self._mesh: DeviceMesh | None = None
 
     @classmethod
     def from_environment(cls) -> "ProcessGroup":
-        """Return what torchrun or srun says of this process; without them, one process alone.
+        """Return the ranks that torchrun's or srun's variables describe; without them, one process alone.
 
         Raises:
-            ConfigError: If nodes run different numbers of processes, or a variable is no number.
+            ConfigError: If nodes run different numbers of processes, or a variable is not a number.
         """
         set_environment()
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -76,76 +90,83 @@ class ProcessGroup:
         if not all(text.isdecimal() for text in texts.values()):
             found = ", ".join(f"{name}={text}" for name, text in texts.items())
             raise ConfigError(f"{found} must all be whole numbers, as torchrun sets them; start this with torchrun")
-        rank, count, local_rank, local_count = (int(text) for text in texts.values())
-        if count % max(local_count, 1):
+        rank, world_size, local_rank, local_world_size = (int(text) for text in texts.values())
+        if world_size % max(local_world_size, 1):
             raise ConfigError(
-                f"{count} ranks in all, {local_count} on this node: every node must run as many; give every torchrun "
-                "the same --nproc-per-node"
+                f"WORLD_SIZE={world_size} is no multiple of LOCAL_WORLD_SIZE={local_world_size}: every node must run "
+                "the same number of ranks; give every torchrun the same --nproc-per-node"
             )
-        return cls(rank=rank, count=count, local_rank=local_rank, local_count=local_count, launched=True)
+        return cls(
+            rank=rank,
+            world_size=world_size,
+            local_rank=local_rank,
+            local_world_size=local_world_size,
+            launched=True,
+        )
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the process that decides, and writes what is written once."""
+    def is_rank_zero(self) -> bool:
+        """Whether this process decides for all, and writes what is written once."""
         return self.rank == 0
 
     @property
     def nodes(self) -> int:
         """Number of nodes."""
-        return self.count // self.local_count
+        return self.world_size // self.local_world_size
 
     @contextlib.contextmanager
-    def joined(self, device: torch.device, *, timeout: timedelta | None) -> Iterator[None]:
+    def initialized(self, device: torch.device, *, timeout: timedelta | None) -> Iterator[None]:
         """Hold the process groups while the block runs.
 
         Args:
-            device: The device of this process; a GPU talks over nccl, a CPU over gloo.
-            timeout: How long a rank may show no change in an update; None for torch's choice.
+            device: The device of this process; GPUs communicate over nccl, CPUs over gloo.
+            timeout: How long a rank may make no progress within an update; None for torch's choice.
 
         Raises:
-            TrainingError: If another rank is gone, or has failed; with its reason and exit code, if it could say them.
+            TrainingError: If another rank has ended or failed; with its reason and exit code, if it could publish them.
         """
         lost = False
         backend = "nccl" if device.type == "cuda" else "gloo"
         if device.type == "cuda":
             torch.cuda.set_device(device)
         try:
-            # The watch finds a rank that stands still before, and says which; the group's own limit is a net behind it.
-            net = None if timeout is None else 1.5 * timeout + _MARGIN
-            store, rank, count = next(rendezvous("env://"))
-            # torchrun keeps the store over its restarts, and with it the addresses of the ranks that are gone
+            # The watchdog finds a rank that hangs earlier, and says which; the group's own timeout, which names nobody,
+            # is a safety net behind it.
+            group_timeout = None if timeout is None else 1.5 * timeout + _TIMEOUT_MARGIN
+            store, rank, world_size = next(rendezvous("env://"))
+            # torchrun keeps the store over its restarts, and with it the addresses of ranks that have ended
             store = PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-            dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=net)
-            self.control = dist.new_group(backend="gloo", timeout=_PATIENCE)
-            self.background = self._with_group(dist.new_group(backend="gloo", timeout=_PATIENCE))
-            self._talk = dist.new_group(backend="gloo", timeout=_PATIENCE)
-            self.watchdog.begin(name=self.on_rank_zero(lambda: uuid4().hex), timeout=timeout)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=group_timeout)
+            self.control = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
+            self.background = self._with_group(dist.new_group(backend="gloo", timeout=_NO_TIMEOUT))
+            self._stop_group = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
+            self.watchdog.start(name=self.on_rank_zero(lambda: uuid4().hex), timeout=timeout)
             yield
         except Exception as error:
             lost = True
-            signals.ignore()  # a launcher ends the ranks that are left when the first has gone
+            signals.ignore_signals()  # a launcher signals the remaining ranks when the first has ended
             if not is_process_group_error(error):
                 self._publish(error)
                 raise
             reason = self.watchdog.reason()
-            raise self._lost(error) if reason is None else reason.error() from error
+            raise self._lost_ranks_error(error) if reason is None else reason.error() from error
         finally:
-            self._leave(lost=lost)
+            self._destroy(lost=lost)
 
     def _with_group(self, group: dist.ProcessGroup) -> "ProcessGroup":
-        """Return the same processes for another thread, which decides apart from this one."""
+        """Return the same processes with a control group for another thread."""
         others = ProcessGroup(
             rank=self.rank,
-            count=self.count,
+            world_size=self.world_size,
             local_rank=self.local_rank,
-            local_count=self.local_count,
+            local_world_size=self.local_world_size,
             launched=self.launched,
         )
         others.control = group
         return others
 
     def _publish(self, error: Exception) -> None:
-        """Tell the others why this rank leaves them; the error of one that was not the first is not printed."""
+        """Publish why this rank fails; the error of a rank that was not the first to fail is not printed."""
         if is_reported(error):
             return
         message = str(error) if isinstance(error, LrpathError) else f"{type(error).__name__}: {error}"
@@ -153,22 +174,22 @@ class ProcessGroup:
         if not self.watchdog.publish(Reason(rank=self.rank, message=message, code=code)):
             reported(error)
 
-    def _lost(self, error: Exception) -> TrainingError:
+    def _lost_ranks_error(self, error: Exception) -> TrainingError:
         reason = str(error).strip().splitlines()[0]
         return TrainingError(
-            f"rank {self.rank} of {self.count} lost the others ({reason}); the rank that failed first says why. "
-            "All saved states are whole: run the same command again to go on from the last of them"
+            f"rank {self.rank} of {self.world_size} lost the others ({reason}); see the error of the rank that failed "
+            "first. All saved states are whole: run the same command again to go on from the last of them"
         )
 
-    def _leave(self, *, lost: bool) -> None:
-        """Leave the others; when one was lost, without NCCL's farewell, for which all of them would be needed."""
-        self.watchdog.end()
+    def _destroy(self, *, lost: bool) -> None:
+        """Destroy the groups; when a rank was lost, without nccl's own shutdown, which needs all ranks."""
+        self.watchdog.stop()
         self.control = None
         self.background = self
-        self._talk = None
+        self._stop_group = None
         self._mesh = None
-        # What still holds a group (a sharded module in a cycle, a mesh) ends its threads at the interpreter's exit, and
-        # gloo then aborts the process: seen in 4 of 18 runs without the collection.
+        # Whatever still refers to a group (a sharded module in a reference cycle, a mesh) would end its threads at the
+        # interpreter's exit, where gloo aborts the process: seen in 4 of 18 runs without this collection.
         gc.collect()
         if dist.is_initialized() and not (lost and dist.get_backend() == "nccl"):
             dist.destroy_process_group()
@@ -176,8 +197,8 @@ class ProcessGroup:
     def mesh(self, device: torch.device, *, shard_ranks: int) -> DeviceMesh:
         """Return the mesh on which weights are sharded: one dimension, or replicas × shards; made once a run."""
         if self._mesh is None:
-            whole = shard_ranks == self.count
-            sizes = (self.count,) if whole else (self.count // shard_ranks, shard_ranks)
+            whole = shard_ranks == self.world_size
+            sizes = (self.world_size,) if whole else (self.world_size // shard_ranks, shard_ranks)
             names = ("shard",) if whole else ("replicate", "shard")
             self._mesh = init_device_mesh(device.type, sizes, mesh_dim_names=names)
         return self._mesh
@@ -189,41 +210,43 @@ class ProcessGroup:
         """
         if self.control is None:
             return function()
-        assert not self._deciding, "a decision within a decision would be mistaken for it by the other ranks"
+        assert not self._inside_decision, (
+            "the other ranks would take the result of a nested decision for that of the outer one"
+        )
         box: list[Any] = [None]
         raised: Exception | None = None
-        if self.is_first:
-            self._deciding = True
+        if self.is_rank_zero:
+            self._inside_decision = True
             try:
                 box = [(function(), None)]
-            except Exception as error:  # whatever it is, the others must not wait for it
+            except Exception as error:  # whatever it is, the other ranks must not wait for ever
                 raised = error
-                box = [(None, _portable(error))]
+                box = [(None, _picklable(error))]
             finally:
-                self._deciding = False
+                self._inside_decision = False
         with self.watchdog.waiting():
             dist.broadcast_object_list(box, src=0, group=self.control)
         if raised is not None:
             raise raised
         decided: Result
-        decided, refused = box[0]
-        if refused is not None:
-            raise reported(refused)
+        decided, error_of_rank_zero = box[0]
+        if error_of_rank_zero is not None:
+            raise reported(error_of_rank_zero)
         return decided
 
     def gather(self, function: Callable[[], Result]) -> list[Result]:
         """Call a function on every rank and return all results by rank; raise the error of the first that has one."""
         if self.control is None:
             return [function()]
-        assert not self._deciding, "the other ranks wait for a decision"
+        assert not self._inside_decision, "the other ranks wait for the decision"
         mine: tuple[Result | None, Exception | None]
         raised: Exception | None = None
         try:
             mine = (function(), None)
-        except Exception as error:  # whatever it is, the others must not wait for it
+        except Exception as error:  # whatever it is, the other ranks must not wait for ever
             raised = error
-            mine = (None, _portable(error))
-        answers: list[Any] = [None] * self.count
+            mine = (None, _picklable(error))
+        answers: list[Any] = [None] * self.world_size
         with self.watchdog.waiting():
             dist.all_gather_object(answers, mine, group=self.control)
         failed = [rank for rank, (_, error) in enumerate(answers) if error is not None]
@@ -233,36 +256,49 @@ class ProcessGroup:
             raise reported(answers[failed[0]][1])
         return [result for result, _ in answers]
 
-    def total(self, tensor: torch.Tensor) -> torch.Tensor:
+    def all_reduce_sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the sum of a tensor over all ranks."""
         if self.control is not None:
-            assert not self._deciding, "the other ranks wait for a decision"
+            assert not self._inside_decision, "the other ranks wait for the decision"
             with self.watchdog.waiting():
                 dist.all_reduce(tensor)
         return tensor
 
-    def largest(self, code: int) -> Callable[[], int]:
-        """Begin to find the largest code of all ranks; call what is returned to wait for it. All ranks must do both."""
-        if self._talk is None:
+    def all_gather(self, tensor: torch.Tensor, group: object = None) -> list[torch.Tensor]:  # noqa: ARG002
+        """Return the tensors of all ranks, by rank; all have one shape. The signature is torchmetrics'."""
+        if self.control is None:
+            return [tensor]
+        assert not self._inside_decision, "the other ranks wait for the decision"
+        gathered = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        with self.watchdog.waiting():
+            dist.all_gather(gathered, tensor.contiguous())
+        return gathered
+
+    def start_maximum(self, code: int) -> Callable[[], int]:
+        """Start to find the largest code of all ranks; return a function that waits for it. All ranks must call both.
+
+        A rank that is asked to stop is thereby known to all an update later, and no rank waits for another.
+        """
+        if self._stop_group is None:
             return lambda: code
         codes_1 = torch.tensor([code])
-        work = dist.all_reduce(codes_1, dist.ReduceOp.MAX, group=self._talk, async_op=True)
+        work = dist.all_reduce(codes_1, dist.ReduceOp.MAX, group=self._stop_group, async_op=True)
         assert work is not None
 
-        def answer() -> int:
+        def wait() -> int:
             with self.watchdog.waiting():
                 work.wait()
             return int(codes_1)
 
-        return answer
+        return wait
 
 
 SINGLE_PROCESS = ProcessGroup()
-"""One process, for what one rank of several does for itself."""
+"""One process, for what one rank of several computes by itself."""
 
 
-def _portable(error: Exception) -> Exception:
-    """Return an error that reaches the other ranks: itself, or its text where it cannot be copied."""
+def _picklable(error: Exception) -> Exception:
+    """Return an error that can be sent to the other ranks: itself, or its text where it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,9 +1,10 @@
-"""Watches the ranks from a thread of each: finds the one that stands still, and tells all why one has failed.
+"""Watches the ranks from a thread of each: finds the rank that hangs, and tells all ranks why one has failed.
 
-Every rank keeps a mark of where it is in a store that all reach, the one at which they met. Ranks make the same marks
-in the same order, so of several that wait for each other, the one with the fewest marks is waited for; a process that
-does not even renew its mark stands still as a whole. Whoever ends the run writes why into the store, once; the threads
-of the others read it, and end a process whose main thread cannot, because it waits for a rank that will never come.
+Every rank writes a heartbeat with the phase it is in to the rendezvous store, which all ranks reach. All ranks enter
+the same phases in the same order, so of several ranks that wait for each other, the one that has entered the fewest is
+the one waited for; a process whose heartbeat is not even renewed hangs as a whole. The first rank that ends the run
+writes the reason into the store. The threads of the others read it, and end a process whose main thread cannot end
+by itself because it waits for a rank that will never come.
 """
 
 import contextlib
@@ -22,36 +23,38 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 
 from lrpath.errors import LrpathError, TrainingError, reported
 
-_END = "end"
-_ANSWER = timedelta(seconds=10)
-_END_SECONDS = 3.0
-_BEATS_OF_SILENCE = 4
+_REASON_KEY = "reason"
+_STORE_TIMEOUT = timedelta(seconds=10)
+_LEAVE_SECONDS = 3.0
+"""How long the rank that hosts the store waits for the others to read it for the last time."""
+_BEATS_UNTIL_SILENT = 4
+"""Beats of this rank after which another whose heartbeat was not renewed counts as silent."""
 _GRACE_SECONDS = 10.0
 """How long a rank may take to notice by itself that another has failed: its own error closes files and the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """Where a rank is.
+    """What a rank last said of itself.
 
     Args:
-        count: Marks it has made.
+        phases: Number of phases that it has entered.
         position: Updates completed.
         phase: What it does.
-        patient: Whether that may take as long as it likes while the process is alive.
+        unlimited: Whether the phase may take any time while the process is alive.
         waiting: Whether it waits for the other ranks.
-        seconds: Since the last change.
-        beat: Number of times its thread has written the mark.
+        idle_seconds: Time since it last made progress.
+        beats: Number of heartbeats that its thread has written.
         host: Its node.
     """
 
-    count: int
+    phases: int
     position: int
     phase: str
-    patient: bool
+    unlimited: bool
     waiting: bool
-    seconds: float
-    beat: int
+    idle_seconds: float
+    beats: int
     host: str
 
 
@@ -60,10 +63,10 @@ class Reason:
     """Why a run ends.
 
     Args:
-        rank: Who says so.
-        message: What to tell the user.
+        rank: The rank that ends it.
+        message: The error message for the user.
         code: Exit code of all ranks.
-        hang: Whether a rank stands still, so that the main threads cannot be expected to notice.
+        hang: Whether a rank hangs, so that main threads cannot be expected to notice.
     """
 
     rank: int
@@ -72,88 +75,88 @@ class Reason:
     hang: bool = False
 
     def error(self) -> LrpathError:
-        """Return what the other ranks raise; the one that says it prints it."""
+        """Return the error that the other ranks raise; the rank that published the reason prints it."""
         error = TrainingError(self.message)
         error.exit_code = self.code
         return reported(error)
 
 
 class Watchdog:
-    """What one rank tells of itself, and what it finds out about the others; silent until it is begun.
+    """The heartbeat of one rank, and what it finds out about the others; does nothing until it is started.
 
     Args:
         rank: Number of this process.
-        count: Number of processes.
+        world_size: Number of processes.
     """
 
-    def __init__(self, *, rank: int = 0, count: int = 1) -> None:
+    def __init__(self, *, rank: int = 0, world_size: int = 1) -> None:
         self._rank = rank
-        self._count = count
+        self._world_size = world_size
         self._limit: float | None = None
         self._interval = 1.0
         self._store: Store | None = None
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
         self._left = False
         self._reason: Reason | None = None
-        self._marks, self._position, self._phase, self._patient = 0, 0, "", False
+        self._phases, self._position, self._phase, self._unlimited = 0, 0, "", False
         self._waiting = 0
-        self._changed = 0.0
+        self._progress_at = 0.0
         self._beats = 0
-        self._first_look: tuple[int, dict[int, Heartbeat]] | None = None
-        self._answered = 0.0
+        self._first_check: tuple[int, dict[int, Heartbeat]] | None = None
+        self._store_answered_at = 0.0
 
-    # -- what the main thread says
+    # -- called by the main thread
 
-    def begin(self, *, name: str, timeout: timedelta | None) -> None:
-        """Start watching.
+    def start(self, *, name: str, timeout: timedelta | None) -> None:
+        """Start the watchdog thread.
 
         Args:
-            name: Of this run of the process group: a store may outlive it.
-            timeout: How long a rank may show no change in a fit; None for as long as it likes.
+            name: Unique name of this use of the store, which may outlive it.
+            timeout: How long a rank may make no progress within a fit; None for no limit.
         """
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=_ANSWER)
+        store = TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=_STORE_TIMEOUT)
         self._store = PrefixStore(f"lrpath/{name}", store)
         self._limit = None if timeout is None else timeout.total_seconds()
         self._interval = 1.0 if self._limit is None else min(1.0, self._limit / 10)
-        self._answered = time.monotonic()
-        self._store.set(f"mark/{self._rank}", json.dumps(asdict(self._mark(0.0))))
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._store_answered_at = time.monotonic()
+        self._store.set(f"heartbeat/{self._rank}", json.dumps(asdict(self._heartbeat(0.0))))
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
-    def mark(self, phase: str, *, position: int | None = None, patient: bool = False) -> None:
-        """Say what this rank does from now on; all ranks make the same marks in the same order."""
-        self._marks += 1
-        self._phase, self._patient = phase, patient
+    def enter_phase(self, phase: str, *, position: int | None = None, unlimited: bool = False) -> None:
+        """Note what this rank does from now on; all ranks enter the same phases in the same order."""
+        self._phases += 1
+        self._phase, self._unlimited = phase, unlimited
         if position is not None:
             self._position = position
-        self._changed = time.monotonic()
+        self._progress_at = time.monotonic()
 
-    def touch(self) -> None:
-        """Say that the phase goes on."""
-        self._changed = time.monotonic()
+    def note_progress(self) -> None:
+        """Note progress within the phase."""
+        self._progress_at = time.monotonic()
 
-    def rest(self) -> None:
-        """Say that no fit runs: standing still is no hang."""
+    def leave_fit(self) -> None:
+        """Note that no fit runs: until the next phase, no progress is expected."""
         self._phase = ""
 
     @contextlib.contextmanager
-    def phase(self, phase: str, *, patient: bool = False) -> Iterator[None]:
-        """Say what this rank does while the block runs; outside of a fit, nothing."""
-        before, before_patient = self._phase, self._patient
-        if not before:
+    def phase(self, phase: str, *, unlimited: bool = False) -> Iterator[None]:
+        """Note what this rank does while the block runs; outside of a fit, do nothing."""
+        outer, outer_unlimited = self._phase, self._unlimited
+        if not outer:
             yield
             return
-        self.mark(phase, patient=patient)
+        self.enter_phase(phase, unlimited=unlimited)
         try:
             yield
         finally:
-            self.mark(before, patient=before_patient)
+            self.enter_phase(outer, unlimited=outer_unlimited)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Say that this rank waits for the others while the block runs."""
+        """Note that this rank waits for the others while the block runs."""
         self._waiting += 1
         try:
             yield
@@ -161,99 +164,99 @@ class Watchdog:
             self._waiting -= 1
 
     def publish(self, reason: Reason) -> bool:
-        """Tell the others why this rank ends the run; return whether it is the first to say anything."""
+        """Publish why this rank ends the run; return whether it is the first to publish a reason."""
         if self._store is None:
             return True
         text = json.dumps(asdict(reason))
         try:
-            return bool(self._store.compare_set(_END, "", text).decode() == text)
-        except RuntimeError:  # the store is gone, and so is whoever could listen
+            return bool(self._store.compare_set(_REASON_KEY, "", text).decode() == text)
+        except RuntimeError:  # the store is gone, and with it whoever could read it
             return True
 
     def reason(self) -> Reason | None:
-        """Return why another rank has ended the run, if it has said so."""
+        """Return why another rank has ended the run, if it has published a reason."""
         if self._reason is None and self._store is not None:
             with contextlib.suppress(RuntimeError):
-                if self._store.check([_END]):  # whoever leaves on purpose has said so before
-                    self._reason = self._read()
+                if self._store.check([_REASON_KEY]):  # a rank that ends on purpose publishes first
+                    self._reason = self._read_reason()
         return self._reason
 
-    def end(self) -> None:
-        """Stop watching; the rank that keeps the store waits a moment until the others have stopped too."""
-        self._ended.set()
+    def stop(self) -> None:
+        """Stop the thread; the rank that hosts the store waits a moment until the others have stopped too."""
+        self._stopped.set()
         if self._thread is not None:
             self._thread.join()
-        self._announce_end()
+        self._leave_store()
         self._store, self._thread = None, None
 
-    def _announce_end(self) -> None:
-        """Leave the store; the rank that keeps it waits a moment until the others have, and know what it has said."""
+    def _leave_store(self) -> None:
+        """Leave the store; the rank that hosts it waits a moment until the others have, and have read its reason."""
         if self._store is None or self._left:
             return
         self._left = True
         with contextlib.suppress(RuntimeError):
             self._store.set(f"left/{self._rank}", "")
-            others = [f"left/{rank}" for rank in range(self._count)]
-            until = time.monotonic() + _END_SECONDS
-            while self._keeps_store and time.monotonic() < until and not self._store.check(others):
+            others = [f"left/{rank}" for rank in range(self._world_size)]
+            until = time.monotonic() + _LEAVE_SECONDS
+            while self._hosts_store and time.monotonic() < until and not self._store.check(others):
                 time.sleep(0.02)
 
     @property
-    def _keeps_store(self) -> bool:
-        return self._rank == 0 and not _agent_keeps_store()
+    def _hosts_store(self) -> bool:
+        return self._rank == 0 and not _agent_hosts_store()
 
-    # -- what the thread does
+    # -- run by the watchdog thread
 
     def _run(self) -> None:
-        while not self._ended.wait(self._interval):
+        while not self._stopped.wait(self._interval):
             try:
                 self._beat()
             except RuntimeError:
-                self._miss_store()
+                self._handle_lost_store()
                 return
 
     def _beat(self) -> None:
         assert self._store is not None
         now = time.monotonic()
-        still, self._beats = now - self._changed, self._beats + 1
-        self._store.set(f"mark/{self._rank}", json.dumps(asdict(self._mark(still))))
-        if self._store.check([_END]):
-            self._handle(self._read())
-        elif self._is_still(still):
-            self._judge()
+        idle, self._beats = now - self._progress_at, self._beats + 1
+        self._store.set(f"heartbeat/{self._rank}", json.dumps(asdict(self._heartbeat(idle))))
+        if self._store.check([_REASON_KEY]):
+            self._handle(self._read_reason())
+        elif self._is_overdue(idle):
+            self._check_ranks()
         else:
-            self._first_look = None
-        self._answered = time.monotonic()
+            self._first_check = None
+        self._store_answered_at = time.monotonic()
 
-    def _mark(self, still: float) -> Heartbeat:
+    def _heartbeat(self, idle_seconds: float) -> Heartbeat:
         return Heartbeat(
-            count=self._marks,
+            phases=self._phases,
             position=self._position,
             phase=self._phase,
-            patient=self._patient,
+            unlimited=self._unlimited,
             waiting=self._waiting > 0,
-            seconds=still,
-            beat=self._beats,
+            idle_seconds=idle_seconds,
+            beats=self._beats,
             host=socket.gethostname(),
         )
 
-    def _is_still(self, seconds: float) -> bool:
-        return bool(self._phase) and self._limit is not None and seconds >= self._limit
+    def _is_overdue(self, idle_seconds: float) -> bool:
+        return bool(self._phase) and self._limit is not None and idle_seconds >= self._limit
 
-    def _judge(self) -> None:
-        """End the run if a rank stands still: this one has seen no change for the whole limit."""
+    def _check_ranks(self) -> None:
+        """End the run if a rank hangs: this one has seen no progress for the whole limit."""
         assert self._limit is not None
-        marks = self._others()
-        if self._first_look is None:
-            self._first_look = (self._beats, marks)
-        beats, earlier = self._first_look
-        if self._beats < beats + _BEATS_OF_SILENCE:
+        others = self._others()
+        if self._first_check is None:
+            self._first_check = (self._beats, others)
+        beats, earlier = self._first_check
+        if self._beats < beats + _BEATS_UNTIL_SILENT:
             return
-        silent = [rank for rank, mark in marks.items() if rank in earlier and mark.beat == earlier[rank].beat]
-        mine = self._mark(time.monotonic() - self._changed)
-        message = explain_standstill(marks | {self._rank: mine}, silent=silent, limit=self._limit)
+        silent = [rank for rank, now in others.items() if rank in earlier and now.beats == earlier[rank].beats]
+        mine = self._heartbeat(time.monotonic() - self._progress_at)
+        message = explain_hang(others | {self._rank: mine}, silent=silent, limit=self._limit)
         if message is None:
-            self._first_look = None
+            self._first_check = None
             return
         reason = Reason(rank=self._rank, message=message, code=TrainingError.exit_code, hang=True)
         if self.publish(reason):
@@ -261,78 +264,83 @@ class Watchdog:
 
     def _others(self) -> dict[int, Heartbeat]:
         assert self._store is not None
-        ranks = [rank for rank in range(self._count) if rank != self._rank and self._store.check([f"mark/{rank}"])]
-        texts = self._store.multi_get([f"mark/{rank}" for rank in ranks])
+        ranks = [
+            rank for rank in range(self._world_size) if rank != self._rank and self._store.check([f"heartbeat/{rank}"])
+        ]
+        texts = self._store.multi_get([f"heartbeat/{rank}" for rank in ranks])
         return {rank: Heartbeat(**json.loads(text)) for rank, text in zip(ranks, texts, strict=True)}
 
-    def _read(self) -> Reason:
+    def _read_reason(self) -> Reason:
         assert self._store is not None
-        return Reason(**json.loads(self._store.get(_END)))
+        return Reason(**json.loads(self._store.get(_REASON_KEY)))
 
     def _handle(self, reason: Reason) -> None:
-        """End this process, unless its main thread does so by itself; what this rank said itself is not for it."""
+        """End this process, unless its main thread does so by itself; this rank's own reason needs no handling."""
         self._reason = reason
         if reason.rank == self._rank:
             return
-        self._announce_end()
-        if not self._ended.wait(0.0 if reason.hang else _GRACE_SECONDS):
+        self._leave_store()
+        if not self._stopped.wait(0.0 if reason.hang else _GRACE_SECONDS):
             self._end_process(reason.code)
 
-    def _miss_store(self) -> None:
-        """End this process if the store has been silent for the limit: the host that keeps it stands still."""
-        while not self._ended.wait(self._interval):
-            if not self._patient and self._is_still(time.monotonic() - max(self._changed, self._answered)):
-                place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-                keeper = "torchrun of the first node" if _agent_keeps_store() else "rank 0"
-                speaks = self._rank == (0 if _agent_keeps_store() else 1)
-                message = f"{keeper}, at {place}, has not answered for {self._limit:g} s and stands still; {_GO_ON}"
+    def _handle_lost_store(self) -> None:
+        """End this process if the store has not answered for the limit: its host hangs."""
+        while not self._stopped.wait(self._interval):
+            if not self._unlimited and self._is_overdue(
+                time.monotonic() - max(self._progress_at, self._store_answered_at)
+            ):
+                address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+                host = "torchrun of the first node" if _agent_hosts_store() else "rank 0"
+                reports = self._rank == (0 if _agent_hosts_store() else 1)
+                message = f"{host}, at {address}, has not answered for {self._limit:g} s; it hangs. {_GO_ON}"
                 self._left = True
-                self._end_process(TrainingError.exit_code, message if speaks else None)
+                self._end_process(TrainingError.exit_code, message if reports else None)
 
     def _end_process(self, code: int, message: str | None = None) -> NoReturn:
-        """End the process from its thread: the main thread hangs in a call that never returns."""
+        """End the process from this thread: the main thread is in a call that never returns."""
         if message is not None:
             print(f"error: {message}", file=sys.stderr)  # noqa: T201
         sys.stdout.flush()
         sys.stderr.flush()
-        self._announce_end()
+        self._leave_store()
         os._exit(code)
 
 
-_GO_ON = "all saved states are whole: run the same command again to go on from the last of them"
+_GO_ON = "All saved states are whole: run the same command again to go on from the last of them"
 
 
-def explain_standstill(marks: dict[int, Heartbeat], *, silent: list[int], limit: float) -> str | None:
-    """Return who stands still, or None if that is a rank that may.
+def explain_hang(heartbeats: dict[int, Heartbeat], *, silent: list[int], limit: float) -> str | None:
+    """Return an error message that names the ranks that hang, or None if the rank waited for may take its time.
 
     Args:
-        marks: The mark of every rank.
-        silent: Ranks whose process gives no sign at all.
-        limit: How long nothing has changed [s].
+        heartbeats: By rank, of all ranks.
+        silent: Ranks whose heartbeat is not renewed.
+        limit: How long no rank has made progress [s].
     """
-    fewest = min(mark.count for mark in marks.values())
-    behind = [rank for rank, mark in marks.items() if mark.count == fewest and not mark.waiting]
-    suspects = silent or behind or [rank for rank, mark in marks.items() if mark.count == fewest]
-    still = sorted(rank for rank in suspects if rank in silent or _may_not(marks[rank], limit=limit))
-    if not still:
+    fewest = min(one.phases for one in heartbeats.values())
+    behind = [rank for rank, one in heartbeats.items() if one.phases == fewest and not one.waiting]
+    suspects = silent or behind or [rank for rank, one in heartbeats.items() if one.phases == fewest]
+    hung = sorted(rank for rank in suspects if rank in silent or _is_hung(heartbeats[rank], limit=limit))
+    if not hung:
         return None
-    named = ", ".join(_place(rank, marks[rank], silent=rank in silent) for rank in still[:8])
-    more = f" and {len(still) - 8} more" if len(still) > 8 else ""
-    unclear = "; they wait for each other" if len(still) == len(marks) > 1 else ""
+    named = ", ".join(_describe(rank, heartbeats[rank], silent=rank in silent) for rank in hung[:8])
+    more = f" and {len(hung) - 8} more" if len(hung) > 8 else ""
+    unclear = " (they wait for each other)" if len(hung) == len(heartbeats) > 1 else ""
     return (
-        f"no update for {limit:g} s (strategy.timeout_minutes): {named}{more} of {len(marks)} stands still{unclear}; "
-        f"{_GO_ON}"
+        f"no progress for {limit:g} s (strategy.timeout_minutes); of {len(heartbeats)} ranks these hang{unclear}: "
+        f"{named}{more}. {_GO_ON}"
     )
 
 
-def _may_not(mark: Heartbeat, *, limit: float) -> bool:
-    return mark.seconds >= limit and not mark.patient
+def _is_hung(heartbeat: Heartbeat, *, limit: float) -> bool:
+    return heartbeat.idle_seconds >= limit and not heartbeat.unlimited
 
 
-def _place(rank: int, mark: Heartbeat, *, silent: bool) -> str:
-    how = "gives no sign since" if silent else f"for {mark.seconds:.0f} s in"
-    return f"rank {rank} on {mark.host} ({how} {mark.phase or 'preparing'}, after position {mark.position:,})"
+def _describe(rank: int, heartbeat: Heartbeat, *, silent: bool) -> str:
+    phase = heartbeat.phase or "preparing"
+    how = f"no heartbeat since phase {phase}" if silent else f"{heartbeat.idle_seconds:.0f} s in phase {phase}"
+    return f"rank {rank} on {heartbeat.host} ({how}, after position {heartbeat.position:,})"
 
 
-def _agent_keeps_store() -> bool:
+def _agent_hosts_store() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

@@ -1,4 +1,4 @@
-"""How a run begins: the state it starts from is found, compared with the plan, and loaded."""
+"""Restores the state that a run starts from, after comparing what it has read with the plan."""
 
 import pathlib
 from typing import Any
@@ -21,45 +21,51 @@ class RestoreState(lightning.Callback):
     """Loads the state that a run begins from, once the strategy has placed the module."""
 
     def __init__(
-        self, run: PlannedRun, *, study: Study, reading: dict[str, Any] | None, ranks: ProcessGroup = SINGLE_PROCESS
+        self,
+        run: PlannedRun,
+        *,
+        study: Study,
+        data_consumed: dict[str, Any] | None,
+        process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        """Take the run, the study its state is in, what that state has read by the plan, and who loads it."""
+        """Take the run, the study its state is in, what the state has read by the plan, and the ranks that load it."""
         self._run = run
         self._study = study
-        self._reading = reading
-        self._ranks = ranks
+        self._data_consumed = data_consumed
+        self._process_group = process_group
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Load weights and moments; a root keeps its initial weights."""
-        key = self._run.source()
-        expected = self._reading
+        key = self._run.starting_state()
+        expected = self._data_consumed
         if key is None or expected is None:
             return
-        place = self._ranks.on_rank_zero(lambda: self._find(key, expected=expected))
+        state_folder = self._process_group.on_rank_zero(lambda: self._find(key, expected=expected))
         assert isinstance(pl_module, LitCausalLM)
         optimizer = trainer.optimizers[0]
         assert isinstance(optimizer, torch.optim.AdamW)
-        load_state(place, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._ranks)
+        load_state(state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group)
 
     def _find(self, key: StateKey, *, expected: dict[str, Any]) -> pathlib.Path:
         folder = self._study.find(key.path_id)
         if folder is None:
             raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
-        place = folder.state(key.position)
-        check_reading(place, expected=expected)
-        return place
+        state_folder = folder.state(key.position)
+        check_data_consumed(state_folder, expected=expected)
+        return state_folder
 
 
-def check_reading(place: pathlib.Path, *, expected: dict[str, Any]) -> None:
-    """Raise unless a state has read, since its path began, what the plan says it has.
+def check_data_consumed(state_folder: pathlib.Path, *, expected: dict[str, Any]) -> None:
+    """Raise unless a state has consumed, since its path began, the data that the plan says.
 
     Raises:
         MismatchError: With the fields that differ, an increment's digest for example.
     """
-    read = read_manifest(place).get("read")
+    read = read_manifest(state_folder).get("read")
     lines = compare_readings(expected, read) if isinstance(read, dict) else []
     if lines or not isinstance(read, dict):
+        difference = "; ".join(lines) or "its manifest does not say what"
         raise MismatchError(
-            f"{place} has read other data than the plan says: {'; '.join(lines) or 'its manifest does not say what'}. "
+            f"{state_folder} has read other data than the plan says: {difference}. "
             "Restore the data or the configuration it was made with, or use another study"
         )

@@ -1,4 +1,4 @@
-"""Puts a backbone on its ranks: recomputes, compiles and shards blocks in place, without a new name for a weight."""
+"""Parallelizes a backbone: recomputes, compiles and shards its blocks in place, without renaming a weight."""
 
 from functools import partial
 

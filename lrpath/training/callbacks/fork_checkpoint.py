@@ -1,7 +1,8 @@
-"""The fork callback: saves exactly the states a plan needs, and a rolling one for restarts.
+"""Saves exactly the states that a plan needs (forks and releases), and rolling ones to restart from.
 
-It knows the plan and not the loss. It is a `Checkpoint`, so Lightning runs it after every other callback, and it saves
+It knows the plan and not the loss. It is a `Checkpoint`, so Lightning calls it after all other callbacks, and it saves
 in `on_train_batch_end`, when the optimizer has stepped: the rows of the update are on disk before its state is.
+Lightning's ModelCheckpoint is no base for it: that saves by loss or period, pickles, and knows no fork.
 """
 
 from collections.abc import Callable, Set
@@ -14,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
-from lrpath.training.callbacks.updates import UpdateCallback
+from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import tensors_of
 from lrpath.training.distributed.watchdog import Watchdog
@@ -23,15 +24,15 @@ from lrpath.training.planned_run import PlannedRun
 
 
 class ForkCheckpoint(UpdateCallback, Checkpoint):
-    """Saves the state at every position where the plan needs one or a rolling one is due.
+    """Saves the state at every position where the plan needs one, a rolling one is due, or the run stops.
 
     Args:
         run: Which positions these are.
         folder: The path's folder.
-        facts: Manifest fields for a position: identity and what was read.
+        facts: Returns the manifest fields for a position: identity and data consumed.
         pinned: Returns the states that the plans of the study need at this moment, which are never removed.
-        saver: Saves them; whoever made it waits for the last one.
-        watchdog: Where this rank says that it saves.
+        saver: Saves the states; whoever made it waits for the last one.
+        watchdog: Where this rank notes that it saves.
     """
 
     def __init__(
@@ -49,17 +50,17 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
         self._facts = facts
         self._pinned = pinned
         self._saver = saver
-        self._watch = watchdog
+        self._watchdog = watchdog
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Make ready what saving needs before the updates begin."""
+        """Allocate what saving needs before the updates begin."""
         self._saver.prepare(_tensors(trainer, pl_module))
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
-        """Save if it is time; when that is done, remove the rolling states before it."""
-        if not self.run.saves(position):
+        """Save if a state is due; when it is whole, remove the rolling states before it."""
+        if not self.saves(trainer, position):
             return
-        with self._watch.phase("saving", patient=True):  # however slow the disk is
+        with self._watchdog.phase("saving", unlimited=True):  # a disk may be slow
             self._saver.save(
                 self._folder.state(position),
                 key=StateKey(self.run.path.id, position),
@@ -70,9 +71,9 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
             )
 
     def _remove_before(self, position: int) -> None:
-        pinned, made = self._pinned(), self._folder.positions()
-        oldest = self.run.oldest_kept(position, made)
-        for earlier in made:
+        pinned, existing = self._pinned(), self._folder.positions()
+        oldest = self.run.oldest_kept(position, existing)
+        for earlier in existing:
             if earlier < oldest and StateKey(self.run.path.id, earlier) not in pinned:
                 self._folder.remove_state(earlier)
 

@@ -1,0 +1,106 @@
+"""What Hydra, OmegaConf and the file system refuse, as an error of ours: one line with the field and what to type."""
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lrpath.config import schema
+from lrpath.errors import ConfigError, LrpathError
+from lrpath.planning.field_names import nearest, unknown_field
+from lrpath.planning.plain import field_names_at
+
+
+def as_lrpath_error(error: Exception) -> LrpathError:
+    """Return an error that was foreseen as one of the family; one of another origin is a `ConfigError`."""
+    if isinstance(error, LrpathError):
+        return error
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _unknown_option(error.missing_cfg_file, error.options or ())
+    if isinstance(error, OverrideParseException):
+        reason = error.message.removeprefix(f"Error parsing override '{error.override}'\n").splitlines()[0]
+        return ConfigError(
+            f"{error.override} on the command line cannot be read ({reason}); write 'field=value', quoted as here",
+            value=error.override,
+        )
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return ConfigError(f"{place}{error.strerror}; choose another place or correct it", value=error.filename)
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig) and cause.full_key:
+        return _unknown_field(cause.full_key, cause.parent_node)
+    if (group := re.match(r"Could not override '([^']+)'", str(error))) is not None:
+        return _unknown_group(group[1])
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
+    return ConfigError(
+        "; ".join(line for line in lines if line) + f"; correct the command line: {shlex.join(sys.argv[1:])}"
+    )
+
+
+def _unknown_group(name: str) -> ConfigError:
+    """Return the error about a group that the defaults of the root do not list."""
+    given = next((text for text in sys.argv[1:] if text.startswith(f"{name}=")), f"{name}=…")
+    value = given.partition("=")[2]
+    groups = sorted(folder.name for folder in schema.conf_folder().iterdir() if folder.is_dir())
+    if name in groups:
+        text = f"group {name} has no option yet, so one must be added, with a plus: {shlex.quote('+' + given)}"
+        return ConfigError(text, field=name, value=value)
+    known = [*groups, "schedule@branch"]
+    return ConfigError(
+        f"unknown group '{name}'{nearest(name, known) or '.'} Known groups: {', '.join(known)}", field=name, value=value
+    )
+
+
+def _unknown_option(file: str, found: Sequence[str]) -> ConfigError:
+    """Return the error about a group's option that does not exist; Hydra's own leaves out those in subfolders."""
+    group, _, name = file.partition("/")
+    if group == "hydra" and "/" in name:  # a group within a group: hydra/launcher
+        group, _, name = file.rpartition("/")
+    conf = schema.conf_folder()
+    nested = [path.relative_to(conf / group).with_suffix("").as_posix() for path in (conf / group).rglob("*.yaml")]
+    options = sorted({*nested, *(found if "/" not in name else ())})
+    if not options:
+        return ConfigError(f"{file} is not a file of {conf}; correct its name, or give its folder with --config-dir")
+    meant = nearest(name, options) or "."
+    return ConfigError(f"unknown option {group}={name}{meant} Options: {', '.join(options)}", field=group, value=name)
+
+
+def _unknown_field(name: str, parent: DictConfig) -> ConfigError:
+    """Return the error about a field that the composed configuration does not have."""
+    place, _, last = name.rpartition(".")
+    given = next((text for text in sys.argv[1:] if text.startswith(f"{name}=")), f"{name}=…")
+    value = given.partition("=")[2]
+    if (source := _filled_from(place)) is not None:
+        text = f"{name} cannot be set, since {place} is filled from {source}; set {source}.{last}={value}"
+        return ConfigError(text, field=name, value=value)
+    root = OmegaConf.to_container(parent._get_root(), resolve=False)
+    optional = field_names_at((schema.Config, schema.SharedConfig), root, place)
+    known = [str(key) for key in parent if key != "hydra"]
+    if last in optional or (not known and not optional):
+        text = f"{name} has no value yet, so it must be added, with a plus: {shlex.quote('+' + given)}"
+        return ConfigError(text, field=name, value=value)
+    return ConfigError(unknown_field(last, {*known, *optional}, place=place), field=name, value=value)
+
+
+def _filled_from(place: str) -> str | None:
+    """Return the field that a place is filled from, `branch` for `decay: ${branch}`, or None if values stand there.
+
+    Hydra has replaced what stood there by the time it refuses a field, so the configuration is composed once more,
+    without the values that were given.
+    """
+    groups = [text for text in sys.argv[1:] if not text.startswith("-") and "." not in text.partition("=")[0]]
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
+            value: Any = OmegaConf.to_container(compose("config", overrides=groups), resolve=False)
+    except Exception:  # whatever else is wrong with the command line; this is only for advice
+        return None
+    for name in place.split(".") if place else ():
+        value = value.get(name) if isinstance(value, Mapping) else None
+    filled = isinstance(value, str) and value.startswith("${") and value.endswith("}") and ":" not in value
+    return value[2:-1] if isinstance(value, str) and filled else None

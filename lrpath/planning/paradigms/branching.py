@@ -1,0 +1,131 @@
+"""A main path that is never annealed, and one annealed branch for each version."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.paradigms.setting import Setting, branch_lengths, main_path
+from lrpath.planning.paths import Path, StateKey, Tree
+from lrpath.planning.schedule import Decay, Piece, Schedule, Shape, constant, warmup
+from lrpath.planning.streams import again
+
+
+class Anchor(StrEnum):
+    """Where α places a branch: `end` leaves early and ends with the increment, `start` leaves at its end."""
+
+    END = "end"
+    START = "start"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSwitching:
+    """Keep one main path at the peak; let one branch per version leave it and decay fast and completely.
+
+    Args:
+        peak: Maximal rate, held by the main path.
+        warmup: Warm-up length of the main path (updates or tokens).
+        decay: Decay of the branches.
+        alpha: Branch updates ÷ increment updates, one for all versions or one for each; above 1 a branch begins in an
+            earlier increment.
+        anchor: Whether branch i ends at ΣT≤i or starts there; started there, it reads its increment a second time.
+    """
+
+    kind: ClassVar[str] = "path_switching"
+    colour: ClassVar[str] = "#0072B2"
+    rate_continues: ClassVar[bool] = True
+    advisable: ClassVar[tuple[str, ...]] = ("alpha", "shape", "floor")
+    peak: float
+    warmup: int | str
+    decay: Decay
+    alpha: float | tuple[float, ...]
+    anchor: Anchor
+
+    @property
+    def data_continues(self) -> bool:
+        """Whether a branch reads on where the main path stands, or the increment that ends there a second time."""
+        return self.anchor is Anchor.END
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`)."""
+        warm = setting.parse(self.warmup, "warmup")
+        main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
+        branches = branch_lengths(setting, self.alpha)
+        return _branching(setting, main_pieces, warm, branches, self.decay, peak=self.peak, anchor=self.anchor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infinite:
+    """Cool down once from the peak to a constant rate, and let every version anneal from there.
+
+    Args:
+        peak: Maximal rate.
+        warmup: Warm-up length (updates or tokens).
+        cooldown: Length of the cosine from the peak to the constant rate (updates or tokens).
+        constant: Constant rate as a share of the peak, in `(0, 1)`.
+        decay: Annealing of the branches; its floor is a share of the constant rate.
+        alpha: Branch updates ÷ increment updates, one for all versions or one for each.
+    """
+
+    kind: ClassVar[str] = "infinite"
+    colour: ClassVar[str] = "#009E73"
+    rate_continues: ClassVar[bool] = True
+    data_continues: ClassVar[bool] = True
+    advisable: ClassVar[tuple[str, ...]] = ("alpha", "shape", "floor")
+    peak: float
+    warmup: int | str
+    cooldown: int | str
+    constant: float
+    decay: Decay
+    alpha: float | tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.constant < 1:
+            text = f"constant={self.constant} must lie in (0, 1): it is a share of the peak rate"
+            raise ConfigError(text, field="constant", value=self.constant)
+
+    def plan(self, setting: Setting) -> Tree:
+        """Return the main path and N annealing branches."""
+        warm, cool = setting.parse(self.warmup, "warmup"), setting.parse(self.cooldown, "cooldown")
+        level = self.constant * self.peak
+        cooldown = Piece(shape=Shape.COSINE, updates=cool, first=self.peak, last=level)
+        pieces = (*warmup(self.peak, updates=warm), cooldown, constant(level))
+        branches = branch_lengths(setting, self.alpha)
+        return _branching(setting, pieces, warm + cool, branches, self.decay, peak=level, anchor=Anchor.END)
+
+
+def _branching(
+    setting: Setting,
+    main_pieces: tuple[Piece, ...],
+    ready: int,
+    lengths: list[int],
+    decay: Decay,
+    *,
+    peak: float,
+    anchor: Anchor,
+) -> Tree:
+    """Return a main path and one branch per version, none of which leaves before position `ready`."""
+    main = main_path(setting, main_pieces)
+    paths, releases = [main], []
+    for number, (length, total) in enumerate(zip(lengths, setting.totals, strict=True)):
+        increment = setting.increments[number]
+        fork = total - length if anchor is Anchor.END else total
+        if fork < max(ready, 1):
+            raise PlanError(
+                f"{setting.label}: {increment.version}'s branch of {length} updates would leave the main path at "
+                f"{fork}, before its rate is reached at {max(ready, 1)}; lower alpha (it may be a list, one value a "
+                "version), shorten warmup or enlarge the increment",
+                field="alpha",
+                value=length / increment.updates,
+            )
+        stream = main.stream if anchor is Anchor.END else again(increment, start=fork, updates=length)
+        branch = Path(
+            name=f"{setting.label}.{increment.version}",
+            recipe=setting.recipe,
+            schedule=Schedule(start=fork, pieces=decay.pieces(updates=length, peak=peak)),
+            stream=stream,
+            parent=StateKey(main.id, fork),
+        )
+        paths.append(branch)
+        releases.append(setting.release(number, branch, fork + length))
+    return Tree(paths=tuple(paths), releases=tuple(releases))

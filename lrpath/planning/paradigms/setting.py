@@ -1,0 +1,92 @@
+"""What every paradigm is given, and what several of them are built of: warm-ups, branch lengths, a main path."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar
+
+from lrpath.errors import PlanError
+from lrpath.planning.paths import Path, Recipe, Release, StateKey
+from lrpath.planning.schedule import Decay, Piece, Schedule, constant, warmup
+from lrpath.planning.streams import Increment, sequential
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What every paradigm is given.
+
+    Args:
+        label: Name under which the paradigm is compared.
+        recipe: What all updates share.
+        increments: The data of each version, in order of arrival.
+        parse: Turns a length (updates or tokens) of a named field into updates.
+    """
+
+    label: str
+    recipe: Recipe
+    increments: tuple[Increment, ...]
+    parse: Callable[[int | str, str], int]
+
+    @property
+    def totals(self) -> tuple[int, ...]:
+        """Cumulative sizes ΣT≤i [updates]."""
+        return tuple(accumulate(increment.updates for increment in self.increments))
+
+    def release(self, number: int, path: Path, position: int) -> Release:
+        """Return the release of version `number` (from 0), made of one state."""
+        version = self.increments[number].version
+        return Release(paradigm=self.label, version=version, parts=((StateKey(path.id, position), 1.0),))
+
+
+def warm_updates(setting: Setting, field: str, length: int | str, *, updates: int) -> int:
+    """Return a warm-up's length [updates], which must leave some of a version's `updates` for the decay."""
+    warm = setting.parse(length, field)
+    if warm >= updates:
+        raise PlanError(
+            f"{setting.label}: {field} of {warm} updates leaves no update of {updates} for the decay; shorten "
+            f"{field} or enlarge the increment",
+            field=field,
+            value=length,
+        )
+    return warm
+
+
+def warm_then(decay: Decay, *, peak: float, warm: int, updates: int, cycle: float | None = 1.0) -> tuple[Piece, ...]:
+    """Return a warm-up and a decay that are `cycle × updates` long together, or stay at the peak."""
+    after = (constant(peak),) if cycle is None else decay.pieces(updates=round(cycle * updates) - warm, peak=peak)
+    return (*warmup(peak, updates=warm), *after)
+
+
+def one_each(setting: Setting, field: str, value: T | tuple[T, ...]) -> tuple[T, ...]:
+    """Return a value for each version of a field that has one for all, or a list."""
+    count = len(setting.increments)
+    values = value if isinstance(value, tuple) else (value,) * count
+    if len(values) != count:
+        text = f"{setting.label}: {field} has {len(values)} values for {count} versions; give one or {count}"
+        raise PlanError(text, field=field, value=value)
+    return values
+
+
+def branch_lengths(setting: Setting, alpha: float | tuple[float, ...]) -> list[int]:
+    """Return the updates of each version's branch, α times those of its increment, rounded.
+
+    Raises:
+        PlanError: If a branch would have no update.
+    """
+    lengths = []
+    for value, increment in zip(one_each(setting, "alpha", alpha), setting.increments, strict=True):
+        length = round(value * increment.updates) if math.isfinite(value) else 0
+        if length < 1:
+            text = f"{setting.label}: alpha={value} gives {increment.version} no branch; it must be positive"
+            raise PlanError(text, field="alpha", value=value)
+        lengths.append(length)
+    return lengths
+
+
+def main_path(setting: Setting, pieces: tuple[Piece, ...]) -> Path:
+    """Return the path that reads all increments in turn and that branches leave."""
+    stream = sequential(setting.increments)
+    return Path(name=f"{setting.label}.main", recipe=setting.recipe, schedule=Schedule(pieces=pieces), stream=stream)

@@ -1,0 +1,127 @@
+"""Writes the rows of a run: metrics of every update, losses on held-out sets, speed, and their TensorBoard events."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+import lightning
+
+from lrpath.records.events import PathEvents
+from lrpath.records.ledger import RunningCount
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
+from lrpath.training.callbacks.update_callback import UpdateCallback
+from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.loss_monitor import LossMonitor
+from lrpath.training.planned_run import PlannedRun
+from lrpath.training.update_result import UpdateResult
+
+
+class MetricsRecorder(UpdateCallback):
+    """Takes the results of updates from the loss monitor and writes them every `every` updates.
+
+    They are also written before every state that is saved, so that rows and states agree after a kill.
+
+    Args:
+        run: The run.
+        folder: Where the tables are.
+        events: Gets every row that the tables get; None for no TensorBoard.
+        held_out: Windows by (version, domain).
+        every: Updates between two writes.
+        count: Counts the updates for the ledger; None on ranks other than rank 0, which write nothing.
+        monitor: Makes the results, with the ranks that train together.
+
+    Attributes:
+        tokens_per_second: Speed between the last two writes.
+    """
+
+    def __init__(
+        self,
+        run: PlannedRun,
+        *,
+        folder: PathFolder,
+        events: PathEvents | None,
+        held_out: HeldOutSets,
+        every: int,
+        count: RunningCount | None,
+        monitor: LossMonitor,
+    ) -> None:
+        super().__init__(run)
+        self._folder = folder
+        self._events = events
+        self._held_out = held_out
+        self._every = every
+        self._count = count
+        self._monitor = monitor
+        self._process_group = monitor.process_group
+        self._written_at = 0.0
+        self.tokens_per_second = math.nan
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock of the first row of speeds."""
+        self._written_at = time.monotonic()
+
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
+        """Count the update; write and evaluate where it is due."""
+        if self._count is not None:
+            self._count.reach(position)
+        evaluates = self.run.evaluates(position)
+        if position % self._every == 0 or evaluates or self.saves(trainer, position):
+            results = self._monitor.take_results()
+            self._process_group.on_rank_zero(lambda: self._write(results))
+        if evaluates:
+            with self._process_group.watchdog.phase("evaluation"):
+                self._evaluate(module, position)
+            self._written_at = time.monotonic()
+
+    def _write(self, results: Sequence[UpdateResult]) -> None:
+        self._folder.check_owned()
+        tokens_per_update = self.run.path.recipe.tokens_per_update
+        rows: list[MetricsRow] = []
+        error = None
+        for one in results:
+            error = self._monitor.stop_error(one)
+            if error is not None:
+                break
+            rows.append(
+                MetricsRow(
+                    position=one.position,
+                    loss=one.loss,
+                    lr=one.learning_rate,
+                    grad_norm=one.grad_norm,
+                    tokens=one.position * tokens_per_update,
+                )
+            )
+        self._folder.metrics.append(rows)
+        if error is not None:
+            raise error
+        now = time.monotonic()
+        seconds, self._written_at = now - self._written_at, now
+        self.tokens_per_second = len(rows) * tokens_per_update / max(seconds, 1e-9)
+        rounded = round(self.tokens_per_second, 1)
+        speed = [SpeedRow(position=rows[-1].position, seconds=round(seconds, 4), tokens_per_second=rounded)]
+        self._folder.speed.append(speed)
+        if self._events is not None:
+            self._events.append(metrics=rows, speed=speed)
+
+    def _evaluate(self, module: LitCausalLM, position: int) -> None:
+        losses = evaluate(
+            module.backbone,
+            self._held_out,
+            device=module.device,
+            precision=self.run.path.recipe.precision,
+            process_group=self._process_group,
+        )
+        self._process_group.on_rank_zero(lambda: self._write_evaluation(losses, position))
+
+    def _write_evaluation(self, losses: Mapping[tuple[str, str], tuple[float, int]], position: int) -> None:
+        rows = [
+            EvaluationRow(position=position, version=version, domain=domain, nll=nll, tokens=tokens)
+            for (version, domain), (nll, tokens) in losses.items()
+        ]
+        if not all(math.isfinite(nll) for nll, _ in losses.values()):
+            raise self._monitor.not_finite_error("a held-out loss", position)
+        self._folder.evaluation.append(rows)
+        if self._events is not None:
+            self._events.append(evaluation=rows)

@@ -1,0 +1,50 @@
+"""Waits for states that other processes of the same study make, and shows how far these are."""
+
+import time
+from dataclasses import dataclass, field
+
+from lrpath.planning.paths import Path
+from lrpath.planning.units import write_time
+from lrpath.records.ledger import reached
+from lrpath.records.study import Study
+from lrpath.training.plan_progress import PlanProgress
+
+POLL_SECONDS = 2.0
+"""Time between two looks at the study."""
+
+
+@dataclass(kw_only=True)
+class WaitForOthers:
+    """One wait, from the first time that nothing could be run.
+
+    Args:
+        study: Where the other processes write.
+        progress: Where the wait is shown.
+    """
+
+    study: Study
+    progress: PlanProgress
+    _first_seen: dict[tuple[str, int], tuple[float, int | None]] = field(default_factory=dict)
+
+    def wait_once(self, path: Path, *, position: int, reason: str) -> None:
+        """Show what is waited for and how far it is, and return when it is time to look again.
+
+        Args:
+            path: The path that another process makes.
+            position: The position it is needed at.
+            reason: Why this process waits.
+        """
+        first = (path.id, position) not in self._first_seen
+        self.progress.publish_wait(f"waiting: {reason}; {self._describe_pace(path, position)}", first=first)
+        time.sleep(POLL_SECONDS)
+
+    def _describe_pace(self, path: Path, position: int) -> str:
+        folder, now = self.study.find(path.id), time.monotonic()
+        current = None if folder is None else reached(folder)
+        began_at, first = self._first_seen.setdefault((path.id, position), (now, current))
+        if current is None:
+            return f"no process runs {path.name} now"
+        left = ""
+        if first is not None and current > first:
+            left = f", {write_time((position - current) * (now - began_at) / (current - first))} left"
+        return f"{path.name} is at {current:,} of {position:,}{left}"

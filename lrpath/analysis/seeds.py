@@ -55,7 +55,7 @@ class Summary:
 
     Args:
         first: One of its outcomes; version, cost and settings are those of all.
-        scores: Score on the sets of this and all earlier versions, by seed.
+        outcomes: Its outcomes, by seed.
         loss: Its loss [nats per token].
         bits_per_byte: Its loss in bits per byte of text; None where the bytes of the sets are not known.
         perplexity: The loss's exponential, taken seed by seed.
@@ -65,7 +65,7 @@ class Summary:
     """
 
     first: Outcome
-    scores: Mapping[Seed, Score]
+    outcomes: Mapping[Seed, Outcome]
     loss: Interval
     bits_per_byte: Interval | None
     perplexity: Interval
@@ -74,9 +74,15 @@ class Summary:
     perplexity_gap: Interval | None
 
     @property
+    def scores(self) -> dict[Seed, Score]:
+        """Score on the sets of this and all earlier versions, by seed."""
+        scores = {seed: outcome.headline for seed, outcome in self.outcomes.items()}
+        return {seed: score for seed, score in scores.items() if score is not None}
+
+    @property
     def seeds(self) -> tuple[Seed, ...]:
         """Seeds that were evaluated."""
-        return tuple(sorted(self.scores))
+        return tuple(sorted(self.outcomes))
 
 
 def summarise(outcomes: Iterable[Outcome]) -> tuple[Summary, ...]:
@@ -139,7 +145,7 @@ def _summary(cell: _Cell, reference: _Cell) -> Summary:
     bits = [score.bits_per_byte for score in scores.values()]
     return Summary(
         first=first,
-        scores=scores,
+        outcomes={seed: outcome for seed, (outcome, _) in cell.items()},
         loss=interval_of([score.loss for score in scores.values()]),
         bits_per_byte=None if None in bits else interval_of([bit for bit in bits if bit is not None]),
         perplexity=interval_of([score.perplexity for score in scores.values()]),

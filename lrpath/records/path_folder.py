@@ -45,6 +45,10 @@ class PathFolder:
         """
         return [range(row.first, row.position + 1) for row in self.guard.rows()]
 
+    def document_losses(self, position: int) -> pathlib.Path:
+        """Return the file of the losses of a state by document, whether it is there or not."""
+        return self.folder / "documents" / f"{position:09d}.csv"
+
     @property
     def tensorboard(self) -> pathlib.Path:
         """Folder of the TensorBoard events."""

@@ -15,6 +15,7 @@ from lrpath.errors import StateError
 from lrpath.records.files import locked, write_whole
 from lrpath.records.study import Study
 from lrpath.reporting.cost_table import executed_cost_table
+from lrpath.reporting.document_table import document_tables
 from lrpath.reporting.figures import draw_rates, plot_domains, plot_losses
 from lrpath.reporting.findings import findings
 from lrpath.reporting.page import Picture, page
@@ -103,6 +104,7 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
     return [
         *setup_tables(comparison),
         *last_version_tables(comparison),
+        *document_tables(comparison),
         *matrix_tables(comparison),
         *summary_tables(comparison),
         *release_tables(comparison),
@@ -112,7 +114,7 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
 
 def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     best, costs = last_version_tables(comparison), executed_cost_table(comparison)
-    matrices = matrix_tables(comparison)
+    matrices, documents = matrix_tables(comparison), document_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
         "table.md": "\n".join(table.markdown() for table in releases),
@@ -121,6 +123,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "summary.csv": summary_csv(comparison),
         "summary.tex": "\n".join(table.latex() for table in summaries),
         "seeds.csv": seed_csv(comparison),
+        "test.md": "\n".join(table.markdown() for table in documents),
         "matrix.md": "\n".join(table.markdown() for table in matrices),
         "cost.md": costs.markdown(),
         "cost.csv": costs.csv(),
@@ -133,7 +136,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         title=", ".join(study.name for study in comparison.studies),
         setup=setup_tables(comparison),
         findings=found,
-        first=best,
+        first=[*best, *documents],
         pictures=pictures,
         tables=[*matrices, *summaries, *releases, costs],
         foot=f"lrpath {__version__}",

@@ -87,18 +87,17 @@ def scores_of(
     """
     if len(release.parts) > 1:
         table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
+        place, rows = table.file, table.rows()
     elif (folder := study.find(release.last.path_id)) is not None:
-        table = folder.evaluation
+        place, rows = folder.evaluation.file, folder.evaluations()
     else:
         return None
     known = sets.get(release.last.path_id, {})
     found = {
-        row.held_out: score_on(known.get(row.held_out), row)
-        for row in table.rows()
-        if row.position == release.last.position
+        row.held_out: score_on(known.get(row.held_out), row) for row in rows if row.position == release.last.position
     }
     if not all(math.isfinite(score.nll) for score in found.values()):
-        raise StateError(f"{table.file} has a loss that is not finite; restore it from a copy")
+        raise StateError(f"{place} has a loss that is not finite; restore it from a copy")
     return found or None
 
 

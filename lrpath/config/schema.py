@@ -257,6 +257,17 @@ class VerifyConfig:
             raise ConfigError(text, field="null_fork", value=self.null_fork)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """What `evaluate` is told besides a configuration of `train`.
+
+    Args:
+        states: Which kept states: those that `releases` are made of, or `all`.
+    """
+
+    states: Literal["releases", "all"]
+
+
 def _check_label(label: str) -> None:
     if not label.replace("_", "").replace("-", "").isalnum():
         field = f"paradigms.{label}"
@@ -366,6 +377,13 @@ def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:
     """Return the typed configuration of `verify`: one of `train`, and what is asked about the study it names."""
     own = field_names(VerifyConfig)
     settings = typed_root(VerifyConfig, OmegaConf.masked_copy(cfg, list(own)))
+    return load(cfg, beside=own), settings
+
+
+def load_evaluate(cfg: DictConfig) -> tuple[Config, EvaluateConfig]:
+    """Return the typed configuration of `evaluate`: one of `train`, and which states are evaluated."""
+    own = field_names(EvaluateConfig)
+    settings = typed_root(EvaluateConfig, OmegaConf.masked_copy(cfg, list(own)))
     return load(cfg, beside=own), settings
 
 

@@ -199,7 +199,7 @@ def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int
     """Return a path's held-out losses by domain and position."""
     parts: dict[str, dict[int, list[Score]]] = {}
     folder = _find(studies, path_id)
-    for row in [] if folder is None else folder.evaluation.rows():
+    for row in [] if folder is None else folder.evaluations():
         score = Score(nll=row.nll, tokens=row.tokens)
         parts.setdefault(row.domain, {}).setdefault(row.position, []).append(score)
     return {

@@ -236,7 +236,7 @@ def held_out_versions(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     every = list(outcomes)
     found = {version for outcome in every for version, _ in outcome.scores or {}}
     order = {version: None for outcome in every for version in outcome.series.plan.versions}
-    return tuple(version for version in order if version in found)
+    return (*(version for version in order if version in found), *sorted(found - order.keys()))
 
 
 def _domains(outcomes: Sequence[Outcome]) -> list[tuple[str, str | None]]:

@@ -11,7 +11,7 @@ from lrpath.reporting.report import write_report
 from tests.integration.lab import Lab
 from tests.integration.planting import plant
 
-OF_OTHER_COMMANDS = {"predict/", "advise/", "commands.jsonl"}
+OF_OTHER_COMMANDS = {"predict/", "advise/", "commands.jsonl", "paths/<name>-<path id>/later_evaluation.csv"}
 WHILE_A_RUN_GOES_ON = {"paths/<name>-<path id>/running.json"}
 
 

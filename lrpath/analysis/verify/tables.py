@@ -111,7 +111,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
     for path in index.tree.paths:
         folder = index.folder(path)
         try:
-            tables[path.id] = folder.evaluation.rows() if folder is not None else []
+            tables[path.id] = folder.evaluations() if folder is not None else []
         except StateError as error:
             findings.append(Finding(path=path.name, text=str(error)))
     sets = _sets_by_path(index, tables)

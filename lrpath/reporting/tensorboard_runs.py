@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrpath.analysis.compare import Series
+from lrpath.analysis.path_names import common_label, series_by_path, short_name
 from lrpath.planning.paths import Path
 from lrpath.reporting.hparams import folder_name
 from lrpath.reporting.tables import Align, Column, ReportTable, write_whole_number
-from lrpath.reporting.tree_text import short_name
 
 _RUNS = (
     Column(key="run", title="run", align=Align.LEFT),
@@ -51,28 +51,15 @@ class NamedRun:
 
 def named_runs(found: Sequence[Series]) -> list[NamedRun]:
     """Return every path of some series once: one that several share is named by what these have in common."""
-    series_of: dict[str, list[Series]] = {}
-    for series in found:
-        for path in series.tree.paths:
-            series_of.setdefault(path.id, []).append(series)
     runs, taken = [], set()
-    for path_id, its in series_of.items():
+    for path_id, its in series_by_path(found).items():
         path = its[0].tree.path(path_id)
-        folder, name = folder_name(_common_label(its)), short_name(path, paradigm=its[0].paradigm)
+        folder, name = folder_name(common_label(its)), short_name(path, paradigm=its[0].paradigm)
         if (folder, name) in taken:
             name = f"{name}-{path_id}"
         taken.add((folder, name))
         runs.append(NamedRun(folder=folder, name=name, path=path, series=tuple(its)))
     return runs
-
-
-def _common_label(its: Sequence[Series]) -> str:
-    """Return the label of a lone series; of several what their labels have in common, for example all but α."""
-    if len(its) == 1:
-        return its[0].label
-    name, words = its[0].paradigm, [one.label.removeprefix(one.paradigm).strip(" ()").split(", ") for one in its]
-    common = [word for word in words[0] if word and all(word in other for other in words)]
-    return f"{name} ({', '.join(common)})" if common else name
 
 
 def link_runs(folder: pathlib.Path, runs: Sequence[NamedRun]) -> None:

@@ -18,6 +18,7 @@ from lrpath.errors import BusyError, MismatchError, TrainingError
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
+from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.training.callbacks.restore_state import check_data_consumed
@@ -94,7 +95,20 @@ class PlanRunner:
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.factory.check_data()
+        elif self.selected is None:
+            self._check_releases()
         return runs
+
+    def _check_releases(self) -> None:
+        """Compare the states of all releases with their digests.
+
+        Only of a plan that is finished: nobody else would look at them before they are exported, and a run that has
+        work to do has read the states that it begins with.
+        """
+        for key in dict.fromkeys(key for release in self.tree.releases for key, _ in release.parts):
+            folder = self.study.find(key.path_id)
+            assert folder is not None
+            check_state(folder.state(key.position), key=key)
 
     def _finish(self) -> None:
         """Evaluate the releases that are means of states, and remove the rolling states."""

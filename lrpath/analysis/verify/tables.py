@@ -27,12 +27,12 @@ def verify_rows(index: StudyIndex) -> Check:
         try:
             rows, skipped = folder.metrics.rows(), folder.skipped()
         except StateError as error:
-            findings.append(Finding(path=path.name, text=str(error)))
+            findings.append(Finding(path=index.label(path), text=str(error)))
             continue
         count += len(rows)
         remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
         findings += [
-            Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
+            Finding(path=index.label(path), position=position, text=f"{index.label(path)}: {problem}; {remedy}")
             for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
             + _wrong_rows(path, rows, skipped=skipped)
         ]
@@ -99,7 +99,9 @@ def _unsaved_rows(index: StudyIndex, path: Path, rows: list[MetricsRow]) -> list
     reached = rows[-1].position if rows else last
     if reached <= last:
         return []
-    return [f"{path.name} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"]
+    return [
+        f"{index.label(path)} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"
+    ]
 
 
 def verify_evaluations(index: StudyIndex) -> Check:
@@ -113,7 +115,7 @@ def verify_evaluations(index: StudyIndex) -> Check:
         try:
             tables[path.id] = folder.evaluations() if folder is not None else []
         except StateError as error:
-            findings.append(Finding(path=path.name, text=str(error)))
+            findings.append(Finding(path=index.label(path), text=str(error)))
     sets = _sets_by_path(index, tables)
     for path in index.tree.paths:
         if path.id not in tables:
@@ -128,10 +130,10 @@ def verify_evaluations(index: StudyIndex) -> Check:
                 assert folder is not None
                 findings.append(
                     Finding(
-                        path=path.name,
+                        path=index.label(path),
                         position=position,
-                        text=f"{path.name} at {position:,} {problem}; restore {folder.evaluation.file} from a copy, or "
-                        f"remove {folder.folder} and run the plan again",
+                        text=f"{index.label(path)} at {position:,} {problem}; restore {folder.evaluation.file} from a "
+                        f"copy, or remove {folder.folder} and run the plan again",
                     )
                 )
     for release in index.tree.releases:

@@ -82,7 +82,8 @@ def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:
     """Return the versions that are advised on, from 0: those named, else those that have not been run, else all."""
     versions = project.plan.versions
     if odd := [name for name in names if name not in versions]:
-        raise PlanError(f"releases={odd[0]} is no version of this configuration; it has {', '.join(versions)}")
+        text = f"releases={odd[0]} is not a version of this configuration, which has {', '.join(versions)}"
+        raise PlanError(text, field="releases", value=odd[0])
     if names:
         return [versions.index(name) for name in versions if name in names]
     made = _made(project, label)

@@ -47,7 +47,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
             try:
                 with signals.raise_on_signal():
                     task(cfg)
-            except BrokenPipeError:
+            except BrokenPipeError:  # an OSError, but `lrpath.plan … | head` is no reason for an error message
                 _end_quietly()
             except (LrpathError, OSError) as error:
                 if wants_traceback:
@@ -56,7 +56,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
                 refuse(error)
         composing = True  # the next job of a sweep
 
-    guarded.__module__ = task.__module__
+    guarded.__module__ = task.__module__  # from which Hydra takes the name of the job and where conf/ is looked for
     try:
         folder = str(conf_folder())
         check_composed_configurations()

@@ -23,6 +23,15 @@ from lrpath.training.settings import Cadence, StrategySettings
 from tests.planning.strategies import SIZES
 from tests.refusals import refused
 
+OFF = {"recompute": False, "compile": False, "shard_ranks": None, "timeout_minutes": None}
+CADENCE = {
+    "log_every": 1,
+    "evaluate_every": 1,
+    "save_every": 1,
+    "held_out_windows": None,
+    "save_in_background": True,
+}
+
 
 class Colour(StrEnum):
     RED = "red"
@@ -173,7 +182,7 @@ def test_the_rules_of_cost_hold_for_the_cluster() -> None:
 
 @pytest.mark.parametrize("name", ["log_every", "evaluate_every", "save_every", "held_out_windows"])
 def test_every_cadence_is_at_least_one(name: str) -> None:
-    fields = {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None} | {name: 0}
+    fields = CADENCE | {name: 0}
 
     with refused(ConfigError):
         typed(Cadence, fields, place="cadence")
@@ -213,9 +222,6 @@ def test_a_root_refuses_fields_that_it_does_not_have() -> None:
         typed_root(ReportConfig, OmegaConf.merge(cfg, {"peak": 1}))
 
 
-OFF = {"recompute": False, "compile": False}
-
-
 SWITCHING = {
     "kind": "path_switching",
     "peak": "1e-2",
@@ -247,7 +253,7 @@ def _root(**changes: Any) -> RootConfig:
         "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
         "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None} | OFF,
         "logger": {"name": "none"},
-        "cadence": {"log_every": 1, "evaluate_every": 1, "save_every": 1, "held_out_windows": None},
+        "cadence": CADENCE,
         "cluster": {"device": "H100", "count": 1, "mfu": 0.4},
         "guard": {"policy": "stop", "spike": None, "window": 128, "back": 100, "limit": 20},
         "figure": None,

@@ -85,7 +85,7 @@ class LoggerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """What device-hours and memory are reckoned for.
+    """What device-hours and memory are estimated for.
 
     Args:
         device: Name in `lrpath.planning.cost.DEVICES`.
@@ -107,7 +107,7 @@ MAX_VERSIONS = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that `train` and `plan` are told; the comments in conf/config.yaml say what each is for."""
+    """The configuration of `train` and `plan`; the comments in conf/config.yaml explain each field."""
 
     study: str
     outputs: str
@@ -153,7 +153,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
-    """What `report` is told.
+    """The configuration of `report`.
 
     Args:
         study: Folder name under `outputs`, or several to report on together.
@@ -184,7 +184,7 @@ class ReportConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowConfig:
-    """What `show` is told.
+    """The configuration of `show`.
 
     Args:
         study: Folder name under `outputs`.
@@ -200,7 +200,7 @@ class ShowConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneConfig:
-    """What `prune` is told.
+    """The configuration of `prune`.
 
     Args:
         study: Folder name under `outputs`.
@@ -220,7 +220,7 @@ class PruneConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """What `export` is told.
+    """The configuration of `export`.
 
     Args:
         study: Folder name under `outputs`.
@@ -241,7 +241,7 @@ class ExportConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyConfig:
-    """What `verify` is told besides a configuration of `train`.
+    """What `verify` takes besides a configuration of `train`.
 
     Args:
         digests: Whether states are read and their SHA-256 compared.

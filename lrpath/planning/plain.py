@@ -159,7 +159,7 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     elif isinstance(value, Mapping):
         wanted = single = [hint for hint in wanted if dataclasses.is_dataclass(hint)] or wanted
     elif set(single) == {int, str}:
-        # Trying one after the other would end with "must be text" for a number that is no whole one.
+        # Trying one after the other would end with "must be text" for a number that is not whole.
         if type(value) not in single:
             raise expected(place, value, _LENGTH)
         return value
@@ -248,7 +248,7 @@ def field_names_at(roots: tuple[Any, ...], value: Any, place: str) -> list[str]:
 
 
 def _variant(hint: Any, value: Any) -> Any:
-    """Return the one of several dataclasses that a plain value is meant for; None if that cannot be told."""
+    """Return the one of several dataclasses that a plain value is meant for; None if it does not say."""
     if get_origin(hint) not in (Union, types.UnionType):
         return hint if dataclasses.is_dataclass(hint) or get_origin(hint) in (dict, Mapping) else None
     kinds: list[Any] = [part for part in get_args(hint) if dataclasses.is_dataclass(part)]

@@ -144,6 +144,13 @@ def mixture(increments: tuple[Increment, ...], *, replay: float) -> Stream:
 
     Raises:
         PlanError: If `replay` lies outside `[0, 1)`.
+
+    >>> old, new = Increment(version="v1", updates=100), Increment(version="v2", updates=50)
+    >>> stream = mixture((old, new), replay=0.25)
+    >>> for component in stream.segments[1].components:
+    ...     print(component.parts, [increment.version for increment in component.increments])
+    750 ['v2']
+    250 ['v1']
     """
     if not 0 <= replay < 1:
         raise PlanError(f"replay={replay} must lie in [0, 1)", field="replay", value=replay)

@@ -25,7 +25,8 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
         field: Name of the configuration field, for the message.
 
     Raises:
-        ConfigError: If the text is no length, is negative, rounds to no update, or a number of updates is not whole.
+        ConfigError: If the text is not a length, is negative, rounds to zero updates, or is a number of updates that is
+            not whole.
 
     >>> parse_updates("2_097_152 tokens", tokens_per_update=1_048_576, field="warmup")
     2
@@ -56,7 +57,7 @@ def times(factor: str | float, quantity: str | float) -> str | float:
             or tokens.
 
     Raises:
-        ConfigError: If the factor is no number, or the quantity neither a number nor a length.
+        ConfigError: If the factor is not a number, or the quantity neither a number nor a length.
 
     >>> times("1/2", 3.0e-4), times("10/143", "143_000 updates"), times(0.01, "1B tokens")
     (0.00015, '10000 updates', '10000000 tokens')

@@ -46,7 +46,7 @@ class TorchrunLauncher(Launcher):
         save_seconds: How long ranks may take to save and end after a signal before they are killed.
 
     Raises:
-        ConfigError: If one of them is no number, or too small.
+        ConfigError: If one of them is not a whole number, or too small.
     """
 
     def __init__(self, *, ranks: Any, max_restarts: Any, save_seconds: Any) -> None:

@@ -90,6 +90,8 @@ def evaluate(
         for name, windows_NL in held_out.items()
         for first in range(0, len(windows_NL), WINDOWS_PER_BATCH)
     ]
+    if not batches:
+        return {}
     metric = HeldOutLoss([name for name, _ in batches], process_group=process_group).to(device)
     rank, ranks = process_group.rank, process_group.world_size
     was_training = backbone.training

@@ -39,8 +39,8 @@ class StrategySettings:
     threads: int | None
     recompute: bool
     compile: bool
-    shard_ranks: int | Literal["node"] | None = None
-    timeout_minutes: float | None = None
+    shard_ranks: int | Literal["node"] | None
+    timeout_minutes: float | None
 
     def __post_init__(self) -> None:
         for field, choices in (("name", ("single", "ddp", "fsdp")), ("accelerator", ("auto", "cpu", "gpu"))):
@@ -77,7 +77,8 @@ class StrategySettings:
         This is the one place for the rule ranks × micro-batch × accumulated micro-batches = sequences of an update.
 
         >>> settings = StrategySettings(
-        ...     name="ddp", accelerator="cpu", micro_batch=3, threads=None, recompute=False, compile=False
+        ...     name="ddp", accelerator="cpu", micro_batch=3, threads=None, recompute=False, compile=False,
+        ...     shard_ranks=None, timeout_minutes=None,
         ... )
         >>> settings.micro_batch_size(12, ranks=2), settings.accumulation(12, ranks=2)
         (3, 2)
@@ -139,7 +140,7 @@ class Cadence:
     evaluate_every: int
     save_every: int
     held_out_windows: int | None
-    save_in_background: bool = True
+    save_in_background: bool
 
     def __post_init__(self) -> None:
         _check_at_least_one(

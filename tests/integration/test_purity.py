@@ -145,9 +145,9 @@ def test_bf16_computes_in_bf16_and_keeps_fp32_weights_and_moments(lab: Lab) -> N
 
     exact, rough = rows_of(lab, "fp32", fp32), rows_of(lab, "bf16", bf16)
 
-    assert exact[0]["loss"] != rough[0]["loss"]
+    assert exact[0].loss != rough[0].loss
     # bf16 keeps 8 bits, 0.4 %, of each factor; the loss is a mean of many
-    assert float(rough[0]["loss"]) == pytest.approx(float(exact[0]["loss"]), rel=2e-3)
+    assert rough[0].loss == pytest.approx(exact[0].loss, rel=2e-3)
     assert sizes_of(lab, "bf16") == sizes_of(lab, "fp32")
 
 

@@ -20,6 +20,8 @@ SETTINGS = {
     "threads": None,
     "recompute": False,
     "compile": False,
+    "shard_ranks": None,
+    "timeout_minutes": None,
 }
 
 

@@ -47,7 +47,30 @@ class PathSwitching:
         return self.anchor is Anchor.END
 
     def plan(self, setting: Setting) -> Tree:
-        """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`)."""
+        """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`).
+
+        >>> from lrpath.planning.paths import Optimizer, Recipe
+        >>> from lrpath.planning.streams import Increment
+        >>> adamw = Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
+        >>> recipe = Recipe(
+        ...     model={}, data={}, optimizer=adamw, precision="fp32", seed=0, sequences_per_update=8,
+        ...     tokens_per_sequence=16,
+        ... )
+        >>> setting = Setting(
+        ...     label="switching",
+        ...     recipe=recipe,
+        ...     increments=(Increment(version="v1", updates=100), Increment(version="v2", updates=100)),
+        ...     parse=lambda length, field: int(length),
+        ... )
+        >>> decay = Decay(shape=Shape.COSINE, floor=0.1)
+        >>> paradigm = PathSwitching(peak=0.01, warmup=10, decay=decay, alpha=0.6, anchor=Anchor.END)
+        >>> tree = paradigm.plan(setting)
+        >>> for path in tree.paths:
+        ...     print(path.name, path.start, tree.end(path.id))
+        switching.main 0 140
+        switching.v1 40 100
+        switching.v2 140 200
+        """
         warm = setting.parse(self.warmup, "warmup")
         main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
         branches = branch_lengths(setting, self.alpha)

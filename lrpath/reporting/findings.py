@@ -5,6 +5,7 @@ import math
 from lrpath.analysis.compare import write_seeds
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.paper_order import ORDER, PaperOrder
+from lrpath.analysis.seeds import Summary
 from lrpath.planning.units import write_span
 
 
@@ -52,12 +53,16 @@ def front_sentences(comparison: StudyComparison) -> list[str]:
     sentences = []
     for front in comparison.fronts:
         if len(front) > 1:
-            names = ", ".join(
-                f"{one.first.series.group} ({one.first.relative_cost:.2f} × scratch, {one.loss.mean:.4f})"
-                for one in front
+            names = "; ".join(
+                f"{one.first.series.group} ({one.first.relative_cost:.2f} × scratch, {_loss(one)})" for one in front
             )
-            sentences.append(f"Pareto-optimal at {front[0].first.version} (cost, held-out loss): {names}.")
+            sentences.append(f"Pareto-optimal at {front[0].first.version} by cost and held-out loss: {names}.")
     return sentences
+
+
+def _loss(one: Summary) -> str:
+    bits = "" if one.bits_per_byte is None else f" = {one.bits_per_byte.mean:.4f} bits/byte"
+    return f"{one.loss.mean:.4f} nats/token{bits}"
 
 
 def _sentences(found: PaperOrder) -> list[str]:

@@ -14,6 +14,7 @@ _ALWAYS = ("alpha", *SEEDS)
 """HparamValues that have a column even where they are the same in all rows."""
 _TITLES = {
     "release/loss": "loss [nats/token]",
+    "release/bits_per_byte": "loss [bits/byte]",
     "release/perplexity": "perplexity",
     "release/updates": "updates",
     "release/cost": "cost [× scratch]",
@@ -43,8 +44,8 @@ class HparamsRow:
         """Return the figures of the last release by tag; none while there is no release."""
         if self.last is None or (score := self.last.headline) is None:
             return {}
-        values = (score.loss, score.perplexity, self.last.cost.updates, self.last.relative_cost)
-        return dict(zip(_TITLES, values, strict=True))
+        values = (score.loss, score.bits_per_byte, score.perplexity, self.last.cost.updates, self.last.relative_cost)
+        return {tag: value for tag, value in zip(_TITLES, values, strict=True) if value is not None}
 
     def summary(self) -> Any:
         """Return TensorBoard's summary of the settings."""

@@ -33,7 +33,7 @@ from lrpath.reporting.release_tables import (
 from lrpath.reporting.setup_table import setup_tables
 from lrpath.reporting.tables import ReportTable
 from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
-from lrpath.reporting.version_matrix import matrix_tables
+from lrpath.reporting.version_matrix import matrix_csv, matrix_tables
 
 MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
@@ -125,6 +125,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "seeds.csv": seed_csv(comparison),
         "test.md": "\n".join(table.markdown() for table in documents),
         "matrix.md": "\n".join(table.markdown() for table in matrices),
+        "matrix.csv": matrix_csv(comparison) if matrices else "",
         "cost.md": costs.markdown(),
         "cost.csv": costs.csv(),
     }

@@ -13,6 +13,8 @@ from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.reporting.release_tables import held_out_versions, titled
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed
 
+_LOSSES = ("loss_nats_per_token", "bits_per_byte")
+
 
 def matrix_tables(comparison: StudyComparison) -> list[ReportTable]:
     """Return one table a group with several releases; means over seeds, of settings that were evaluated."""
@@ -50,6 +52,27 @@ def _matrix_table(group: ComparableGroup) -> ReportTable:
             "Means over seeds. Gain: how much lower the loss on the release's own version's text is than that of the "
             "release before it, which had not read that text: what the update was worth on its increment.",
         ),
+    )
+
+
+def matrix_csv(comparison: StudyComparison) -> str:
+    """Return every release's loss on every version's text for programs, a row a release, seed and version."""
+    rows = []
+    for outcome in comparison.outcomes:
+        series = outcome.series
+        for version in held_out_versions((outcome,)):
+            score = outcome.score(versions=(version,))
+            if score is not None:
+                names = (series.paradigm, series.label, outcome.version, *series.seed, version)
+                rows.append((*names, score.loss, score.bits_per_byte, _digests(outcome, version)))
+    keys = ("paradigm", "series", "release", "seed_weights", "seed_order", "held_out", *_LOSSES, "held_out_sha256")
+    columns = tuple(Column(key=key, title=key) for key in keys)
+    return ReportTable(title="Matrix", columns=columns, rows=tuple(rows)).csv()
+
+
+def _digests(outcome: Outcome, version: str) -> str:
+    return " ".join(
+        score.sha256 or "" for (other, _), score in sorted((outcome.scores or {}).items()) if other == version
     )
 
 

@@ -73,7 +73,8 @@ def page(
     """
     sentences = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in findings)
     folded = "".join(
-        f"<details><summary>{html.escape(table.title)} ({len(table.rows):,} rows)</summary>{_wide(table)}</details>\n"
+        f"<details><summary>{html.escape(table.title)} ({len(table.rows):,} rows)</summary>"
+        f"{_wide(table, captioned=False)}</details>\n"
         for table in tables
     )
     head = "".join(f'<div class="setup">{table.html()}</div>\n' for table in setup)
@@ -88,8 +89,8 @@ def page(
     )
 
 
-def _wide(table: ReportTable) -> str:
-    return f'<div class="wide">{table.html()}</div>\n'
+def _wide(table: ReportTable, *, captioned: bool = True) -> str:
+    return f'<div class="wide">{table.html(captioned=captioned)}</div>\n'
 
 
 def _figure(picture: Picture) -> str:

@@ -121,8 +121,8 @@ class ReportTable:
         begin, end = f"\\begin{{tabular}}{{{sides}}}", r"\end{tabular}"
         return "\n".join([*comments, begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end]) + "\n"
 
-    def html(self) -> str:
-        """Return the table as HTML, with its title as caption and its notes below."""
+    def html(self, *, captioned: bool = True) -> str:
+        """Return the table as HTML, with its title as caption unless that stands above already, and notes below."""
         heads = [
             f"{html.escape(column.title)} <small>{html.escape(column.unit)}</small>"
             if column.unit
@@ -134,7 +134,7 @@ class ReportTable:
         lines += [_html_row("td", [html.escape(cell) for cell in row], sides) for row in self.cells()]
         notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in self.notes)
         head, body = lines[0], "\n".join(lines[1:])
-        caption = f"<caption>{html.escape(self.title)}</caption>"
+        caption = f"<caption>{html.escape(self.title)}</caption>" if captioned else ""
         return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>\n{notes}"
 
     def csv(self) -> str:

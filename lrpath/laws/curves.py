@@ -210,13 +210,19 @@ def _csv_rows(file: pathlib.Path) -> list[tuple[int, dict[str, str]]]:
     if text and not text.endswith("\n"):
         raise DataError(f"{file}: its last line has no end, so it may be cut; add the line's end if it is whole")
     rows = csv.DictReader(text.splitlines())
-    columns = rows.fieldnames or []
+    try:
+        columns = rows.fieldnames or []
+    except csv.Error as error:
+        raise DataError(f"{file}, row 1: {error}; correct the file") from None
     if "position" in columns:
         rows.fieldnames = columns = ["step" if column == "position" else column for column in columns]
     missing = [column for column in ("step", "lr", "loss") if column not in columns]
     if missing:
         raise DataError(f"{file} has columns {', '.join(columns) or 'none'}; {', '.join(missing)} must be among them")
-    found = [(rows.line_num, row) for row in rows]
+    try:
+        found = [(rows.line_num, row) for row in rows]
+    except csv.Error as error:  # for example a field of more than 131,072 characters
+        raise DataError(f"{file}, row {rows.line_num}: {error}; correct the file") from None
     if not found:
         raise DataError(f"{file} has no rows under its header")
     return found

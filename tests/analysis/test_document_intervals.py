@@ -6,11 +6,13 @@ import pytest
 
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.document_intervals import DocumentLosses
+from lrpath.errors import StateError
 from lrpath.planning.plan import Plan
-from lrpath.records.document_losses import DocumentLoss, write_document_losses
+from lrpath.records.document_losses import DocumentLoss, read_document_losses, write_document_losses
 from lrpath.records.study import Study
 from lrpath.reporting.document_table import document_tables
 from tests.analysis.studies import CONTINUAL, SCRATCH, evaluate_evenly, keep, plan_of
+from tests.refusals import refused
 
 BOTH = {"from_scratch": SCRATCH, "continual": CONTINUAL}
 
@@ -112,3 +114,11 @@ def test_a_study_without_losses_by_document_has_no_such_table(tmp_path: Path) ->
     evaluate_evenly(study, plan, {kind: [3.0, 2.0] for kind in plan.paradigms})
 
     assert document_tables(StudyComparison.read(study)) == []
+
+
+def test_a_field_that_no_csv_reader_takes_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "000000010.csv"
+    file.write_text(f"split,version,domain,document,nll,tokens\ntest,v1,all,0,{'3' * 140_000},10\n")
+
+    with refused(StateError, stable=False):
+        read_document_losses(file)

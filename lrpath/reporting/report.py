@@ -117,6 +117,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     matrices, documents = matrix_tables(comparison), document_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
+        "setup.md": "\n".join(table.markdown() for table in setup_tables(comparison)),
         "table.md": "\n".join(table.markdown() for table in releases),
         "table.csv": release_csv(comparison),
         "summary.md": "\n".join(table.markdown() for table in summaries),

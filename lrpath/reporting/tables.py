@@ -79,9 +79,12 @@ class ReportTable:
         return [dict(zip(keys, row, strict=True)) for row in self.rows]
 
     def cells(self) -> list[list[str]]:
-        """Return the rows as text for people."""
+        """Return the rows as text for people; a name with control characters cannot command their terminal."""
         return [
-            [MISSING if value is None else column.write(value) for column, value in zip(self.columns, row, strict=True)]
+            [
+                MISSING if value is None else _printable(column.write(value))
+                for column, value in zip(self.columns, row, strict=True)
+            ]
             for row in self.rows
         ]
 
@@ -158,6 +161,14 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
+
+
+def _printable(text: str) -> str:
+    return (
+        text
+        if text.isprintable()
+        else "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    )
 
 
 def _markdown(text: str) -> str:

@@ -21,6 +21,7 @@ from tests.analysis.studies import (
 from tests.refusals import refused
 
 TABLES = [
+    "setup.md",
     "table.md",
     "table.csv",
     "summary.md",

@@ -13,13 +13,17 @@ from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, label_of, load_laws
 from lrpath.errors import PlanError
-from lrpath.laws.advice import Advice, WeightedFit, advise
+from lrpath.laws.advice import Adviser, WeightedFit
 from lrpath.laws.candidates import Candidate, Objective, candidates_of
+from lrpath.laws.loss_view import LossView
 from lrpath.laws.path_curves import has_losses, paths_of
-from lrpath.laws.path_fit import FitSettings, LossView, PathFit, fit_paths, names_in, read_fitted, settings_record
+from lrpath.laws.path_fit import PathFit, fit_paths, read_fitted
+from lrpath.laws.probes import ObservedBranch, averages, observed_branches, parabolas
+from lrpath.laws.saved_fit import SHIFTED
+from lrpath.laws.settings import FitSettings, names_in
 from lrpath.planning.paradigms import Setting
 from lrpath.records.study import Study
-from lrpath.reporting.advice_report import Question, advice_json, write_advice
+from lrpath.reporting.advice_report import Question, Seen, advice_json, write_advice
 
 
 def give_advice(cfg: DictConfig) -> None:
@@ -34,15 +38,16 @@ def give_advice(cfg: DictConfig) -> None:
     setting = Setting(label=label, recipe=project.recipe, increments=project.increments, parse=project.parse)
     numbers = _numbers(project, label, names_in(asked.releases))
     candidates, configured = candidates_of(paradigm, setting, objective, numbers)
-    advice: Advice = advise(
-        candidates,
-        configured,
-        _weighted_fits(fitted, weight=asked.weight),
-        objective,
-        old=frozenset(names_in(settings.old)) if settings.law == "continual" else None,
-        level=settings.level,
-        extrapolate=settings.extrapolate,
+    views = _views(config, settings)
+    fits = _weighted(fitted, weight=asked.weight)
+    adviser = Adviser(
+        fits=fits,
+        objective=objective,
+        settings=settings,
+        old=frozenset(names_in(settings.old)) if settings.law in SHIFTED else None,
+        observed=_observed(views, fits, (*candidates, *configured)),
     )
+    advice = adviser.advise(candidates, configured)
     alpha = getattr(paradigm, "alpha", ())
     versions = project.plan.versions
     question = Question(
@@ -53,8 +58,8 @@ def give_advice(cfg: DictConfig) -> None:
         alphas=alpha if isinstance(alpha, tuple) else (alpha,) * len(versions),
         decay=getattr(paradigm, "decay", None),
         main=_main_path(project, candidates[0], label),
-        level=settings.level,
-        settings=settings_record(settings),
+        settings=settings.as_record(),
+        seen=_seen(project, views, [versions[number] for number in numbers]),
     )
     folder = Path(config.outputs) / config.study / "advise" if asked.folder is None else Path(asked.folder)
     text = write_advice(advice, question, folder)
@@ -72,10 +77,44 @@ def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[PathFit, 
     return tuple(fit_paths(one, settings, patterns=settings.fit) for one in view.by_domain()), settings
 
 
-def _weighted_fits(fitted: tuple[PathFit, ...], *, weight: float) -> tuple[WeightedFit, ...]:
+def _weighted(fitted: tuple[PathFit, ...], *, weight: float) -> tuple[WeightedFit, ...]:
     if len(fitted) == 1:
         return (WeightedFit(fitted=fitted[0], weight=1.0),)
     return tuple(WeightedFit(fitted=one, weight=weight if one.is_of_new_data else 1 - weight) for one in fitted)
+
+
+def _views(config: schema.Config, settings: FitSettings) -> tuple[LossView, ...]:
+    """Return the losses of the study, in the order of the fits; none if it has not been begun."""
+    study = Study(Path(config.outputs) / config.study)
+    if not study.plans() or settings.fit == ():
+        return ()
+    return LossView.of(study, settings).by_domain()
+
+
+def _observed(
+    views: tuple[LossView, ...], fits: tuple[WeightedFit, ...], candidates: tuple[Candidate, ...]
+) -> dict[str, float]:
+    """Return the weighted losses that were recorded at the ends of candidates that have been run, by path id."""
+    found = {}
+    for candidate in candidates if len(views) == len(fits) else ():
+        losses = [view.end_loss(candidate.path) for view in views]
+        if None not in losses:
+            parts = [one.weight * (loss or 0.0) for one, loss in zip(fits, losses, strict=True)]
+            found[candidate.path.path.id] = sum(parts)
+    return found
+
+
+def _seen(project: Project, views: tuple[LossView, ...], versions: list[str]) -> Seen:
+    """Return what has been observed already that bears on the choice, where there is but one loss."""
+    if len(views) != 1:
+        return Seen()
+    sizes = {increment.version: increment.updates for increment in project.increments}
+    branches: tuple[ObservedBranch, ...] = observed_branches(views[0], sizes)
+    return Seen(
+        branches=tuple(one for one in branches if one.version in versions),
+        parabolas=parabolas(branches),
+        averages=averages(views[0]),
+    )
 
 
 def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:

@@ -28,7 +28,12 @@ def train(cfg: DictConfig) -> None:
     hardware = build_hardware(project)
     with hardware.initialized():
         process_group = hardware.process_group
-        factory = open_training_factory(project, process_group, progress=_preparation_line(console))
+        factory = open_training_factory(
+            project, process_group, progress=_preparation_line(console), notice=lambda line: _show(console, line)
+        )
+        if process_group.is_rank_zero:
+            for line in factory.increment_lines():
+                _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(project.keep_plan)
         process_group.on_rank_zero(lambda: project.study.commands.add(Command.of_this_process("lrpath.train")))
@@ -45,12 +50,16 @@ def train(cfg: DictConfig) -> None:
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
 
 
+def _show(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _preparation_line(console: Console) -> Callable[[str, int, int | None], None]:
     shown: set[str] = set()
 
     def show(label: str, done: int, total: int | None) -> None:
         if console.is_terminal:
-            share = f"{min(done / total, 1):4.0%}" if total else f"{done / 1e6:.1f} MB"
+            share = f"{min(done / total, 1):4.0%}" if total else f"{done / 1e6:.1f} M"
             console.print(f"preparing {label}: {share}", end="\r", markup=False, highlight=False)
         elif label not in shown:
             shown.add(label)

@@ -15,11 +15,11 @@ from lrpath.config.schema import (
 )
 from lrpath.config.schema import Config as RootConfig
 from lrpath.config.typed import typed_root
-from lrpath.data.sources import TextSource
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paradigms import PathSwitching, Restart
 from lrpath.planning.plain import converted, typed
 from lrpath.training.settings import Cadence, StrategySettings
+from tests.data.making import held, text_source
 from tests.planning.strategies import SIZES
 from tests.refusals import refused
 
@@ -222,6 +222,15 @@ def test_a_root_refuses_fields_that_it_does_not_have() -> None:
         typed_root(ReportConfig, OmegaConf.merge(cfg, {"peak": 1}))
 
 
+HELD_OUT = {"documents": 500, "share": 0.1, "passage_characters": 2048, "seed": 0}
+TEXT = {
+    "paths": ["a"],
+    "text_field": "text",
+    "versions": {"by": "file"},
+    "heldout": HELD_OUT,
+    "overlap": "keep",
+    "bad_records": "refuse",
+}
 SWITCHING = {
     "kind": "path_switching",
     "peak": "1e-2",
@@ -244,8 +253,8 @@ def _root(**changes: Any) -> RootConfig:
         "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8},
         "model": MODEL | SIZES,
         "data": {
-            "source": {"kind": "text", "paths": ["a"]},
-            "tokenizer": {"vocab_size": 300},
+            "source": {"kind": "text"} | TEXT,
+            "tokenizer": {"vocab_size": 300, "file": None, "end_mark": "</s>"},
             "folder": "o/data",
             "repeat": False,
         },
@@ -269,7 +278,7 @@ def test_a_whole_configuration_is_typed() -> None:
     root = _root()
 
     assert root.increment == "10 updates"
-    assert root.data.source == TextSource(paths=("a",))
+    assert root.data.source == text_source(paths=("a",), heldout=held())
     paradigm = root.paradigms["ours"]
     assert isinstance(paradigm, PathSwitching)
     assert paradigm.peak == 0.01

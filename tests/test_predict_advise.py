@@ -5,21 +5,38 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
 from lrpath import advise, entry, predict
 from lrpath.assembly.project import Project
 from lrpath.config import schema
+from lrpath.laws.areas import Array
 from lrpath.laws.continual import ContinualLaw, Domain
-from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
+from lrpath.laws.curves import Curve
+from lrpath.laws.last_iterate import LastIterateLaw
+from tests.laws.law_studies import study_in, write_evaluations, write_metrics
 from tests.refusals import check_sentence
 
 SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}
+LAST = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "B": 0.02, "rho": 0.8, "zeta": 0.05}
 ENDS = {"predict": predict.predict, "advise": advise.give_advice}
+
+
+class Mixed(ContinualLaw):
+    """A third domain's loss, a mixture of that on old and new data."""
+
+    def __init__(self) -> None:
+        super().__init__(domain=Domain.OLD)
+
+    def predict(self, given: Mapping[str, float], *, curve: Curve) -> Array:  # noqa: ARG002
+        old = ContinualLaw(domain=Domain.OLD).predict(OLD, curve=curve)
+        return -0.546 * old + 1.853 * ContinualLaw(domain=Domain.NEW).predict(OLD | {"B": -0.4}, curve=curve)
 
 
 def project_of(*overrides: str) -> Project:
@@ -32,13 +49,15 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study whose main path, v1 and v2 have been run, and one that went over to another domain at two points."""
     folder = tmp_path_factory.mktemp("outputs")
     plan = project_of(*SMALL).plan
-    write_metrics(study_in(folder, plan), plan, ["path_switching.main", "path_switching.v1", "path_switching.v2"])
+    names = ["path_switching.main", "path_switching.v1", "path_switching.v2"]
+    write_metrics(study_in(folder, plan), plan, names, law=LastIterateLaw(), values=LAST)
     switched = project_of("+exp=cpt_dynamics/transfer_points", "scale=mini", "increment=[200,200]", "peak=1.0").plan
     laws = {
         ("v1", "a"): (ContinualLaw(domain=Domain.OLD), OLD),
         ("v2", "b"): (ContinualLaw(domain=Domain.NEW), OLD | {"B": -0.4}),
     }
     names = [path.name for path in switched.tree.paths]
+    laws[("v3", "c")] = (Mixed(), {})
     study = study_in(folder, switched, "switched")
     write_evaluations(study, switched, names, sets=laws, old=["v1"])
     write_metrics(study, switched, names)
@@ -59,7 +78,7 @@ def test_a_plan_that_was_never_run_is_predicted_from_a_study(
     assert [row["path"] for row in found["paths"]] == [f"path_switching.v{n}" for n in (1, 2, 3)]
     assert all(row["low_nats_per_token"] <= row["predicted_nats_per_token"] for row in found["paths"])
     assert found["fitted"] == ["path_switching.main", "path_switching.v1"]
-    assert found["values"]["lambda"] == pytest.approx(TRUE["lambda"], abs=0.01)
+    assert found["values"]["B"] == pytest.approx(LAST["B"], rel=0.05)
     assert (outputs / "toy" / "predict" / "law.json").is_file()
 
 
@@ -142,7 +161,8 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_turning_length
     setup = ("+exp=cpt_dynamics/transfer_points", "scale=mini", "increment=[200,200]", "peak=1.0", "study=switched")
 
     change = ("+paradigms.after_all.restart=rewarm", "+paradigms.after_all.rewarm=5", "peaks=[0.5]")
-    run(monkeypatch, "advise", outputs, *setup, *change, "law=continual", "set='*'", "label=after_all", "weight=0.25")
+    law = ("law=continual", "fixed={}", "set=[v1,v2]", "weight=0.25")
+    run(monkeypatch, "advise", outputs, *setup, *change, *law, "label=after_all")
 
     printed = capsys.readouterr().out
     assert "by the loss on v1 × 0.75 and v2 × 0.25" in printed
@@ -151,6 +171,88 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_turning_length
     words = shlex.split(json.loads((outputs / "switched" / "advise" / "advice.json").read_text())["command"])
     assert words[-2:] == ["++paradigms.after_all.replay=0", "++paradigms.after_all.rewarm_peak=0.5"]
     assert project_of(*words[3:]).config.paradigms["after_all"].rewarm_peak == 0.5
+
+
+def test_another_trainers_file_is_fitted_and_one_that_comes_later_is_compared(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = {"early": np.repeat([1.0, 0.1], [150, 50]), "late": np.repeat([1.0, 0.1], [250, 50])}
+    for name, rate in rates.items():
+        positions = np.arange(2, rate.size + 1)
+        losses = LastIterateLaw().predict(LAST, curve=Curve(name=name, rates_U=rate, positions_P=positions))
+        rows = [f"{at};{rate[at - 1]:g};{loss:.5f};" for at, loss in zip(positions, losses, strict=True)]
+        text = "\n".join(["Step;LR;train/loss;val/loss", *rows]).replace(".", ",")  # as a German spreadsheet writes it
+        (tmp_path / f"{name}.csv").write_text(f"{text}\n")
+    files = [f"{{path:{tmp_path / 'early.csv'},warmup:1}}", f"{{path:{tmp_path / 'late.csv'},warmup:1}}"]
+
+    run(
+        monkeypatch, "predict", tmp_path, *SMALL, "fit=[]", "predict=[]", "skip=20", "format=json",
+        f"files=[{files[0]}]", f"compare=[{files[1]}]",
+    )  # fmt: skip
+
+    (row,) = json.loads(capsys.readouterr().out)["paths"]
+    assert row["path"] == "late"
+    assert row["error_nats_per_token"] == pytest.approx(0.0, abs=2e-3)
+    assert row["low_nats_per_token"] <= row["predicted_nats_per_token"] <= row["high_nats_per_token"]
+
+
+def test_models_of_several_sizes_are_fitted_together(
+    outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    law, rate = ContinualLaw(domain=Domain.OLD, sizes=True), np.repeat([1.0, 0.2, 0.5, 0.1], [100, 40, 100, 60])
+    values = OLD | {"gamma1": 0.1, "gamma2": 0.05, "F": 2.0, "gamma3": 0.4}
+    files = {}
+    for size in (5e6, 2e7, 8e7, 3.2e8):
+        curve = Curve(name="x", rates_U=rate, positions_P=np.arange(1, 301), boundary=140, parameters=size)
+        rows = [
+            f"{at},{rate[at - 1]:g},{loss:.8f}" for at, loss in enumerate(law.predict(values, curve=curve), start=1)
+        ]
+        (tmp_path / f"{size:.0f}.csv").write_text("\n".join(["step,lr,loss", *rows]) + "\n")
+        files[size] = f"{{path:{tmp_path / f'{size:.0f}.csv'},boundary:140,parameters:{size:.0f}}}"
+
+    run(
+        monkeypatch, "predict", tmp_path, *SMALL, "fit=[]", "law=continual", "fixed={lambda:0.9}", "set=old", "skip=20",
+        f"files=[{','.join(list(files.values())[:3])}]", f"compare=[{files[3.2e8]}]", "format=json",
+    )  # fmt: skip
+
+    found = json.loads(capsys.readouterr().out)
+    assert {"gamma1", "gamma2", "gamma3", "F"} <= found["values"].keys()  # Eq. 7
+    assert found["paths"][0]["error_nats_per_token"] == pytest.approx(0.0, abs=0.02)
+
+
+def test_the_loss_on_a_third_domain_is_predicted_as_a_mixture(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = ("law=continual", "fixed={}", "set=[v1,v2]", "mixture=v3", "predict='*'", "format=json", "extrapolate=true")
+
+    run(monkeypatch, "predict", outputs, "study=switched", *third)
+
+    found = json.loads(capsys.readouterr().out)
+    assert "-0.546 × the loss on v1 + 1.853 × that on v2" in found["note"]
+    assert all(abs(row["error_nats_per_token"]) < 0.02 for row in found["paths"])
+
+
+def test_what_was_run_stands_beside_the_advice_and_three_branches_need_no_law(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = None
+    for alpha in (0.2, 0.5, 0.8):
+        plan = project_of(*SMALL[:-1], f"alpha={alpha}").plan
+        study = study_in(tmp_path, plan) if study is None else study
+        study.save_plan(plan.as_record())
+        names = ["path_switching.v2"] if alpha > 0.2 else ["path_switching.main", "path_switching.v2"]
+        write_metrics(study, plan, names, law=LastIterateLaw(), values=LAST)
+
+    run(monkeypatch, "advise", tmp_path, *SMALL, "fit=[main,'*alpha=0.2*.v2']", "releases=v2")
+
+    printed = capsys.readouterr().out
+    assert printed.count("v2 has been run with α=") == 3
+    assert "by a parabola in log α through 3 branches" in printed
+    found = json.loads((tmp_path / "toy" / "advise" / "advice.json").read_text())
+    assert found["format"] == 2
+    assert found["fit"]["law"] == "last_iterate"
+    assert [one["alpha"] for one in found["observed"]] == [0.2, 0.5, 0.8]
+    assert found["configured"][0]["observed"] == pytest.approx(found["observed"][0]["loss"])
 
 
 @pytest.mark.parametrize(
@@ -168,6 +270,10 @@ def test_after_a_change_of_domain_both_losses_are_weighed_and_the_turning_length
         ("advise", [*SMALL, "paradigm=[from_scratch,continual]"]),
         ("advise", [*SMALL, "paradigm=[from_scratch]"]),
         ("advise", [*SMALL, "model.layers=7"]),
+        ("advise", [*SMALL, "fit=main"]),
+        ("advise", [*SMALL, "fit=[main,v2]", "bins=14"]),
+        ("predict", ["study=toy", "fit=[main,v2]", "mixture=v3"]),
+        ("predict", ["study=toy", "fit=[main,v2]", "interval=finished"]),
     ],
     ids=lambda part: part[-1] if isinstance(part, list) else part,
 )

@@ -1,4 +1,5 @@
-"""Show 3: plant a law's parameters in noisy curves, fit them back, and count how often the 90 % interval holds them.
+"""Planted parameters: plant a law's parameters in noisy curves, fit them back, and count how often the 90 % interval
+holds them.
 
     OMP_NUM_THREADS=1 python experiments/07_laws/coverage.py {independent,correlated} [--sets 80] [--samples 80]
 
@@ -19,6 +20,7 @@ from scipy.signal import lfilter
 from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.fit import fit_law
+from lrpath.laws.last_iterate import LastIterateLaw
 from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
 from lrpath.laws.multi_power import MultiPowerLaw
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
@@ -63,12 +65,15 @@ def plants() -> list[Plant]:
     annealing = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C": 0.2, "lambda": 0.99}
     power = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 40.0, "C": 1.0, "beta": 0.5, "gamma": 0.5}
     old = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C1": 0.2, "C2": 0.2, "lambda": 0.99, "B": 0.4, "E": 28.0, "beta": 0.4}
+    last = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 10.0, "rho": 0.8, "zeta": 0.05}
     return [
         Plant(ChinchillaLaw(), {"L0": 3.0, "B": 5.0, "beta": 0.5}, (), curves),
         Plant(AnnealingLaw(), annealing, (), curves),
         Plant(MultiPowerLaw(), power, ("beta", "gamma"), curves),
         Plant(ContinualLaw(domain=Domain.OLD), old, ("C1", "lambda"), shifted),
         Plant(MultiPowerLaw(), power, (), curves),
+        Plant(LastIterateLaw(), last, ("rho", "zeta"), curves),
+        Plant(LastIterateLaw(), last, (), curves),
     ]
 
 

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrpath.analysis.compare import read_plans
+from lrpath.config.laws import fit_settings
 from lrpath.errors import LrpathError
+from lrpath.laws.loss_view import LossView
 from lrpath.laws.path_curves import NamedPath, has_losses, paths_of
-from lrpath.laws.path_fit import FitSettings, LossView, fit_paths
+from lrpath.laws.path_fit import fit_paths
 from lrpath.laws.prediction import PredictedPaths, Ranking, predict_paths
 from lrpath.records.study import Study
 
 HERE = Path(__file__).parent
 STUDIES = ("cpt_loss_potential_mini", "cpt_peak_lr_mini", "cpt_transfer_points_mini", "cpt_replay_mini")
-LAWS = ("chinchilla", "annealing", "continual")
+LAWS = ("chinchilla", "annealing", "last_iterate", "continual", "shifted_last_iterate")
 SETS = {"old": "v1", "new": "v2"}
 SPLITS = {
     "cpt_loss_potential_mini": {"potentials 0, .5, 1": ("potential_0", "potential_50", "potential_100")},
@@ -63,10 +65,11 @@ def predicted(
     schedules: Schedules, law: str, domain: str, fitted: Sequence[str], asked: Sequence[str]
 ) -> PredictedPaths:
     ids = schedules.ids(fitted)
-    settings = FitSettings(law=law, set=SETS[domain], fit=ids, bootstrap_samples=0, extrapolate=True)
+    fixed: dict[str, float] | None = {} if law in ("annealing", "continual") else None  # λ was free in the README
+    settings = fit_settings(law=law, fixed=fixed, set=SETS[domain], fit=ids, bootstrap_samples=0, extrapolate=True)
     view = LossView.of(schedules.study, settings)
     paths = tuple(schedules.last(label) for label in asked)
-    return predict_paths(fit_paths(view, settings, patterns=ids), view, paths, level=0.9, extrapolate=True)
+    return predict_paths(fit_paths(view, settings, patterns=ids), view, paths, settings)
 
 
 def tau(rows: Sequence[dict[str, object]]) -> Ranking:

@@ -5,7 +5,8 @@ From github.com/thu-yao-01-luo/MultiPowerLaw at 8da9f19 (MIT), folder loss_curve
 
 from pathlib import Path
 
-from lrpath.laws.curves import Curve, History, read_csv
+from lrpath.laws.curve_files import History, read_csv
+from lrpath.laws.curves import Curve
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
 
 SIZES = (25, 100, 400)

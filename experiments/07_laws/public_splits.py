@@ -21,6 +21,7 @@ from public import ALL, FITTED, LOGGED, PREDICTED, PUBLISHED, SIZES, read
 from lrpath.errors import LawError
 from lrpath.laws.curves import Curve
 from lrpath.laws.fit import DELTA, Fit, PredictionErrors, fit_law
+from lrpath.laws.last_iterate import LastIterateLaw
 from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
 from lrpath.laws.multi_power import MultiPowerLaw
 
@@ -44,6 +45,11 @@ WAYS = (
     Way("multi-power, free", MultiPowerLaw()),
     Way("multi-power, β=γ=½", MultiPowerLaw(), {"beta": 0.5, "gamma": 0.5}),
     Way("multi-power, β=γ=½, no warm-up", MultiPowerLaw(counts_warmup=False), {"beta": 0.5, "gamma": 0.5}),
+    Way("last iterate, ρ=1, ζ=0", LastIterateLaw(), {"rho": 1.0, "zeta": 0.0}),
+    Way("last iterate, ρ=.8, ζ=.05", LastIterateLaw(), {"rho": 0.8, "zeta": 0.05}),
+    Way("last iterate, ρ=.8, ζ=.1", LastIterateLaw(), {"rho": 0.8, "zeta": 0.1}),
+    Way("last iterate, ρ=.8, ζ free", LastIterateLaw(), {"rho": 0.8}),
+    Way("last iterate, ρ and ζ free", LastIterateLaw(), {}),
 )
 OTHER_SPLITS = {
     "stairs": ("constant_24000", "wsdcon_3", "wsdcon_9", "wsdcon_18"),
@@ -116,7 +122,7 @@ def show_other_splits(curves: dict[int, dict[str, Curve]]) -> None:
             # of curves that are fitted up to a position, the rest is predicted
             asked = [curves[size][name].between(last + 1 if last and name in names else 1) for name in ALL]
             asked = [curve for curve in asked if last or curve.name not in names]
-            for way in WAYS[:5]:
+            for way in (*WAYS[:5], *WAYS[6:]):
                 fit = fit_law(way.law, fitted, fixed=way.fixed)
                 errors = {curve.name: fit.errors(curve, extrapolate=True) for curve in asked}
                 hardest = max(errors, key=lambda name: abs(errors[name].last))
@@ -177,7 +183,7 @@ def within(fit: Fit, curve: Curve) -> bool:
 
 def draw(curves: dict[int, dict[str, Curve]], fits: dict[tuple[int, str], Fit]) -> None:
     """Draw observed and predicted losses of the six curves at 100M, and below each the errors."""
-    shown = {"chinchilla": "#999999", "annealing, λ free": "#D55E00", "multi-power, β=γ=½": "#0072B2"}
+    shown = {"annealing, λ=.999": "#D55E00", "multi-power, β=γ=½": "#0072B2", "last iterate, ρ=.8, ζ=.05": "#009E73"}
     figure = Figure(figsize=(10, 9.5), layout="constrained")
     grid = figure.subplots(4, 3, height_ratios=(2, 1, 2, 1))
     for number, name in enumerate(PREDICTED):

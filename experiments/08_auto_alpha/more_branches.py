@@ -6,8 +6,10 @@ OMP_NUM_THREADS=1 python experiments/08_auto_alpha/more_branches.py
 import statistics
 from pathlib import Path
 
+from lrpath.config.laws import fit_settings
+from lrpath.laws.loss_view import LossView
 from lrpath.laws.path_curves import NamedPath, choose_paths, paths_of
-from lrpath.laws.path_fit import FitSettings, LossView, fit_paths
+from lrpath.laws.path_fit import fit_paths
 from lrpath.laws.prediction import predict_paths
 from lrpath.records.study import Study
 
@@ -33,17 +35,18 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for text, choices in FITTED.items():
         ids = (main_path.path.id, *(by_choice[choice].path.id for choice in choices))
-        for law in ("annealing", "multi_power"):
-            settings = FitSettings(law=law, set="*", fit=ids, bootstrap_samples=0)
+        for law in ("last_iterate", "annealing", "multi_power"):
+            settings = fit_settings(law=law, set="*", fit=ids, bootstrap_samples=0, extrapolate=True)
             view = LossView.of(study, settings)
             rest = [path for choice, path in by_choice.items() if choice not in choices]
-            found = predict_paths(fit_paths(view, settings, patterns=ids), view, rest, level=0.9, extrapolate=True)
+            starts = {path.name: path.path.start for path in rest}
+            found = predict_paths(fit_paths(view, settings, patterns=ids), view, rest, settings)
             errors, best = [], []
             for version in ("v2", "v3", "v4"):
-                some = [one for one in found.predictions if one.path.releases == (version,)]
+                some = [one for one in found.predictions if one.releases == (version,)]
                 errors.append(statistics.fmean(one.errors.last**2 for one in some if one.errors) ** 0.5)
                 least = min(some, key=lambda one: one.final[1])
-                best.append(f"{ALPHAS[least.path.end - least.path.path.start]:g}")
+                best.append(f"{ALPHAS[least.end - starts[least.name]]:g}")
             updates = sum(round(380 * alpha) for _, alpha in choices)
             shown = " / ".join(f"{error:.3f}" for error in errors)
             print(f"| {text} | {updates} | {law} | {shown} | {', '.join(best)} | {found.ranking.tau:.2f} |")

@@ -6,7 +6,7 @@ here=experiments/08_auto_alpha
 small="+exp=paper/alpha scale=mini cadence.evaluate_every=10"
 
 python -m lrpath.train $small study=auto_alpha alpha=0.2 'paths=[main,v2]'
-for law in annealing multi_power; do
+for law in last_iterate annealing multi_power; do
   python -m lrpath.advise +exp=paper/alpha scale=mini study=auto_alpha 'fit=[main,v2]' "set='*'" 'releases=[v2,v3,v4]' \
     law=$law folder=outputs/auto_alpha/$law
 done
@@ -17,7 +17,7 @@ alphas=$(for a in 0.1 0.2 0.3 0.4 0.6 0.8 1.0; do printf ',[0.2,%s,%s,%s]' $a $a
 python -m lrpath.train -m $small study=auto_alpha_truth "alpha=${alphas#,}" 'paths=[main,v2,v3,v4]'
 python -m lrpath.train $small study=auto_alpha_truth 'paradigms.path_switching.alpha=[0.2,0.3,0.35,0.45]' \
   'paradigms.path_switching.decay={shape:one_minus_sqrt,floor:0}' 'paths=[main,v2,v3,v4]'
-for law in annealing multi_power; do
+for law in last_iterate annealing multi_power; do
   python -m lrpath.predict study=auto_alpha_truth law=outputs/auto_alpha/$law/law.json \
     'predict=["*.v2","*.v3","*.v4"]' folder=outputs/auto_alpha_truth/$law
   cp outputs/auto_alpha_truth/$law/table.csv $here/$law.csv

@@ -19,7 +19,7 @@ from lrpath.planning.units import parse_updates
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
-    from lrpath.data.prepare import PreparationProgress
+    from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
 
@@ -188,7 +188,7 @@ class Project:
         name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
         return _writable(f"{self.source.kind}-{name}", field="data.folder", value=self.config.data.folder)
 
-    def prepare(self, progress: "PreparationProgress | None" = None) -> "TokenStore":
+    def prepare(self, progress: "PreparationProgress | None" = None, *, notice: "Notice | None" = None) -> "TokenStore":
         """Return the token store, prepared if it is not there.
 
         Raises:
@@ -204,6 +204,8 @@ class Project:
             versions=[increment.version for increment in self.increments],
             folder=self.store_folder,
             progress=progress,
+            notice=notice,
+            needs_heldout=True,
         )
         self._check_vocabulary(self.shape, store.vocab_size)
         for path in self.plan.tree.paths:  # a last version that is too small is refused before the first is trained

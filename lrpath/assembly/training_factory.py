@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from lrpath.assembly.project import Project
+from lrpath.data.facts import increment_lines
 from lrpath.data.held_out_text import held_out_set
-from lrpath.data.prepare import PreparationProgress
+from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
-from lrpath.data.stream import TokenBatches, held_out_windows
+from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError, DataError
 from lrpath.models import CausalLM, build_model, count_parameters
 from lrpath.planning.cost import flops_per_token, state_bytes
@@ -25,6 +26,7 @@ from lrpath.records.path_folder import PathFolder
 from lrpath.training.checkpoints.releases import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
+from lrpath.training.document_losses import DocumentSet
 from lrpath.training.path_trainer import PathTrainer
 from lrpath.training.plan_runner import PlanRunner
 
@@ -87,6 +89,30 @@ class ProjectTrainingFactory:
             for name, windows_NL in self.held_out().items()
         }
 
+    def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
+        """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
+        length = self.project.config.batch.tokens_per_sequence
+        limit = self.project.config.cadence.held_out_windows
+        found = {}
+        for version in self.project.plan.versions:
+            for split in ("valid", "test"):
+                for domain in self.store.manifest(version).domains_of(split):
+                    place = {"version": version, "domain": domain, "split": split}
+                    found[split, version, domain] = DocumentSet(
+                        windows_NL=held_out_windows(self.store, **place, length=length, limit=limit),
+                        documents_NL=held_out_documents(self.store, **place, length=length, limit=limit),
+                    )
+        return found
+
+    def increment_lines(self) -> list[str]:
+        """Return what each version was made of, and how much of it the plan reads."""
+        per_update = self.project.recipe.tokens_per_update
+        reads = {
+            increment.version: min(increment.updates * per_update, self.store.manifest(increment.version).tokens)
+            for increment in self.project.increments
+        }
+        return increment_lines(self.store, reads=reads)
+
     def _counted_shape(self) -> ModelShape:
         """Return the model's sizes with its parameters counted, if need be by torch."""
         shape = self.project.shape
@@ -101,6 +127,7 @@ class ProjectTrainingFactory:
             factory=self,
             hardware=hardware,
             held_out=self.held_out(),
+            documents=self.document_sets(),
             cadence=config.cadence,
             tensorboard=config.logger.name == "tensorboard",
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
@@ -117,7 +144,11 @@ class ProjectTrainingFactory:
 
 
 def open_training_factory(
-    project: Project, process_group: ProcessGroup, *, progress: PreparationProgress | None = None
+    project: Project,
+    process_group: ProcessGroup,
+    *,
+    progress: PreparationProgress | None = None,
+    notice: Notice | None = None,
 ) -> ProjectTrainingFactory:
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
@@ -126,7 +157,7 @@ def open_training_factory(
     """
 
     def prepare() -> None:
-        project.prepare(progress)
+        project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)
     return ProjectTrainingFactory(project=project, store=project.prepare())

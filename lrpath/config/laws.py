@@ -11,7 +11,8 @@ from lrpath.config.schema import Config, check_local, conf_folder, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError
 from lrpath.laws.candidates import Objective
-from lrpath.laws.path_fit import FitSettings
+from lrpath.laws.curve_files import CurveFile
+from lrpath.laws.settings import FitSettings
 
 T = TypeVar("T")
 
@@ -21,12 +22,16 @@ class PredictConfig:
     """What `predict` takes.
 
     Args:
-        predict: Patterns of the paths that are predicted; None for all that are not fitted.
+        predict: Patterns of the paths that are predicted; None for all that are not fitted, empty for none.
+        compare: Files whose rates are predicted too, and whose losses, where they have any, are compared.
+        mixture: Held-out sets whose loss is predicted as a mixture of those on old and new data; None for none.
         plan: Of which plan: those `kept` in the study, or the one `given` by the configuration.
         folder: Where files go; None for the study's own place.
     """
 
     predict: str | tuple[str, ...] | None
+    compare: tuple[str | CurveFile, ...]
+    mixture: str | tuple[str, ...] | None
     plan: Literal["kept", "given"]
     folder: str | None
 
@@ -42,6 +47,21 @@ class AdviseConfig(Objective):
 
     label: str | None
     folder: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneConfig:
+    """What `tune` takes.
+
+    Args:
+        study: Folder name under `outputs` of a study that swept the peak.
+        outputs: Folder of studies.
+        format: `text` or `json`.
+    """
+
+    study: str
+    outputs: str
+    format: Literal["text", "json"]
 
 
 def load_laws(kind: type[T], cfg: DictConfig) -> tuple[Config, FitSettings, T]:

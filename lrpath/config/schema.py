@@ -21,6 +21,7 @@ from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
+from lrpath.planning.paradigms.setting import Alpha, share_of
 from lrpath.planning.paths import Optimizer, Seeds
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
@@ -312,7 +313,7 @@ def _check_at_least_one(part: Any, place: str, *, only: tuple[str, ...] = ()) ->
 class SharedConfig:
     """Root keys that other fields interpolate; a paradigm that does not use one leaves it to be checked here alone."""
 
-    alpha: float | tuple[float, ...]
+    alpha: Alpha | tuple[Alpha, ...]
     peak: float
     floor: float
     warmup: int | str
@@ -325,7 +326,10 @@ class SharedConfig:
     def __post_init__(self) -> None:
         alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
         rules = {
-            "alpha": (all(alpha > 0 for alpha in alphas), "positive: branch updates ÷ increment updates"),
+            "alpha": (
+                all(map(_is_length, alphas)),
+                "positive: branch updates ÷ increment updates, or share:0.2 of all",
+            ),
             "peak": (self.peak > 0, "a positive rate"),
             "floor": (0 <= self.floor < 1, "in [0, 1): it is a share of the peak rate"),
         }
@@ -333,6 +337,10 @@ class SharedConfig:
             if not holds:
                 value = getattr(self, name)
                 raise ConfigError(f"{name}={value} must be {rule}", field=name, value=value)
+
+
+def _is_length(alpha: Alpha) -> bool:
+    return share_of(alpha, field="alpha") is not None if isinstance(alpha, str) else alpha > 0
 
 
 SHARED = field_names(SharedConfig)
@@ -344,11 +352,26 @@ def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
     Raises:
         ConfigError: If a field is refused.
     """
-    plain = plain_root(_with_values_of_kinds(cfg), known=(*field_names(Config), *SHARED, *beside))
+    plain = plain_root(_with_vocab_size(_with_values_of_kinds(cfg)), known=(*field_names(Config), *SHARED, *beside))
     # First: a paradigm that is filled from `peak` would refuse it under a name that nobody has typed.
     typed(SharedConfig, {name: plain[name] for name in SHARED if name in plain}, place="")
     own = {name: value for name, value in plain.items() if name not in (*SHARED, *beside)}
     return typed(Config, {"paradigms": {}} | own, place="")
+
+
+def _with_vocab_size(cfg: DictConfig) -> DictConfig:
+    """Return a configuration whose `data.tokenizer.vocab_size`, if it is null, is that of the tokenizer's file.
+
+    The model's size refers to it, so that null must become a number before the model is made.
+    """
+    tokenizer = OmegaConf.select(cfg, "data.tokenizer", throw_on_missing=False)
+    file = tokenizer.get("file") if isinstance(tokenizer, DictConfig) and "vocab_size" in tokenizer else None
+    if not isinstance(file, str) or tokenizer.get("vocab_size") is not None:
+        return cfg
+    completed = copy.deepcopy(cfg)
+    size = TokenizerSettings(vocab_size=None, file=file, end_mark="null").ids()
+    OmegaConf.update(completed, "data.tokenizer.vocab_size", size)
+    return completed
 
 
 def _with_values_of_kinds(cfg: DictConfig) -> DictConfig:

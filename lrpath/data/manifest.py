@@ -3,7 +3,7 @@
 import pathlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lrpath.errors import DataError
@@ -16,7 +16,11 @@ MANIFEST_FILE = "increment.json"
 TRAIN_FILE = "train.bin"
 MARKS_FILE = "documents.bin"
 MARK_BYTES = 16
+HELD_OUT_FILE = "held_out.bin"
+"""Digests, as in `documents.bin`, of the documents and passages that no version trains on."""
+START_BYTES = 8
 
+_FOLDERS = {"valid": "heldout", "test": "test"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_JSON_BYTES = 16 << 20
@@ -28,9 +32,21 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def heldout_file(domain: str) -> str:
-    """Return the name, inside an increment, of the held-out tokens of a domain."""
-    return f"heldout/{domain}.bin"
+def heldout_file(domain: str, split: str = "valid") -> str:
+    """Return the name, inside an increment, of the held-out tokens of a domain, of its `valid` or its `test` set."""
+    return f"{_FOLDERS[split]}/{domain}.bin"
+
+
+def starts_file(domain: str, split: str = "valid") -> str:
+    """Return the name of the file that says at which tokens the documents of a held-out set begin."""
+    return f"{_FOLDERS[split]}/{domain}.starts"
+
+
+def unit_of(name: str, dtype: str) -> int:
+    """Return of how many bytes an entry of a file of an increment is."""
+    if name in (MARKS_FILE, HELD_OUT_FILE):
+        return MARK_BYTES
+    return START_BYTES if name.endswith(".starts") else 2 if dtype == "<u2" else 4
 
 
 def token_dtype(vocab_size: int) -> str:
@@ -59,6 +75,7 @@ class Manifest:
         documents: Documents, held-out ones included.
         text_bytes: UTF-8 bytes of the training text; 0 when ids were given.
         files: Every other file of the folder.
+        counts: What the preparation counted: see `lrpath.data.prepare`.
     """
 
     version: str
@@ -69,12 +86,18 @@ class Manifest:
     documents: int
     text_bytes: int
     files: Mapping[str, StoredFile]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def domains(self) -> tuple[str, ...]:
-        """Domains with held-out tokens, sorted."""
-        heldout = (name for name in self.files if name.startswith("heldout/"))
-        return tuple(sorted(name.removeprefix("heldout/").removesuffix(".bin") for name in heldout))
+        """Domains with held-out tokens to choose on, sorted."""
+        return self.domains_of("valid")
+
+    def domains_of(self, split: str) -> tuple[str, ...]:
+        """Domains with a `valid` or a `test` set, sorted."""
+        folder = f"{_FOLDERS[split]}/"
+        found = (name for name in self.files if name.startswith(folder) and name.endswith(".bin"))
+        return tuple(sorted(name.removeprefix(folder).removesuffix(".bin") for name in found))
 
     def as_record(self) -> dict[str, Any]:
         """Return the manifest as plain data."""
@@ -99,6 +122,7 @@ class Manifest:
             documents=_field(record, "documents", _is_count, path=path),
             text_bytes=_field(record, "text_bytes", _is_count, path=path),
             files={name: _stored_file(name, entry, path) for name, entry in files.items()},
+            counts=_field(record, "counts", _are_counts, path=path) or {},
         )
 
 
@@ -143,6 +167,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _are_counts(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and all(map(_is_count, value.values())))
+
+
 def _field(record: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool], *, path: pathlib.Path) -> Any:
     value = record.get(name)
     try:
@@ -159,11 +187,14 @@ def _malformed(path: pathlib.Path, name: str, value: object) -> DataError:
 
 
 def _stored_file(name: str, entry: object, path: pathlib.Path) -> StoredFile:
-    domain = name.removeprefix("heldout/").removesuffix(".bin")
-    if name not in (TRAIN_FILE, MARKS_FILE) and not (is_name(domain) and name == heldout_file(domain)):
+    domain = name.partition("/")[2].rpartition(".")[0]
+    sets = (
+        [file(domain, split) for split in _FOLDERS for file in (heldout_file, starts_file)] if is_name(domain) else []
+    )
+    if name not in (TRAIN_FILE, MARKS_FILE, HELD_OUT_FILE, *sets):
         raise DataError(
-            f"{path} names the file {name[:80]!r}; only {TRAIN_FILE}, {MARKS_FILE} and heldout/<domain>.bin are read; "
-            f"{PREPARE_AGAIN}"
+            f"{path} names the file {name[:80]!r}; only {TRAIN_FILE}, {MARKS_FILE}, {HELD_OUT_FILE} and the held-out "
+            f"sets are read; {PREPARE_AGAIN}"
         )
     if not isinstance(entry, dict):
         raise _malformed(path, name, entry)

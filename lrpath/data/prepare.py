@@ -2,20 +2,40 @@
 
 A store is prepared increment by increment, under a lock. What is there is never made again; what a killed preparation
 left is removed. The same source and settings give the same bytes.
+
+The text of every increment that is not there is read twice: once to decide what is held out and to find what is
+malformed, of all versions, before hours are spent on encoding; and once to encode it. The manifest counts:
+
+    files           files that were read
+    characters      characters that were read
+    copies          documents or passages that are not trained on, since a copy of them is held out
+    repeats         second copies inside a held-out set, left out
+    trained_before  documents declared as held out that an earlier version trained on; they are in no set
+    waiting         records that belong to none of the versions that were prepared
+    bad             malformed records that were left out
+    unknown         tokens that stand for what the tokenizer does not know
+    shared          held-out documents that were left out of their set, since a passage of them is trained on
+    end_marks       documents in which the end mark stood as text
+    passages        held-out passages of documents that are trained on in their other parts
 """
 
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
+from lrpath.data.facts import decided_line
+from lrpath.data.heldout import Decision, Divider, Known, Piece, decide
+from lrpath.data.heldout_sets import HeldOutSets
 from lrpath.data.manifest import (
     FORMAT,
+    HELD_OUT_FILE,
     MANIFEST_FILE,
+    MARKS_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
     TRAIN_FILE,
@@ -25,23 +45,34 @@ from lrpath.data.manifest import (
     read_store_record,
 )
 from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TokensSource
+from lrpath.data.sources.document import hashed_share
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import (
+    LONGEST_RUN,
+    Encoder,
     TokenizerSettings,
+    check_known,
+    has_long_run,
     load_tokenizer,
     read_tokenizer,
+    remarks,
     train_tokenizer,
 )
 from lrpath.data.writer import IncrementWriter
-from lrpath.errors import ConfigError, MismatchError
+from lrpath.errors import ConfigError, DataError, MismatchError
 from lrpath.planning.lineage import differences
 from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
 
 PreparationProgress = Callable[[str, int, int | None], None]
-"""Called with a label, what is done, and the total if it is known; both in bytes of text, or in tokens for ids."""
+"""Called with a label, what is done, and the total if it is known; both in characters, or in tokens for ids."""
 
-# Large enough that `encode_batch_fast` has documents for all cores, small enough for its encodings to fit into memory.
-_CHUNK_BYTES = 4 << 20
+Notice = Callable[[str], None]
+"""Called with a line for people."""
+
+# Enough documents for all cores; the encodings of so much text take some 200 MB.
+_CHUNK_CHARACTERS = 1 << 20
+# More text changes little in a vocabulary, and training takes memory for every distinct word.
+_TOKENIZER_CHARACTERS = 1_000_000_000
 _CHUNK_IDS = 1 << 22
 
 
@@ -52,11 +83,13 @@ def prepare(
     versions: Sequence[str],
     folder: pathlib.Path,
     progress: PreparationProgress | None = None,
+    notice: Notice | None = None,
+    needs_heldout: bool = False,
 ) -> TokenStore:
     """Prepare the increments of some versions and return the store.
 
-    The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. At most some 4 MiB of text are
-    in memory at a time, and one document.
+    The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. At most some MiB of text are in
+    memory at a time, one document, and 16 bytes for each document there is.
 
     Args:
         source: Where the text or the ids come from.
@@ -64,6 +97,8 @@ def prepare(
         versions: Names in the order of arrival. A store that holds more versions keeps them.
         folder: The store; made if it does not exist.
         progress: Called as each increment advances.
+        notice: Called with what was decided and counted of each increment, before any is encoded.
+        needs_heldout: Refuse text of which no version has a held-out set.
 
     Raises:
         ConfigError: If the versions are unusable as names, or a tokenizer is missing.
@@ -72,7 +107,14 @@ def prepare(
     """
     _check_versions(versions)
     _check_tokenizer(source, tokenizer)
-    work = _Preparation(source=source, tokenizer=tokenizer, folder=folder, progress=progress)
+    work = _Preparation(
+        source=source,
+        tokenizer=tokenizer,
+        folder=folder,
+        progress=progress,
+        notice=notice,
+        needs_heldout=needs_heldout,
+    )
     for number in range(len(versions)):  # a missing file is reported before hours are spent on the others
         source.increment_spec(number)
     if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
@@ -112,15 +154,74 @@ class _Preparation:
     tokenizer: TokenizerSettings | None
     folder: pathlib.Path
     progress: PreparationProgress | None
+    notice: Notice | None
+    needs_heldout: bool
 
     def run(self, versions: Sequence[str]) -> None:
+        decisions = {} if isinstance(self.source, TokensSource) else self._decide(self.source, versions)
         if not self.is_begun():
-            self._begin(versions[0])
-        used: set[bytes] = set()
+            self._begin(versions, decisions)
+        known = Known()
         for number, version in enumerate(versions):
-            if not self.is_prepared(number, version):
-                self._write(Arrival(version=version, number=number, used=used))
-            used |= TokenStore.open(self.folder).marks(version)
+            if version not in decisions and self.is_prepared(number, version):
+                self._recall(version, known)
+                continue
+            arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
+            if isinstance(self.source, TokensSource):
+                self._copy(self.source, arrival)
+            else:
+                self._encode(self.source, arrival, decision=decisions[version], known=known)
+                decisions[version].extend(known)
+
+    def _decide(self, source: TextOrigin, versions: Sequence[str]) -> dict[str, Decision]:
+        """Read every increment that is not prepared, and decide what of it is held out."""
+        known, decisions = Known(), {}
+        has_heldout = False
+        for number, version in enumerate(versions):
+            if self.is_begun() and self.is_prepared(number, version):
+                self._recall(version, known)
+                has_heldout |= bool(TokenStore.open(self.folder).manifest(version).domains)
+                continue
+            arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
+            documents = self._watched(source.documents(arrival), f"{version}: read")
+            decision = decisions[version] = decide(documents, source.heldout, known)
+            has_heldout |= bool(decision.sizes)
+            self._say(decided_line(version, decision, arrival.tally))
+            if not decision.trained:
+                raise DataError(
+                    f"increment {version} has {decision.documents:,} documents and none of them is trained on; give it "
+                    "text, or lower data.source.heldout.share"
+                )
+            decision.extend(known)
+        if self.needs_heldout and not has_heldout:
+            settings = source.heldout
+            off = settings.share == 0 or settings.documents == 0
+            raise DataError(
+                "no version has held-out text, so that no release could be evaluated: "
+                + (
+                    "raise data.source.heldout.share and data.source.heldout.documents above 0"
+                    if off
+                    else f"a domain needs three documents, or one of three passages of {settings.passage_characters:,} "
+                    "characters; give more text, or lower data.source.heldout.passage_characters"
+                ),
+                field="data.source.heldout.share" if off else "data.source.heldout.passage_characters",
+                value=settings.share if off else settings.passage_characters,
+            )
+        return decisions
+
+    def _recall(self, version: str, known: Known) -> None:
+        """Add an increment of the store to what the next one must not contradict."""
+        store = TokenStore.open(self.folder)
+        known.used |= store.marks(version)
+        known.held |= store.held_out_digests(version)
+        known.has_passages |= store.manifest(version).counts.get("passages", 0) > 0
+
+    def _watched(self, documents: Iterable[Document], label: str) -> Iterator[Document]:
+        done = 0
+        for document in documents:
+            yield document
+            if done >> 20 != (done := done + len(document.text)) >> 20:
+                self._report(label, done, None)
 
     def is_begun(self) -> bool:
         """Tell whether the store has its tokenizer and specification, and check that they are these."""
@@ -150,11 +251,11 @@ class _Preparation:
         tokenizer = None if self.tokenizer is None else self.tokenizer.spec()
         return {"source": _as_json(self.source.spec()), "tokenizer": tokenizer}
 
-    def _begin(self, first: str) -> None:
+    def _begin(self, versions: Sequence[str], decisions: Mapping[str, Decision]) -> None:
         """Make the tokenizer; `store.json` comes last, so that a store without it counts as not begun."""
         record: dict[str, Any] = {"format": FORMAT, "spec": self._spec(), "end_id": None, "tokenizer": None}
         if self.tokenizer is not None:
-            tokenizer = self._make_tokenizer(first, settings=self.tokenizer)
+            tokenizer = self._make_tokenizer(versions, decisions, settings=self.tokenizer)
             path = self.folder / TOKENIZER_FILE
             write_whole(path, tokenizer.to_str(pretty=True))
             record["tokenizer"] = {"bytes": path.stat().st_size, "sha256": digest_file(path)}
@@ -165,21 +266,41 @@ class _Preparation:
             record["vocab_size"] = self.source.vocab_size
         write_json(self.folder / STORE_FILE, record)
 
-    def _make_tokenizer(self, first: str, *, settings: TokenizerSettings) -> Tokenizer:
+    def _make_tokenizer(
+        self, versions: Sequence[str], decisions: Mapping[str, Decision], *, settings: TokenizerSettings
+    ) -> Tokenizer:
         if settings.file is not None:
+            for line in remarks(pathlib.Path(settings.file)):
+                self._say(line)
             return load_tokenizer(pathlib.Path(settings.file), settings=settings)
         assert not isinstance(self.source, TokensSource)
-        documents = self.source.documents(Arrival(version=first, number=0))
-        expected = self.source.expected_bytes(0)
-        return train_tokenizer(self._training_texts(documents, expected), settings=settings)
+        arrival = Arrival(version=versions[0], number=0, versions=versions)
+        texts = self._training_texts(self.source, arrival, decisions[versions[0]])
+        return train_tokenizer(texts, settings=settings)
 
-    def _training_texts(self, documents: Iterable[Document], expected: int | None) -> Iterator[str]:
-        done = 0
-        for document in documents:
-            if document.split == "train":
-                yield document.text
-                done += len(document.text)
-                self._report("train the tokenizer", done, expected)
+    def _training_texts(self, source: TextOrigin, arrival: Arrival, decision: Decision) -> Iterator[str]:
+        """Yield the training text of the first increment, or a random sample of so much as a vocabulary needs."""
+        share = min(_TOKENIZER_CHARACTERS / max(decision.characters, 1), 1.0)
+        if share < 1:
+            self._say(
+                f"the tokenizer is trained on {share:.1%} of the documents of {arrival.version}, "
+                f"{_TOKENIZER_CHARACTERS:,} of {decision.characters:,} characters"
+            )
+        done, cut_runs = 0, 0
+        divider = Divider(decision, source.heldout, Known())
+        for document in source.documents(arrival):
+            for piece in divider.pieces(document):
+                sampled = share == 1 or hashed_share(document.digest, seed=0, word="tokenizer") < share
+                if piece.split == "train" and sampled:
+                    cut_runs += has_long_run(piece.text)
+                    yield piece.text
+                    done += len(piece.text)
+                    self._report("train the tokenizer", done, int(decision.characters * share))
+        if cut_runs:
+            self._say(
+                f"the tokenizer is trained with runs of more than {LONGEST_RUN} letters, digits, signs or spaces cut, "
+                f"in {cut_runs:,} documents"
+            )
 
     def _check_vocabulary(self, source: TokensSource, of_tokenizer: int | None) -> None:
         if of_tokenizer is not None and of_tokenizer > source.vocab_size:
@@ -189,53 +310,81 @@ class _Preparation:
                 value=source.vocab_size,
             )
 
-    def _write(self, arrival: Arrival) -> None:
-        vocab_size = read_store_record(self.folder)["vocab_size"]
-        with IncrementWriter(self.folder, version=arrival.version, vocab_size=vocab_size) as writer:
-            if isinstance(self.source, TokensSource):
-                self._copy(self.source, arrival, writer)
-            else:
-                self._encode(self.source, arrival, writer)
+    def _writer(self, version: str) -> IncrementWriter:
+        return IncrementWriter(self.folder, version=version, vocab_size=read_store_record(self.folder)["vocab_size"])
 
-    def _copy(self, source: TokensSource, arrival: Arrival, writer: IncrementWriter) -> None:
+    def _copy(self, source: TokensSource, arrival: Arrival) -> None:
         files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
-        for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
-            for at in range(0, len(ids_N), _CHUNK_IDS):
-                writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
-                self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
-        own = source.increment_spec(arrival.number)
-        writer.finish(number=arrival.number, source=own, documents=0, text_bytes=0)
+        with self._writer(arrival.version) as writer:
+            for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
+                for at in range(0, len(ids_N), _CHUNK_IDS):
+                    writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
+                    self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
+            own = source.increment_spec(arrival.number)
+            writer.finish(number=arrival.number, source=own, documents=0, text_bytes=0)
 
-    def _encode(self, source: TextOrigin, arrival: Arrival, writer: IncrementWriter) -> None:
+    def _encode(self, source: TextOrigin, arrival: Arrival, *, decision: Decision, known: Known) -> None:
         assert self.tokenizer is not None
-        tokenizer = read_tokenizer(self.folder / TOKENIZER_FILE)
-        end_id = tokenizer.token_to_id(self.tokenizer.end_mark)
-        expected, documents, text_bytes = source.expected_bytes(arrival.number), 0, 0
-        for chunk in _chunks(source.documents(arrival)):
-            encodings = tokenizer.encode_batch_fast([document.text for document in chunk], add_special_tokens=False)
-            for document, encoding in zip(chunk, encodings, strict=True):
-                name = TRAIN_FILE if document.split == "train" else heldout_file(document.domain)
-                writer.add_tokens(name, np.array([*encoding.ids, end_id], dtype=np.int64))
-                writer.add_marks(document.fingerprints)
-                text_bytes += len(document.text.encode()) if document.split == "train" else 0
-            documents += len(chunk)
-            self._report(f"{arrival.version}: encode", text_bytes, expected)
-        own = source.increment_spec(arrival.number)
-        writer.finish(number=arrival.number, source=own, documents=documents, text_bytes=text_bytes)
+        encoder = Encoder(read_tokenizer(self.folder / TOKENIZER_FILE), end_mark=self.tokenizer.end_mark)
+        divider = Divider(decision, source.heldout, known)
+        read = Counter[str]()
+        sets = HeldOutSets(TokenStore.open(self.folder), arrival.number, end_id=encoder.end_id)
+        with self._writer(arrival.version) as writer:
+            for chunk in _chunks(_divided(source.documents(arrival), divider, read)):
+                sets.add(chunk, encoder.encode([piece.text for piece in chunk]), writer)
+                check_known(encoder, place=arrival.version)
+                read["train_bytes"] += sum(len(piece.text.encode()) for piece in chunk if piece.split == "train")
+                self._report(f"{arrival.version}: encode", read["characters"], decision.characters)
+            if read["documents"] != decision.documents:
+                raise DataError(
+                    f"the text of {arrival.version} changed while it was read: {decision.documents:,} documents, then "
+                    f"{read['documents']:,}; prepare again when it is whole"
+                )
+            sets.write(writer)
+            writer.add_digests(MARKS_FILE, sorted(decision.fingerprints))
+            writer.add_digests(HELD_OUT_FILE, sorted(decision.sets))
+            counts = {
+                **arrival.tally,
+                **(divider.counts + sets.counts),
+                "characters": read["characters"],
+                "trained_before": decision.trained_before,
+                "unknown": encoder.unknown,
+                "end_marks": encoder.end_marks,
+                "passages": sum(size for (_, domain), size in decision.sizes.items() if domain in decision.cut),
+            }
+            own = source.increment_spec(arrival.number)
+            writer.finish(
+                number=arrival.number,
+                source=own,
+                documents=read["documents"],
+                text_bytes=read["train_bytes"],
+                counts={name: count for name, count in sorted(counts.items()) if count},
+            )
+
+    def _say(self, line: str) -> None:
+        if self.notice is not None:
+            self.notice(line)
 
     def _report(self, label: str, done: int, total: int | None) -> None:
         if self.progress is not None:
             self.progress(label, done, total)
 
 
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Gather documents until they have some 4 MiB of characters."""
-    chunk: list[Document] = []
-    size = 0
+def _divided(documents: Iterable[Document], divider: Divider, read: Counter[str]) -> Iterator[Piece]:
     for document in documents:
-        chunk.append(document)
-        size += len(document.text)
-        if size >= _CHUNK_BYTES:
+        read["documents"] += 1
+        read["characters"] += len(document.text)
+        yield from divider.pieces(document)
+
+
+def _chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Gather pieces until they have some MiB of characters."""
+    chunk: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        chunk.append(piece)
+        size += len(piece.text)
+        if size >= _CHUNK_CHARACTERS:
             yield chunk
             chunk, size = [], 0
     if chunk:

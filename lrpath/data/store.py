@@ -3,8 +3,11 @@
     <store>/store.json                what the store was prepared from (source and tokenizer), and its vocabulary
     <store>/tokenizer.json            absent when only ids were given
     <store>/v1/train.bin              token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
-    <store>/v1/heldout/<domain>.bin   the same, for evaluation; never trained on
-    <store>/v1/documents.bin          16-byte marks of the documents that were used
+    <store>/v1/heldout/<domain>.bin   the same, to choose on; never trained on
+    <store>/v1/heldout/<domain>.starts  at which of its tokens each document begins, 8 bytes each
+    <store>/v1/test/<domain>.…        the same, to report
+    <store>/v1/documents.bin          16-byte digests of the documents that were used
+    <store>/v1/held_out.bin           those of the documents and passages that no version trains on
     <store>/v1/increment.json         manifest: sizes and SHA-256 of the files above; written last
 
 Window i of length L holds the tokens [i·L, i·L + L]: L inputs and L targets, so that windows overlap by one token and
@@ -23,6 +26,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from lrpath.data.manifest import (
+    HELD_OUT_FILE,
     MANIFEST_FILE,
     MARK_BYTES,
     MARKS_FILE,
@@ -34,7 +38,9 @@ from lrpath.data.manifest import (
     heldout_file,
     is_name,
     read_store_record,
+    starts_file,
     token_dtype,
+    unit_of,
 )
 from lrpath.errors import DataError
 
@@ -107,7 +113,7 @@ class TokenStore:
         for name, expected in manifest.files.items():
             path = self.folder / version / name
             check_file(path, expected, inside=self.folder, contents=contents)
-            unit = MARK_BYTES if name == MARKS_FILE else np.dtype(manifest.dtype).itemsize
+            unit = unit_of(name, manifest.dtype)
             if expected.bytes == 0 or expected.bytes % unit:
                 raise DataError(
                     f"{path} has {expected.bytes:_} bytes, which must be so many times {unit}; {PREPARE_AGAIN}"
@@ -164,13 +170,37 @@ class TokenStore:
 
     def heldout(self, version: str) -> dict[str, Tokens]:
         """Return the held-out tokens of a version by domain: read-only memory maps."""
-        return {domain: self._map(version, heldout_file(domain)) for domain in self.manifest(version).domains}
+        return self.held_out_set(version, "valid")
+
+    def held_out_set(self, version: str, split: str) -> dict[str, Tokens]:
+        """Return the tokens of the `valid` or `test` sets of a version by domain: read-only memory maps."""
+        domains = self.manifest(version).domains_of(split)
+        return {domain: self._map(version, heldout_file(domain, split)) for domain in domains}
+
+    def document_starts(self, version: str, domain: str, split: str = "valid") -> NDArray[np.int64]:
+        """Return at which tokens the documents of a held-out set begin, ascending from 0.
+
+        Of ids that came without text, a document begins after every end mark; without a tokenizer, all are one.
+        """
+        if (name := starts_file(domain, split)) in self.manifest(version).files:
+            return np.fromfile(self.folder / version / name, dtype="<i8")
+        if self.end_id is None:
+            return np.zeros(1, dtype=np.int64)
+        ids_N = self.held_out_set(version, split)[domain]
+        return np.concatenate(([0], np.flatnonzero(ids_N[:-1] == self.end_id) + 1)).astype(np.int64)
+
+    def held_out_digests(self, version: str) -> frozenset[bytes]:
+        """Return the digests of the documents and passages of a version that no version trains on."""
+        return self._digests(version, HELD_OUT_FILE)
 
     def marks(self, version: str) -> frozenset[bytes]:
         """Return the marks of the documents that a version used, so that no later version uses them again."""
-        if MARKS_FILE not in self.manifest(version).files:
+        return self._digests(version, MARKS_FILE)
+
+    def _digests(self, version: str, name: str) -> frozenset[bytes]:
+        if name not in self.manifest(version).files:
             return frozenset()
-        data = (self.folder / version / MARKS_FILE).read_bytes()
+        data = (self.folder / version / name).read_bytes()
         return frozenset(data[at : at + MARK_BYTES] for at in range(0, len(data), MARK_BYTES))
 
     def _map(self, version: str, name: str) -> Tokens:

@@ -116,9 +116,11 @@ def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 
 def held_out_windows(
-    store: TokenStore, *, version: str, domain: str, length: int, limit: int | None = None
+    store: TokenStore, *, version: str, domain: str, length: int, limit: int | None = None, split: str = "valid"
 ) -> NDArray[np.int64]:
     """Return the held-out windows of a domain of a version, `[N, T]`, evenly spaced when there are more than `limit`.
+
+    A set that is smaller than a window is one shorter window.
 
     Args:
         store: Holds the tokens.
@@ -126,27 +128,46 @@ def held_out_windows(
         domain: One of the version's domains.
         length: Tokens of a window that are predicted; at least 1.
         limit: Most windows to return; None returns all.
+        split: `valid`, the set to choose on, or `test`, the set to report.
 
     Raises:
         ConfigError: If `length` or `limit` is less than 1.
-        DataError: If the version has no such domain, or its held-out text does not fill one window.
+        DataError: If the version has no such set, or only one token of it.
     """
+    ids_N, begins_N, length = _held_out(store, version=version, domain=domain, length=length, limit=limit, split=split)
+    return np.lib.stride_tricks.sliding_window_view(ids_N, length + 1)[begins_N].astype(np.int64)
+
+
+def held_out_documents(
+    store: TokenStore, *, version: str, domain: str, length: int, limit: int | None = None, split: str = "valid"
+) -> NDArray[np.int64]:
+    """Return the number of the document that each predicted token of `held_out_windows` belongs to, `[N, T - 1]`.
+
+    Documents count from 0 in the order of the set; losses summed by them are independent of each other, as those of
+    windows are not.
+    """
+    _, begins_N, length = _held_out(store, version=version, domain=domain, length=length, limit=limit, split=split)
+    targets_NT = begins_N[:, None] + np.arange(1, length + 1)
+    starts = store.document_starts(version, domain, split)
+    return np.searchsorted(starts, targets_NT, side="right").astype(np.int64) - 1
+
+
+def _held_out(
+    store: TokenStore, *, version: str, domain: str, length: int, limit: int | None, split: str
+) -> tuple[NDArray[Any], NDArray[np.int64], int]:
+    """Return the tokens of a held-out set, where its windows begin, and their length."""
     if length < 1 or (limit is not None and limit < 1):
-        raise ConfigError(
-            f"held-out windows need a length and a limit of at least 1, not {length} and {limit}",
-            field="cadence.held_out_windows",
-            value=limit,
-        )
-    domains = store.manifest(version).domains
+        raise ConfigError(f"held-out windows need a length and a limit of at least 1, not {length} and {limit}")
+    domains = store.manifest(version).domains_of(split)
     if domain not in domains:
-        raise DataError(f"{version} has no held-out domain {domain!r} (there: {', '.join(domains) or 'none'})")
-    ids_N = store.heldout(version)[domain]
-    there = (len(ids_N) - 1) // length
-    if there < 1:
+        raise DataError(f"{version} has no {split} set of domain {domain!r} (there: {', '.join(domains) or 'none'})")
+    ids_N = store.held_out_set(version, split)[domain]
+    length = min(length, len(ids_N) - 1)
+    if length < 1:
         raise DataError(
-            f"the held-out text of {version}, domain {domain}, has {len(ids_N):_} tokens, and a window of length "
-            f"{length:_} needs {length + 1:_}; hold out more text, or evaluate with a smaller length"
+            f"the {split} set of {version}, domain {domain}, has {len(ids_N):_} token, and the first of a set is not "
+            "predicted; hold out more text"
         )
+    there = (len(ids_N) - 1) // length
     count = there if limit is None else min(limit, there)
-    indices_N = np.arange(count, dtype=np.int64) * there // count
-    return np.lib.stride_tricks.sliding_window_view(ids_N, length + 1)[indices_N * length].astype(np.int64)
+    return ids_N, np.arange(count, dtype=np.int64) * there // count * length, length

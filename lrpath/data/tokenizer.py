@@ -1,19 +1,40 @@
-"""The tokenizer of a store: a byte-level BPE trained on the first increment, or a given `tokenizer.json`."""
+"""The tokenizer of a store: a byte-level BPE trained on the first increment, or a given `tokenizer.json`.
 
+A given file is refused where it would not do what its reader expects: encode at random, give the added tokens other ids
+than it says, or make text longer without bound.
+"""
+
+import json
 import pathlib
-from collections.abc import Iterable
+import re
+import shlex
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lrpath.errors import ConfigError, DataError
+from lrpath.errors import ConfigError, DataError, LrpathError
 from lrpath.records.files import digest_file
 
-END_MARK = "<|endoftext|>"
 _MIN_VOCAB = 257  # 256 bytes and the end mark
 _MAX_VOCAB = 1 << 22
 _MAX_FILE_BYTES = 128 << 20
+_MAX_EXPANSION = 64
+_PROBES = 8
+_ENOUGH = 100
+
+# Training counts the pairs of symbols of every pre-token again after each merge, so that its time grows with the square
+# of the longest one. Runs of one class of characters are pre-tokens; longer ones are cut for training alone.
+LONGEST_RUN = 256
+_MORE = f"{{{LONGEST_RUN + 1},}}"
+_LONG_RUN = re.compile(rf"[^\W\d_]{_MORE}|\d{_MORE}|(?:[^\w\s]|_){_MORE}|\s{_MORE}")
+
+# Encoding takes some 175 bytes a byte of text, so that a long text is encoded in parts. A part ends where a pre-token
+# of a byte-level BPE does: after a single end of line, or before a single space.
+_PART_CHARACTERS = 1 << 18
+_PART_END = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +51,9 @@ class TokenizerSettings:
         ConfigError: If the vocabulary is out of range.
     """
 
-    vocab_size: int | None = 4096
-    file: str | None = None
-    end_mark: str = END_MARK
+    vocab_size: int | None
+    file: str | None
+    end_mark: str
 
     def __post_init__(self) -> None:
         if not self.end_mark:
@@ -47,10 +68,10 @@ class TokenizerSettings:
                 field="data.tokenizer.vocab_size",
                 value=None,
             )
-        if self.vocab_size is not None and not _MIN_VOCAB <= self.vocab_size <= _MAX_VOCAB:
+        least, why = (_MIN_VOCAB, " (256 bytes and the end mark)") if self.file is None else (1, "")
+        if self.vocab_size is not None and not least <= self.vocab_size <= _MAX_VOCAB:
             raise ConfigError(
-                f"data.tokenizer.vocab_size must lie in [{_MIN_VOCAB}, {_MAX_VOCAB:_}] (256 bytes and the end mark), "
-                f"not {self.vocab_size}",
+                f"data.tokenizer.vocab_size must lie in [{least}, {_MAX_VOCAB:_}]{why}, not {self.vocab_size}",
                 field="data.tokenizer.vocab_size",
                 value=self.vocab_size,
             )
@@ -69,9 +90,21 @@ class TokenizerSettings:
             )
         return {"kind": "file", "sha256": digest_file(path), "end_mark": self.end_mark}
 
+    def ids(self) -> int:
+        """Return the number of token ids: `vocab_size`, or that of the file if it is left to it.
+
+        Raises:
+            DataError: As `read_tokenizer`.
+        """
+        if self.vocab_size is not None or self.file is None:
+            return self.vocab_size or 0
+        return int(read_tokenizer(pathlib.Path(self.file)).get_vocab_size(with_added_tokens=True))
+
 
 def train_tokenizer(texts: Iterable[str], *, settings: TokenizerSettings) -> Tokenizer:
     """Train a byte-level BPE; the same texts in the same order give the same tokenizer.
+
+    Runs of letters, digits, signs or spaces longer than `LONGEST_RUN` are cut, for training alone.
 
     Raises:
         DataError: If the texts are too small for the vocabulary.
@@ -86,7 +119,7 @@ def train_tokenizer(texts: Iterable[str], *, settings: TokenizerSettings) -> Tok
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no later text has an unknown character
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer=trainer)
+    tokenizer.train_from_iterator((part for text in texts for part in without_long_runs(text)), trainer=trainer)
     if (size := tokenizer.get_vocab_size()) != settings.vocab_size:
         raise DataError(
             f"the first increment's text gives a vocabulary of {size:_} tokens, and data.tokenizer.vocab_size is "
@@ -95,6 +128,168 @@ def train_tokenizer(texts: Iterable[str], *, settings: TokenizerSettings) -> Tok
             value=settings.vocab_size,
         )
     return _as_plain(tokenizer)
+
+
+def without_long_runs(text: str) -> Iterator[str]:
+    """Yield a text in parts, none of which has a run of one class of characters longer than `LONGEST_RUN`.
+
+    >>> [len(part) for part in without_long_runs("a = " + "=" * 600)]
+    [260, 256, 88]
+    """
+    begin = 0
+    for run in _LONG_RUN.finditer(text):
+        for end in range(run.start() + LONGEST_RUN, run.end(), LONGEST_RUN):
+            yield text[begin:end]
+            begin = end
+    yield text[begin:]
+
+
+def has_long_run(text: str) -> bool:
+    """Tell whether `without_long_runs` would cut a text."""
+    return _LONG_RUN.search(text) is not None
+
+
+def parts_of(text: str) -> list[str]:
+    """Cut a long text into parts that are encoded one by one; joined, they are the text.
+
+    >>> [len(part) for part in parts_of("word " * 100_000)]
+    [262139, 237861]
+    """
+    parts, at = [], 0
+    while len(text) - at > _PART_CHARACTERS:
+        ends = [
+            found.start() for found in _PART_END.finditer(text, at + _PART_CHARACTERS * 3 // 4, at + _PART_CHARACTERS)
+        ]
+        end = ends[-1] if ends else at + _PART_CHARACTERS
+        parts.append(text[at:end])
+        at = end
+    return [*parts, text[at:]]
+
+
+class Encoder:
+    """Encodes texts with a tokenizer, within bounds, and keeps the end mark out of them.
+
+    Args:
+        tokenizer: The tokenizer.
+        end_mark: Token that ends a document.
+        patience: Seconds that one call, for some MiB of text, may take: a pattern that backtracks takes for ever.
+
+    Attributes:
+        unknown: Tokens so far that stand for what the tokenizer does not know.
+        tokens: Tokens so far.
+        end_marks: Texts so far in which the end mark stood as text.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, end_mark: str, patience: float = 300.0) -> None:
+        self._tokenizer = tokenizer
+        self._end_mark = end_mark
+        self._patience = patience
+        self._unknown_id = _unknown_id(tokenizer)
+        self.end_id = _id_of(tokenizer, end_mark)
+        self.unknown = 0
+        self.tokens = 0
+        self.end_marks = 0
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, without end marks.
+
+        Raises:
+            DataError: If the tokenizer fails, takes too long, gives far more tokens than text, or the end mark.
+        """
+        parts = [parts_of(text) for text in texts]
+        found = iter(self._bounded([part for text_parts in parts for part in text_parts]))
+        results = []
+        for text, text_parts in zip(texts, parts, strict=True):
+            ids = [token for _ in text_parts for token in next(found)]
+            if self.end_id in ids:
+                ids = self._without_end_mark(text)
+            if len(ids) > _MAX_EXPANSION * (len(text.encode()) + 1):
+                raise DataError(
+                    f"the tokenizer makes {len(ids):_} tokens of a text of {len(text):_} characters; give another "
+                    "tokenizer.json",
+                    field="data.tokenizer.file",
+                )
+            self.tokens += len(ids)
+            self.unknown += 0 if self._unknown_id is None else ids.count(self._unknown_id)
+            results.append(ids)
+        return results
+
+    def _without_end_mark(self, text: str) -> list[int]:
+        """Encode a text in which the end mark stands as text, cut inside of it: its letters are other tokens."""
+        self.end_marks += 1
+        first, *others = text.split(self._end_mark)
+        ends = [*[self._end_mark[:1]] * len(others), ""]
+        begins = ["", *[self._end_mark[1:]] * len(others)]
+        parts = [begin + part + end for begin, part, end in zip(begins, (first, *others), ends, strict=True)]
+        ids = [token for part_ids in self._bounded([part for part in parts if part]) for token in part_ids]
+        if self.end_id in ids:
+            raise DataError(
+                f"the tokenizer gives the end mark {self._end_mark!r} for text that is not one, near "
+                f"{text[:40]!r}; choose another data.tokenizer.end_mark, or another tokenizer.json",
+                field="data.tokenizer.end_mark",
+                value=self._end_mark,
+            )
+        return ids
+
+    def _bounded(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode in a thread that is left behind if it does not end: the library cannot be interrupted."""
+        results: list[list[int]] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+                results.extend(encoding.ids for encoding in encodings)
+            except BaseException as error:  # a panic of the library is not even an Exception
+                errors.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(self._patience)
+        if thread.is_alive():
+            raise DataError(
+                f"the tokenizer did not encode {sum(map(len, texts)):_} characters in {self._patience:g} s (near "
+                f"{texts[0][:40]!r}); a pattern of it may backtrack: give another tokenizer.json",
+                field="data.tokenizer.file",
+            )
+        if errors:
+            raise DataError(
+                f"the tokenizer cannot encode a text near {texts[0][:40]!r} ({str(errors[0])[:200]}); give another "
+                "tokenizer.json",
+                field="data.tokenizer.file",
+            ) from errors[0]
+        return results
+
+
+def _id_of(tokenizer: Tokenizer, token: str) -> int:
+    found = tokenizer.token_to_id(token)
+    assert found is not None  # `load_tokenizer` has looked
+    return int(found)
+
+
+def check_known(encoder: Encoder, *, place: str) -> None:
+    """Refuse a tokenizer that knows nothing of what it has encoded so far.
+
+    Raises:
+        DataError: If more than half of at least a hundred tokens stand for what it does not know.
+    """
+    if encoder.tokens >= _ENOUGH and encoder.unknown > encoder.tokens / 2:
+        share = encoder.unknown / encoder.tokens
+        raise DataError(
+            f"{place}: {share:.0%} of the first {encoder.tokens:,} tokens stand for what the tokenizer does not know; "
+            "give a tokenizer.json that was made for this text",
+            field="data.tokenizer.file",
+        )
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """Return the id that stands for what the tokenizer does not know, if it has one."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    found: int | None = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    return found
 
 
 def load_tokenizer(path: pathlib.Path, *, settings: TokenizerSettings) -> Tokenizer:
@@ -108,19 +303,35 @@ def load_tokenizer(path: pathlib.Path, *, settings: TokenizerSettings) -> Tokeni
     if settings.vocab_size is not None and settings.vocab_size != size:
         raise DataError(
             f"{path} has a vocabulary of {size:_}, and data.tokenizer.vocab_size is {settings.vocab_size:_}; "
-            "make them equal, or leave the size out",
+            f"give data.tokenizer.vocab_size={size}, or null to take the file's",
             field="data.tokenizer.vocab_size",
             value=settings.vocab_size,
         )
     special = sorted(token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special)
     if settings.end_mark not in special:
+        typed = " or ".join(_typed("data.tokenizer.end_mark", token) for token in special[:8])
         raise DataError(
-            f"{path} has no special token {settings.end_mark!r}; set data.tokenizer.end_mark to one of "
-            f"{', '.join(special[:8]) or 'its special tokens (it has none)'}",
+            f"{path} has no special token {settings.end_mark!r}; give {typed or 'a file that has one (it has none)'}",
             field="data.tokenizer.end_mark",
             value=settings.end_mark,
         )
     return tokenizer
+
+
+def remarks(path: pathlib.Path) -> list[str]:
+    """Return what is set right of a `tokenizer.json`, a line each."""
+    try:
+        dropout = json.loads(path.read_bytes())["model"].get("dropout")
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return []  # `read_tokenizer` says what is wrong
+    return [f"{path}: BPE dropout of {dropout:g} is set to none, since it encodes at random"] if dropout else []
+
+
+def _typed(field: str, value: str) -> str:
+    """Return how a value is given on a command line, quoted for the shell and for Hydra."""
+    inner = value.replace("\\", "\\\\").replace("'", "\\'")
+    text = f"{field}='{inner}'"
+    return f'"{text}"' if not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 def read_tokenizer(path: pathlib.Path) -> Tokenizer:
@@ -136,7 +347,11 @@ def read_tokenizer(path: pathlib.Path) -> Tokenizer:
     if (size := path.stat().st_size) > _MAX_FILE_BYTES:
         raise DataError(f"{path} has {size:_} bytes; a tokenizer of more than {_MAX_FILE_BYTES:_} is not read")
     try:
-        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _check_expansion(path, json.loads(text))
+        tokenizer = Tokenizer.from_str(text)
+    except LrpathError:
+        raise
     except BaseException as error:  # the library raises bare Exception, and its panics are not even that
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
@@ -147,7 +362,56 @@ def read_tokenizer(path: pathlib.Path) -> Tokenizer:
             f"{path} has {len(ids):_} token ids up to {ids[-1] if ids else -1:_}; they must be 0, 1, 2, … without "
             f"holes, and {_MAX_VOCAB:_} at most; give another tokenizer"
         )
-    return _as_plain(tokenizer)
+    _check_added(path, tokenizer, json.loads(text).get("added_tokens") or [])
+    _check_repeats(path, _as_plain(tokenizer))
+    return tokenizer
+
+
+def _check_added(path: pathlib.Path, tokenizer: Tokenizer, added: Sequence[dict[str, Any]]) -> None:
+    """Refuse a file whose added tokens the library numbers otherwise, which it does where the ids leave a hole."""
+    for token in added:
+        if (found := tokenizer.token_to_id(token["content"])) != token["id"]:
+            raise DataError(
+                f"{path} says that the added token {token['content']!r} has id {token['id']}, and the tokenizers "
+                f"library gives it {found}; number the added tokens from the size of the vocabulary on, without holes",
+                field="data.tokenizer.file",
+                value=str(path),
+            )
+
+
+def _check_repeats(path: pathlib.Path, tokenizer: Tokenizer) -> None:
+    """Refuse a file that encodes a text differently from one time to the next."""
+    words = [token for token in sorted(tokenizer.get_vocab(with_added_tokens=False)) if len(token) > 2][:2000]
+    texts = [" ".join(words)] * _PROBES
+    found = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+    if any(ids != found[0] for ids in found[1:]):
+        raise DataError(
+            f"{path} encodes one text differently from one time to the next; give a tokenizer.json without sampling",
+            field="data.tokenizer.file",
+            value=str(path),
+        )
+
+
+def _check_expansion(path: pathlib.Path, record: Any) -> None:
+    """Refuse a file whose normalizer could make a text longer without bound, by the lengths of what it replaces."""
+    growth = 1
+    waiting = [record.get("normalizer")] if isinstance(record, dict) else []
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, dict):
+            continue
+        waiting += part.get("normalizers") or []
+        content = part.get("content") if part.get("type") == "Replace" else None
+        if isinstance(content, str):
+            pattern = (part.get("pattern") or {}).get("String")
+            growth *= max(-(-len(content) // max(len(pattern), 1)) if isinstance(pattern, str) else len(content) + 1, 1)
+    if growth > _MAX_EXPANSION:
+        raise DataError(
+            f"{path} has a normalizer that can make a text {min(growth, 10**12):_} times as long, more than "
+            f"{_MAX_EXPANSION}; give another tokenizer.json",
+            field="data.tokenizer.file",
+            value=str(path),
+        )
 
 
 def _as_plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -156,4 +420,7 @@ def _as_plain(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
+    if getattr(tokenizer.model, "dropout", None):
+        # BPE dropout regularises training by encoding at random; a store must be a function of its text.
+        tokenizer.model.dropout = None
     return tokenizer

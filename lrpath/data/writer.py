@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lrpath.data.manifest import (
     MANIFEST_FILE,
     MARKS_FILE,
+    START_BYTES,
     TRAIN_FILE,
     Manifest,
     StoredFile,
@@ -67,6 +68,15 @@ class IncrementWriter:
             )
         self._file(name).add(ids_N.astype(token_dtype(self._vocab_size)).tobytes())
 
+    def add_digests(self, name: str, digests: Iterable[bytes]) -> None:
+        """Append digests of 16 bytes to a file of the increment."""
+        if data := b"".join(digests):
+            self._file(name).add(data)
+
+    def add_start(self, name: str, position: int) -> None:
+        """Append the position of the token at which a document of a held-out set begins."""
+        self._file(name).add(position.to_bytes(START_BYTES, "little"))
+
     def add_marks(self, marks: Iterable[bytes]) -> None:
         """Append the marks of a document, 16 bytes each."""
         self._file(MARKS_FILE).add(b"".join(marks))
@@ -76,7 +86,22 @@ class IncrementWriter:
         width = np.dtype(token_dtype(self._vocab_size)).itemsize
         return self._files[name].bytes // width if name in self._files else 0
 
-    def finish(self, *, number: int, source: Mapping[str, Any], documents: int, text_bytes: int) -> None:
+    def written(self, name: str) -> NDArray[Any]:
+        """Return the tokens of a file so far: a read-only memory map, empty if there are none."""
+        if not self.tokens(name):
+            return np.empty(0, dtype=token_dtype(self._vocab_size))
+        self._files[name].flush()
+        return np.asarray(np.memmap(self._temporary / name, dtype=token_dtype(self._vocab_size), mode="r"))
+
+    def finish(
+        self,
+        *,
+        number: int,
+        source: Mapping[str, Any],
+        documents: int,
+        text_bytes: int,
+        counts: Mapping[str, int] | None = None,
+    ) -> None:
         """Flush the files, write the manifest and rename the increment into its place.
 
         Raises:
@@ -98,6 +123,7 @@ class IncrementWriter:
             tokens=tokens,
             documents=documents,
             text_bytes=text_bytes,
+            counts=counts or {},
             files={name: file.as_stored() for name, file in sorted(self._files.items())},
         )
         for folder in {(self._temporary / name).parent for name in self._files}:

@@ -11,11 +11,15 @@ from lrpath.errors import ConfigError, LawError, PlanError
 from lrpath.laws.curves import Curve
 from lrpath.laws.path_curves import NamedPath, plan_path, with_shift
 from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
+from lrpath.planning.paradigms.setting import branch_lengths
 from lrpath.planning.schedule import Decay, Shape
 
 _COMPOSED = (Shape.POWER, Shape.STAIR, Shape.KNEE)
 """Shapes that need more than a floor."""
 _ALPHAS = tuple(round(0.05 * k, 2) for k in range(1, 21))
+_SHARES = tuple(round(0.025 * k, 3) for k in range(1, 21))
+_UNEVEN = 1.5
+"""Greatest ÷ least increment from which on shares are chosen from: α of an increment says little there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,8 @@ class Objective:
         loss: Loss to be attained at the least price [nats per token].
         budget: Most updates of all paths together (updates or tokens), for the least loss.
         within: Without either: how near to the best predicted loss the cheapest must be [nats per token].
-        alphas: Branch updates ÷ increment updates; None for .05, .1 … 1.
+        alphas: Branch updates ÷ increment updates; None for .05, .1 … 1, or for shares where increments are uneven.
+        shares: Branch updates ÷ everything so far, in place of alphas; None for .025, .05 … .5 of uneven increments.
         shapes: Shapes of decay.
         floors: Last rates as shares of the peak.
         replays: Shares of old data, for `continual`.
@@ -40,6 +45,7 @@ class Objective:
     budget: int | str | None
     within: float
     alphas: tuple[float, ...] | None
+    shares: tuple[float, ...] | None
     shapes: tuple[Shape, ...]
     floors: tuple[float, ...]
     replays: tuple[float, ...]
@@ -47,32 +53,35 @@ class Objective:
     weight: float
 
     def __post_init__(self) -> None:
-        if self.loss is not None and self.budget is not None:
-            raise ConfigError("loss and budget exclude each other; give one of them", field="budget", value=self.budget)
-        if self.loss is not None and not self.loss > 0:
-            raise ConfigError(f"loss={self.loss} must be above 0", field="loss", value=self.loss)
-        for name in ("shapes", "floors", "replays"):
-            if not getattr(self, name):
-                raise ConfigError(f"{name} is empty; give at least one to choose from", field=name, value=())
-        if odd := [shape for shape in self.shapes if shape in _COMPOSED]:
-            raise ConfigError(
-                f"shapes: {odd[0]} needs more than a floor and cannot be advised on; remove it",
-                field="shapes",
-                value=self.shapes,
-            )
-        if not self.within >= 0:
-            raise ConfigError(f"within={self.within} must be at least 0", field="within", value=self.within)
-        if not 0 <= self.weight <= 1:
-            raise ConfigError(
-                f"weight={self.weight} must lie in [0, 1]: the new data's share of the loss",
-                field="weight",
-                value=self.weight,
-            )
-        for name, values in (("alphas", self.alphas), ("peaks", self.peaks)):
-            if values is not None and not (values and all(0 < value < math.inf for value in values)):
-                raise ConfigError(
-                    f"{name}={list(values)} must be positive shares, at least one", field=name, value=values
-                )
+        for one, other in (("loss", "budget"), ("alphas", "shares")):
+            value = getattr(self, other)
+            if getattr(self, one) is not None and value is not None:
+                raise ConfigError(f"{one} and {other} exclude each other; give one of them", field=other, value=value)
+        odd = [shape for shape in self.shapes if shape in _COMPOSED]
+        rules = {
+            "loss": (self.loss is None or self.loss > 0, "must be above 0"),
+            "shapes": (
+                self.shapes and not odd,
+                f"must be at least one that needs no more than a floor, not {', '.join(odd) or 'none'}",
+            ),
+            "floors": (bool(self.floors), "must be at least one"),
+            "replays": (bool(self.replays), "must be at least one"),
+            "within": (self.within >= 0, "must be at least 0"),
+            "weight": (0 <= self.weight <= 1, "must lie in [0, 1]: the new data's share of the loss"),
+            **{name: (_are_positive(getattr(self, name)), "must be positive, at least one") for name in _GRIDS},
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                value = getattr(self, name)
+                shown = list(value) if isinstance(value, tuple) else value
+                raise ConfigError(f"{name}={shown} {rule}", field=name, value=value)
+
+
+_GRIDS = ("alphas", "shares", "peaks")
+
+
+def _are_positive(values: tuple[float, ...] | None) -> bool:
+    return values is None or (bool(values) and all(0 < value < math.inf for value in values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,21 @@ class Candidate:
     fields: dict[str, Any]
     path: NamedPath
     updates: int
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it is a branch, with an α, or a continued run with a replay."""
+        return "alpha" in self.fields
+
+    @property
+    def chosen_value(self) -> float:
+        """Its α, or the share that it replays."""
+        return float(self.fields["alpha" if self.is_branch else "replay"])
+
+    @property
+    def share(self) -> float:
+        """Its updates ÷ everything so far: what carries over from one horizon to another, as α does not."""
+        return self.updates / self.path.end
 
     @property
     def shared(self) -> tuple[Any, ...]:
@@ -112,9 +136,30 @@ class Candidate:
         """Return the choice in words, `α=0.4, linear to 0`."""
         names = self.fields
         if "alpha" in names:
-            return f"α={names['alpha']:g}, {names['shape']} to {names['floor']:g}"
+            return f"α={names['alpha']:.4g}, {names['shape']} to {names['floor']:g}"
         peak = "" if names["peak"] is None else f", peak × {names['peak']:g}"
         return f"replay {names['replay']:g}{peak}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What is predicted of a candidate.
+
+    Args:
+        candidate: The candidate.
+        loss: Weighted loss at the end [nats per token].
+        losses: Loss by set.
+        second: Weighted loss by the law of another memory; None if there is none.
+        observed: Weighted loss that was recorded at its end; None if it has not been run.
+        violations: In which respects it lies outside the range of validity of a law.
+    """
+
+    candidate: Candidate
+    loss: float
+    losses: dict[str, float]
+    second: float | None
+    observed: float | None
+    violations: tuple[str, ...]
 
 
 def candidates_of(
@@ -154,17 +199,29 @@ def _branches(
     ]
     found, configured = [], []
     for number in numbers:
-        for decay, alpha in [(d, a) for d in decays for a in objective.alphas or _ALPHAS]:
+        for decay, alpha in [(d, a) for d in decays for a in _alphas(setting, objective, number)]:
             fields = {"alpha": alpha, "shape": decay.shape.value, "floor": decay.floor}
             changed = replace(paradigm, alpha=(*given[:number], alpha), decay=decay)
             if (candidate := _branch(changed, setting, number, fields)) is not None:
                 found.append(candidate)
-        fields = {"alpha": given[number], "shape": paradigm.decay.shape.value, "floor": paradigm.decay.floor}
+        alpha = branch_lengths(setting, paradigm.alpha)[number] / setting.increments[number].updates
+        alpha = alpha if isinstance(given[number], str) else float(given[number])
+        fields = {"alpha": alpha, "shape": paradigm.decay.shape.value, "floor": paradigm.decay.floor}
         if (candidate := _branch(replace(paradigm, alpha=given[: number + 1]), setting, number, fields)) is not None:
             configured.append(candidate)
     if missing := {setting.increments[n].version for n in numbers} - {candidate.version for candidate in found}:
         raise LawError(f"{', '.join(sorted(missing))} can have no branch of these alphas: all leave before the warm-up")
     return tuple(found), tuple(configured)
+
+
+def _alphas(setting: Setting, objective: Objective, number: int) -> tuple[float, ...]:
+    """Return the α to choose from for a version, from shares of everything so far where these are asked for."""
+    sizes = [increment.updates for increment in setting.increments]
+    uneven = max(sizes) > _UNEVEN * min(sizes)
+    if objective.alphas is not None or (objective.shares is None and not uneven):
+        return objective.alphas or _ALPHAS
+    lengths = [max(1, round(share * setting.totals[number])) for share in objective.shares or _SHARES]
+    return tuple(dict.fromkeys(length / sizes[number] for length in lengths))
 
 
 def _branch(
@@ -175,10 +232,10 @@ def _branch(
         tree = paradigm.plan(replace(setting, increments=setting.increments[: number + 1]))
     except PlanError:
         return None
-    return _option(setting, number, fields, tree.releases[-1].last.path_id, tree)
+    return _candidate(setting, number, fields, tree.releases[-1].last.path_id, tree)
 
 
-def _option(setting: Setting, number: int, fields: dict[str, Any], path_id: str, tree: Any) -> Candidate:
+def _candidate(setting: Setting, number: int, fields: dict[str, Any], path_id: str, tree: Any) -> Candidate:
     path = tree.path(path_id)
     return Candidate(
         version=setting.increments[number].version,
@@ -204,8 +261,8 @@ def _continued(
                     changed = replace(changed, rewarm_peak=peak * paradigm.peak)
                 tree = changed.plan(short)
                 fields = {"replay": replay, "peak": peak}
-                found.append(_option(setting, number, fields, tree.releases[-1].last.path_id, tree))
+                found.append(_candidate(setting, number, fields, tree.releases[-1].last.path_id, tree))
         tree = paradigm.plan(short)
         fields = {"replay": paradigm.replay, "peak": None}
-        configured.append(_option(setting, number, fields, tree.releases[-1].last.path_id, tree))
+        configured.append(_candidate(setting, number, fields, tree.releases[-1].last.path_id, tree))
     return tuple(found), tuple(configured)

@@ -36,6 +36,10 @@ _WORSE = 2.71
 """Twice the log likelihood that a parameter's `coarse` distance must cost: the 90 % point of χ² with one degree."""
 
 
+class TooFewLossesError(LawError):
+    """There are fewer than two losses for each parameter that is sought, or no parameter is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionErrors:
     """How far predicted losses are from observed ones.
@@ -72,7 +76,7 @@ class PredictionErrors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class CurvePrediction:
     """A predicted curve.
 
     Args:
@@ -99,7 +103,7 @@ class Fit:
         names: Their names.
         values: Parameters by name, fixed ones too.
         fixed: Names of those that were given, not sought.
-        samples_BQ: Parameters of every bootstrap sample of the bootstrap; no rows without one.
+        steps_BF: How far each bootstrap sample moves the free parameters on their scales; no rows without a bootstrap.
         cost: Huber's loss of the log residuals, summed.
         residuals_N: Observed − predicted log loss.
         memory: Observations over which residuals are correlated (integrated autocorrelation); 1 for independent ones.
@@ -113,7 +117,7 @@ class Fit:
     names: tuple[str, ...]
     values: dict[str, float]
     fixed: tuple[str, ...]
-    samples_BQ: Array
+    steps_BF: Array
     cost: float
     residuals_N: Array
     memory: float
@@ -133,17 +137,42 @@ class Fit:
         )
 
     def interval(self, name: str, *, level: float = 0.9) -> tuple[float, float]:
-        """Return the ends between which a parameter lies with probability `level`.
+        """Return the ends between which a parameter lies with probability `level`; its value lies between them.
 
         Raises:
-            LawError: If the fit was made without bootstrap samples.
+            LawError: If the fit was made without bootstrap samples, or the parameter was given.
         """
-        if len(self.samples_BQ) == 0:
-            raise LawError("the fit has no bootstrap samples to take intervals from; fit with bootstrap_samples=200")
-        low, high = np.quantile(self.samples_BQ[:, self.law.names.index(name)], [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        if len(self.steps_BF) == 0 or name in self.fixed:
+            raise LawError(f"the fit has no bootstrap samples of {name}; fit with bootstrap_samples=200, {name} free")
+        parameter = self.law.parameters[self.law.names.index(name)]
+        value = self.values[name]
+        moved = parameter.scale.to(np.array(value)) + self.steps_BF[:, self.free_names.index(name)]
+        samples = np.clip(parameter.scale.back(moved)[0], parameter.low, parameter.high)
+        low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+        return min(float(low), value), max(float(high), value)
 
-    def predict(self, curve: Curve, *, level: float = 0.9, extrapolate: bool = False) -> Prediction:
+    @property
+    def free_names(self) -> tuple[str, ...]:
+        """Names of the parameters that were sought."""
+        return tuple(name for name in self.law.names if name not in self.fixed)
+
+    def losses(self, curves: Sequence[Curve]) -> tuple[Array, Array]:
+        """Return the losses at the positions of some curves `(N,)`, and by each bootstrap sample `(B, N)`.
+
+        To first order in the parameters, as the samples themselves: parameters that are hardly identified move
+        together, and what they do to a loss cancels, as long as nothing is cut off at a bound.
+        """
+        law, names = self.law, self.free_names
+        losses, by_value = law.losses(law.values(self.values)[None], law.prepare(curves))
+        if len(self.steps_BF) == 0:
+            return losses[0], np.empty((0, losses.shape[1]))
+        numbers = [law.names.index(name) for name in names]
+        scales = [law.parameters[number].scale for number in numbers]
+        slopes = [float(s.back(s.to(np.array(self.values[name])))[1]) for s, name in zip(scales, names, strict=True)]
+        by_u_NF = by_value[0][:, numbers] * np.array(slopes) / losses[0][:, None]
+        return losses[0], losses[0] * np.exp(self.steps_BF @ by_u_NF.T)
+
+    def predict(self, curve: Curve, *, level: float = 0.9, extrapolate: bool = False) -> CurvePrediction:
         """Predict the losses at a curve's positions.
 
         Args:
@@ -156,17 +185,13 @@ class Fit:
         """
         if not extrapolate:
             self.validity.check(curve)
-        prepared = self.law.prepare([curve])
-        losses = self.law.losses(self.law.values(self.values)[None], prepared)[0][0]
+        losses, sampled = self.losses([curve])
         low = high = None
-        if len(self.samples_BQ):
+        if len(sampled):
             ends = [(1 - level) / 2, (1 + level) / 2]
-            low, high = np.quantile(self.law.losses(self.samples_BQ, prepared)[0], ends, axis=0)
-            low, high = (
-                np.minimum(low, losses),
-                np.maximum(high, losses),
-            )  # an estimate never lies outside
-        return Prediction(curve=curve, losses_P=losses, low_P=low, high_P=high)
+            low, high = np.quantile(sampled, ends, axis=0)
+            low, high = np.minimum(low, losses), np.maximum(high, losses)  # an estimate never lies outside
+        return CurvePrediction(curve=curve, losses_P=losses, low_P=low, high_P=high)
 
     def errors(self, curve: Curve, *, extrapolate: bool = False) -> PredictionErrors:
         """Return how far the predicted losses of an observed curve are from its own; arguments as for `predict`."""
@@ -181,7 +206,7 @@ class Fit:
             text = f"  {parameter.name:8}{self.values[parameter.name]:>12.6g}  {parameter.unit:14} {parameter.meaning}"
             if parameter.name in self.fixed:
                 text += " (given)"
-            elif len(self.samples_BQ):
+            elif len(self.steps_BF):
                 text += " [{:.4g}, {:.4g}]".format(*self.interval(parameter.name))
             lines.append(text)
         scatter = float(np.sqrt((self.residuals_N**2).mean()))
@@ -219,7 +244,7 @@ def fit_law(
     targets = np.concatenate([np.log(curve.observed()) for curve in curves]) if curves else np.empty(0)
     free = len(law.parameters) - len(fixed)
     if free == 0 or targets.size < 2 * free:
-        raise LawError(
+        raise TooFewLossesError(
             f"{law.name} has {free} parameters to be found, and the curves {targets.size} losses; "
             "leave a parameter free, and give at least two losses for each"
         )
@@ -227,14 +252,14 @@ def fit_law(
     u_F, cost = _least(problem, targets_N=targets, curves=curves)
     log_losses, slopes = problem.log_losses(u_F[None])
     residuals = Residuals.of(targets - log_losses[0], [curve.positions_P.size for curve in curves])
-    samples = _bootstrap(problem, u_F, slopes[0], residuals, bootstrap_samples=bootstrap_samples, seed=seed)
+    steps = _bootstrap(problem, u_F, slopes[0], residuals, bootstrap_samples=bootstrap_samples, seed=seed)
     return Fit(
         law=law,
         curves=tuple(curves),
         names=tuple(curve.name for curve in curves),
         values=dict(zip(law.names, problem.values(u_F[None])[0][0].tolist(), strict=True)),
         fixed=tuple(fixed),
-        samples_BQ=samples,
+        steps_BF=steps,
         cost=cost,
         residuals_N=residuals.values_N,
         memory=residuals.memory,
@@ -310,12 +335,13 @@ class Residuals:
 def _bootstrap(
     problem: FitProblem, u_F: Array, slopes_NF: Array, residuals: "Residuals", *, bootstrap_samples: int, seed: int
 ) -> Array:
-    """Return the parameters `(B, Q)` of laws fitted to residuals that are resampled in blocks, to first order.
+    """Return how far parameters move `(B, F)` when residuals are resampled in blocks, to first order.
 
-    One Gauss-Newton step from the fit, with Huber's weights, stands for each new fit: milliseconds for 200 of them.
+    One Newton step of Huber's loss from the fit stands for each new fit: milliseconds for 200 of them. A parameter at a
+    bound stays there.
     """
     if bootstrap_samples == 0:
-        return np.empty((0, len(problem.law.parameters)))
+        return np.empty((0, u_F.size))
     rng = np.random.default_rng((seed, bootstrap_samples))
     residuals_N = residuals.values_N
     block = 1 + round(3 * (residuals.memory - 1))
@@ -329,10 +355,19 @@ def _bootstrap(
         at = (begins[:, :, None] + np.arange(block)) % part.size
         resampled.append(part[at.reshape(bootstrap_samples, -1)[:, : part.size]])
     pulls = np.clip(np.concatenate(resampled, axis=1), -problem.delta, problem.delta)
-    weighted_NF = slopes_NF * residuals.weights(problem.delta)[:, None]
-    steps = pulls @ slopes_NF @ np.linalg.pinv(slopes_NF.T @ weighted_NF, rcond=1e-12, hermitian=True)
+    moves = slopes_NF * (1.0 - _at_bound(problem, u_F))
+    # the curvature of Huber's loss is 1 within δ and 0 beyond; its mean stands for each. The weights of reweighted
+    # least squares, min(1, δ/|r|), are larger: intervals from them held a third less often than they say
+    curvature = max(float((np.abs(residuals_N) < problem.delta).mean()), 1.0 / math.sqrt(residuals_N.size))
+    found: Array = pulls @ moves @ np.linalg.pinv(curvature * moves.T @ moves, rcond=1e-12, hermitian=True)
+    return found
+
+
+def _at_bound(problem: FitProblem, u_F: Array) -> Array:
+    """Return 1 for each free parameter that lies at a bound, else 0; `least_squares` ends just inside of it."""
     low, high = problem.bounds()
-    return problem.values(np.clip(u_F + steps, low, high))[0]
+    width = 1e-6 * (high - low)
+    return np.asarray((u_F <= low + width) | (u_F >= high - width), dtype=np.float64)
 
 
 def _condition(slopes_NF: Array) -> float:
@@ -352,6 +387,7 @@ def _not_identified(
     """
     free = [problem.law.parameters[number] for number in problem.free]
     low, high = problem.bounds()
+    at_bound = _at_bound(problem, u_F)
     root_N = np.sqrt(residuals.weights(problem.delta))
     count = residuals.values_N.size / residuals.memory
     found = {}
@@ -362,9 +398,8 @@ def _not_identified(
         worse = math.log1p(float(((root_N * change_N) ** 2).sum()) / 2 / max(cost, 1e-300))
         noticed = np.abs(change_N).max() > _VISIBLE and 2.0 * count * worse > _WORSE
         value = float(parameter.scale.back(u_F[number])[0])
-        width = 1e-6 * (high[number] - low[number])  # least_squares ends just inside of a bound
-        if not low[number] + width < u_F[number] < high[number] - width:
-            found[parameter.name] = f"lies at its bound {value:g}"
+        if at_bound[number]:
+            found[parameter.name] = f"lies at its bound {value:.3g}"
         elif not noticed:
             move = parameter.coarse if u_F[number] + parameter.coarse < high[number] else -parameter.coarse
             other = float(parameter.scale.back(np.maximum(u_F[number] + move, low[number]))[0])

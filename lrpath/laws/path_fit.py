@@ -1,175 +1,24 @@
-"""Fits a law to chosen paths of a study: which loss is looked at, how its curves are made ready, and what came out.
-
-Shapes: U updates since the root, P observed positions.
-"""
+"""Fits a law, and one of another memory to set it against, to paths of a study and curves from files."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lrpath.errors import ConfigError, LawError
-from lrpath.laws.areas import warmup_updates
-from lrpath.laws.continual import ContinualLaw, Domain
-from lrpath.laws.curves import FROM_FIRST_ROW, Curve, History, read_csv, read_tensorboard
-from lrpath.laws.fit import Fit, fit_law
-from lrpath.laws.path_curves import (
-    EvaluationSets,
-    NamedPath,
-    choose_paths,
-    has_losses,
-    paths_of,
-    plan_path,
-    read_path,
-    with_shift,
-)
-from lrpath.laws.saved_fit import DEFAULT_FIXED, as_record, law_named, read_fits
+from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
+from lrpath.laws.curves import Curve
+from lrpath.laws.fit import Fit, TooFewLossesError, fit_law
+from lrpath.laws.intervals import IntervalRule
+from lrpath.laws.loss_view import LossView
+from lrpath.laws.path_curves import NamedPath
+from lrpath.laws.saved_fit import SECOND, USUAL_FIXED, as_record, from_record, law_named, read_fits
+from lrpath.laws.settings import FitSettings
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import Path
-from lrpath.records.study import Study
 
-TRAIN = "train"
-"""What the training loss is called among the sets."""
-
-
-def names_in(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the names in a field that has one or a list; none for null."""
-    return () if value is None else (value,) if isinstance(value, str) else value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitSettings:
-    """How a law is fitted; `conf/laws.yaml` holds the values and their comments.
-
-    Args:
-        law: Name of a law, or a file that `lrpath.predict` wrote, ending in `.json`.
-        fixed: Parameters by name that are not sought; None for those that the law is usually fitted with.
-        set: `train`, or patterns of held-out sets, see `EvaluationSets.choose`.
-        fit: Patterns of the paths that are fitted; None for all that have been run.
-        files: CSV files and TensorBoard folders whose curves are fitted too.
-        files_warmup: Updates of the warm-up that they do not show; None if they begin where the run begins.
-        old: For `continual`: versions that are the old data.
-        skip: First updates that are not fitted [updates]; None for twice the warm-up.
-        bins: Most observations of a curve; more are averaged.
-        bootstrap_samples: Bootstrap samples of the bootstrap; 0 for no intervals.
-        level: Probability of the intervals.
-        extrapolate: Whether the law is asked outside of its range of validity.
-    """
-
-    law: str
-    fixed: dict[str, float] | None
-    set: str | tuple[str, ...]
-    fit: str | tuple[str, ...] | None
-    files: str | tuple[str, ...]
-    files_warmup: int | None
-    old: str | tuple[str, ...]
-    skip: int | None
-    bins: int
-    bootstrap_samples: int
-    level: float
-    extrapolate: bool
-
-    def __post_init__(self) -> None:
-        for name, least in (("skip", 0), ("bins", 4), ("bootstrap_samples", 0), ("files_warmup", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name}={value} must be at least {least}", field=name, value=value)
-        if not 0 < self.level < 1:
-            raise ConfigError(
-                f"level={self.level} must lie in (0, 1): it is a probability", field="level", value=self.level
-            )
-        for name in ("set", "old"):
-            if not getattr(self, name):
-                raise ConfigError(
-                    f"{name} is empty; leave it out for the value in conf/laws.yaml", field=name, value=()
-                )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LossView:
-    """Which loss of a study is looked at, and how its curves are made ready for a law.
-
-    Args:
-        study: Where losses are recorded.
-        held_out: The sets; None for the training loss.
-        old: Versions that are the old data; None for a law without shift.
-        skip: First updates that are left out [updates]; None for twice the warm-up.
-        bins: Most observations of a curve.
-    """
-
-    study: Study
-    held_out: EvaluationSets | None
-    old: frozenset[str] | None
-    skip: int | None
-    bins: int
-
-    @classmethod
-    def of(cls, study: Study, settings: FitSettings) -> "LossView":
-        """Return the view that settings describe.
-
-        Raises:
-            LawError: If there is no such set.
-        """
-        patterns = names_in(settings.set)
-        return cls(
-            study=study,
-            held_out=None if patterns == (TRAIN,) else EvaluationSets.choose(study, patterns),
-            old=frozenset(names_in(settings.old)) if settings.law == "continual" else None,
-            skip=settings.skip,
-            bins=settings.bins,
-        )
-
-    @property
-    def name(self) -> str:
-        """What tables call the loss."""
-        return TRAIN if self.held_out is None else self.held_out.name
-
-    @property
-    def domain(self) -> Domain | None:
-        """Whether the sets are of old or of new data; None if of both, of neither, or without shift."""
-        if self.held_out is None or self.old is None:
-            return None
-        kinds = {Domain.OLD if version in self.old else Domain.NEW for version in self.held_out.versions}
-        return kinds.pop() if len(kinds) == 1 else None
-
-    def by_domain(self) -> tuple["LossView", ...]:
-        """Return a view for the old and one for the new data, as far as the sets are of them; itself without shift."""
-        if self.held_out is None or self.old is None:
-            return (self,)
-        new = self.held_out.versions - self.old
-        parts = [self.held_out.part(versions) for versions in (self.held_out.versions & self.old, new) if versions]
-        return tuple(replace(self, held_out=part) for part in parts)
-
-    def planned(self, path: NamedPath) -> Curve:
-        """Return a path's rates, to be predicted at all its updates that are not left out."""
-        return self._ready(plan_path(tree=path.tree, path_id=path.path.id), path)
-
-    def observed(self, path: NamedPath) -> Curve:
-        """Return a path's rates and recorded losses, averaged to the bins.
-
-        Raises:
-            LawError: If nothing is recorded, or only what is left out.
-        """
-        curve = read_path(self.study, tree=path.tree, path_id=path.path.id, held_out=self.held_out)
-        return self._ready(curve, path).binned(self.bins)
-
-    def _ready(self, curve: Curve, path: NamedPath) -> Curve:
-        curve = after_warmup(replace(curve, name=path.name), self.skip)
-        if self.old is None:
-            return curve
-        return with_shift(curve, tree=path.tree, path_id=path.path.id, old=self.old)
-
-
-def after_warmup(curve: Curve, skip: int | None) -> Curve:
-    """Return a curve without its first observations: `skip` of the updates, or twice those of the warm-up.
-
-    Raises:
-        LawError: If none is left.
-    """
-    first = 2 * warmup_updates(curve.rates_U) if skip is None else skip
-    if curve.positions_P[-1] <= first:
-        raise LawError(f"curve {curve.name} has no loss after update {first:,}; lower skip, or choose another path")
-    return curve.between(first + 1)
+_LEAST_FOR_ADVICE = 30
+"""Observations under which advice is refused: four parameters then follow the noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +27,14 @@ class PathFit:
 
     Args:
         fit: The fit.
+        second: A fit of a law with another memory to the same curves; None where that fit is impossible.
         set: Name of the loss.
         recipe: What all updates of the fitted paths share but for the seed; None if curves came from files alone.
         path_ids: The fitted paths.
     """
 
     fit: Fit
+    second: Fit | None
     set: str
     recipe: dict[str, Any] | None
     path_ids: frozenset[str]
@@ -191,7 +42,31 @@ class PathFit:
     @property
     def is_of_new_data(self) -> bool:
         """Whether the loss is that on new data, after a change of domain."""
-        return isinstance(self.fit.law, ContinualLaw) and self.fit.law.domain is Domain.NEW
+        law = self.fit.law
+        return isinstance(law, ContinualLaw | ShiftedLastIterateLaw) and law.domain is Domain.NEW
+
+    @property
+    def reasons_against_advice(self) -> tuple[str, ...]:
+        """Why what is chosen by this fit must not be trusted, in sentences; empty if it may."""
+        fit = self.fit
+        # with L0 at 0 the fall is a power law without a floor, as short runs have; a choice of a decay does not hang
+        # on it
+        at_bound = {name: how for name, how in fit.not_identified.items() if how.startswith("lies at") and name != "L0"}
+        bounds = [f"{name} {how}" for name, how in at_bound.items()]
+        rules = {
+            "no fitted curve was observed after a fast fall of the rate, so nothing is known of annealing: fit a "
+            "branch too, fit=[main,v2]": not fit.validity.has_drop,
+            f"{fit.residuals_N.size} losses were fitted, fewer than {_LEAST_FOR_ADVICE}: evaluate more often "
+            "(cadence.evaluate_every=20 changes no number of a path), or fit the training loss": (
+                fit.residuals_N.size < _LEAST_FOR_ADVICE
+            ),
+            f"the fit ends at a bound ({', '.join(bounds)}), so the law does not describe these curves": bool(bounds),
+        }
+        return tuple(text for text, holds in rules.items() if holds)
+
+    def rule(self, settings: FitSettings, *, scores: tuple[float, ...] | None = None) -> IntervalRule:
+        """Return how intervals of what it predicts are made."""
+        return IntervalRule(second=self.second, margin=settings.margin, level=settings.level, scores=scores)
 
     def violations(self, path: NamedPath, curve: Curve) -> tuple[str, ...]:
         """Return in which respects a path lies outside of what was fitted: recipe, rates, areas; none if in none.
@@ -202,33 +77,22 @@ class PathFit:
         """
         lines = [] if self.recipe is None else differences(self.recipe, recipe_of(path.path))
         more = "" if len(lines) < 4 else f" and {len(lines) - 3} fields more"
-        strange = (f"it is of another recipe than the fitted ones ({'; '.join(lines[:3])}{more})",) if lines else ()
-        return (*strange, *self.fit.validity.violations(curve))
+        other = (f"its recipe differs from that of the fitted ones ({'; '.join(lines[:3])}{more})",) if lines else ()
+        return (*other, *self.fit.validity.violations(curve))
 
     def as_record(self) -> dict[str, Any]:
         """Return plain data for `read_fitted`."""
-        return as_record(self.fit) | {"recipe": self.recipe, "path_ids": sorted(self.path_ids)}
+        second = None if self.second is None else as_record(self.second)
+        return as_record(self.fit) | {
+            "second": second,
+            "recipe": self.recipe,
+            "path_ids": sorted(self.path_ids),
+        }
 
 
 def recipe_of(path: Path) -> dict[str, Any]:
     """Return what the numbers of a path depend on besides rates, data order and seed, as plain data."""
     return {key: value for key, value in path.recipe.as_record().items() if key not in ("seed", "guard")}
-
-
-def chosen_paths(view: LossView, patterns: str | tuple[str, ...] | None) -> tuple[NamedPath, ...]:
-    """Return the paths of a study that are to be fitted; by default all that have been run.
-
-    Raises:
-        PlanError: If a pattern means no path.
-        LawError: If none has been run.
-    """
-    paths = paths_of(view.study)
-    if patterns is not None:
-        return choose_paths(paths, names_in(patterns), field="fit")
-    found = tuple(path for path in paths if has_losses(view.study, path.path, view.held_out))
-    if not found:
-        raise LawError(f"study {view.study.name} has no path with a loss on {view.name} to fit; train first")
-    return found
 
 
 def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[str, ...] | None) -> PathFit:
@@ -242,32 +106,48 @@ def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[st
     Raises:
         LawError: If there are too few losses, the paths are of several recipes, or the law cannot be for these sets.
     """
-    paths = () if patterns == () else chosen_paths(view, patterns)
+    paths = () if patterns == () else view.chosen(patterns)
     curves = [view.observed(path) for path in paths]
-    history = FROM_FIRST_ROW if settings.files_warmup is None else History(warmup=settings.files_warmup)
-    for name in names_in(settings.files):
-        file = pathlib.Path(name)
-        curve = (read_csv if file.suffix == ".csv" else read_tensorboard)(file, history=history)
-        curves.append(after_warmup(curve, view.skip).binned(view.bins))
-    law = law_named(settings.law, domain=view.domain, curves=curves)
-    fixed = DEFAULT_FIXED.get(settings.law, {}) if settings.fixed is None else settings.fixed
-    try:
-        fit = fit_law(law, curves, fixed=fixed, bootstrap_samples=settings.bootstrap_samples)
-    except LawError as error:
-        if "losses;" not in str(error) or view.held_out is None:
-            raise
-        raise LawError(
-            f"{error} (set={view.name} was evaluated too rarely: train with a shorter cadence.evaluate_every, which "
-            "changes no number of a path, or fit the training loss, set=train)"
-        ) from None
+    curves += [view.from_file(file) for file in settings.curve_files(settings.files)]
     recipe = recipe_of(paths[0].path) if paths else None
     for path in paths:
         if (lines := differences(recipe, recipe_of(path.path))) and not settings.extrapolate:
             raise LawError(
                 f"paths {paths[0].name} and {path.name} are of two recipes ({'; '.join(lines[:3])}), which one law "
-                "cannot tell apart; choose with fit=, or add extrapolate=true"
+                "cannot tell apart; choose with fit=, or add extrapolate=true",
+                field="fit",
             )
-    return PathFit(fit=fit, set=view.name, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
+    fitted = fit_curves(curves, settings, view)
+    return replace(fitted, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
+
+
+def fit_curves(curves: Sequence[Curve], settings: FitSettings, view: LossView) -> PathFit:
+    """Fit a law to curves, and if it can be done the one it is set against."""
+    domain = view.domain or _domain_of_files(settings)
+    law = law_named(settings.law, domain=domain, curves=curves)
+    fixed = USUAL_FIXED.get(settings.law, {}) if settings.fixed is None else settings.fixed
+    try:
+        fit = fit_law(law, curves, fixed=fixed, bootstrap_samples=settings.bootstrap_samples)
+    except TooFewLossesError as error:
+        if view.held_out is None:
+            raise
+        raise LawError(
+            f"{error} (set={view.name} was evaluated too rarely: train with a shorter cadence.evaluate_every, which "
+            "changes no number of a path, or fit the training loss, set=train)",
+            field="set",
+            value=view.name,
+        ) from None
+    name = SECOND[law.name]
+    try:
+        second = fit_law(law_named(name, domain=domain, curves=curves), curves, fixed=USUAL_FIXED[name])
+    except TooFewLossesError:
+        second = None
+    return PathFit(fit=fit, second=second, set=view.name, recipe=None, path_ids=frozenset())
+
+
+def _domain_of_files(settings: FitSettings) -> Domain | None:
+    """Return which data the losses of files alone are of: `set=old` or `set=new`."""
+    return next((domain for domain in Domain if settings.set == domain.value), None)
 
 
 def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, PathFit], FitSettings]:
@@ -278,13 +158,14 @@ def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, Pa
         settings: What is asked now; which law and which loss it is, and how that is looked at, is taken from the file.
 
     Raises:
-        LawError: If it is no such file.
+        LawError: If it is not such a file.
     """
     record, fits = read_fits(file)
     try:
         found = {
             name: PathFit(
                 fit=fit,
+                second=_second(record["fits"][name], place=str(file)),
                 set=name,
                 recipe=record["fits"][name]["recipe"],
                 path_ids=frozenset(record["fits"][name]["path_ids"]),
@@ -294,16 +175,9 @@ def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, Pa
         made = record["settings"]
         sets, old = tuple(made["set"]), tuple(made["old"])
         return found, replace(settings, law=made["law"], set=sets, old=old, skip=made["skip"], bins=made["bins"])
-    except (KeyError, TypeError) as error:
-        raise LawError(f"{file} lacks {error}; fit again") from None
+    except (KeyError, TypeError, ConfigError) as error:
+        raise LawError(f"{file} lacks {error}; fit again", field="law", value=str(file)) from None
 
 
-def settings_record(settings: FitSettings) -> Mapping[str, Any]:
-    """Return what of the settings says which loss a fit is for, as plain data for `read_fitted`."""
-    return {
-        "law": settings.law,
-        "set": list(names_in(settings.set)),
-        "old": list(names_in(settings.old)),
-        "skip": settings.skip,
-        "bins": settings.bins,
-    }
+def _second(record: Mapping[str, Any], *, place: str) -> Fit | None:
+    return None if record["second"] is None else from_record(record["second"], place=place)

@@ -1,44 +1,49 @@
-"""Predicts paths from a law fitted to others, with the errors of those that have been run.
+"""Predicts paths from a law fitted to others, with intervals, and with the errors of those that have been run.
 
     view = LossView.of(study, settings)                             # which loss is looked at, and how
-    fitted = fit_paths(view, settings)                          # or read_fitted(file)
-    found = predict_paths(fitted, view, asked)                      # a prediction for each path, and their ranking
+    fitted = fit_paths(view, settings, patterns=settings.fit)       # or read_fitted(file)
+    found = predict_paths(fitted, view, paths, settings)            # a prediction for each path, and their ranking
 
 Shapes: U updates since the root, P observed positions.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from lrpath.errors import LawError
 from lrpath.laws.curves import Curve
-from lrpath.laws.fit import Prediction, PredictionErrors
-from lrpath.laws.path_curves import (
-    NamedPath,
-    has_losses,
-)
-from lrpath.laws.path_fit import LossView, PathFit
+from lrpath.laws.fit import CurvePrediction, PredictionErrors
+from lrpath.laws.intervals import IntervalRule
+from lrpath.laws.loss_view import LossView, thinned
+from lrpath.laws.mixture import fit_mixture
+from lrpath.laws.path_curves import NamedPath, has_losses
+from lrpath.laws.path_fit import PathFit, fit_paths
+from lrpath.laws.settings import FitSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathPrediction:
-    """What is predicted of a path, beside what was observed if it has been run.
+    """What is predicted of a path or of a file's rates, beside what was observed.
 
     Args:
-        path: The path.
-        prediction: PredictedPaths losses at its updates.
+        name: The path or the file.
+        end: Position up to which it is planned.
+        releases: Versions that its end is.
+        prediction: Predicted losses at some of its updates.
         observed: Its recorded losses; None if it has not been run.
-        errors: PredictedPaths − observed, at the observed positions; None likewise.
+        errors: Predicted − observed, at the observed positions; None likewise.
         violations: In which respects it lies outside the range of validity of the fit.
         cautions: What about it no fitted curve shows.
     """
 
-    path: NamedPath
-    prediction: Prediction
+    name: str
+    end: int
+    releases: tuple[str, ...]
+    prediction: CurvePrediction
     observed: Curve | None
     errors: PredictionErrors | None
     violations: tuple[str, ...]
@@ -66,7 +71,7 @@ class PathPrediction:
             return False
         places = self.observed.positions_P
         width = int(np.diff(places).max()) if places.size > 1 else 1
-        return self.path.end - int(places[-1]) < width or places[-1] == self.path.end
+        return self.end - int(places[-1]) < width or places[-1] == self.end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,61 +109,218 @@ class PredictedPaths:
 
     Args:
         fitted: The fit.
+        rule: How the intervals were made.
         predictions: One for each path.
         ranking: How the releases among them that have been run are put in order.
+        note: What else is to be known of the predicted loss, in a sentence; None if nothing.
+        left_out: Paths that would have been extrapolated, with the reason.
     """
 
     fitted: PathFit
+    rule: IntervalRule
     predictions: tuple[PathPrediction, ...]
     ranking: Ranking
+    note: str | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def predict_paths(
-    fitted: PathFit, view: LossView, paths: Sequence[NamedPath], *, level: float, extrapolate: bool
+    fitted: PathFit,
+    view: LossView,
+    paths: Sequence[NamedPath],
+    settings: FitSettings,
+    *,
+    curves: Sequence[Curve] = (),
+    leave_out: bool = False,
 ) -> PredictedPaths:
-    """Predict paths, run or not.
+    """Predict paths, run or not, and curves from files.
 
     Args:
         fitted: The fit.
         view: Which loss is compared.
-        paths: At least one.
-        level: Probability of the intervals.
-        extrapolate: Whether paths outside the range of validity, or of another recipe, are predicted.
+        paths: Paths.
+        settings: Level, margin and kind of the intervals, and whether to extrapolate.
+        curves: Curves from files: their rates are predicted, and their losses compared where they have any.
+        leave_out: Whether paths that would be extrapolated are left out, unless that leaves none; else they are
+            refused.
 
     Raises:
-        LawError: If there is no path, or one would be extrapolated and `extrapolate` is false.
+        LawError: If there is neither path nor curve, one would be extrapolated unasked, or too few paths are finished.
     """
-    if not paths:
-        raise LawError("no path is left to predict: all were fitted; hold some out with fit=, or name some, predict=")
-    predictions = tuple(_predict_path(fitted, view, path, level=level, extrapolate=extrapolate) for path in paths)
+    if not paths and not curves:
+        raise LawError(
+            "no path is left to predict: all were fitted; hold some out with fit=, or name some, predict=",
+            field="predict",
+        )
+    scores = leave_one_out(view, settings) if settings.interval == "finished" else None
+    rule = fitted.rule(settings, scores=scores)
+    asker = _Asker(fitted=fitted, rule=rule, extrapolate=settings.extrapolate)
+    found: list[PathPrediction] = []
+    left_out: list[LawError] = []
+    for path in paths:
+        try:
+            found.append(asker.path(view, path))
+        except LawError as error:
+            if not leave_out or error.field != "extrapolate":
+                raise
+            left_out.append(error)
+    found += [asker.file(curve) for curve in curves]
+    if not found:
+        raise left_out[0]
+    return PredictedPaths(
+        fitted=fitted,
+        rule=rule,
+        predictions=tuple(found),
+        ranking=_ranking(found),
+        left_out=tuple(str(error).partition(". Fit")[0] for error in left_out),
+    )
+
+
+def _ranking(found: Sequence[PathPrediction]) -> Ranking:
     groups: dict[str, list[tuple[float, float]]] = {}
-    for one in predictions:
+    for one in found:
         observed = one.observed_final
         if observed is not None and one.is_finished:
-            for version in one.path.releases:
+            for version in one.releases:
                 groups.setdefault(version, []).append((one.final[1], observed))
-    return PredictedPaths(fitted=fitted, predictions=predictions, ranking=Ranking.of(groups.values()))
+    return Ranking.of(groups.values())
 
 
-def _predict_path(
-    fitted: PathFit, view: LossView, path: NamedPath, *, level: float, extrapolate: bool
-) -> PathPrediction:
-    planned = view.planned(path)
-    broken = fitted.violations(path, planned)
-    if broken and not extrapolate:
-        raise LawError(
-            f"path {path.name} lies outside the range that was fitted: {'; '.join(broken)}. Fit paths that cover it, "
-            "choose others with predict=, or add extrapolate=true",
-            field="extrapolate",
-            value=False,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asker:
+    """Asks one fit for paths and for files."""
+
+    fitted: PathFit
+    rule: IntervalRule
+    extrapolate: bool
+
+    def path(self, view: LossView, path: NamedPath) -> PathPrediction:
+        observed = view.observed(path) if has_losses(view.study, path.path, view.held_out) else None
+        planned = view.planned(path, besides=None if observed is None else observed.positions_P)
+        planned = self.fitted.fit.validity.covered(planned)
+        violations = self.fitted.violations(path, planned)
+        return self._prediction(planned, observed, violations, end=path.end, releases=path.releases)
+
+    def file(self, curve: Curve) -> PathPrediction:
+        validity = self.fitted.fit.validity
+        asked = np.arange(curve.positions_P[0], curve.positions_P[-1] + 1)
+        planned = thinned(replace(curve, positions_P=asked, losses_P=None), besides=curve.positions_P)
+        planned = validity.covered(planned)
+        observed = None if curve.losses_P is None else curve
+        violations = validity.violations(planned)
+        return self._prediction(planned, observed, violations, end=int(curve.positions_P[-1]), releases=())
+
+    def _prediction(
+        self,
+        planned: Curve,
+        observed: Curve | None,
+        violations: tuple[str, ...],
+        *,
+        end: int,
+        releases: tuple[str, ...],
+    ) -> PathPrediction:
+        fit = self.fitted.fit
+        if violations and not self.extrapolate:
+            raise LawError(
+                f"path {planned.name} lies outside the range that was fitted: {'; '.join(violations)}. Fit paths that "
+                "cover it, choose others with predict=, or add extrapolate=true",
+                field="extrapolate",
+                value=False,
+            )
+        if observed is not None:
+            observed = _within(observed, planned)
+        losses, low, high = self.rule.around(fit, planned)
+        return PathPrediction(
+            name=planned.name,
+            end=end,
+            releases=releases,
+            prediction=CurvePrediction(curve=planned, losses_P=losses, low_P=low, high_P=high),
+            observed=observed,
+            errors=None if observed is None else fit.errors(observed, extrapolate=True),
+            violations=violations,
+            cautions=fit.validity.cautions(planned),
         )
-    observed = view.observed(path) if has_losses(view.study, path.path, view.held_out) else None
-    errors = None if observed is None else fitted.fit.errors(observed, extrapolate=True)
-    return PathPrediction(
-        path=path,
-        prediction=fitted.fit.predict(planned, level=level, extrapolate=True),
-        observed=observed,
-        errors=errors,
-        violations=broken,
-        cautions=fitted.fit.validity.cautions(planned),
+
+
+def _within(observed: Curve, planned: Curve) -> Curve | None:
+    """Return the observations from where a curve is predicted on; None if there are none."""
+    first = int(planned.positions_P[0])
+    return None if observed.positions_P[-1] < first else observed.between(first)
+
+
+def leave_one_out(view: LossView, settings: FitSettings) -> tuple[float, ...]:
+    """Return how far each finished branch of a study ends from what a fit to all the other run paths predicts of it.
+
+    Args:
+        view: Which loss.
+        settings: How the law is fitted.
+    """
+    every = view.chosen(None)
+    scores = []
+    for path in every:
+        observed = view.end_loss(path)
+        rest = tuple(other.path.id for other in every if other.path.id != path.path.id)
+        if path.path.parent is None or observed is None or not rest:
+            continue
+        fitted = fit_paths(view, replace(settings, files=(), bootstrap_samples=0), patterns=rest)
+        predicted = fitted.fit.predict(view.planned(path), extrapolate=True).losses_P[-1]
+        scores.append(abs(float(predicted) - observed))
+    return tuple(scores)
+
+
+def predict_mixture(
+    old: PredictedPaths, new: PredictedPaths, views: tuple[LossView, LossView, LossView], paths: Sequence[NamedPath]
+) -> PredictedPaths:
+    """Predict the loss on a third domain as a mixture of those on old and new data (Eq. 6 of arXiv 2505.07796v2).
+
+    Its shares are fitted to the losses that the fitted paths have on all three.
+
+    Args:
+        old: Predictions of the loss on old data.
+        new: Of the same paths, on new data.
+        views: The losses on old and new data, and the third one.
+        paths: The paths.
+
+    Raises:
+        LawError: If the fitted paths have fewer than three positions with all three losses.
+    """
+    mixed = [path for path in views[2].chosen(None) if path.path.id in old.fitted.path_ids]
+    columns: list[list[float]] = []
+    for path in mixed:
+        series = [dict(zip(*_recorded(view, path), strict=True)) for view in views]
+        shared = sorted(set.intersection(*map(set, series)))
+        columns += [[one[position] for one in series] for position in shared]
+    if len(columns) < 3:
+        raise LawError(
+            f"the fitted paths have {len(columns)} positions with losses on all of {', '.join(v.name for v in views)}; "
+            "evaluate more often",
+            field="mixture",
+        )
+    losses = np.array(columns).T
+    mixture = fit_mixture(old=losses[0], new=losses[1], other=losses[2])
+    found = []
+    for path, first, second in zip(paths, old.predictions, new.predictions, strict=True):
+        one, other = first.prediction, second.prediction
+        predicted = mixture.losses(old=one.losses_P, new=other.losses_P)
+        low = high = None
+        if one.high_P is not None and one.low_P is not None and other.high_P is not None and other.low_P is not None:
+            width = abs(mixture.old) * (one.high_P - one.low_P) + abs(mixture.new) * (other.high_P - other.low_P)
+            low, high = predicted - width / 2, predicted + width / 2
+        curve = CurvePrediction(curve=one.curve, losses_P=predicted, low_P=low, high_P=high)
+        observed = views[2].observed(path) if has_losses(views[2].study, path.path, views[2].held_out) else None
+        errors = None
+        if observed is not None and (observed := _within(observed, one.curve)) is not None:
+            there = np.interp(observed.positions_P, one.curve.positions_P, predicted)
+            errors = PredictionErrors.of(observed=observed.observed(), predicted=there)
+        found.append(replace(first, prediction=curve, observed=observed, errors=errors))
+    note = (
+        f"Mixture (Eq. 6): {mixture.old:.3f} × the loss on {views[0].name} + {mixture.new:.3f} × that on "
+        f"{views[1].name}; R² {mixture.r2:.3f} over {len(columns)} positions of the fitted paths."
     )
+    fitted = replace(old.fitted, set=views[2].name)
+    return PredictedPaths(fitted=fitted, rule=old.rule, predictions=tuple(found), ranking=_ranking(found), note=note)
+
+
+def _recorded(view: LossView, path: NamedPath) -> tuple[list[int], list[float]]:
+    curve = view.recorded(path)
+    return curve.positions_P.tolist(), curve.observed().tolist()

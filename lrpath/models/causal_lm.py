@@ -36,16 +36,19 @@ class CausalLM(nn.Module):
         depth = self.lm.config.num_hidden_layers
         return next(part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
 
-    def forward(self, ids: Tensor, *, per_sequence: bool = False) -> Tensor:
+    def forward(self, ids: Tensor, *, per_sequence: bool = False, per_token: bool = False) -> Tensor:
         """Return the mean negative log-likelihood [nats per token] of `ids[:, 1:]` given what precedes.
 
         Args:
             ids: Token ids, `[B, L + 1]`, int64.
             per_sequence: Return the sum of each sequence instead, `[B]` in float64, without gradient.
+            per_token: Return the value of each token instead, `[B, L]`, without gradient.
         """
         backbone, weight_VD = backbone_and_head(self.lm)
         hidden_BTD = backbone(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
         targets_BT = ids[:, 1:]
+        if per_token:
+            return token_nll(hidden_BTD, weight_VD, targets_BT)
         if per_sequence:
             return token_nll(hidden_BTD, weight_VD, targets_BT).sum(dim=-1, dtype=torch.float64)
         return causal_loss(hidden_BTD, weight_VD, targets_BT, reduction="mean")
@@ -59,6 +62,16 @@ class CausalLM(nn.Module):
         """
         sums: Tensor = self(ids, per_sequence=True)  # through __call__, so that the hooks of FSDP2 run
         return sums
+
+    @torch.no_grad()
+    def token_nll(self, ids: Tensor) -> Tensor:
+        """Return the negative log-likelihood [nats] of each token, `[B, L]`, for evaluation by document.
+
+        Args:
+            ids: Token ids, `[B, L + 1]`, int64.
+        """
+        values: Tensor = self(ids, per_token=True)
+        return values
 
 
 def backbone_and_head(model: PreTrainedModel) -> tuple[nn.Module, Tensor]:

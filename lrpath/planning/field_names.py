@@ -70,6 +70,8 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "d_model": ("hidden_size", "model.hidden_size"),
         "intermediate_size": ("ffn_size", "model.ffn_size"),
         "max_position_embeddings": ("context", "model.context"),
+        "max_bytes": ("documents", "data.source.heldout.documents"),
+        "text_column": ("text_field", "data.source.text_field"),
         "eos_token": ("end_mark", "data.tokenizer.end_mark"),
         "log_interval": ("log_every", "cadence.log_every"),
         "eval_interval": ("evaluate_every", "cadence.evaluate_every"),

@@ -17,6 +17,8 @@
                 metrics.csv             one row an update: position, loss, rate, gradient norm, tokens
                 evaluation.csv          one row a position and held-out set: negative log-likelihood [nats] and tokens
                 later_evaluation.csv    the same of sets that were evaluated after the path's runs
+                documents/
+                    <position>.csv      losses of a fork or release on every held-out document, both sets
                 guard.csv               one row an update at fault, and which positions were skipped for it
                 speed.csv               wall time and tokens per second, which no rerun repeats
                 states/

@@ -4,14 +4,16 @@ import json
 import pathlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lrpath.laws.advice import Advice, Choice, Evaluated
-from lrpath.laws.candidates import Objective
+from lrpath.laws.advice import Advice, Choice
+from lrpath.laws.candidates import Evaluated, Objective
+from lrpath.laws.probes import Average, ObservedBranch, Parabola
+from lrpath.planning.paradigms.setting import Alpha
 from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
@@ -22,11 +24,33 @@ _COLUMNS = (
     Column(key="version", title="version", align=Align.LEFT),
     Column(key="choice", title="choice", align=Align.LEFT),
     Column(key="updates", title="branch", unit="updates", write=write_whole_number),
+    Column(key="share", title="share", unit="of all so far", write=write_fixed(3)),
     Column(key="loss_nats_per_token", title="predicted", unit="nats/token", write=write_fixed(4)),
     Column(key="low_nats_per_token", title="from", write=write_fixed(4)),
     Column(key="high_nats_per_token", title="to", write=write_fixed(4)),
+    Column(key="second_nats_per_token", title="2nd law", write=write_fixed(4)),
+    Column(key="observed_nats_per_token", title="observed", write=write_fixed(4)),
     Column(key="gain_nats_per_100_updates", title="last 100 gain", unit="nats", write=write_fixed(4)),
 )
+
+
+FORMAT = 2
+"""Of advice.json; 1 had no number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What has been observed already that bears on the choice.
+
+    Args:
+        branches: Branches of the versions that are advised on.
+        parabolas: The best α by three branches of a version, without a law.
+        averages: Losses of averages of the main path's states.
+    """
+
+    branches: tuple[ObservedBranch, ...] = ()
+    parabolas: tuple[Parabola, ...] = ()
+    averages: tuple[Average, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +65,19 @@ class Question:
         alphas: Their configured α; empty where there is none.
         decay: The configured decay; None where there is none.
         main: Name of the main path in the configuration's plan, where another paradigm may share and name it.
-        level: Probability of the intervals.
         settings: How the laws were fitted.
+        seen: What has been observed already.
     """
 
     label: str
     objective: Objective
     given: tuple[str, ...]
     versions: tuple[str, ...]
-    alphas: tuple[float, ...]
+    alphas: tuple[Alpha, ...]
     decay: Decay | None
     main: str
-    level: float
     settings: Mapping[str, Any]
+    seen: Seen = field(default_factory=Seen)
 
 
 def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
@@ -69,7 +93,7 @@ def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
         others = [name for name in configured.keys() - {"shape", "floor"} if configured[name] is not None]
         gone = "".join(f",{name}:null" for name in sorted(others))  # Hydra would keep a hold, or the shares of a stair
         made = (
-            f"{at}.alpha=[{','.join(f'{alpha!r}' for alpha in alphas)}]",
+            f"{at}.alpha=[{','.join(map(str, alphas))}]",
             f"{at}.decay={{shape:{fields['shape']},floor:{_exact(fields['floor'])}{gone}}}",
         )
         return (*made, f"paths=[{question.main},{','.join(names)}]")
@@ -95,35 +119,37 @@ def advice_table(advice: Advice, question: Question) -> ReportTable:
     """Return what is chosen for each version, and below it what is configured."""
     rows: list[tuple[Any, ...]] = []
     for choice in advice.choices:
-        candidate = choice.evaluated.candidate
         gain = None if choice.marginal is None else 100 * choice.marginal
-        rows.append(
-            (
-                candidate.version,
-                candidate.text(),
-                candidate.updates,
-                choice.evaluated.loss,
-                choice.low,
-                choice.high,
-                gain,
-            )
-        )
-        for one in advice.configured:
-            if one.candidate.version == candidate.version:
-                rows.append(
-                    ("", f"configured: {one.candidate.text()}", one.candidate.updates, one.loss, None, None, None)
-                )
+        version = choice.evaluated.candidate.version
+        rows.append((version, *_cells(choice.evaluated, "", low=choice.low, high=choice.high, gain=gain)))
+        if choice.second is not None:
+            rows.append(("", *_cells(choice.second, "2nd law: ")))
+        configured = [one for one in advice.configured if one.candidate.version == version]
+        rows += [("", *_cells(one, "configured: ")) for one in configured]
     sets = " and ".join(
         f"{weighted.fitted.set}" + ("" if len(advice.fits) == 1 else f" × {weighted.weight:g}")
         for weighted in advice.fits
     )
-    return ReportTable(title=f"Advice for {question.label}, by the loss on {sets}", columns=_COLUMNS, rows=tuple(rows))
+    return ReportTable(
+        title=f"Advice for {question.label}, by the loss on {sets}",
+        columns=_COLUMNS,
+        rows=tuple(rows),
+        notes=(advice.interval_sentence,),
+    )
+
+
+def _cells(
+    row: Evaluated, title: str, *, low: float | None = None, high: float | None = None, gain: float | None = None
+) -> tuple[Any, ...]:
+    one = row.candidate
+    return (f"{title}{one.text()}", one.updates, one.share, row.loss, low, high, row.second, row.observed, gain)
 
 
 def sentences_of(advice: Advice, question: Question) -> list[str]:
     """Return the advice in words: what, at what price, and how sure."""
     lines = [_rule(question.objective)]
-    lines += [_sentence(choice, advice, level=question.level) for choice in advice.choices]
+    lines += [_sentence(choice, advice, level=question.settings["level"]) for choice in advice.choices]
+    lines += _seen_sentences(question.seen)
     if advice.shift is not None:
         lines += _shift_sentences(advice)
     if "alpha" in advice.choices[0].evaluated.candidate.fields and len(advice.choices) < len(question.versions):
@@ -143,8 +169,11 @@ def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
     row = choice.evaluated
     version = row.candidate.version
     text = f"{version}: {row.candidate.text()}, {row.candidate.updates:,} updates, is predicted {row.loss:.4f}"
-    if choice.low is not None:
-        text += f" [{choice.low:.4f}, {choice.high:.4f}]"
+    text += f" [{choice.low:.4f}, {choice.high:.4f}]"
+    if row.observed is not None:
+        text += f" (observed {row.observed:.4f})"
+    if choice.second is not None:
+        text += f"; the second law chooses {choice.second.candidate.text()}"
     best = min(advice.frontier(version), key=lambda one: one.loss)
     if best.loss < row.loss - 5e-5:
         more = best.candidate.updates - row.candidate.updates
@@ -155,6 +184,25 @@ def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
     if choice.interval is not None and choice.interval[0] < choice.interval[1]:
         text += f"; {level:.0%} bootstrap interval of {_name(choice)}: {choice.interval[0]:g} to {choice.interval[1]:g}"
     return text + "."
+
+
+def _seen_sentences(seen: Seen) -> list[str]:
+    lines = [f"{one.version} has been run with {one.text()}: observed {one.loss:.4f}." for one in seen.branches]
+    for found in seen.parabolas:
+        where = "" if found.is_inside else ", at the end of what was run: run a branch further out"
+        lines.append(
+            f"{found.version}, without a law: by a parabola in log α through {found.text}, the best α is "
+            f"{found.alpha:.3g} with {found.loss:.4f}{where}."
+        )
+    for version in dict.fromkeys(one.version for one in seen.averages):
+        some = [one for one in seen.averages if one.version == version]
+        best = min(some, key=lambda one: one.loss)
+        each = ", ".join(f"{one.window:.1%}: {one.loss:.4f}" for one in some)
+        lines.append(
+            f"{version}, without training: averages of the main path's states over the last part of everything so far "
+            f"({each}); best is {best.window:.1%}."
+        )
+    return lines
 
 
 def _shift_sentences(advice: Advice) -> list[str]:
@@ -187,36 +235,51 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
         if choice.cautions:
             where = choice.evaluated.candidate.version
             lines.append(f"WARNING: this extrapolates: of {where}'s choice, {'; '.join(choice.cautions)}")
-        if not choice.is_identified and choice.interval is not None:
-            lines.append(
-                f"WARNING: {_name(choice)} of {choice.evaluated.candidate.version} is not identified by these curves: "
-                f"its bootstrap interval is [{choice.interval[0]:g}, {choice.interval[1]:g}]"
-            )
-    shares = {row.candidate.fields.get("alpha") for row in advice.evaluated}
-    ends = [
-        c.evaluated.candidate.version
-        for c in advice.choices
-        if c.evaluated.candidate.fields.get("alpha") == max(shares, key=_zero)
-    ]
-    if ends and None not in shares and question.objective.budget is None and question.objective.loss is None:
-        lines.append(f"WARNING: {', '.join(ends)}: the longest α there was to choose from; the law would go further")
+        lines += _doubts(choice)
+    priced = question.objective.budget is not None or question.objective.loss is not None
+    longest = [choice.evaluated.candidate.version for choice in advice.choices if _is_longest(choice, advice)]
+    if longest and not priced:
+        lines.append(f"WARNING: {', '.join(longest)}: the longest α there was to choose from; the law would go further")
     for reason, count in advice.excluded.items():
         lines.append(f"note: {count:,} candidates were left out, for {reason}: outside the range that was fitted")
     return lines
+
+
+def _doubts(choice: Choice) -> list[str]:
+    if choice.is_identified:
+        return []
+    what = f"{_name(choice)} of {choice.evaluated.candidate.version} is not identified by these curves"
+    found = []
+    if choice.second is not None and choice.second.candidate.text() != choice.evaluated.candidate.text():
+        found.append(f"another law chooses {choice.second.candidate.text()}")
+    if choice.interval is not None and choice.interval[0] < choice.interval[1]:
+        found.append(f"its bootstrap interval is {choice.interval[0]:g} to {choice.interval[1]:g}")
+    return [f"WARNING: {what}: {'; '.join(found)}. Run one longer branch of an early version before spending more"]
 
 
 def _name(choice: Choice) -> str:
     return "α" if "alpha" in choice.evaluated.candidate.fields else "replay"
 
 
-def _zero(value: float | None) -> float:
-    return value or 0.0
+def _is_longest(choice: Choice, advice: Advice) -> bool:
+    chosen = choice.evaluated.candidate
+    rows = [row.candidate.chosen_value for row in advice.evaluated if row.candidate.version == chosen.version]
+    return chosen.is_branch and chosen.chosen_value == max(rows)
 
 
 def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
     """Return the advice as plain data."""
     return {
+        "format": FORMAT,
         "label": question.label,
+        "fit": {**question.settings, "objective": _plain(question.objective)},
+        "intervals": advice.interval_sentence,
+        "observed": [
+            {"version": one.version, "alpha": one.alpha, "shape": one.shape, "floor": one.floor, "loss": one.loss}
+            for one in question.seen.branches
+        ],
+        "parabolas": [asdict(one) for one in question.seen.parabolas],
+        "averages": [asdict(one) for one in question.seen.averages],
         "rule": _rule(question.objective),
         "releases": [
             {
@@ -229,18 +292,19 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
                 "high": choice.high,
                 "marginal_nats_per_update": choice.marginal,
                 "interval": choice.interval,
+                "share": choice.evaluated.candidate.share,
+                "observed": choice.evaluated.observed,
+                "second": None
+                if choice.second is None
+                else {**choice.second.candidate.fields, "loss": choice.second.second},
                 "is_identified": choice.is_identified,
                 "cautions": list(choice.cautions),
             }
             for choice in advice.choices
         ],
         "configured": [
-            {
-                "version": row.candidate.version,
-                **row.candidate.fields,
-                "updates": row.candidate.updates,
-                "loss": row.loss,
-            }
+            {"version": row.candidate.version, **row.candidate.fields, "updates": row.candidate.updates}
+            | {"share": row.candidate.share, "loss": row.loss, "second": row.second, "observed": row.observed}
             for row in advice.configured
         ],
         "shift": None if advice.shift is None else asdict(advice.shift),
@@ -298,6 +362,11 @@ def write_advice(advice: Advice, question: Question, folder: pathlib.Path) -> st
         f"written to {folder}: advice.json, candidates.csv, law.json, pareto.png",
     ]
     return "\n".join(lines)
+
+
+def _plain(objective: Objective) -> dict[str, Any]:
+    found = {one.name: getattr(objective, one.name) for one in fields(Objective)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def advice_json(advice: Advice, question: Question) -> str:

@@ -18,10 +18,10 @@ from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.plot_style import WIDTH, save, style, whole_numbers
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
+FORMAT = 2
+"""Of predictions.json; 1 said what is predicted in other words."""
 MOST_PLOTTED = 8
 """Paths in the figure; the last ones are left to the files."""
-_POINTS = 400
-"""Points a predicted curve is written with."""
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
@@ -43,11 +43,13 @@ _COLUMNS = (
 )
 
 
-def predictions_table(found: PredictedPaths, *, level: float) -> ReportTable:
+def predictions_table(found: PredictedPaths) -> ReportTable:
     """Return one row a path: what is predicted of its end, and how far off that and its whole curve are."""
     ranking = found.ranking
     pairs = ranking.right + ranking.wrong
-    notes = [f"from, to: {level:.0%} interval of the law's loss, without the noise of single updates."]
+    notes = [found.rule.sentence()]
+    if found.note:
+        notes.append(found.note)
     if pairs:
         notes.append(
             f"Ranking of releases within a version: Kendall's τ {ranking.tau:.2f} ({ranking.right} of {pairs} pairs)."
@@ -67,7 +69,7 @@ def _row(one: PathPrediction) -> tuple[Any, ...]:
     if errors is not None:
         r2 = errors.r2 if math.isfinite(errors.r2) else None
         known = (one.observed_final, errors.last, errors.rmse, r2, errors.worst)  # type: ignore[assignment]
-    return (one.path.name, position, loss, low, high, *known)
+    return (one.name, position, loss, low, high, *known)
 
 
 def warnings_of(found: PredictedPaths) -> list[str]:
@@ -75,14 +77,17 @@ def warnings_of(found: PredictedPaths) -> list[str]:
     lines = list(found.fitted.fit.warnings)
     for one in found.predictions:
         if one.violations:
-            lines.append(
-                f"WARNING: {one.path.name} lies outside the range that was fitted: {'; '.join(one.violations)}"
-            )
+            lines.append(f"WARNING: {one.name} lies outside the range that was fitted: {'; '.join(one.violations)}")
+    if found.left_out:
+        lines.append(
+            f"note: {len(found.left_out)} paths were left out, as they would be extrapolated: {found.left_out[0]}"
+            f"{' …' if len(found.left_out) > 1 else ''}. Name them with predict= and add extrapolate=true to see them"
+        )
     cautious = [one for one in found.predictions if one.cautions]
     if cautious:
         lines.append(
             f"note: {len(cautious)} of {len(found.predictions)} paths decay longer or deeper than any that was fitted, "
-            f"for example {cautious[-1].path.name}: {'; '.join(cautious[-1].cautions)}; there the law alone speaks"
+            f"for example {cautious[-1].name}: {'; '.join(cautious[-1].cautions)}; they rest on the law alone"
         )
     return lines
 
@@ -92,22 +97,21 @@ def write_law(file: pathlib.Path, fitted: Sequence[PathFit], settings: Mapping[s
     write_json(file, {"settings": dict(settings), "fits": {one.set: one.as_record() for one in fitted}})
 
 
-def write_predictions(found: PredictedPaths, folder: pathlib.Path, *, settings: Mapping[str, Any], level: float) -> str:
+def write_predictions(found: PredictedPaths, folder: pathlib.Path, *, settings: Mapping[str, Any]) -> str:
     """Write table, curves, figure and law, and return what to print.
 
     Args:
         found: The predictions.
         folder: Where to.
         settings: What the law file says of how it was fitted.
-        level: Probability of the intervals.
     """
-    table = predictions_table(found, level=level)
+    table = predictions_table(found)
     write_whole(folder / "table.csv", table.csv())
     write_whole(folder / "table.md", table.markdown())
     write_whole(folder / "curves.csv", _curves(found))
     write_json(folder / "predictions.json", predictions_record(found))
     write_law(folder / "law.json", [found.fitted], settings)
-    plot_predictions(found, folder / "predictions.png", level=level)
+    plot_predictions(found, folder / "predictions.png")
     names = "table.csv, table.md, curves.csv, predictions.json, law.json, predictions.png"
     lines = [found.fitted.fit.describe(), "", table.text(), *warnings_of(found)[len(found.fitted.fit.warnings) :]]
     return "\n".join([*lines, f"written to {folder}: {names}"])
@@ -117,14 +121,17 @@ def predictions_record(found: PredictedPaths) -> dict[str, Any]:
     """Return the predictions as plain data."""
     ranking = found.ranking
     return {
+        "format": FORMAT,
         "set": found.fitted.set,
         "law": found.fitted.fit.law.name,
         "fitted": list(found.fitted.fit.names),
         "values": found.fitted.fit.values,
+        "intervals": found.rule.sentence(),
+        "note": found.note,
         "not_identified": found.fitted.fit.not_identified,
         "paths": [
             dict(zip([column.key for column in _COLUMNS], _row(one), strict=True))
-            | {"releases": list(one.path.releases), "violations": list(one.violations), "cautions": list(one.cautions)}
+            | {"releases": list(one.releases), "violations": list(one.violations), "cautions": list(one.cautions)}
             for one in found.predictions
         ],
         "ranking": asdict(ranking) | {"tau": ranking.tau if math.isfinite(ranking.tau) else None},
@@ -144,14 +151,12 @@ def _curves(found: PredictedPaths) -> str:
     for one in found.predictions:
         curve, places = one.prediction.curve, one.prediction.curve.positions_P
         seen = {} if one.observed is None else dict(zip(*_points(one), strict=True))
-        even = places[np.unique(np.linspace(0, places.size - 1, _POINTS).round().astype(int))]
-        for position in sorted({*even.tolist(), *seen}):
-            at = int(np.searchsorted(places, position))
+        for at, position in enumerate(places.tolist()):
             low, high = one.prediction.low_P, one.prediction.high_P
             ends = ("", "") if low is None or high is None else (float(low[at]), float(high[at]))
             predicted = float(one.prediction.losses_P[at])
             rows.writerow(
-                (one.path.name, position, float(curve.rates_U[position - 1]), predicted, *ends, seen.get(position, ""))
+                (one.name, position, float(curve.rates_U[position - 1]), predicted, *ends, seen.get(position, ""))
             )
     return text.getvalue()
 
@@ -161,7 +166,7 @@ def _points(one: PathPrediction) -> tuple[list[int], list[float]]:
     return one.observed.positions_P.tolist(), one.observed.observed().tolist()
 
 
-def plot_predictions(found: PredictedPaths, file: pathlib.Path, *, level: float) -> None:
+def plot_predictions(found: PredictedPaths, file: pathlib.Path) -> None:
     """Draw predicted curves with their intervals, and observed losses as dots; fitted losses are grey."""
     plotted = found.predictions[:MOST_PLOTTED]
     with style():
@@ -172,7 +177,7 @@ def plot_predictions(found: PredictedPaths, file: pathlib.Path, *, level: float)
         heights = [curve.observed() for curve in found.fitted.fit.curves]
         for one, colour in zip(plotted, _COLOURS, strict=False):
             places, prediction = one.prediction.curve.positions_P, one.prediction
-            axes.plot(places, prediction.losses_P, color=colour, linewidth=1.4, zorder=3, label=one.path.name)
+            axes.plot(places, prediction.losses_P, color=colour, linewidth=1.4, zorder=3, label=one.name)
             heights.append(prediction.losses_P)
             if prediction.low_P is not None and prediction.high_P is not None:
                 axes.fill_between(places, prediction.low_P, prediction.high_P, color=colour, alpha=0.2, zorder=2)
@@ -186,10 +191,7 @@ def plot_predictions(found: PredictedPaths, file: pathlib.Path, *, level: float)
         axes.set_ylabel(f"loss on {found.fitted.set} [nats per token]")
         more = len(found.predictions) - len(plotted)
         left_out = f"; {more} more in the files" if more else ""
-        axes.set_title(
-            f"{found.fitted.fit.law.name}: line predicted ({level:.0%} interval), dots observed, grey fitted{left_out}",
-            fontsize=9,
-            loc="left",
-        )
+        kind = f"{found.fitted.fit.law.name}: line predicted ({found.rule.level:.0%} interval)"
+        axes.set_title(f"{kind}, dots observed, grey fitted{left_out}", fontsize=9, loc="left")
         axes.legend(fontsize=8, frameon=False)
         save(figure, file)

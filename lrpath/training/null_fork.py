@@ -153,7 +153,7 @@ def _run_again(
     path_trainer.process_group.on_rank_zero(lambda: _copy_rows(_folder_of(run, path_trainer.study), folder))
     if path_trainer.process_group.is_rank_zero:
         progress.begin_run(run)
-    replace(path_trainer, study=study, held_out={}).train(
+    replace(path_trainer, study=study, held_out={}, documents={}).train(
         run,
         folder,
         parent=None if fork is None else tree.path(fork.path_id),

@@ -21,6 +21,7 @@ from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
+from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
 from lrpath.training.callbacks.metrics_recorder import MetricsRecorder
@@ -29,10 +30,12 @@ from lrpath.training.callbacks.run_progress import RunProgress
 from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.callbacks.stop_on_signal import StopOnSignal
+from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
+from lrpath.training.document_losses import DocumentSets
 from lrpath.training.evaluation import HeldOutSets
 from lrpath.training.lightning_trainer import build_trainer
 from lrpath.training.lit_module import LitCausalLM
@@ -72,6 +75,7 @@ class PathTrainer:
         factory: Makes models and data.
         hardware: Ranks and devices.
         held_out: Windows by (version, domain).
+        documents: Windows and their documents, evaluated where the plan needs a state.
         cadence: How often to log, evaluate and save.
         tensorboard: Whether a path's rows are written as TensorBoard events too.
         flops_per_token: Cost of a token, for the ledger.
@@ -83,6 +87,7 @@ class PathTrainer:
     factory: TrainingFactory
     hardware: Hardware
     held_out: HeldOutSets
+    documents: DocumentSets
     cadence: Cadence
     tensorboard: bool
     flops_per_token: float
@@ -177,8 +182,18 @@ class PathTrainer:
                 saver=saver,
                 watchdog=group.watchdog,
             )
-            shown = [RunProgress(run, plan=progress, recorder=recorder, monitor=monitor)] if group.is_rank_zero else []
-            anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, shown, fork))
+            others: list[UpdateCallback] = [
+                DocumentRecorder(
+                    run,
+                    folder=folder,
+                    documents=self.documents,
+                    process_group=group,
+                    evaluated=recorder.restart_clock,
+                )
+            ]
+            if group.is_rank_zero:
+                others.append(RunProgress(run, plan=progress, recorder=recorder, monitor=monitor))
+            anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, others, fork))
             saver.wait()  # a run is done, or its state saved, when its last state is whole
             if anomaly is None:
                 stop.check_end()
@@ -197,14 +212,15 @@ class PathTrainer:
         parent: Path | None,
         stop: StopOnSignal,
         recorder: MetricsRecorder,
-        shown: Sequence[RunProgress],
+        others: Sequence[UpdateCallback],
         fork: ForkCheckpoint,
     ) -> list[lightning.Callback]:
         """Return the callbacks in the order in which Lightning calls each of their hooks.
 
         - StopOnSignal first: the others save and record this position because it is the last.
         - SetLearningRate before MetricsRecorder: no row and no state of an update at a wrong rate is written.
-        - MetricsRecorder before RunProgress, which shows what it has recorded.
+        - MetricsRecorder before RunProgress, which shows what it has recorded, and before DocumentRecorder, whose time
+          is none of the speed that it writes.
         - ForkCheckpoint after all of these: the rows of an update are on disk before its state is. It is a
           `Checkpoint`, which Lightning moves behind all other callbacks, the user's too.
         - HeartbeatCallback last, a `Checkpoint` for that reason: what follows it is the next batch.
@@ -219,7 +235,7 @@ class PathTrainer:
             SeedRandomNumbers(run),
             SetLearningRate(run),
             recorder,
-            *shown,
+            *others,
             *self.extra_callbacks,
             fork,
             *watched,

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import Arrival, HeldOutSettings, HfSource, TokensSource
+from lrpath.data.sources import Arrival, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
+from tests.data.making import NO_HELDOUT
 from tests.refusals import refused
 
 FIRST = Arrival(version="v1", number=0)
@@ -30,9 +31,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
 
 def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, object]]) -> None:
-    source = HfSource(
-        dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=HeldOutSettings(share=0.0)
-    )
+    source = HfSource(dataset="d", revision="abc", splits=("y1", "y2"), text_field="body", heldout=NO_HELDOUT)
 
     texts = [document.text for document in source.documents(Arrival(version="v2", number=1))]
 
@@ -42,30 +41,30 @@ def test_the_splits_of_a_dataset_are_the_versions(fake_hub: list[dict[str, objec
 
 def test_a_dataset_that_cannot_be_read_is_named(fake_hub: list[dict[str, object]]) -> None:
     with refused(DataError):
-        list(HfSource(dataset="missing", revision="abc").documents(FIRST))
+        list(HfSource(dataset="missing", revision="abc", heldout=NO_HELDOUT).documents(FIRST))
     assert len(fake_hub) == 1
 
 
 @pytest.mark.usefixtures("fake_hub")
 def test_a_dataset_without_its_text_field_is_refused() -> None:
     with refused(DataError):
-        list(HfSource(dataset="d", revision="abc").documents(FIRST))
+        list(HfSource(dataset="d", revision="abc", heldout=NO_HELDOUT).documents(FIRST))
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
 
     with refused(DataError):
-        list(HfSource(dataset="d", revision="abc").documents(FIRST))
+        list(HfSource(dataset="d", revision="abc", heldout=NO_HELDOUT).documents(FIRST))
 
 
 def test_refusals_of_a_dataset() -> None:
     with refused(ConfigError):
-        HfSource(dataset="d", revision="abc", splits=())
+        HfSource(dataset="d", revision="abc", splits=(), heldout=NO_HELDOUT)
     with refused(ConfigError):
-        HfSource(dataset="d", revision="abc", versions=Division(by="file"))
+        HfSource(dataset="d", revision="abc", versions=Division(by="file"), heldout=NO_HELDOUT)
     with refused(ConfigError):
-        HfSource(dataset="d", revision="abc").increment_spec(1)
+        HfSource(dataset="d", revision="abc", heldout=NO_HELDOUT).increment_spec(1)
 
 
 def write_ids(path: Path, ids: list[int], dtype: str) -> str:

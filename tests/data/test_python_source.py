@@ -1,18 +1,18 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from lrpath.data.sources import Arrival, Document, HeldOutSettings, PythonSource
+from lrpath.data.sources import Arrival, Document, PythonSource
 from lrpath.data.sources.python_source import is_generated, near_fingerprints
 from lrpath.errors import ConfigError, DataError
+from tests.data.making import NO_HELDOUT, held, python_source
 from tests.refusals import refused
-
-NO_HELDOUT = HeldOutSettings(share=0.0)
 
 
 def source_of(tree: Path, **fields: object) -> PythonSource:
     roots = {"stdlib": str(tree / "stdlib"), "packages": str(tree / "packages")}
-    return PythonSource(**{"bytes_per_version": 10_000, "heldout": NO_HELDOUT, **roots, **fields})
+    return python_source(**{"bytes_per_version": 10_000, "heldout": NO_HELDOUT, **roots, **fields})
 
 
 def collect(source: PythonSource, versions: int) -> list[list[Document]]:
@@ -85,7 +85,7 @@ def test_a_duplicate_and_a_near_duplicate_are_left_out(tmp_path: Path, python_tr
     for number, copy in enumerate((text, text.replace(old, new, 1))):
         (tmp_path / f"copies/package_{number}.py").parent.mkdir(exist_ok=True)
         (tmp_path / f"copies/package_{number}.py").write_text(copy)
-    source = PythonSource(
+    source = python_source(
         bytes_per_version=2 * len(text), stdlib_share=0, packages=str(tmp_path / "copies"), heldout=NO_HELDOUT
     )
 
@@ -102,19 +102,31 @@ def test_a_whole_package_belongs_to_one_increment(python_tree: Path) -> None:
 
 
 def test_held_out_documents_come_on_top_and_never_return(python_tree: Path) -> None:
-    increments = collect(source_of(python_tree, heldout=HeldOutSettings(share=0.3)), 2)
-    splits = [[document.split for document in documents] for documents in increments]
+    increments = collect(source_of(python_tree, heldout=held(share=0.1)), 2)
+    trained = sum(len(d.text.encode()) for d in increments[0] if d.declared == "train" and d.domain == "packages")
 
-    assert all("heldout" in split and "train" in split for split in splits)
-    trained = sum(len(d.text.encode()) for d in increments[0] if d.split == "train" and d.domain == "packages")
+    for documents in increments:
+        sizes = Counter((document.declared, document.domain) for document in documents)
+        assert {place: sizes[place] for place in sizes if place[0] != "train"} == {
+            ("valid", "stdlib"): 2, ("test", "stdlib"): 1, ("valid", "packages"): 3, ("test", "packages"): 3,
+        }  # fmt: skip
     assert trained >= 7_500
 
 
-def test_held_out_text_is_capped(python_tree: Path) -> None:
-    (documents,) = collect(source_of(python_tree, heldout=HeldOutSettings(share=0.9, max_bytes=2_500)), 1)
+def test_no_more_documents_are_held_out_than_asked_for(python_tree: Path) -> None:
+    (documents,) = collect(source_of(python_tree, heldout=held(share=0.5, documents=2)), 1)
 
-    heldout = [document for document in documents if document.split == "heldout"]
-    assert 0 < size_of(heldout, "packages") <= 2_500
+    assert Counter(document.declared for document in documents if document.domain == "packages")["test"] == 2
+
+
+def test_a_large_file_is_not_held_out(python_tree: Path) -> None:
+    large = "".join(f"def name_{number}(value):\n    return value\n" for number in range(900))
+    for path in (python_tree / "packages").glob("*/*.py"):
+        path.write_text(large.replace("name", path.stem))
+
+    (documents,) = collect(source_of(python_tree, heldout=held(share=0.5)), 1)
+
+    assert {document.declared for document in documents if document.domain == "packages"} == {"train"}
 
 
 def test_too_little_text_is_refused_with_how_much_there_is(python_tree: Path) -> None:
@@ -193,17 +205,20 @@ def test_fields_out_of_range_are_refused(fields: dict[str, object]) -> None:
     ((field, value),) = fields.items()
 
     with refused(ConfigError, field=f"data.source.{field}", value=value):
-        PythonSource(**fields)
+        python_source(**{"heldout": NO_HELDOUT, **fields})
 
 
-@pytest.mark.parametrize(("field", "value"), [("share", 1.0), ("share", -0.1), ("max_bytes", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("share", 1.0), ("share", -0.1), ("documents", -1), ("passage_characters", 10)]
+)
 def test_a_held_out_rule_out_of_range_is_refused(field: str, value: float) -> None:
     with refused(ConfigError, field=f"data.source.heldout.{field}", value=value):
-        HeldOutSettings(**{field: value})
+        held(**{field: value})
 
 
 def test_the_running_python_has_text_of_its_own() -> None:
-    documents = list(PythonSource(bytes_per_version=100_000).documents(Arrival(version="v1", number=0)))
+    source = python_source(bytes_per_version=100_000, heldout=held(documents=5))
+    documents = list(source.documents(Arrival(version="v1", number=0)))
 
     assert {document.domain for document in documents} == {"stdlib", "packages"}
-    assert sum(len(document.text.encode()) for document in documents if document.split == "train") >= 100_000
+    assert sum(len(document.text.encode()) for document in documents if document.declared == "train") >= 100_000

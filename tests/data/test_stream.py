@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lrpath.data.store import TokenStore
-from lrpath.data.stream import TokenBatches, compare_readings, held_out_windows
+from lrpath.data.stream import TokenBatches, compare_readings, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError, DataError, PlanError
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
 from tests.refusals import refused
@@ -105,10 +105,30 @@ def test_held_out_windows_are_all_of_them_or_evenly_spaced(store: TokenStore) ->
     assert held_out_windows(store, version="v2", domain="web", length=8, limit=99).tolist() == every.tolist()
 
 
+def test_a_held_out_set_that_is_smaller_than_a_window_is_one_shorter_window(store: TokenStore) -> None:
+    windows = held_out_windows(store, version="v1", domain="web", length=1000)
+
+    assert windows.tolist() == [store.heldout("v1")["web"].tolist()]
+
+
+def test_every_predicted_token_belongs_to_a_document(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = np.array([0, 9, 10, 60])
+    monkeypatch.setattr(TokenStore, "document_starts", lambda *_: starts)
+
+    found = held_out_documents(store, version="v1", domain="web", length=8, limit=3)
+
+    expected = [[int(np.flatnonzero(starts <= n * 8 + 1 + k)[-1]) for k in range(8)] for n in (0, 3, 6)]
+    assert found.tolist() == expected
+
+
+def test_without_a_tokenizer_a_held_out_set_is_one_document(store: TokenStore) -> None:
+    assert set(held_out_documents(store, version="v1", domain="web", length=8).flat) == {0}
+
+
 def test_refusals_of_held_out_windows(store: TokenStore) -> None:
     with refused(DataError):
         held_out_windows(store, version="v1", domain="law", length=8)
     with refused(DataError):
-        held_out_windows(store, version="v1", domain="web", length=85)
+        held_out_windows(store, version="v1", domain="web", length=8, split="test")
     with refused(ConfigError):
         held_out_windows(store, version="v1", domain="web", length=8, limit=0)

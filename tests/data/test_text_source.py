@@ -7,10 +7,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from lrpath.data.sources import Arrival, HeldOutSettings, TextSource
+from lrpath.data.sources import Arrival, TextSource
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import text_fingerprint
+from lrpath.data.sources.document import text_digest
 from lrpath.errors import ConfigError, DataError
+from tests.data.making import NO_HELDOUT, held, text_source
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
@@ -18,17 +19,16 @@ WriteJsonl = Callable[..., Path]
 
 def texts_of(source: TextSource, number: int, version: str = "") -> list[str]:
     arrival = Arrival(version=version or f"v{number + 1}", number=number)
-    return [document.text for document in source.documents(arrival) if document.split == "train"]
+    return [document.text for document in source.documents(arrival) if document.declared in (None, "train")]
 
 
 def source_of(*paths: Path, **fields: object) -> TextSource:
-    return TextSource(**{"paths": tuple(map(str, paths)), "heldout": HeldOutSettings(share=0.0), **fields})
+    return text_source(**{"paths": tuple(map(str, paths)), "heldout": NO_HELDOUT, **fields})
 
 
 def test_the_entries_of_a_folder_are_the_versions_in_natural_order(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
     for number in (1, 2, 10):
-        write_jsonl(f"in/V{number}.jsonl", [{"text": f"text {number}"}])
-    (tmp_path / "in/README.md").write_text("not text to train on")
+        write_jsonl(f"in/C{number}-5.jsonl", [{"text": f"text {number}"}])
 
     source = source_of(tmp_path / "in")
 
@@ -52,7 +52,7 @@ def test_a_version_without_a_file_is_refused(texts: Path) -> None:
 
 def test_a_document_of_an_earlier_version_is_kept_or_refused_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "v2.txt").write_text("once")
-    used = {text_fingerprint(b"once")}
+    used = {text_digest("once ")}
 
     kept = list(source_of(tmp_path / "v2.txt").documents(Arrival(version="v2", number=0, used=used)))
     strict = source_of(tmp_path / "v2.txt", overlap="refuse")
@@ -68,9 +68,7 @@ def test_domains_have_a_path_each(write_jsonl: WriteJsonl, tmp_path: Path) -> No
     for domain in ("law", "math"):
         for number in (1, 2):
             write_jsonl(f"{domain}/{number}.jsonl", [{"text": f"{domain} {number}", "domain": "ignored"}])
-    source = TextSource(
-        domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=HeldOutSettings(share=0.0)
-    )
+    source = text_source(domains={name: str(tmp_path / name) for name in ("law", "math")}, heldout=NO_HELDOUT)
 
     documents = list(source.documents(Arrival(version="v2", number=1)))
 
@@ -127,7 +125,10 @@ def test_a_record_may_say_that_it_is_held_out(write_jsonl: WriteJsonl) -> None:
     splits = ["train", "valid", "validation", "test", "dev", "heldout"]
     path = write_jsonl("V1.jsonl", [{"text": split, "split": split} for split in splits])
 
-    assert texts_of(source_of(path, heldout=HeldOutSettings(share=0.99)), 0) == ["train"]
+    documents = list(source_of(path).documents(Arrival(version="v1", number=0)))
+
+    assert [document.declared for document in documents] == ["train", "valid", "valid", "test", "valid", "valid"]
+    assert texts_of(source_of(path, heldout=held(share=0.99)), 0) == ["train"]
 
 
 def test_an_unknown_split_is_refused(write_jsonl: WriteJsonl) -> None:
@@ -138,14 +139,14 @@ def test_an_unknown_split_is_refused(write_jsonl: WriteJsonl) -> None:
 
 
 def test_a_record_may_name_its_domain(write_jsonl: WriteJsonl) -> None:
-    path = write_jsonl("V1.jsonl", [{"text": "a", "domain": "law"}, {"text": "b"}])
+    path = write_jsonl("V1.jsonl", [{"text": "a", "domain": "law"}, {"text": "b"}, {"text": "c", "domain": None}])
 
     documents = list(source_of(path).documents(Arrival(version="v1", number=0)))
 
-    assert [document.domain for document in documents] == ["law", "text"]
+    assert [document.domain for document in documents] == ["law", "text", "text"]
 
 
-@pytest.mark.parametrize("domain", ["../up", "", 3, None])
+@pytest.mark.parametrize("domain", ["../up", "", 3])
 def test_a_domain_that_cannot_be_a_file_name_is_refused(write_jsonl: WriteJsonl, domain: object) -> None:
     path = write_jsonl("V1.jsonl", [{"text": "a", "domain": domain}])
 
@@ -222,14 +223,14 @@ def test_paths_that_are_missing_empty_or_of_another_kind_are_refused(tmp_path: P
 @pytest.mark.parametrize("fields", [{}, {"paths": ("a",), "domains": {"b": "b"}}])
 def test_either_paths_or_domains_are_given(fields: dict[str, object]) -> None:
     with refused(ConfigError, field="data.source.paths", value=fields.get("paths", ())):
-        TextSource(**fields)
+        text_source(**fields)
 
 
 def test_other_refusals_of_the_text_source() -> None:
     with refused(ConfigError, field="data.source.domains", value="a/b"):
-        TextSource(domains={"a/b": "x"})
+        text_source(domains={"a/b": "x"}, heldout=NO_HELDOUT)
     with refused(ConfigError, field="data.source.versions.by", value="split"):
-        TextSource(paths=("a",), versions=Division(by="split"))
+        text_source(paths=("a",), versions=Division(by="split"), heldout=NO_HELDOUT)
 
 
 @pytest.mark.parametrize(

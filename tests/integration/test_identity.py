@@ -51,7 +51,7 @@ def unchanged(corpus: Path) -> list[str]:
         "model.init_std=0.03",
         "model.rope_theta=5000",
         "precision=bf16",
-        "data.source.heldout.share=0.1",
+        "data.source.heldout.share=0.2",
         "data.source.heldout.seed=1",
         "data.tokenizer.vocab_size=299",
         "increment=11 updates",

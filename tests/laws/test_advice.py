@@ -4,14 +4,15 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from lrpath.config.laws import objective_from
+from lrpath.config.laws import fit_settings, objective_from
 from lrpath.errors import ConfigError, LawError
-from lrpath.laws.advice import WeightedFit, advise
+from lrpath.laws.advice import Adviser, WeightedFit
 from lrpath.laws.candidates import Objective, candidates_of
-from lrpath.laws.continual import ContinualLaw, Domain, critical_area, turning_area
+from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.fit import Fit
 from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_fit import PathFit
+from lrpath.laws.turning import critical_area, turning_area
 from lrpath.laws.validity import ValidityRange
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.schedule import Decay, Shape
@@ -23,8 +24,8 @@ from tests.refusals import refused
 COSINE = Decay(shape=Shape.COSINE, floor=0.1)
 SWITCHING = build_switching(peak=1.0, warmup=10, decay=COSINE, alpha=0.6)
 WIDE = ValidityRange(
-    peak=1.0, least_area=1.0, most_area=1e4, idle=1, decay=200, low=0.0, potential=(0.0, 1.0), replay=(0.0, 0.5),
-    parameters=None,
+    peak=1.0, least_area=1.0, most_area=1e4, idle=1, decay=200, low=0.0, has_drop=True,
+    potential=(0.0, 1.0), replay=(0.0, 0.5), parameters=None,
 )  # fmt: skip
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3,
        "a1": 0.1, "a2": 2.0}  # fmt: skip
@@ -34,12 +35,11 @@ NEW = OLD | {"B": -0.4, "a2": 0.5}
 def weighted_fit(
     law, values: dict[str, float], name: str = "train", weight: float = 1.0, validity: ValidityRange = WIDE
 ) -> WeightedFit:
-    bootstrap_samples = np.array([[values[key] for key in law.names]] * 4)
     fit = Fit(
-        law=law, curves=(), names=("main",), values=values, fixed=(), samples_BQ=bootstrap_samples, cost=1.0,
-        residuals_N=np.zeros(3), memory=1.0, condition=1.0, not_identified={}, validity=validity,
+        law=law, curves=(), names=("main",), values=values, fixed=(), steps_BF=np.zeros((4, len(values))), cost=1.0,
+        residuals_N=np.zeros(40), memory=1.0, condition=1.0, not_identified={}, validity=validity,
     )  # fmt: skip
-    return WeightedFit(fitted=PathFit(fit=fit, set=name, recipe=None, path_ids=frozenset()), weight=weight)
+    return WeightedFit(fitted=PathFit(fit=fit, second=None, set=name, recipe=None, path_ids=frozenset()), weight=weight)
 
 
 LAW = weighted_fit(AnnealingLaw(), TRUE)
@@ -59,7 +59,8 @@ def asked(
     objective: Objective, numbers: tuple[int, ...] = (0, 1), weighted: WeightedFit = LAW, *, extrapolate: bool = False
 ):
     candidates = candidates_of(SWITCHING, setting_of(), objective, numbers)
-    return advise(*candidates, [weighted], objective, old=None, level=0.9, extrapolate=extrapolate)
+    settings = fit_settings(margin=0.0, extrapolate=extrapolate)
+    return Adviser(fits=(weighted,), objective=objective, settings=settings).advise(*candidates)
 
 
 def test_the_cheapest_that_is_near_enough_to_the_best_is_chosen() -> None:
@@ -168,14 +169,8 @@ def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
     def chosen(weight: float) -> float:
         objective = objective_from(replays=(0.0, 0.1, 0.5), within=0.0, weight=weight)
         fits = [replace(DOMAINS[0], weight=1 - weight), replace(DOMAINS[1], weight=weight)]
-        advice = advise(
-            *candidates_of(paradigm, setting, objective, [1]),
-            fits,
-            objective,
-            old=frozenset(["v1"]),
-            level=0.9,
-            extrapolate=False,
-        )
+        adviser = Adviser(fits=tuple(fits), objective=objective, settings=fit_settings(), old=frozenset(["v1"]))
+        advice = adviser.advise(*candidates_of(paradigm, setting, objective, [1]))
         assert advice.choices[0].evaluated.losses.keys() == {"v1", "v2"}
         return float(advice.choices[0].evaluated.candidate.fields["replay"])
 
@@ -184,9 +179,9 @@ def test_replay_is_chosen_by_the_weight_of_the_new_data() -> None:
 
 def test_an_alpha_whose_bootstrap_interval_is_wide_is_not_identified() -> None:
     fit = LAW.fitted.fit
-    short, long = [TRUE | {"lambda": value} for value in (0.9, 0.999)]
-    bootstrap_samples = np.array([fit.law.values(short), fit.law.values(long)] * 4)
-    weighted = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, samples_BQ=bootstrap_samples)))
+    steps = np.zeros((8, len(fit.free_names)))
+    steps[:, fit.free_names.index("C")] = [-3.0, 3.0] * 4  # a twentieth of the fall with S2, or twenty times it
+    weighted = replace(LAW, fitted=replace(LAW.fitted, fit=replace(fit, steps_BF=steps)))
 
     choice = asked(objective_from(), (1,), weighted).choices[0]
 
@@ -198,10 +193,8 @@ def test_turning_length_critical_point_and_loss_potential_are_those_of_the_old_d
     objective = objective_from(replays=(0.0,))
     paradigm = build_continual(peak=1.0, warmup=10, decay=COSINE)
 
-    advice = advise(
-        *candidates_of(paradigm, setting_of("continual"), objective, [1]),
-        DOMAINS, objective, old=frozenset(["v1"]), level=0.9, extrapolate=False,
-    )  # fmt: skip
+    adviser = Adviser(fits=DOMAINS, objective=objective, settings=fit_settings(), old=frozenset(["v1"]))
+    advice = adviser.advise(*candidates_of(paradigm, setting_of("continual"), objective, [1]))
 
     curve = advice.choices[0].evaluated.candidate.curve(frozenset(["v1"]))
     before = float(curve.rates_U[:100].sum())

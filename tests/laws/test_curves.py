@@ -7,7 +7,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from lrpath.errors import DataError, LawError, StateError
-from lrpath.laws.curves import Curve, History, rates_of, read_csv, read_tensorboard
+from lrpath.laws.curve_files import CurveFile, History, read_csv, read_curve
+from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.path_curves import EvaluationSets, plan_path, read_path
 from lrpath.planning.paths import Path as TreePath
 from lrpath.planning.schedule import Schedule, constant, ramp, warmup
@@ -171,12 +172,57 @@ def test_a_tensorboard_folder_gives_the_same_curve_as_a_csv(tmp_path: Path) -> N
         writer.add_event(Event(step=step, summary=Summary(value=values)))
     writer.close()
 
-    curve = read_tensorboard(tmp_path / "tb")
+    curve = read_curve(CurveFile(path=str(tmp_path / "tb")))
 
     assert curve.rates_U.tolist() == [1.0, 1.0, 0.75, 0.5, 0.5, 0.5]
     assert curve.losses_P.tolist() == [3.0, 2.5, 2.0]
     with refused(DataError):
-        read_tensorboard(tmp_path / "tb", loss="val")
+        read_curve(CurveFile(path=str(tmp_path / "tb"), loss="val"))
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "positions", "losses"),
+    [
+        ("Step,LR,train/loss\n1,1,3.0\n2,1,2.5\n", {}, [1, 2], [3.0, 2.5]),
+        ("Step;LR;train/loss\n1;0,5;3,25\n2;0,5;2,5\n", {}, [1, 2], [3.25, 2.5]),
+        ("iteration\tlearning_rate\ttrain_loss\n1\t1\t3.0\n", {}, [1], [3.0]),
+        ('"Step","run 1 - train/loss","run 1 - train/loss__MIN","run 1 - lr"\n1,3.0,2.9,1\n', {}, [1], [3.0]),
+        ("step,lr,loss,val_loss\n1,1,3.0,\n2,1,2.5,\n2,,,2.6\n", {}, [1, 2], [3.0, 2.5]),
+        ("step,lr,loss,val_loss\n1,1,3.0,\n2,1,2.5,\n2,,,2.6\n", {"loss": "val_loss"}, [2], [2.6]),
+        ("step,lr\n1,1\n2,0.5\n", {}, [1, 2], None),
+        ("n,rate,score\n1,1,3.0\n", {"step": "n", "lr": "rate", "loss": "score"}, [1], [3.0]),
+    ],
+)
+def test_a_file_of_another_trainer_is_read(
+    tmp_path: Path, text: str, file: dict[str, str], positions: list[int], losses: list[float] | None
+) -> None:
+    curve = read_curve(CurveFile(path=str(write(tmp_path, text)), **file))
+
+    assert curve.positions_P.tolist() == positions
+    assert (None if curve.losses_P is None else curve.losses_P.tolist()) == losses
+
+
+def test_losses_and_rates_may_be_in_two_files(tmp_path: Path) -> None:
+    write(tmp_path, "Step,x - train/loss\n2,3.0\n4,2.5\n").rename(tmp_path / "loss.csv")
+    write(tmp_path, "Step,x - lr\n1,1\n4,0.4\n").rename(tmp_path / "rate.csv")
+
+    curve = read_curve(CurveFile(path=f"{tmp_path / 'loss.csv'}+{tmp_path / 'rate.csv'}", parameters=1e6))
+
+    assert curve.rates_U.tolist() == pytest.approx([1.0, 0.8, 0.6, 0.4])
+    assert curve.losses_P.tolist() == [3.0, 2.5]
+    assert curve.parameters == 1e6
+    with refused(DataError, field="files"):
+        read_curve(CurveFile(path=str(tmp_path / "loss.csv")))
+
+
+def test_every_file_may_have_a_warmup_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path, "step,lr,loss\n5,1.0,3.0\n6,0.5,2.5\n")
+
+    curve = read_curve(CurveFile(path=str(file), warmup=4))
+
+    assert curve.rates_U.tolist() == [0.25, 0.5, 0.75, 1.0, 1.0, 0.5]
+    with refused(DataError, field="warmup", value=6):
+        read_curve(CurveFile(path=str(file), warmup=6))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from lrpath.errors import LawError
-from lrpath.laws.continual import ContinualLaw, Domain
+from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
 from lrpath.laws.curves import Curve, rates_of
 from lrpath.laws.fit import DELTA, PredictionErrors, fit_law
+from lrpath.laws.last_iterate import LastIterateLaw
 from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
 from lrpath.laws.multi_power import MultiPowerLaw
 from lrpath.laws.solver import FitProblem
@@ -30,11 +31,22 @@ ANNEALING = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C": 0.2, "lambda": 0.99}
 POWER = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 40.0, "C": 1.0, "beta": 0.5, "gamma": 0.5}
 OLD = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C1": 0.2, "C2": 0.25, "lambda": 0.99, "B": 0.4, "E": 28.0, "beta": 0.4}
 NEW = OLD | {"B": -0.6, "E": 200.0}
+LAST = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 10.0, "rho": 0.8, "zeta": 0.05}
+SHIFTED = {name: LAST[name] for name in ("L0", "A", "alpha", "rho", "zeta")} | {
+    "N": 10.0,
+    "B": 0.4,
+    "E": 28.0,
+    "beta": 0.4,
+}
 PLANTED: list[tuple[Law, dict[str, float], tuple[str, ...]]] = [
     (ChinchillaLaw(), {"L0": 3.0, "B": 5.0, "beta": 0.5}, ()),
     (AnnealingLaw(), ANNEALING, ()),
     (AnnealingLaw(), ANNEALING, ("lambda",)),
     (MultiPowerLaw(), POWER, ("beta", "gamma")),
+    (LastIterateLaw(), LAST, ("rho", "zeta")),
+    (LastIterateLaw(), LAST, ()),
+    (ShiftedLastIterateLaw(domain=Domain.OLD), SHIFTED, ("rho", "zeta")),
+    (ShiftedLastIterateLaw(domain=Domain.NEW), SHIFTED | {"B": -0.6, "E": 200.0}, ("rho", "zeta")),
     (ContinualLaw(domain=Domain.OLD), OLD, ("C1", "lambda")),
     (ContinualLaw(domain=Domain.NEW), NEW, ("C1", "lambda")),
 ]
@@ -56,7 +68,7 @@ def planted(
 
 @pytest.mark.parametrize(("law", "true", "fixed"), PLANTED, ids=lambda part: getattr(part, "name", ""))
 def test_planted_parameters_are_found_again(law: Law, true: dict[str, float], fixed: tuple[str, ...]) -> None:
-    boundary = {"boundary": 500} if isinstance(law, ContinualLaw) else {}
+    boundary = {"boundary": 500} if isinstance(law, ContinualLaw | ShiftedLastIterateLaw) else {}
     curves = planted(law, true, noise=1e-5, **boundary)
 
     fit = fit_law(law, curves, fixed={name: true[name] for name in fixed})

@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from lrpath.errors import LawError
 from lrpath.laws.areas import annealing_area, annealing_slope, forward_area, rate_drops, warmup_updates
-from lrpath.laws.continual import (
-    ContinualLaw,
-    Domain,
+from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
+from lrpath.laws.curves import Curve, rates_of
+from lrpath.laws.last_iterate import LastIterateLaw, last_iterate_noise
+from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
+from lrpath.laws.mixture import fit_mixture
+from lrpath.laws.multi_power import MultiPowerLaw
+from lrpath.laws.turning import (
     critical_area,
-    fit_mixture,
     loss_potential,
     rise_of,
     shift_of,
     turning_area,
     turning_position,
 )
-from lrpath.laws.curves import Curve, rates_of
-from lrpath.laws.law import AnnealingLaw, ChinchillaLaw, Law
-from lrpath.laws.multi_power import MultiPowerLaw
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
 from tests.refusals import refused
 
@@ -51,10 +51,20 @@ NEW = {
     "E": 5662.0,
     "beta": 0.146,
 }
+LAST = {"L0": 2.6, "A": 0.5, "alpha": 0.5, "B": 20.0, "rho": 0.8, "zeta": 0.05}
+SHIFTED = {name: LAST[name] for name in ("L0", "A", "alpha", "rho", "zeta")} | {
+    "N": 20.0,
+    "B": 0.4,
+    "E": 28.0,
+    "beta": 0.2,
+}
 TRUE: list[tuple[Law, dict[str, float]]] = [
     (ChinchillaLaw(), {"L0": 3.0, "B": 5.0, "beta": 0.5}),
     (AnnealingLaw(), {"L0": 3.0, "A": 0.5, "alpha": 0.5, "C": 0.3, "lambda": 0.99}),
     (MultiPowerLaw(), {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 400.0, "C": 2.0, "beta": 0.6, "gamma": 0.6}),
+    (LastIterateLaw(), LAST),
+    (ShiftedLastIterateLaw(domain=Domain.OLD), SHIFTED),
+    (ShiftedLastIterateLaw(domain=Domain.NEW, replay=True), SHIFTED | {"B": -0.7, "a2": 2.0}),
     (ContinualLaw(domain=Domain.OLD), OLD),
     (ContinualLaw(domain=Domain.NEW, replay=True), NEW | {"a1": 0.3, "a2": 2.0}),
     (
@@ -123,6 +133,42 @@ def test_the_slope_of_s2_is_its_derivative(rates: Array) -> None:
 
     high, low = (annealing_area(drops, momentum=0.98 + move)[at] for move in (h, -h))
     np.testing.assert_allclose(slope, (high - low) / (2 * h), rtol=1e-5)
+
+
+def noise_by_the_bound(rates: Array, position: int) -> float:
+    """Return Γ as the bound of arXiv 2310.07831 has it, every area and square summed by itself."""
+
+    def area(first: int, last: int) -> float:  # of updates first … last, from 1
+        return math.fsum(rates[first - 1 : last])
+
+    def squares(first: int, last: int) -> float:
+        return math.fsum(rate * rate for rate in rates[first - 1 : last])
+
+    p = position
+    terms = [rates[k - 1] / area(k + 1, p) * squares(k, p) / area(k, p) for k in range(1, p)]
+    return squares(1, p) / area(1, p) + math.fsum(terms)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pieces)
+def test_the_noise_is_that_of_the_bounds_double_sum(drawn: list[tuple[str, int, float]]) -> None:
+    rates = np.maximum(rates_from(drawn), 1e-7)
+    positions = np.array(sorted({1, 3, rates.size // 2, rates.size - 1, rates.size}))
+
+    found = last_iterate_noise(rates, positions)
+
+    np.testing.assert_allclose(found, [noise_by_the_bound(rates, int(p)) for p in positions], rtol=1e-12)
+
+
+def test_the_noise_after_a_million_updates_is_exact_to_a_trillionth() -> None:
+    rates = np.concatenate([np.arange(1, 2001) / 2000, np.ones(900_000), np.linspace(1, 0, 98_000)]) * 3e-4
+    last = rates.size - 1  # the update before the one at rate 0
+    areas = np.cumsum(rates[:last][::-1].astype(np.longdouble))
+    exact = rates[last - 1] + (rates[: last - 1][::-1].astype(np.longdouble) ** 2 / areas[:-1]).sum()
+
+    found = last_iterate_noise(rates, np.array([last, last + 1]))
+
+    np.testing.assert_allclose(found, [float(exact)] * 2, rtol=1e-12)  # an update at rate 0 changes nothing
 
 
 def double_sum(curve: Curve, given: Mapping[str, float], *, warmup: int | None) -> Array:
@@ -290,13 +336,15 @@ def test_the_loss_potential_is_the_last_rate_over_the_peak() -> None:
     assert loss_potential(curve_of(rates_of(schedule, updates=30), boundary=20)) == pytest.approx(0.25)
 
 
-def test_a_third_domain_is_a_mixture_of_two() -> None:
+@pytest.mark.parametrize("shares", [(0.7, 0.4), (-0.546, 1.853)])  # five of the paper's eight domains have one below 0
+def test_a_third_domain_is_a_mixture_of_two(shares: tuple[float, float]) -> None:
     old, new = np.array([3.0, 3.1, 3.3]), np.array([3.0, 2.7, 2.2])
+    other = shares[0] * old + shares[1] * new
 
-    mixture = fit_mixture(old=old, new=new, other=0.7 * old + 0.4 * new)
+    mixture = fit_mixture(old=old, new=new, other=other)
 
-    assert (mixture.old, mixture.new, mixture.r2) == (pytest.approx(0.7), pytest.approx(0.4), pytest.approx(1.0))
-    np.testing.assert_allclose(mixture.losses(old=old, new=new), 0.7 * old + 0.4 * new)
+    assert (mixture.old, mixture.new, mixture.r2) == (*map(pytest.approx, shares), pytest.approx(1.0))
+    np.testing.assert_allclose(mixture.losses(old=old, new=new), other)
 
 
 def test_a_law_with_sizes_asks_for_the_size() -> None:

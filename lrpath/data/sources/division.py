@@ -9,12 +9,10 @@ from typing import Any, Literal
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.document import (
     Arrival,
-    Divider,
     Document,
-    encoded,
     hashed_share,
     split_of,
-    text_fingerprint,
+    text_digest,
 )
 from lrpath.errors import ConfigError, DataError
 
@@ -41,7 +39,7 @@ class Division:
         ConfigError: If a list is missing, misplaced, or out of order or range.
     """
 
-    by: Rule = "file"
+    by: Rule
     boundaries: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
     seed: int = 0
@@ -101,52 +99,48 @@ class Division:
         return {"from": sum(self.shares[:number]), "share": self.shares[number]}
 
     def holds(self, record: dict[str, Any], digest: bytes, arrival: Arrival, *, place: str) -> bool:
-        """Tell whether a record belongs to an increment.
+        """Tell whether a record belongs to an increment; the arrival's tally counts those that belong to none.
 
         Raises:
             DataError: If the record lacks the field that decides, or it is malformed.
         """
         if self.by == "date":
             day, days = _day(record.get("date"), place=place), [_boundary(text) for text in self.boundaries]
+            arrival.tally["waiting"] += day >= days[min(len(days), max(len(arrival.versions), 1)) - 1]
             return (not arrival.number or days[arrival.number - 1] <= day) and day < days[arrival.number]
         if self.by == "share":
             edges = [0.0, *accumulate(self.shares)]
             at = hashed_share(digest, seed=self.seed, word="version")
+            arrival.tally["waiting"] += at >= edges[min(len(self.shares), max(len(arrival.versions), 1))]
             return edges[arrival.number] <= at < edges[arrival.number + 1]
         if self.by == "field":
             if not isinstance(version := record.get("version"), str):
                 raise DataError(f"{place}: versions are divided by field, so `version` must be a string; add it")
+            arrival.tally["waiting"] += bool(arrival.versions) and version not in arrival.versions
             return version == arrival.version
         return True
 
-    def document(
-        self, record: dict[str, Any], arrival: Arrival, *, domain: str | None, divider: Divider, place: str
-    ) -> Document | None:
+    def document(self, record: dict[str, Any], arrival: Arrival, *, domain: str | None, place: str) -> Document | None:
         """Make the document of a record, or return None if it belongs to another increment.
 
         Args:
-            record: `text`, and optionally `split`, `date`, `version` and `domain`.
+            record: `text`, already checked, and optionally `split`, `date`, `version` and `domain`.
             arrival: The increment that is collected.
             domain: Domain of the document; None reads the record's own, `text` if it has none.
-            divider: Decides the split of a record that names none.
             place: File and line, for messages.
 
         Raises:
             DataError: If a field is missing or malformed.
         """
-        data = encoded(record.get("text"), place=place)
-        digest = text_fingerprint(data)
+        digest = text_digest(record["text"])
         if not self.holds(record, digest, arrival, place=place):
             return None
         domain = record.get("domain", "text") if domain is None else domain
         if not isinstance(domain, str) or not is_name(domain):
             raise DataError(f"{place}: domain must be a short name of letters, digits, `.`, `_`, `-`, not {domain!r}")
-        if "split" in record:
-            split = split_of(record["split"], place=place)
-        else:
-            split = divider.split(digest, domain=domain, size=len(data))
+        declared = split_of(record["split"], place=place) if "split" in record else None
         return Document(
-            text=record["text"], version=arrival.version, domain=domain, split=split, fingerprints=(digest,)
+            text=record["text"], version=arrival.version, domain=domain, declared=declared, fingerprints=(digest,)
         )
 
 

@@ -1,25 +1,25 @@
-"""What every source of text yields, what it is asked for, and the rule that holds documents out."""
+"""What every source of text yields, what it is asked for, and how texts and files are recognised."""
 
 import pathlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b, sha256
 from typing import Any, ClassVar, Literal, Protocol
 
 from lrpath.errors import ConfigError, DataError
 
-Split = Literal["train", "heldout"]
+Split = Literal["train", "valid", "test"]
 
 _SAMPLES, _SAMPLE_BYTES = 64, 4096  # 64 × 4 KiB: milliseconds on a network file system, where a terabyte takes hours
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
-    "valid": "heldout",
-    "validation": "heldout",
-    "dev": "heldout",
-    "test": "heldout",
-    "heldout": "heldout",
+    "valid": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "heldout": "valid",
+    "test": "test",
 }
 
 
@@ -28,18 +28,24 @@ class Document:
     """One text of an increment.
 
     Args:
-        text: The text; at least one character, without lone surrogates.
+        text: The text; at least one character, without lone surrogates and NUL.
         version: Version whose increment it belongs to.
         domain: Name under which held-out documents are evaluated.
-        split: Whether it is trained on or held out.
-        fingerprints: 16-byte digests by which the source recognises the document.
+        declared: The split that its source gives it; None leaves the choice to `lrpath.data.heldout`.
+        fingerprints: 16-byte digests by which the document is recognised; the first is `text_digest` of the text, or
+            what its source takes for it.
     """
 
     text: str
     version: str
     domain: str
-    split: Split
+    declared: Split | None
     fingerprints: tuple[bytes, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """The digest that decides whether two documents are the same text."""
+        return self.fingerprints[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +56,61 @@ class Arrival:
         version: Its name.
         number: Its place in the order of arrival, from 0.
         used: Fingerprints of the documents of all earlier increments.
+        versions: Names of all versions that are prepared, so that a record of none of them can be counted.
+        tally: Counts what the source met and did not yield: `files` read, `waiting` records that belong to no version
+            that is prepared, `bad` records that were left out.
     """
 
     version: str
     number: int
     used: Set[bytes] = field(default_factory=frozenset)
+    versions: Sequence[str] = ()
+    tally: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutSettings:
+    """How large the held-out sets of a version are where its source does not declare them.
+
+    Each domain of a version has two sets, `valid` to choose on and `test` to report. `lrpath.data.heldout` says which
+    documents they get.
+
+    Args:
+        documents: Documents of each set, where `share` allows as many.
+        share: Most documents that are held out, both sets together, as a share of the domain's documents, in `[0, 1)`.
+        passage_characters: Of a longer document, the sets hold passages of about so many characters; at least 64.
+        seed: Of the choice; any integer.
+    """
+
+    documents: int
+    share: float
+    passage_characters: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, fits, rule in (
+            ("documents", self.documents >= 0, "must be at least 0"),
+            ("share", 0 <= self.share < 1, "must lie in [0, 1)"),
+            ("passage_characters", self.passage_characters >= 64, "must be at least 64"),
+        ):
+            if not fits:
+                value, field_name = getattr(self, name), f"data.source.heldout.{name}"
+                raise ConfigError(f"{field_name}={value} {rule}; correct it", field=field_name, value=value)
+
+    def spec(self) -> dict[str, Any]:
+        """Return what identifies the choice, as plain data."""
+        return asdict(self)
 
 
 class TextOrigin(Protocol):
     """A source of text. Its documents are a function of its fields, the arrival, and what lies on the disk."""
 
     kind: ClassVar[str]
+
+    @property
+    def heldout(self) -> HeldOutSettings:
+        """How large the held-out sets are."""
+        ...
 
     def spec(self) -> dict[str, Any]:
         """Return what identifies the text of every increment, as plain data."""
@@ -70,68 +120,21 @@ class TextOrigin(Protocol):
         """Return what identifies the text of one increment besides `spec`, as plain data."""
         ...
 
-    def expected_bytes(self, number: int) -> int | None:
-        """Return roughly how much text an increment has [bytes], or None when that is not known before."""
-        ...
-
     def documents(self, arrival: Arrival) -> Iterator[Document]:
         """Yield the documents of an increment, in the order in which they are stored."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOutSettings:
-    """Which documents are held out when their source does not say.
+def text_digest(text: str) -> bytes:
+    r"""Return the 16-byte digest by which a text is recognised: texts that differ only in white space have the same.
 
-    A document is held out when a hash of (seed, its digest) falls below `share`, until the held-out documents of its
-    domain in its increment have `max_bytes`; so the choice does not depend on the other documents below that cap.
-
-    Args:
-        share: Share of the documents, in `[0, 1)`.
-        max_bytes: Most held-out text of a domain in an increment [bytes]; the documents beyond are trained on.
-        seed: Any integer.
+    >>> text_digest("two  words\r\n") == text_digest("two words")
+    True
     """
-
-    share: float = 0.1
-    max_bytes: int = 200_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ConfigError(
-                f"data.source.heldout.share must lie in [0, 1), not {self.share}; 0.1 is usual",
-                field="data.source.heldout.share",
-                value=self.share,
-            )
-        if self.max_bytes < 0:
-            raise ConfigError(
-                f"data.source.heldout.max_bytes must be at least 0, not {self.max_bytes}",
-                field="data.source.heldout.max_bytes",
-                value=self.max_bytes,
-            )
-
-    def divider(self) -> "Divider":
-        """Return a divider for one increment."""
-        return Divider(self)
+    return fingerprint_of(" ".join(text.split()).encode())
 
 
-class Divider:
-    """Gives each document of an increment its split, keeping count of the held-out bytes of each domain."""
-
-    def __init__(self, rule: HeldOutSettings) -> None:
-        self._rule = rule
-        self._bytes: Counter[str] = Counter()
-
-    def split(self, digest: bytes, *, domain: str, size: int) -> Split:
-        """Return the split of a document of `size` bytes."""
-        chosen = hashed_share(digest, seed=self._rule.seed, word="heldout") < self._rule.share
-        if not chosen or self._bytes[domain] + size > self._rule.max_bytes:
-            return "train"
-        self._bytes[domain] += size
-        return "heldout"
-
-
-def text_fingerprint(data: bytes, *, kind: str = "text") -> bytes:
+def fingerprint_of(data: bytes, *, kind: str = "text") -> bytes:
     """Return the 16-byte digest of some bytes; digests of different kinds never agree."""
     return blake2b(data, digest_size=16, person=kind.encode()).digest()
 
@@ -165,23 +168,32 @@ def split_of(value: object, *, place: str) -> Split:
     """Return the split that a record names.
 
     Raises:
-        DataError: If the name is not one of train, valid, validation, dev, test and heldout.
+        DataError: If the name is not one of train, valid, validation, dev, heldout and test.
     """
     if not isinstance(value, str) or value not in _SPLITS:
         raise DataError(f"{place}: split must be one of {', '.join(_SPLITS)}, not {str(value)[:40]!r}")
     return _SPLITS[value]
 
 
-def encoded(text: object, *, place: str) -> bytes:
-    """Return the UTF-8 bytes of a record's text.
+def checked_text(text: object, *, place: str) -> str:
+    """Return a record's text, without a byte order mark at its start.
 
     Raises:
-        DataError: If it is not a string, is empty, or holds half of a surrogate pair, which UTF-8 cannot express.
+        DataError: If it is not a string, is empty, holds NUL, or half of a surrogate pair, which UTF-8 cannot express.
     """
+    if isinstance(text, str):
+        text = text.removeprefix("\ufeff")
     if not isinstance(text, str) or not text:
         found = "an empty string" if text == "" else type(text).__name__
-        raise DataError(f"{place}: text must be a string of at least one character, not {found}; correct or remove it")
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{place}: text is not valid Unicode ({error.reason} at character {error.start})") from error
+        raise DataError(f"{place}: text must be a string of at least one character, not {found}")
+    if "\0" in text:
+        raise DataError(
+            f"{place}: text has the character NUL {text.count(chr(0)):_} times, as UTF-16 read as UTF-8 has, or a "
+            "binary file"
+        )
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"{place}: text is not valid Unicode ({error.reason} at character {error.start})") from None
+    return text

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lrpath.data.sources.division import Division
-from lrpath.data.sources.document import Arrival, Document, HeldOutSettings
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, checked_text
 from lrpath.errors import ConfigError, DataError
 
 
@@ -33,7 +33,7 @@ class HfSource:
     splits: tuple[str, ...] = ("train",)
     text_field: str = "text"
     versions: Division = field(default_factory=lambda: Division(by="split"))
-    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
+    heldout: HeldOutSettings
 
     def __post_init__(self) -> None:
         if not self.splits:
@@ -51,7 +51,7 @@ class HfSource:
             "splits": list(self.splits) if self.versions.by != "split" else None,
             "text_field": self.text_field,
             "versions": self.versions.spec(),
-            "heldout": {"share": self.heldout.share, "max_bytes": self.heldout.max_bytes, "seed": self.heldout.seed},
+            "heldout": self.heldout.spec(),
         }
 
     def increment_spec(self, number: int) -> dict[str, Any]:
@@ -69,10 +69,6 @@ class HfSource:
             )
         return {"split": self.splits[number]}
 
-    def expected_bytes(self, number: int) -> int | None:  # noqa: ARG002  the hub does not say
-        """Return None: the size is not known before the text is read."""
-        return None
-
     def documents(self, arrival: Arrival) -> Iterator[Document]:
         """Yield the documents of an increment.
 
@@ -80,14 +76,13 @@ class HfSource:
             DataError: If `datasets` is not installed, or a record is malformed.
         """
         own = self.increment_spec(arrival.number)
-        divider = self.heldout.divider()
         for split in [own["split"]] if self.versions.by == "split" else self.splits:
             for number, record in enumerate(self._records(split)):
                 place = f"{self.dataset}[{split}] record {number}"
                 # A dataset's own field `split`, if it has one, is no promise of ours; only the rule holds out here.
-                fields = {name: value for name, value in record.items() if name not in ("split", "text")}
-                fields["text"] = record.get(self.text_field)
-                document = self.versions.document(fields, arrival, domain=None, divider=divider, place=place)
+                fields = {name: value for name, value in record.items() if name != "split" and value is not None}
+                fields["text"] = checked_text(record.get(self.text_field), place=place)
+                document = self.versions.document(fields, arrival, domain=None, place=place)
                 if document is not None:
                     yield document
 

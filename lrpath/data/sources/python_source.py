@@ -20,19 +20,22 @@ import os
 import pathlib
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal, TypeVar
 from zlib import crc32
 
 import numpy as np
 
-from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, text_fingerprint
+from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, Split, fingerprint_of
 from lrpath.errors import ConfigError, DataError
 
 Number = TypeVar("Number", int, float)
 
-RULES = 1
+MAX_HELD_OUT_BYTES = 16_384
+"""Largest file that is held out."""
+
+RULES = 2
 """Number of the rules above; part of the specification, so that a changed rule is another text."""
 
 _TEST_FOLDERS = frozenset({"test", "tests", "testing", "idle_test", "lib2to3"})
@@ -64,7 +67,7 @@ class PythonSource:
             of which the part beyond the increment's bytes is never read.
         seed: Another seed is another order.
         include_tests: Read test code too.
-        heldout: Which documents are held out.
+        heldout: How large the held-out sets are; `share` is of the files of a domain.
         stdlib: Folder to read as the standard library; the running Python's unless given.
         packages: Folder to read as the packages; the running Python's unless given.
 
@@ -73,12 +76,12 @@ class PythonSource:
     """
 
     kind: ClassVar[str] = "python_source"
-    bytes_per_version: int | tuple[int, ...] = 2_000_000
-    stdlib_share: float | tuple[float, ...] = 0.25
-    split: Literal["document", "package"] = "document"
-    seed: int = 0
-    include_tests: bool = False
-    heldout: HeldOutSettings = field(default_factory=HeldOutSettings)
+    bytes_per_version: int | tuple[int, ...]
+    stdlib_share: float | tuple[float, ...]
+    split: Literal["document", "package"]
+    seed: int
+    include_tests: bool
+    heldout: HeldOutSettings
     stdlib: str | None = None
     packages: str | None = None
 
@@ -113,7 +116,7 @@ class PythonSource:
             "split": self.split,
             "seed": self.seed,
             "include_tests": self.include_tests,
-            "heldout": {"share": self.heldout.share, "max_bytes": self.heldout.max_bytes, "seed": self.heldout.seed},
+            "heldout": self.heldout.spec(),
             "stdlib": self.stdlib,
             "packages": self.packages,
         }
@@ -135,33 +138,58 @@ class PythonSource:
         return _of_version(self.stdlib_share, number, field="stdlib_share")
 
     def documents(self, arrival: Arrival) -> Iterator[Document]:
-        """Yield the documents of an increment: those of the standard library, then those of the packages.
+        """Yield the documents of an increment: of the standard library, then of the packages, held-out ones first.
 
         Raises:
             DataError: If there is too little text that no earlier increment used.
         """
         total = self.expected_bytes(arrival.number)
         from_stdlib = round(total * self._stdlib_share(arrival.number))
-        divider, seen = self.heldout.divider(), set(arrival.used)
+        seen = set(arrival.used)
         for domain, wanted in (("stdlib", from_stdlib), ("packages", total - from_stdlib)):
+            if not wanted:
+                continue
+            names = self._names(self.root(domain))
+            yield from self._held_out(domain, names, arrival, seen=seen)
             taken = 0
-            for data, fingerprints in self._unused(domain, arrival, seen=seen) if wanted else ():
-                document_split = divider.split(fingerprints[0], domain=domain, size=len(data))
-                text = data.decode()
-                yield Document(
-                    text=text, version=arrival.version, domain=domain, split=document_split, fingerprints=fingerprints
-                )
-                taken += len(data) if document_split == "train" else 0
+            for data, fingerprints in self._unused(domain, names, arrival, seen=seen):
+                yield self._document(data, fingerprints, arrival, domain=domain, split="train")
+                taken += len(data)
                 if taken >= wanted:
                     break
             if taken < wanted:
-                raise DataError(self._too_little(domain, arrival.version, taken=taken, wanted=wanted))
+                raise DataError(
+                    self._too_little(domain, arrival.version, taken=taken, wanted=wanted),
+                    field="data.source.bytes_per_version",
+                    value=self.bytes_per_version,
+                )
+
+    def _held_out(self, domain: str, names: list[str], arrival: Arrival, *, seen: set[bytes]) -> Iterator[Document]:
+        """Yield the held-out documents of a domain: from the end of the order, which training reads from its beginning.
+
+        So no text is set apart for versions that may never be asked for. Large files are passed over, since the sets
+        hold one passage of each and training would lose the rest.
+        """
+        wanted = min(2 * self.heldout.documents, int(self.heldout.share * len(names)))
+        found = self._unused(domain, names[::-1], arrival, seen=seen, max_bytes=MAX_HELD_OUT_BYTES)
+        for number, (data, fingerprints) in zip(range(wanted), found, strict=False):
+            split: Split = "test" if number % 2 else "valid"
+            yield self._document(data, fingerprints, arrival, domain=domain, split=split)
+
+    def _document(
+        self, data: bytes, fingerprints: tuple[bytes, ...], arrival: Arrival, *, domain: str, split: Split
+    ) -> Document:
+        arrival.tally["files"] += 1
+        return Document(
+            text=data.decode(), version=arrival.version, domain=domain, declared=split, fingerprints=fingerprints
+        )
 
     def _too_little(self, domain: str, version: str, *, taken: int, wanted: int) -> str:
         tests = "" if self.include_tests else "set data.source.include_tests=true, "
+        held = "lower data.source.heldout.share, " if self.heldout.share > 0 else ""
         return (
             f"python source: {self.root(domain)} has {taken:_} bytes of unused text in domain {domain} for {version}, "
-            f"which needs {wanted:_}; lower data.source.bytes_per_version or the number of versions, {tests}"
+            f"which needs {wanted:_}; lower data.source.bytes_per_version or the number of versions, {held}{tests}"
             "change data.source.stdlib_share, or install more packages"
         )
 
@@ -171,15 +199,23 @@ class PythonSource:
             return pathlib.Path(self.stdlib or sysconfig.get_path("stdlib"))
         return pathlib.Path(self.packages or sysconfig.get_path("purelib"))
 
-    def _unused(self, domain: str, arrival: Arrival, *, seen: set[bytes]) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
+    def _unused(
+        self,
+        domain: str,
+        names: list[str],
+        arrival: Arrival,
+        *,
+        seen: set[bytes],
+        max_bytes: int = _MAX_BYTES,
+    ) -> Iterator[tuple[bytes, tuple[bytes, ...]]]:
         """Yield text and fingerprints of the documents of a domain that are not in `seen`, adding them to it."""
         root = self.root(domain)
-        for name in self._names(root):
-            package = text_fingerprint(f"{domain}:{_package(name)}".encode(), kind="package")
+        for name in names:
+            package = fingerprint_of(f"{domain}:{_package(name)}".encode(), kind="package")
             if self.split == "package" and package in arrival.used:
                 continue
-            data = _read(root / name)
-            if data is None or (digest := text_fingerprint(_trimmed(data))) in seen or is_generated(data):
+            data = _read(root / name, max_bytes=max_bytes)
+            if data is None or (digest := fingerprint_of(_trimmed(data))) in seen or is_generated(data):
                 continue
             near = near_fingerprints(data)
             if not seen.isdisjoint(near):
@@ -220,10 +256,10 @@ def _package(name: str) -> str:
     return name.split("/", 1)[0].removesuffix(".py")
 
 
-def _read(path: pathlib.Path) -> bytes | None:
+def _read(path: pathlib.Path, *, max_bytes: int) -> bytes | None:
     """Return the bytes of a file, or None if its size is out of range or it is not UTF-8."""
     try:
-        if not _MIN_BYTES <= path.stat().st_size <= _MAX_BYTES:
+        if not _MIN_BYTES <= path.stat().st_size <= max_bytes:
             return None
         data = path.read_bytes()
         data.decode()
@@ -259,4 +295,4 @@ def near_fingerprints(data: bytes) -> tuple[bytes, ...]:
         return ()
     # The upper half of a·h + b modulo 2⁶⁴ is a universal hash of a 32-bit h.
     smallest = ((hashes * _FACTORS + _TERMS) >> np.uint64(32)).min(axis=1).astype("<u4").reshape(_BANDS, _ROWS)
-    return tuple(text_fingerprint(bytes([band]) + row.tobytes(), kind="band") for band, row in enumerate(smallest))
+    return tuple(fingerprint_of(bytes([band]) + row.tobytes(), kind="band") for band, row in enumerate(smallest))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paradigms.setting import Setting, branch_lengths, main_path
+from lrpath.planning.paradigms.setting import Alpha, Setting, branch_lengths, main_path
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.schedule import Decay, Piece, Schedule, Shape, constant, warmup
 from lrpath.planning.streams import again
@@ -27,7 +27,7 @@ class PathSwitching:
         warmup: Warm-up length of the main path (updates or tokens).
         decay: Decay of the branches.
         alpha: Branch updates ÷ increment updates, one for all versions or one for each; above 1 a branch begins in an
-            earlier increment.
+            earlier increment. `share:0.2` is a share of everything so far instead.
         anchor: Whether branch i ends at ΣT≤i or starts there; started there, it reads its increment a second time.
     """
 
@@ -38,7 +38,7 @@ class PathSwitching:
     peak: float
     warmup: int | str
     decay: Decay
-    alpha: float | tuple[float, ...]
+    alpha: Alpha | tuple[Alpha, ...]
     anchor: Anchor
 
     @property
@@ -100,7 +100,7 @@ class Infinite:
     cooldown: int | str
     constant: float
     decay: Decay
-    alpha: float | tuple[float, ...]
+    alpha: Alpha | tuple[Alpha, ...]
 
     def __post_init__(self) -> None:
         if not 0 < self.constant < 1:

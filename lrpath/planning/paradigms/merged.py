@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paradigms.setting import Setting, main_path
+from lrpath.planning.paradigms.setting import Setting, main_path, share_of
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Shape, constant, progress_weight, warmup
 
@@ -18,7 +18,7 @@ class Merged:
         peak: Rate of the main path.
         warmup: Warm-up length (updates or tokens).
         states: How many states are merged, at least 2.
-        spacing: Distance between them (updates or tokens).
+        spacing: Distance between them (updates or tokens), or `share:0.2`: they span that share of everything so far.
         shape: Decay curve w the weights are derived from: linear gives the plain mean.
     """
 
@@ -43,11 +43,14 @@ class Merged:
 
     def plan(self, setting: Setting) -> Tree:
         """Return one main path of ΣT updates and N merged releases."""
-        warm, spacing = setting.parse(self.warmup, "warmup"), setting.parse(self.spacing, "spacing")
+        warm, share = setting.parse(self.warmup, "warmup"), share_of(self.spacing, field="spacing")
+        spacing = 0 if share is not None else setting.parse(self.spacing, "spacing")
         main = main_path(setting, (*warmup(self.peak, updates=warm), constant(self.peak)))
         weights = merge_weights(self.shape, states=self.states)
         releases = []
         for increment, end in zip(setting.increments, setting.totals, strict=True):
+            if share is not None:
+                spacing = round(share * end / (self.states - 1))
             first = end - (self.states - 1) * spacing
             if first < max(warm, 1) or spacing < 1:
                 raise PlanError(

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
-from lrpath.errors import PlanError
+from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paths import Path, Recipe, Release, StateKey
 from lrpath.planning.schedule import Decay, Piece, Schedule, constant, warmup
 from lrpath.planning.streams import Increment, sequential
 
 T = TypeVar("T")
+Alpha = float | str
+"""Branch updates ÷ increment updates, or `share:` and a share of everything so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +72,48 @@ def one_each(setting: Setting, field: str, value: T | tuple[T, ...]) -> tuple[T,
     return values
 
 
-def branch_lengths(setting: Setting, alpha: float | tuple[float, ...]) -> list[int]:
-    """Return the updates of each version's branch, α times those of its increment, rounded.
+SHARE = "share:"
+"""Begins a length that is a share of everything so far, `share:0.2`. A share carries over to a longer horizon,
+and to increments of other sizes; α, a share of the newest increment, does not."""
+
+
+def share_of(value: object, *, field: str) -> float | None:
+    """Return the share in `share:0.2`; None if the value is not written so.
 
     Raises:
+        ConfigError: If the share is not a number in `(0, 1)`.
+
+    >>> share_of("share:0.2", field="alpha"), share_of(0.6, field="alpha")
+    (0.2, None)
+    """
+    if not isinstance(value, str) or not value.startswith(SHARE):
+        return None
+    try:
+        share = float(value.removeprefix(SHARE))
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        text = f"{field}={value} must be a share of everything so far in (0, 1), for example {SHARE}0.2"
+        raise ConfigError(text, field=field, value=value)
+    return share
+
+
+def branch_lengths(setting: Setting, alpha: Alpha | tuple[Alpha, ...]) -> list[int]:
+    """Return the updates of each version's branch: α times those of its increment, or a share of all so far, rounded.
+
+    Raises:
+        ConfigError: If an α is neither a number nor a share.
         PlanError: If a branch would have no update.
     """
     lengths = []
-    for value, increment in zip(one_each(setting, "alpha", alpha), setting.increments, strict=True):
-        length = round(value * increment.updates) if math.isfinite(value) else 0
+    values: tuple[Alpha, ...] = one_each(setting, "alpha", alpha)
+    for value, increment, total in zip(values, setting.increments, setting.totals, strict=True):
+        share = share_of(value, field="alpha")
+        if share is None and isinstance(value, str):
+            text = f"alpha={value} must be a number, or a share of everything so far, for example {SHARE}0.2"
+            raise ConfigError(text, field="alpha", value=value)
+        updates = share * total if share is not None else float(value) * increment.updates
+        length = round(updates) if math.isfinite(updates) else 0
         if length < 1:
             text = f"{setting.label}: alpha={value} gives {increment.version} no branch; it must be positive"
             raise PlanError(text, field="alpha", value=value)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lrpath.errors import PlanError
-from lrpath.planning.paradigms.setting import Setting, branch_lengths
+from lrpath.planning.paradigms.setting import Alpha, Setting, branch_lengths
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.schedule import Decay, Schedule, constant, warmup
 from lrpath.planning.streams import sequential
@@ -29,7 +29,7 @@ class WsdS:
     peak: float
     warmup: int | str
     decay: Decay
-    alpha: float | tuple[float, ...]
+    alpha: Alpha | tuple[Alpha, ...]
 
     def plan(self, setting: Setting) -> Tree:
         """Return a chain of N paths; N·T updates for equal increments."""

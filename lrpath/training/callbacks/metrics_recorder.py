@@ -75,6 +75,10 @@ class MetricsRecorder(UpdateCallback):
                 self._evaluate(module, position)
             self._written_at = time.monotonic()
 
+    def restart_clock(self) -> None:
+        """Leave out of the speed what has passed since the last row: it was no training."""
+        self._written_at = time.monotonic()
+
     def _write(self, results: Sequence[UpdateResult]) -> None:
         self._folder.check_owned()
         tokens_per_update = self.run.path.recipe.tokens_per_update

@@ -1,0 +1,95 @@
+"""Writes the training tokens and the held-out sets of an increment, so that no passage stands in both.
+
+A training document in which a passage stands that an earlier increment holds out is left out, or the passage alone if
+the document is long: that set is fixed. A held-out document of this increment of which a passage is trained on, here or
+earlier, is left out of its set, and of training as before: it would otherwise cost every document that quotes it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpath.data.heldout import Piece
+from lrpath.data.leaks import PassageIndex, as_passage, held_out_passages
+from lrpath.data.manifest import TRAIN_FILE, heldout_file, starts_file
+from lrpath.data.sources.document import Split
+from lrpath.data.store import TokenStore
+from lrpath.data.writer import IncrementWriter
+
+_LONG = 16  # of a document that is longer than so many passages, the passage alone is left out
+_MARGIN = 2
+
+
+class HeldOutSets:
+    """The pieces of one increment on their way to its files.
+
+    Args:
+        store: Holds the earlier increments.
+        number: Place of this increment in the order of arrival.
+        end_id: Id of the end mark.
+
+    Attributes:
+        counts: `copies` and `shared`, see `lrpath.data.prepare`.
+    """
+
+    def __init__(self, store: TokenStore, number: int, *, end_id: int) -> None:
+        self._earlier = [version for version in store.versions if store.manifest(version).number < number]
+        self._store = store
+        self._end_id = end_id
+        self._held = [ids_N for version in self._earlier for _, ids_N in held_out_passages(store, version)]
+        self._held_earlier = PassageIndex(self._held)
+        self._documents: dict[tuple[Split, str], list[list[NDArray[Any]]]] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, pieces: Sequence[Piece], ids: Sequence[list[int]], writer: IncrementWriter) -> None:
+        """Write training pieces, and keep held-out ones: a set is some hundred passages of each domain."""
+        arrays = [
+            np.array([*piece_ids, self._end_id] if piece.ends else piece_ids, dtype=np.int64)
+            for piece, piece_ids in zip(pieces, ids, strict=True)
+        ]
+        training = [array for piece, array in zip(pieces, arrays, strict=True) if piece.split == "train"]
+        for array in self._without_held(training):
+            writer.add_tokens(TRAIN_FILE, array)
+        for piece, array in zip(pieces, arrays, strict=True):
+            if piece.split != "train":
+                documents = self._documents.setdefault((piece.split, piece.domain), [])
+                documents += [[]] if piece.begins else []
+                documents[-1].append(array)
+
+    def _without_held(self, training: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        if not training:
+            return []
+        joined, ends = np.concatenate(training), np.cumsum([len(array) for array in training])
+        keep = np.ones(len(joined), dtype=bool)
+        for passage, at in self._held_earlier.find(joined):
+            length = len(self._held[passage])
+            document = int(np.searchsorted(ends, at, side="right"))
+            begin, end = int(ends[document]) - len(training[document]), int(ends[document])
+            if length * _LONG < end - begin:
+                begin, end = max(at - _MARGIN, begin), min(at + length + _MARGIN, end)
+            self.counts["copies"] += bool(keep[begin:end].all())
+            keep[begin:end] = False
+        return [joined[keep]]
+
+    def write(self, writer: IncrementWriter) -> None:
+        """Write the sets, without the documents of which a passage is trained on."""
+        places = [
+            (place, number, as_passage(part, end_id=self._end_id))
+            for place, documents in self._documents.items()
+            for number, parts in enumerate(documents)
+            for part in parts
+        ]
+        index = PassageIndex([ids_N for _, _, ids_N in places])
+        shared = set()
+        for ids_N in (*(self._store.tokens(version) for version in self._earlier), writer.written(TRAIN_FILE)):
+            shared |= {places[passage][:2] for passage, _ in index.find(ids_N)}
+        self.counts["shared"] += len(shared)
+        for (split, domain), documents in sorted(self._documents.items()):
+            name = heldout_file(domain, split)
+            for number, parts in enumerate(documents):
+                if ((split, domain), number) not in shared:
+                    writer.add_start(starts_file(domain, split), writer.tokens(name))
+                    writer.add_tokens(name, np.concatenate(parts))

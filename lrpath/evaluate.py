@@ -31,14 +31,19 @@ def evaluate(cfg: DictConfig) -> None:
     with hardware.initialized():
         hardware.set_threads()
         factory = open_training_factory(project, hardware.process_group)
-        held_out = factory.held_out()
+        held_out, documents = factory.held_out(), factory.document_sets()
         wanted = lacking_evaluations(
-            study, recipe=project.recipe, sets=held_out.keys(), every_state=asked.states == "all"
+            study,
+            recipe=project.recipe,
+            sets=held_out.keys(),
+            documents=documents.keys(),
+            every_state=asked.states == "all",
         )
         evaluate_later(
             study,
             wanted,
             held_out=held_out,
+            documents=documents,
             described=factory.describe_held_out(),
             device=hardware.device,
             show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201

@@ -130,8 +130,8 @@ def _interval(documents: Sequence[Document], nll_SD: Floats, tokens_D: Floats) -
     seeds = len(nll_SD)
     drawn_BD = np.empty((SAMPLES, len(documents)))
     for places in _sets(documents):
-        drawn_BD[:, places] = generator.multinomial(len(places), np.full(len(places), 1 / len(places)), size=SAMPLES)
-    drawn_BS = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=SAMPLES) / seeds
+        drawn_BD[:, places] = _draw(generator, len(places))
+    drawn_BS = _draw(generator, seeds) / seeds
     sums_B = ((drawn_BS @ nll_SD) * drawn_BD).sum(axis=1)
     losses_B = sums_B / (drawn_BD @ tokens_D)
     low, high = np.quantile(losses_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -142,6 +142,17 @@ def _interval(documents: Sequence[Document], nll_SD: Floats, tokens_D: Floats) -
         documents=len(documents),
         seeds=seeds,
     )
+
+
+def _draw(generator: np.random.Generator, count: int) -> Floats:
+    """Return how often each of some things is in each sample, adding up to their count.
+
+    One fewer is drawn than there are: the spread of means of n draws is too small by the factor (n − 1) / n, which is a
+    half for two seeds.
+    """
+    draws = max(count - 1, 1)
+    drawn = generator.multinomial(draws, np.full(count, 1 / count), size=SAMPLES)
+    return drawn.astype(np.float64) * (count / draws)
 
 
 def _sets(documents: Sequence[Document]) -> list[list[int]]:

@@ -84,8 +84,9 @@ class ProjectTrainingFactory:
     def describe_held_out(self) -> dict[SetName, HeldOutSet]:
         """Return digest and sizes of every held-out set, as it is evaluated."""
         tokenizer_file, end_id = self.store.tokenizer_file, self.store.end_id
+        documents = {name[1:]: found.documents_NL for name, found in self.document_sets().items() if name[0] == "valid"}
         return {
-            name: held_out_set(windows_NL, tokenizer_file=tokenizer_file, end_id=end_id)
+            name: held_out_set(windows_NL, documents.get(name), tokenizer_file=tokenizer_file, end_id=end_id)
             for name, windows_NL in self.held_out().items()
         }
 

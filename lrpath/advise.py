@@ -23,7 +23,8 @@ from lrpath.laws.saved_fit import SHIFTED
 from lrpath.laws.settings import FitSettings, names_in
 from lrpath.planning.paradigms import Setting
 from lrpath.records.study import Study
-from lrpath.reporting.advice_report import Question, Seen, advice_json, write_advice
+from lrpath.reporting.advice_report import advice_json, write_advice
+from lrpath.reporting.advice_sentences import Question, Seen
 
 
 def give_advice(cfg: DictConfig) -> None:

@@ -12,9 +12,10 @@ from lrpath.config import schema
 from lrpath.config.laws import PredictConfig, load_laws
 from lrpath.errors import ConfigError, LawError
 from lrpath.laws.loss_view import LossView
+from lrpath.laws.mixture import predict_mixture
 from lrpath.laws.path_curves import EvaluationSets, NamedPath, choose_paths, paths_of, paths_of_tree
 from lrpath.laws.path_fit import PathFit, fit_paths, read_fitted
-from lrpath.laws.prediction import PredictedPaths, predict_mixture, predict_paths
+from lrpath.laws.prediction import PredictedPaths, predict_paths
 from lrpath.laws.settings import FitSettings, names_in
 from lrpath.records.study import Study
 from lrpath.reporting.prediction_report import predictions_json, write_predictions

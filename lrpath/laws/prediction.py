@@ -19,7 +19,6 @@ from lrpath.laws.curves import Curve
 from lrpath.laws.fit import CurvePrediction, PredictionErrors
 from lrpath.laws.intervals import IntervalRule
 from lrpath.laws.loss_view import LossView, thinned
-from lrpath.laws.mixture import fit_mixture
 from lrpath.laws.path_curves import NamedPath, has_losses
 from lrpath.laws.path_fit import PathFit, fit_paths
 from lrpath.laws.settings import FitSettings
@@ -171,12 +170,13 @@ def predict_paths(
         fitted=fitted,
         rule=rule,
         predictions=tuple(found),
-        ranking=_ranking(found),
+        ranking=ranking_of(found),
         left_out=tuple(str(error).partition(". Fit")[0] for error in left_out),
     )
 
 
-def _ranking(found: Sequence[PathPrediction]) -> Ranking:
+def ranking_of(found: Sequence[PathPrediction]) -> Ranking:
+    """Return how the finished releases of each version are put in order."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for one in found:
         observed = one.observed_final
@@ -228,7 +228,7 @@ class _Asker:
                 value=False,
             )
         if observed is not None:
-            observed = _within(observed, planned)
+            observed = observed_within(observed, planned)
         losses, low, high = self.rule.around(fit, planned)
         return PathPrediction(
             name=planned.name,
@@ -242,7 +242,7 @@ class _Asker:
         )
 
 
-def _within(observed: Curve, planned: Curve) -> Curve | None:
+def observed_within(observed: Curve, planned: Curve) -> Curve | None:
     """Return the observations from where a curve is predicted on; None if there are none."""
     first = int(planned.positions_P[0])
     return None if observed.positions_P[-1] < first else observed.between(first)
@@ -266,61 +266,3 @@ def leave_one_out(view: LossView, settings: FitSettings) -> tuple[float, ...]:
         predicted = fitted.fit.predict(view.planned(path), extrapolate=True).losses_P[-1]
         scores.append(abs(float(predicted) - observed))
     return tuple(scores)
-
-
-def predict_mixture(
-    old: PredictedPaths, new: PredictedPaths, views: tuple[LossView, LossView, LossView], paths: Sequence[NamedPath]
-) -> PredictedPaths:
-    """Predict the loss on a third domain as a mixture of those on old and new data (Eq. 6 of arXiv 2505.07796v2).
-
-    Its shares are fitted to the losses that the fitted paths have on all three.
-
-    Args:
-        old: Predictions of the loss on old data.
-        new: Of the same paths, on new data.
-        views: The losses on old and new data, and the third one.
-        paths: The paths.
-
-    Raises:
-        LawError: If the fitted paths have fewer than three positions with all three losses.
-    """
-    mixed = [path for path in views[2].chosen(None) if path.path.id in old.fitted.path_ids]
-    columns: list[list[float]] = []
-    for path in mixed:
-        series = [dict(zip(*_recorded(view, path), strict=True)) for view in views]
-        shared = sorted(set.intersection(*map(set, series)))
-        columns += [[one[position] for one in series] for position in shared]
-    if len(columns) < 3:
-        raise LawError(
-            f"the fitted paths have {len(columns)} positions with losses on all of {', '.join(v.name for v in views)}; "
-            "evaluate more often",
-            field="mixture",
-        )
-    losses = np.array(columns).T
-    mixture = fit_mixture(old=losses[0], new=losses[1], other=losses[2])
-    found = []
-    for path, first, second in zip(paths, old.predictions, new.predictions, strict=True):
-        one, other = first.prediction, second.prediction
-        predicted = mixture.losses(old=one.losses_P, new=other.losses_P)
-        low = high = None
-        if one.high_P is not None and one.low_P is not None and other.high_P is not None and other.low_P is not None:
-            width = abs(mixture.old) * (one.high_P - one.low_P) + abs(mixture.new) * (other.high_P - other.low_P)
-            low, high = predicted - width / 2, predicted + width / 2
-        curve = CurvePrediction(curve=one.curve, losses_P=predicted, low_P=low, high_P=high)
-        observed = views[2].observed(path) if has_losses(views[2].study, path.path, views[2].held_out) else None
-        errors = None
-        if observed is not None and (observed := _within(observed, one.curve)) is not None:
-            there = np.interp(observed.positions_P, one.curve.positions_P, predicted)
-            errors = PredictionErrors.of(observed=observed.observed(), predicted=there)
-        found.append(replace(first, prediction=curve, observed=observed, errors=errors))
-    note = (
-        f"Mixture (Eq. 6): {mixture.old:.3f} × the loss on {views[0].name} + {mixture.new:.3f} × that on "
-        f"{views[1].name}; R² {mixture.r2:.3f} over {len(columns)} positions of the fitted paths."
-    )
-    fitted = replace(old.fitted, set=views[2].name)
-    return PredictedPaths(fitted=fitted, rule=old.rule, predictions=tuple(found), ranking=_ranking(found), note=note)
-
-
-def _recorded(view: LossView, path: NamedPath) -> tuple[list[int], list[float]]:
-    curve = view.recorded(path)
-    return curve.positions_P.tolist(), curve.observed().tolist()

@@ -3,20 +3,14 @@
 import json
 import pathlib
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from lrpath.laws.advice import Advice, Choice
+from lrpath.laws.advice import Advice
 from lrpath.laws.candidates import Evaluated, Objective
-from lrpath.laws.probes import Average, ObservedBranch, Parabola
-from lrpath.planning.paradigms.setting import Alpha
-from lrpath.planning.schedule import Decay
 from lrpath.records.files import write_json, write_whole
-from lrpath.reporting.plot_style import MARKERS, WIDTH, save, style, whole_numbers
+from lrpath.reporting.advice_figure import plot_advice
+from lrpath.reporting.advice_sentences import Question, rule_of, sentences_of, warnings_of
 from lrpath.reporting.prediction_report import write_law
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
@@ -36,48 +30,6 @@ _COLUMNS = (
 
 FORMAT = 2
 """Of advice.json; 1 had no number."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What has been observed already that bears on the choice.
-
-    Args:
-        branches: Branches of the versions that are advised on.
-        parabolas: The best α by three branches of a version, without a law.
-        averages: Losses of averages of the main path's states.
-    """
-
-    branches: tuple[ObservedBranch, ...] = ()
-    parabolas: tuple[Parabola, ...] = ()
-    averages: tuple[Average, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What advice was asked for.
-
-    Args:
-        label: Paradigm that is advised on.
-        objective: The objective, its budget in updates.
-        given: Overrides of the command line that belong to `lrpath.train`.
-        versions: All versions of the configuration, in order.
-        alphas: Their configured α; empty where there is none.
-        decay: The configured decay; None where there is none.
-        main: Name of the main path in the configuration's plan, where another paradigm may share and name it.
-        settings: How the laws were fitted.
-        seen: What has been observed already.
-    """
-
-    label: str
-    objective: Objective
-    given: tuple[str, ...]
-    versions: tuple[str, ...]
-    alphas: tuple[Alpha, ...]
-    decay: Decay | None
-    main: str
-    settings: Mapping[str, Any]
-    seen: Seen = field(default_factory=Seen)
 
 
 def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
@@ -145,128 +97,6 @@ def _cells(
     return (f"{title}{one.text()}", one.updates, one.share, row.loss, low, high, row.second, row.observed, gain)
 
 
-def sentences_of(advice: Advice, question: Question) -> list[str]:
-    """Return the advice in words: what, at what price, and how sure."""
-    lines = [_rule(question.objective)]
-    lines += [_sentence(choice, advice, level=question.settings["level"]) for choice in advice.choices]
-    lines += _seen_sentences(question.seen)
-    if advice.shift is not None:
-        lines += _shift_sentences(advice)
-    if "alpha" in advice.choices[0].evaluated.candidate.fields and len(advice.choices) < len(question.versions):
-        lines.append("Versions not advised on keep their α in the command, and are left out of it by paths=.")
-    return lines
-
-
-def _rule(objective: Objective) -> str:
-    if objective.budget is not None:
-        return f"The least loss for {objective.budget:,} updates of these versions' own paths:"
-    if objective.loss is not None:
-        return f"The cheapest that reaches {objective.loss:g} nats per token:"
-    return f"The cheapest within {objective.within:g} nats per token of the best predicted:"
-
-
-def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
-    row = choice.evaluated
-    version = row.candidate.version
-    text = f"{version}: {row.candidate.text()}, {row.candidate.updates:,} updates, is predicted {row.loss:.4f}"
-    text += f" [{choice.low:.4f}, {choice.high:.4f}]"
-    if row.observed is not None:
-        text += f" (observed {row.observed:.4f})"
-    if choice.second is not None:
-        text += f"; the second law chooses {choice.second.candidate.text()}"
-    best = min(advice.frontier(version), key=lambda one: one.loss)
-    if best.loss < row.loss - 5e-5:
-        more = best.candidate.updates - row.candidate.updates
-        price = f" for {more:,} updates more" if more else ""
-        text += f"; the best predicted, {best.candidate.text()}, gains another {row.loss - best.loss:.4f}{price}"
-    else:
-        text += "; nothing to choose from is predicted better"
-    if choice.interval is not None and choice.interval[0] < choice.interval[1]:
-        text += f"; {level:.0%} bootstrap interval of {_name(choice)}: {choice.interval[0]:g} to {choice.interval[1]:g}"
-    return text + "."
-
-
-def _seen_sentences(seen: Seen) -> list[str]:
-    lines = [f"{one.version} has been run with {one.text()}: observed {one.loss:.4f}." for one in seen.branches]
-    for found in seen.parabolas:
-        where = "" if found.is_inside else ", at the end of what was run: run a branch further out"
-        lines.append(
-            f"{found.version}, without a law: by a parabola in log α through {found.text}, the best α is "
-            f"{found.alpha:.3g} with {found.loss:.4f}{where}."
-        )
-    for version in dict.fromkeys(one.version for one in seen.averages):
-        some = [one for one in seen.averages if one.version == version]
-        best = min(some, key=lambda one: one.loss)
-        each = ", ".join(f"{one.window:.1%}: {one.loss:.4f}" for one in some)
-        lines.append(
-            f"{version}, without training: averages of the main path's states over the last part of everything so far "
-            f"({each}); best is {best.window:.1%}."
-        )
-    return lines
-
-
-def _shift_sentences(advice: Advice) -> list[str]:
-    shift = advice.shift
-    assert shift is not None
-    if shift.turning is None:
-        back = "the old data's loss never comes back (no turning length)"
-    elif shift.turning == 0:
-        back = "the old data's loss does not rise (turning length 0)"
-    else:
-        back = f"the old data's loss is back after {shift.turning:,.0f} updates at a constant rate (turning length)"
-    critical = "none" if shift.critical is None else f"{shift.critical:,.0f} updates of pre-training at the peak"
-    old = next(weighted.fitted.fit for weighted in advice.fits if not weighted.fitted.is_of_new_data)
-    not_identified = [name for name in ("A", "alpha", "B", "E", "beta") if name in old.not_identified]
-    doubt = (
-        f" Both rest on {', '.join(not_identified)}, which the curves do not identify: no more than a hint."
-        if not_identified
-        else ""
-    )
-    return [
-        f"The data change after {shift.before:,} updates, at loss potential {shift.potential:.2f}: by the law {back}; "
-        f"critical point: {critical}.{doubt}"
-    ]
-
-
-def warnings_of(advice: Advice, question: Question) -> list[str]:
-    """Return what must not be trusted, in sentences."""
-    lines = [f"{text} (law for {j.fitted.set})" for j in advice.fits for text in j.fitted.fit.warnings]
-    for choice in advice.choices:
-        if choice.cautions:
-            where = choice.evaluated.candidate.version
-            lines.append(f"WARNING: this extrapolates: of {where}'s choice, {'; '.join(choice.cautions)}")
-        lines += _doubts(choice)
-    priced = question.objective.budget is not None or question.objective.loss is not None
-    longest = [choice.evaluated.candidate.version for choice in advice.choices if _is_longest(choice, advice)]
-    if longest and not priced:
-        lines.append(f"WARNING: {', '.join(longest)}: the longest α there was to choose from; the law would go further")
-    for reason, count in advice.excluded.items():
-        lines.append(f"note: {count:,} candidates were left out, for {reason}: outside the range that was fitted")
-    return lines
-
-
-def _doubts(choice: Choice) -> list[str]:
-    if choice.is_identified:
-        return []
-    what = f"{_name(choice)} of {choice.evaluated.candidate.version} is not identified by these curves"
-    found = []
-    if choice.second is not None and choice.second.candidate.text() != choice.evaluated.candidate.text():
-        found.append(f"another law chooses {choice.second.candidate.text()}")
-    if choice.interval is not None and choice.interval[0] < choice.interval[1]:
-        found.append(f"its bootstrap interval is {choice.interval[0]:g} to {choice.interval[1]:g}")
-    return [f"WARNING: {what}: {'; '.join(found)}. Run one longer branch of an early version before spending more"]
-
-
-def _name(choice: Choice) -> str:
-    return "α" if "alpha" in choice.evaluated.candidate.fields else "replay"
-
-
-def _is_longest(choice: Choice, advice: Advice) -> bool:
-    chosen = choice.evaluated.candidate
-    rows = [row.candidate.chosen_value for row in advice.evaluated if row.candidate.version == chosen.version]
-    return chosen.is_branch and chosen.chosen_value == max(rows)
-
-
 def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
     """Return the advice as plain data."""
     return {
@@ -280,7 +110,7 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
         ],
         "parabolas": [asdict(one) for one in question.seen.parabolas],
         "averages": [asdict(one) for one in question.seen.averages],
-        "rule": _rule(question.objective),
+        "rule": rule_of(question.objective),
         "releases": [
             {
                 "version": choice.evaluated.candidate.version,
@@ -372,60 +202,3 @@ def _plain(objective: Objective) -> dict[str, Any]:
 def advice_json(advice: Advice, question: Question) -> str:
     """Return the advice as JSON text."""
     return json.dumps(advice_record(advice, question), indent=1, allow_nan=False)
-
-
-def plot_advice(advice: Advice, file: pathlib.Path) -> None:
-    """Draw predicted loss over the branch's updates, or the new data's over the old data's where the price is fixed."""
-    with style():
-        versions = [choice.evaluated.candidate.version for choice in advice.choices]
-        figure = Figure(figsize=(WIDTH, 4), layout="constrained")
-        axes = figure.subplots()
-        for number, version in enumerate(versions):
-            rows = [row for row in advice.evaluated if row.candidate.version == version and not row.violations]
-            if "alpha" in advice.choices[0].evaluated.candidate.fields:
-                _draw_prices(axes, advice, rows, number)
-            else:
-                _draw_domains(axes, advice, rows, number)
-        names = axes.get_legend_handles_labels()
-        figure.legend(*names, loc="outside upper center", ncols=min(len(versions), 3), fontsize=7, frameon=False)
-        save(figure, file)
-
-
-def _draw_prices(axes: Axes, advice: Advice, rows: Sequence[Evaluated], number: int) -> None:
-    choice, colour = advice.choices[number].evaluated, f"C{number}"
-    version = choice.candidate.version
-    axes.plot([r.candidate.updates for r in rows], [r.loss for r in rows], ".", color=colour, alpha=0.25, markersize=3)
-    line = advice.frontier(version)
-    axes.plot(
-        [r.candidate.updates for r in line], [r.loss for r in line], color=colour, label=f"{version}: Pareto curve"
-    )
-    axes.plot(choice.candidate.updates, choice.loss, "o", color=colour, markersize=8, label=choice.candidate.text())
-    for row in advice.configured:
-        if row.candidate.version == version:
-            axes.plot(
-                row.candidate.updates,
-                row.loss,
-                "x",
-                color=colour,
-                markersize=8,
-                label=f"configured: {row.candidate.text()}",
-            )
-    axes.set_xlabel("updates of the branch")
-    axes.xaxis.set_major_formatter(whole_numbers())
-    axes.set_ylabel("predicted loss [nats per token]")
-
-
-def _draw_domains(axes: Axes, advice: Advice, rows: Sequence[Evaluated], number: int) -> None:
-    sets = [weighted.fitted.set for weighted in advice.fits]
-    marker, colour = MARKERS[number % len(MARKERS)], f"C{number}"
-    for row in rows:
-        point = (row.losses[sets[0]], row.losses[sets[-1]])
-        axes.plot(*point, marker, color=colour, markersize=5)
-        axes.annotate(row.candidate.text(), point, xytext=(4, 3), textcoords="offset points", fontsize=8)
-    chosen = advice.choices[number].evaluated
-    place = (chosen.losses[sets[0]], chosen.losses[sets[-1]])
-    axes.plot(
-        *place, "o", color=colour, markersize=11, markerfacecolor="none", label=f"{chosen.candidate.version}: chosen"
-    )
-    axes.set_xlabel(f"predicted loss on {sets[0]} [nats per token]")
-    axes.set_ylabel(f"predicted loss on {sets[-1]} [nats per token]")

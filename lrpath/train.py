@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lrpath import entry
 from lrpath.assembly.project import Project
+from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
 from lrpath.records.commands import Command
 
@@ -20,7 +21,7 @@ def train(cfg: DictConfig) -> None:
         config = replace(config, wait=True)
     project = Project(config)
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
-    project.check_extends()
+    check_extends(project)
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 
@@ -31,8 +32,9 @@ def train(cfg: DictConfig) -> None:
         factory = open_training_factory(
             project, process_group, progress=_preparation_line(console), notice=lambda line: _show(console, line)
         )
+        process_group.on_rank_zero(lambda: check_extends(project))  # now that the tokens are known
         if process_group.is_rank_zero:
-            for line in factory.increment_lines():
+            for line in (*factory.increment_lines(), *read_reuse(project).text().splitlines()):
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(project.keep_plan)

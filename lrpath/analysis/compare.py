@@ -93,12 +93,12 @@ class Setup:
 
     Args:
         recipe: Digest of model, data and batch.
-        increments: Sizes of the increments up to the version [updates].
+        increments: Size [updates] and digest of the tokens of each increment up to the version.
         evaluated_on: Digest of each version's held-out tokens, up to the version.
     """
 
     recipe: str
-    increments: tuple[int, ...]
+    increments: tuple[tuple[int, str | None], ...]
     evaluated_on: tuple[str, ...]
 
     def is_continued_by(self, other: "Setup") -> bool:
@@ -134,8 +134,8 @@ class Outcome:
     @property
     def setup(self) -> "Setup":
         """What is equal where losses, gaps and costs are compared; see `Setup`."""
-        sizes = tuple(increment.updates for increment in self.series.plan.increments[: self.number])
-        return Setup(recipe=self.series.recipe_id, increments=sizes, evaluated_on=self._digests)
+        read = tuple((one.updates, one.content) for one in self.series.plan.increments[: self.number])
+        return Setup(recipe=self.series.recipe_id, increments=read, evaluated_on=self._digests)
 
     @property
     def evaluated_on(self) -> str:
@@ -146,9 +146,10 @@ class Outcome:
     def _digests(self) -> tuple[str, ...]:
         """Return a digest of each version's held-out tokens; of studies without one, of where the text comes from."""
         data = content_id(self.series.recipe.data)
+        increments = {one.version: one.held_out or data for one in self.series.plan.increments}
         sets: dict[str, list[tuple[object, ...]]] = {}
         for (version, domain), score in sorted((self.scores or {}).items()):
-            sets.setdefault(version, []).append((domain, score.tokens, score.sha256 or data))
+            sets.setdefault(version, []).append((domain, score.tokens, score.sha256 or increments.get(version, data)))
         return tuple(content_id(sets.get(name, [data])) for name in self.series.plan.versions[: self.number])
 
     @property

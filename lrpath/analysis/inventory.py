@@ -19,7 +19,7 @@ class Use(Enum):
     """What a state on disk is there for."""
 
     NEEDED = "needed"
-    """A plan has a fork or a release in it."""
+    """A plan has a fork or a release in it, or another increment could follow there in place of the next."""
     RESUME = "resume"
     """A state that a plan needs and that is not there would be made from it."""
     NONE = "none"
@@ -140,6 +140,8 @@ def _users(tree: Tree, names: Mapping[str, str], found: Iterable[Series]) -> dic
     for path in tree.paths:
         if path.parent is not None:
             users.setdefault(path.parent, []).append(f"fork of {names.get(path.id, path.name)}")
+        for position in tree.increment_ends(path.id):
+            users.setdefault(StateKey(path.id, position), []).append("end of an increment")
     for series in found:
         for release in series.tree.releases:
             for key, _ in release.parts:
@@ -154,6 +156,7 @@ def _path_on_disk(
     made = folder.positions()
     wanted = () if known is None else tree.needed(known.id)
     resumed = {max((at for at in made if at < position), default=-1) for position in wanted if position not in made}
+    kept = wanted if known is None else (*wanted, *tree.increment_ends(known.id))
     return PathOnDisk(
         folder=folder,
         name=folder.folder.name.removesuffix(f"-{folder.path_id}")
@@ -162,7 +165,7 @@ def _path_on_disk(
         path=known,
         end=wanted[-1] if wanted else None,
         states=tuple(
-            _state_on_disk(folder, StateKey(folder.path_id, position), wanted, resumed, users) for position in made
+            _state_on_disk(folder, StateKey(folder.path_id, position), kept, resumed, users) for position in made
         ),
         incomplete=tuple(folder.incomplete()),
     )

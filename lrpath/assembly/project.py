@@ -2,30 +2,29 @@
 
 import os
 import pathlib
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
-from lrpath.errors import ConfigError, LrpathError, MismatchError, PlanError
+from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.cost import flops_per_token, state_bytes
-from lrpath.planning.lineage import content_id, differences
+from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.paths import Path, Recipe, unite
+from lrpath.planning.paths import Path, Recipe, Tree, keep_old_ids, leave_where_data_differ, unite
 from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.shape import ModelShape
-from lrpath.planning.streams import Increment
+from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
+from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
 
 if TYPE_CHECKING:
+    from lrpath.data.catalog import StoredData
     from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
-
-
-MOST_DIFFERENCES = 3
-"""A message names so many fields that differ."""
 
 
 class Project:
@@ -70,15 +69,44 @@ class Project:
         return self.config.data.source
 
     @cached_property
+    def kept_plans(self) -> tuple[Plan, ...]:
+        """The plans that the study keeps, oldest first."""
+        records = Study(self.study_folder).plans().values()
+        return tuple(from_record(record) for record in records)
+
+    @cached_property
+    def known_paths(self) -> dict[str, Path]:
+        """Paths of the plans that the study keeps, by id; old ones with the contents that their states have read."""
+        tree = unite(plan.tree for plan in self.kept_plans)
+        return {path.id: path for path in with_read_contents(Study(self.study_folder), tree.paths)}
+
+    @cached_property
+    def stored(self) -> "StoredData":
+        """What is stored of the data, by the catalog: nothing is read but manifests and samples of the files.
+
+        Raises:
+            DataError: If the first version's text is missing, or what is stored is torn.
+        """
+        from lrpath.data.catalog import Catalog
+
+        catalog = Catalog(pathlib.Path(self.config.data.folder))
+        tokenizer, count = self.config.data.tokenizer, self.config.versions
+        return catalog.find(self.source, tokenizer=tokenizer, count=count, old=self._old_data)
+
+    @property
+    def _old_data(self) -> list[dict[str, Any]]:
+        """What old plans of the study say of their data, newest first."""
+        paths = [path for plan in reversed(self.kept_plans) for path in plan.tree.paths]
+        old = (path.recipe.data for path in paths if path.recipe.names_source)
+        return list({canonical(data): data for data in old}.values())
+
+    @cached_property
     def recipe(self) -> Recipe:
         """What all updates share."""
-        config, tokenizer = self.config, self.config.data.tokenizer
-        first = {name: value for name, value in self.source.increment_spec(0).items() if name != "heldout"}
-        data = {
-            "source": self.source.spec(),
-            "first_increment": first,
-            "tokenizer": None if tokenizer is None else tokenizer.spec(),
-        }
+        config, tokenizer = self.config, self.stored.tokenizer
+        if self.stored.store is None and config.data.tokenizer is not None:
+            tokenizer = PROVISIONAL + content_id(config.data.tokenizer.spec())
+        data = {"tokenizer": tokenizer}
         return Recipe(
             model=self.shape.as_record(),
             data=data,
@@ -99,10 +127,22 @@ class Project:
         if len(lengths) != count:
             text = f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}"
             raise PlanError(text, field="increment", value=given)
+        contents = [self._content(number) for number in range(count)]
         return tuple(
-            Increment(version=f"v{number}", updates=self.parse(length, "increment"))
-            for number, length in enumerate(lengths, start=1)
+            Increment(version=f"v{number + 1}", updates=self.parse(length, "increment"), **contents[number])
+            for number, length in enumerate(lengths)
         )
+
+    def _content(self, number: int) -> dict[str, Any]:
+        """Return the content of a version's tokens, or what stands for it while they are not prepared."""
+        if number < len(self.stored.increments):
+            stored = self.stored.increments[number]
+            return {"content": stored.content, "held_out": stored.held_out}
+        from lrpath.data.catalog import Catalog
+
+        catalog = Catalog(pathlib.Path(self.config.data.folder))
+        content = catalog.provisional(self.source, tokenizer=self.config.data.tokenizer, number=number)
+        return {"content": content}
 
     def parse(self, text: int | str, field: str) -> int:
         """Return a length in updates."""
@@ -110,12 +150,15 @@ class Project:
 
     @cached_property
     def plan(self) -> Plan:
-        """The tree of all paradigms.
+        """The tree of all paradigms, as it grows in its study.
 
         Raises:
             LrpathError: If a paradigm cannot be planned; the message names it.
         """
-        trees, recipe, increments = [], self.recipe, self.increments
+        return self._plan_over(self.increments)
+
+    def _plan_over(self, increments: tuple[Increment, ...]) -> Plan:
+        trees, recipe = [], self.recipe
         for label, paradigm in self.config.paradigms.items():
             setting = Setting(label=label, recipe=recipe, increments=increments, parse=self.parse)
             try:
@@ -125,14 +168,25 @@ class Project:
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
-            increments=self.increments,
+            increments=increments,
             paradigms=self.config.paradigms,
-            tree=unite(trees),
+            tree=self.in_study(unite(trees)),
             model_name=self.shape.family,
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,
             state_bytes=state_bytes(self.shape) if known else None,
+            source=self.source.kind,
         )
+
+    def in_study(self, tree: Tree) -> Tree:
+        """Return a tree as it grows in the study.
+
+        Paths of before ids followed from content keep their ids, and the tree leaves a path of the study where the data
+        differ.
+        """
+        if not self.known_paths:
+            return tree
+        return leave_where_data_differ(keep_old_ids(tree, self.known_paths.values()), self.known_paths)
 
     @cached_property
     def selected(self) -> frozenset[str] | None:
@@ -153,43 +207,49 @@ class Project:
         """
         return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
 
-    def check_extends(self) -> None:
-        """Check, if `extend` asks for it, that the plan goes on from one that its study keeps, or repeats it.
-
-        Raises:
-            MismatchError: If it does not; the message has what differs from the newest.
-        """
-        kept = [from_record(record) for record in self.study.plans().values()] if self.config.extend else []
-        if kept and not any(self.plan.extends(old) or old.extends(self.plan) for old in kept):
-            raise MismatchError(
-                f"extend=true: this plan does not go on from the newest of study {self.study.name}: "
-                f"{_first_difference(kept[-1], self.plan)}; correct that, or give extend=false to train both",
-                field="extend",
-                value=True,
-            )
+    def assuming(self, old: Plan) -> Plan:
+        """Return the plan with what is not prepared taken for what a plan of the study has under the same version."""
+        known = {increment.version: increment for increment in old.increments}
+        increments = tuple(
+            replace(one, content=known[one.version].content, held_out=known[one.version].held_out)
+            if one.is_provisional and one.version in known
+            else one
+            for one in self.increments
+        )
+        if increments == self.increments and not self.recipe.is_provisional:
+            return self.plan
+        assumed = Project(self.config)
+        data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]}
+        recipe = replace(self.recipe, data=data) if self.recipe.is_provisional else self.recipe
+        assumed.__dict__ |= {"recipe": recipe, "known_paths": self.known_paths}  # in place of what they would find
+        return assumed._plan_over(increments)
 
     def keep_plan(self) -> None:
         """Keep the plan in its study, which from then on never removes a state that it needs.
 
         Raises:
-            PlanError: If a plan kept earlier reads other increments on a path of the same id.
+            PlanError: If its data are not prepared, so that its ids are provisional.
         """
-        kept = [from_record(record).tree for record in self.study.plans().values()]
-        unite([self.plan.tree, *kept])
+        if self.plan.not_prepared:
+            raise PlanError(
+                f"the tokens of {', '.join(self.plan.not_prepared)} are not prepared, so that the ids of the plan's "
+                "paths are not known yet; prepare them first"
+            )
+        unite([self.plan.tree, *(plan.tree for plan in self.kept_plans)])
         self.study.save_plan(self.plan.as_record())
 
-    @property
-    def store_folder(self) -> pathlib.Path:
-        """The token store of this source and tokenizer.
+    def refresh(self) -> None:
+        """Forget what was read of data and study: others may have prepared tokens and kept plans since."""
+        for name in ("kept_plans", "known_paths", "stored", "recipe", "increments", "plan", "selected"):
+            self.__dict__.pop(name, None)
 
-        Raises:
-            ConfigError: If it cannot be a folder, or cannot be written to.
-        """
-        name = content_id(self.recipe.data | {"first_increment": self.source.increment_spec(0)})
-        return _writable(f"{self.source.kind}-{name}", field="data.folder", value=self.config.data.folder)
+    @property
+    def study_folder(self) -> pathlib.Path:
+        """Where the study is or will be."""
+        return pathlib.Path(self.config.outputs) / self.config.study
 
     def prepare(self, progress: "PreparationProgress | None" = None, *, notice: "Notice | None" = None) -> "TokenStore":
-        """Return the token store, prepared if it is not there.
+        """Return the token store of the versions, prepared if it is not there; the plan's ids are final from then on.
 
         Raises:
             ConfigError: If its vocabulary is larger than the model's.
@@ -201,13 +261,15 @@ class Project:
         store = prepare(
             self.source,
             tokenizer=self.config.data.tokenizer,
-            versions=[increment.version for increment in self.increments],
-            folder=self.store_folder,
+            versions=[f"v{number}" for number in range(1, self.config.versions + 1)],
+            folder=_writable("", field="data.folder", value=self.config.data.folder),
             progress=progress,
+            old=self._old_data,
             notice=notice,
             needs_heldout=True,
         )
         self._check_vocabulary(self.shape, store.vocab_size)
+        self.refresh()
         for path in self.plan.tree.paths:  # a last version that is too small is refused before the first is trained
             self.batches(path, store=store)
         return store
@@ -235,21 +297,6 @@ def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
     text = str(error) if label in str(error) else f"{label}: {error}"
     field = None if error.field is None else f"paradigms.{label}.{error.field}"
     return type(error)(text, field=field, value=error.value)
-
-
-def _first_difference(old: Plan, new: Plan) -> str:
-    """Return how the first release of the old plan that the new one lacks has changed."""
-    lost = next(release for release in old.tree.releases if release not in new.tree.releases)
-    label = f"{lost.paradigm}/{lost.version}"
-    same = [release for release in new.tree.releases if f"{release.paradigm}/{release.version}" == label]
-    if not same:
-        return f"it has no {label}"
-    lines = old.tree.line(lost.last.path_id), new.tree.line(same[0].last.path_id)
-    for before, after in zip(*lines, strict=False):
-        if found := differences(before.identity(), after.identity()):
-            more = f" and {len(found) - MOST_DIFFERENCES} more" if len(found) > MOST_DIFFERENCES else ""
-            return f"{after.name} of {label} would be trained anew ({'; '.join(found[:MOST_DIFFERENCES])}{more})"
-    return f"{label} would be made of other states"
 
 
 def _writable(name: str, *, field: str, value: str) -> pathlib.Path:

@@ -130,7 +130,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
-    extend: bool
+    extend: Literal["auto"] | bool
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")

@@ -27,16 +27,15 @@ class HeldOutSets:
     """The pieces of one increment on their way to its files.
 
     Args:
-        store: Holds the earlier increments.
-        number: Place of this increment in the order of arrival.
+        store: Holds the earlier increments, and no other.
         end_id: Id of the end mark.
 
     Attributes:
         counts: `copies` and `shared`, see `lrpath.data.prepare`.
     """
 
-    def __init__(self, store: TokenStore, number: int, *, end_id: int) -> None:
-        self._earlier = [version for version in store.versions if store.manifest(version).number < number]
+    def __init__(self, store: TokenStore, *, end_id: int) -> None:
+        self._earlier = store.versions
         self._store = store
         self._end_id = end_id
         self._held = [ids_N for version in self._earlier for _, ids_N in held_out_passages(store, version)]

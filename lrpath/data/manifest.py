@@ -1,5 +1,7 @@
 """What the manifests of a store say, read as hostile text: plain JSON, every field checked, no name that climbs out."""
 
+import hashlib
+import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -7,9 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lrpath.errors import DataError
-from lrpath.records.files import digest_file, read_json
+from lrpath.planning.lineage import canonical, content_id
+from lrpath.records.files import digest_file
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)
+"""Format 1 is of stores whose increments lie under the names of versions; they are read where they lie."""
 STORE_FILE = "store.json"
 TOKENIZER_FILE = "tokenizer.json"
 MANIFEST_FILE = "increment.json"
@@ -67,9 +72,7 @@ class Manifest:
     """What `increment.json` says of an increment.
 
     Args:
-        version: Name of the version; also the name of the folder.
-        number: Place of the increment in the order of arrival, from 0.
-        source: What of the source belongs to this increment alone, for example its file or its last date.
+        source: Of what the tokens were first made, for people: the same tokens may have come from other files since.
         dtype: Type of the ids, `<u2` or `<u4`.
         tokens: Training tokens.
         documents: Documents, held-out ones included.
@@ -78,8 +81,6 @@ class Manifest:
         counts: What the preparation counted: see `lrpath.data.prepare`.
     """
 
-    version: str
-    number: int
     source: Mapping[str, Any]
     dtype: str
     tokens: int
@@ -87,6 +88,22 @@ class Manifest:
     text_bytes: int
     files: Mapping[str, StoredFile]
     counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of the training tokens: what a path that reads them is known by."""
+        return self.files[TRAIN_FILE].sha256
+
+    @property
+    def held_out(self) -> str:
+        """Digest of the held-out tokens of all domains, to choose on and to report."""
+        files = {heldout_file(domain, split) for split in _FOLDERS for domain in self.domains_of(split)}
+        return content_id({name: self.files[name].sha256 for name in files})
+
+    @property
+    def name(self) -> str:
+        """Name of the increment's folder: a digest of all its files."""
+        return content_id({name: file.sha256 for name, file in self.files.items()})
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -108,14 +125,13 @@ class Manifest:
         """Read `increment.json`.
 
         Raises:
-            DataError: If the file is missing, not a manifest of this format, or names a file outside the increment.
+            DataError: If the file is missing, not a manifest of this format, names a file outside the increment, or
+                lists other files than those that the folder is named after.
         """
         record = _read_record(path)
         if not isinstance(files := record.get("files"), dict):
             raise _malformed(path, "files", files)
-        return cls(
-            version=_field(record, "version", lambda value: value == path.parent.name, path=path),
-            number=_field(record, "number", _is_count, path=path),
+        manifest = cls(
             source=_field(record, "source", lambda value: isinstance(value, dict), path=path),
             dtype=_field(record, "dtype", lambda value: value in ("<u2", "<u4"), path=path),
             tokens=_field(record, "tokens", _is_count, path=path),
@@ -124,10 +140,16 @@ class Manifest:
             files={name: _stored_file(name, entry, path) for name, entry in files.items()},
             counts=_field(record, "counts", _are_counts, path=path) or {},
         )
+        if record["format"] == FORMAT and manifest.name != path.parent.name:
+            raise DataError(
+                f"{path} lists other files than those that gave its folder the name {path.parent.name}, so that one of "
+                f"them was altered; {PREPARE_AGAIN}"
+            )
+        return manifest
 
 
 def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
-    """Read and check `store.json`: the specification, the vocabulary and the tokenizer it belongs to.
+    """Read and check `store.json`: the vocabulary, and the digest of the tokenizer by what it does.
 
     Raises:
         DataError: If it is missing or malformed, or if `tokenizer.json` is not the one it names.
@@ -138,11 +160,24 @@ def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
     end_id = _field(
         record, "end_id", lambda value: value is None or (_is_count(value) and value < vocab_size), path=path
     )
-    spec = _field(record, "spec", lambda value: isinstance(value, dict), path=path)
     expected = _field(record, "tokenizer", lambda value: value is None or isinstance(value, dict), path=path)
     if expected is not None:
         check_file(folder / TOKENIZER_FILE, _stored_file(TRAIN_FILE, expected, path), inside=folder, contents=True)
-    return {"spec": spec, "vocab_size": vocab_size, "end_id": end_id}
+    tokenizer = None if expected is None else tokenizer_digest(folder / TOKENIZER_FILE)
+    return {"vocab_size": vocab_size, "end_id": end_id, "tokenizer": tokenizer}
+
+
+def tokenizer_digest(path: pathlib.Path) -> str:
+    """Return a digest of a `tokenizer.json` by its content: spaces and the order of its keys do not count.
+
+    Raises:
+        DataError: If the file is not JSON.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}); {PREPARE_AGAIN}") from error
+    return hashlib.sha256(canonical(record).encode()).hexdigest()
 
 
 def _read_record(path: pathlib.Path) -> dict[str, Any]:
@@ -156,10 +191,15 @@ def _read_record(path: pathlib.Path) -> dict[str, Any]:
             f"{path} is missing, so its folder is not a whole store or increment; prepare it, or correct data.folder "
             "(an increment without its manifest must be removed first)"
         )
-    record = read_json(path, at_most=_MAX_JSON_BYTES, remedy=PREPARE_AGAIN, kind=DataError)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
+        raise DataError(f"{path} has {size:_} bytes, and at most {_MAX_JSON_BYTES:_} are read; {PREPARE_AGAIN}")
+    try:
+        record = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is incomplete or not JSON ({error}); {PREPARE_AGAIN}") from error
+    if not isinstance(record, dict) or record.get("format") not in _READABLE:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise DataError(f"{path} must be a JSON object of format {FORMAT}, not {found}; {PREPARE_AGAIN}")
+        raise DataError(f"{path} must be a JSON object of a format up to {FORMAT}, not {found}; {PREPARE_AGAIN}")
     return record
 
 

@@ -1,7 +1,7 @@
 """Turns a source into a store: trains the tokenizer, encodes each increment once, and may be killed at any moment.
 
-A store is prepared increment by increment, under a lock. What is there is never made again; what a killed preparation
-left is removed. The same source and settings give the same bytes.
+A store is prepared increment by increment, under a lock. What the catalog remembers is not made again; what a killed
+preparation left is removed. The same source and settings give the same bytes.
 
 The text of every increment that is not there is read twice: once to decide what is held out and to find what is
 malformed, of all versions, before hours are spent on encoding; and once to encode it. The manifest counts:
@@ -28,21 +28,19 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
 from lrpath.data.facts import decided_line
 from lrpath.data.heldout import Decision, Divider, Known, Piece, decide
 from lrpath.data.heldout_sets import HeldOutSets
 from lrpath.data.manifest import (
     FORMAT,
     HELD_OUT_FILE,
-    MANIFEST_FILE,
     MARKS_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
     TRAIN_FILE,
-    Manifest,
     heldout_file,
     is_name,
-    read_store_record,
 )
 from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TokensSource
 from lrpath.data.sources.document import hashed_share
@@ -59,8 +57,8 @@ from lrpath.data.tokenizer import (
     train_tokenizer,
 )
 from lrpath.data.writer import IncrementWriter
-from lrpath.errors import ConfigError, DataError, MismatchError
-from lrpath.planning.lineage import differences
+from lrpath.errors import ConfigError, DataError
+from lrpath.planning.lineage import content_id
 from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
 
 PreparationProgress = Callable[[str, int, int | None], None]
@@ -76,7 +74,7 @@ _TOKENIZER_CHARACTERS = 1_000_000_000
 _CHUNK_IDS = 1 << 22
 
 
-def prepare(
+def prepare(  # noqa: PLR0913  what a preparation may be told
     source: Source,
     *,
     tokenizer: TokenizerSettings | None,
@@ -85,8 +83,9 @@ def prepare(
     progress: PreparationProgress | None = None,
     notice: Notice | None = None,
     needs_heldout: bool = False,
+    old: Sequence[Mapping[str, Any]] = (),
 ) -> TokenStore:
-    """Prepare the increments of some versions and return the store.
+    """Prepare the increments of some versions and return their store.
 
     The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. At most some MiB of text are in
     memory at a time, one document, and 16 bytes for each document there is.
@@ -94,34 +93,45 @@ def prepare(
     Args:
         source: Where the text or the ids come from.
         tokenizer: Settings of the tokenizer; None for ids that come without one.
-        versions: Names in the order of arrival. A store that holds more versions keeps them.
-        folder: The store; made if it does not exist.
+        versions: Names in the order of arrival.
+        folder: Where stores and catalog are; made if it does not exist.
         progress: Called as each increment advances.
         notice: Called with what was decided and counted of each increment, before any is encoded.
         needs_heldout: Refuse text of which no version has a held-out set.
+        old: What plans of before ids followed from content say of their data, see `lrpath.data.catalog`.
 
     Raises:
         ConfigError: If the versions are unusable as names, or a tokenizer is missing.
         DataError: If the source is missing, malformed or too small.
-        MismatchError: If the folder was prepared under other settings; the message lists the fields that differ.
     """
     _check_versions(versions)
     _check_tokenizer(source, tokenizer)
+    catalog = Catalog(folder)
     work = _Preparation(
-        source=source,
+        source=catalog.completed(source),
+        given=source,
         tokenizer=tokenizer,
+        catalog=catalog,
         folder=folder,
         progress=progress,
         notice=notice,
         needs_heldout=needs_heldout,
+        old=old,
     )
-    for number in range(len(versions)):  # a missing file is reported before hours are spent on the others
-        source.increment_spec(number)
-    if not (work.is_begun() and all(work.is_prepared(number, name) for number, name in enumerate(versions))):
-        with locked(folder):
-            remove_temporaries(folder)
-            work.run(versions)
-    return TokenStore.open(folder)
+    stored = work.find(len(versions))
+    if len(stored.increments) < len(versions):
+        for number in range(len(stored.increments), len(versions)):  # a missing file is reported before hours are spent
+            work.source.increment_spec(number)
+        stored = work.run(versions)
+    catalog.remember(source, tokenizer=tokenizer, stored=stored)
+    return _opened(stored, versions)
+
+
+def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
+    """Open the store at as many versions as are stored."""
+    assert stored.store is not None
+    names = [increment.name for increment in stored.increments]
+    return TokenStore.open(stored.store, increments=dict(zip(versions, names, strict=False)))
 
 
 def _check_versions(versions: Sequence[str]) -> None:
@@ -151,36 +161,60 @@ class _Preparation:
     """One source on its way into one store."""
 
     source: Source
+    given: Source  # as configured, of which the catalog knows what is gone
     tokenizer: TokenizerSettings | None
+    catalog: Catalog
     folder: pathlib.Path
     progress: PreparationProgress | None
     notice: Notice | None
     needs_heldout: bool
+    old: Sequence[Mapping[str, Any]]
 
-    def run(self, versions: Sequence[str]) -> None:
-        decisions = {} if isinstance(self.source, TokensSource) else self._decide(self.source, versions)
-        if not self.is_begun():
-            self._begin(versions, decisions)
+    def find(self, count: int) -> StoredData:
+        """Return what is stored already."""
+        return self.catalog.find(self.given, tokenizer=self.tokenizer, count=count, old=self.old)
+
+    def run(self, versions: Sequence[str]) -> StoredData:
+        """Make what is missing."""
+        name = self.catalog.key_of(self.given, tokenizer=self.tokenizer)
+        with locked(self.folder / ".preparing" / name):  # others of this text wait and then find it prepared
+            stored = self.find(len(versions))
+            if len(stored.increments) == len(versions):
+                return stored
+            decisions = {} if isinstance(self.source, TokensSource) else self._decide(self.source, versions, stored)
+            if stored.store is None:
+                stored = self._begin(versions, decisions)
+            assert stored.store is not None
+            with locked(stored.store):  # other texts may have the same tokenizer
+                remove_temporaries(stored.store)
+                return self._fill(versions, decisions, stored)
+
+    def _fill(self, versions: Sequence[str], decisions: Mapping[str, Decision], stored: StoredData) -> StoredData:
         known = Known()
         for number, version in enumerate(versions):
-            if version not in decisions and self.is_prepared(number, version):
-                self._recall(version, known)
+            if number < len(stored.increments):
+                self._recall(version, known, _opened(stored, versions))
                 continue
             arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
+            earlier = _opened(stored, versions)
             if isinstance(self.source, TokensSource):
-                self._copy(self.source, arrival)
+                name = self._copy(self.source, arrival, earlier)
             else:
-                self._encode(self.source, arrival, decision=decisions[version], known=known)
+                name = self._encode(self.source, arrival, earlier, decision=decisions[version], known=known)
                 decisions[version].extend(known)
+            stored = self.catalog.add(stored, name=name)
+            self.catalog.remember(self.given, tokenizer=self.tokenizer, stored=stored)
+        return stored
 
-    def _decide(self, source: TextOrigin, versions: Sequence[str]) -> dict[str, Decision]:
+    def _decide(self, source: TextOrigin, versions: Sequence[str], stored: StoredData) -> dict[str, Decision]:
         """Read every increment that is not prepared, and decide what of it is held out."""
         known, decisions = Known(), {}
         has_heldout = False
         for number, version in enumerate(versions):
-            if self.is_begun() and self.is_prepared(number, version):
-                self._recall(version, known)
-                has_heldout |= bool(TokenStore.open(self.folder).manifest(version).domains)
+            if number < len(stored.increments):
+                store = _opened(stored, versions)
+                self._recall(version, known, store)
+                has_heldout |= bool(store.manifest(version).domains)
                 continue
             arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
             documents = self._watched(source.documents(arrival), f"{version}: read")
@@ -209,9 +243,8 @@ class _Preparation:
             )
         return decisions
 
-    def _recall(self, version: str, known: Known) -> None:
+    def _recall(self, version: str, known: Known, store: TokenStore) -> None:
         """Add an increment of the store to what the next one must not contradict."""
-        store = TokenStore.open(self.folder)
         known.used |= store.marks(version)
         known.held |= store.held_out_digests(version)
         known.has_passages |= store.manifest(version).counts.get("passages", 0) > 0
@@ -223,48 +256,27 @@ class _Preparation:
             if done >> 20 != (done := done + len(document.text)) >> 20:
                 self._report(label, done, None)
 
-    def is_begun(self) -> bool:
-        """Tell whether the store has its tokenizer and specification, and check that they are these."""
-        if not (self.folder / STORE_FILE).exists():
-            return False
-        self._check_same(read_store_record(self.folder)["spec"], self._spec(), STORE_FILE)
-        return True
-
-    def is_prepared(self, number: int, version: str) -> bool:
-        """Tell whether an increment is there, and check that it is this one."""
-        if not (self.folder / version).exists():
-            return False
-        manifest = Manifest.read(self.folder / version / MANIFEST_FILE)
-        there = {"number": manifest.number, "source": manifest.source}
-        asked = {"number": number, "source": self.source.increment_spec(number)}
-        self._check_same(there, asked, f"{version}/{MANIFEST_FILE}")
-        return True
-
-    def _check_same(self, there: Any, asked: Any, name: str) -> None:
-        if found := differences(_as_json(there), _as_json(asked)):
-            raise MismatchError(
-                f"{self.folder / name} was prepared under other settings (there → asked): {'; '.join(found)}; "
-                "restore the settings or the text, or choose another data.folder"
-            )
-
-    def _spec(self) -> dict[str, Any]:
-        tokenizer = None if self.tokenizer is None else self.tokenizer.spec()
-        return {"source": _as_json(self.source.spec()), "tokenizer": tokenizer}
-
-    def _begin(self, versions: Sequence[str], decisions: Mapping[str, Decision]) -> None:
-        """Make the tokenizer; `store.json` comes last, so that a store without it counts as not begun."""
-        record: dict[str, Any] = {"format": FORMAT, "spec": self._spec(), "end_id": None, "tokenizer": None}
+    def _begin(self, versions: Sequence[str], decisions: Mapping[str, Decision]) -> StoredData:
+        """Make the tokenizer and its store; `store.json` comes last: a store without it counts as not begun."""
+        record: dict[str, Any] = {"format": FORMAT, "end_id": None, "tokenizer": None}
+        text, content = None, None
         if self.tokenizer is not None:
             tokenizer = self._make_tokenizer(versions, decisions, settings=self.tokenizer)
-            path = self.folder / TOKENIZER_FILE
-            write_whole(path, tokenizer.to_str(pretty=True))
-            record["tokenizer"] = {"bytes": path.stat().st_size, "sha256": digest_file(path)}
+            text = tokenizer.to_str(pretty=True)
+            content = json.loads(text)
             record["vocab_size"] = tokenizer.get_vocab_size(with_added_tokens=True)
             record["end_id"] = tokenizer.token_to_id(self.tokenizer.end_mark)
         if isinstance(self.source, TokensSource):
             self._check_vocabulary(self.source, record.get("vocab_size"))
             record["vocab_size"] = self.source.vocab_size
-        write_json(self.folder / STORE_FILE, record)
+        store = self.folder / f"{STORE_PREFIX}{content_id([content, record['vocab_size'], record['end_id']])}"
+        if not (store / STORE_FILE).exists():
+            if text is not None:
+                write_whole(store / TOKENIZER_FILE, text)
+                size, digest = (store / TOKENIZER_FILE).stat().st_size, digest_file(store / TOKENIZER_FILE)
+                record["tokenizer"] = {"bytes": size, "sha256": digest}
+            write_json(store / STORE_FILE, record)
+        return self.catalog.remember_store(self.given, tokenizer=self.tokenizer, store=store)
 
     def _make_tokenizer(
         self, versions: Sequence[str], decisions: Mapping[str, Decision], *, settings: TokenizerSettings
@@ -310,26 +322,25 @@ class _Preparation:
                 value=source.vocab_size,
             )
 
-    def _writer(self, version: str) -> IncrementWriter:
-        return IncrementWriter(self.folder, version=version, vocab_size=read_store_record(self.folder)["vocab_size"])
-
-    def _copy(self, source: TokensSource, arrival: Arrival) -> None:
+    def _copy(self, source: TokensSource, arrival: Arrival, earlier: TokenStore) -> str:
         files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
-        with self._writer(arrival.version) as writer:
+        with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
             for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
                 for at in range(0, len(ids_N), _CHUNK_IDS):
                     writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
                     self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
             own = source.increment_spec(arrival.number)
-            writer.finish(number=arrival.number, source=own, documents=0, text_bytes=0)
+            return writer.finish(source=own, documents=0, text_bytes=0)
 
-    def _encode(self, source: TextOrigin, arrival: Arrival, *, decision: Decision, known: Known) -> None:
+    def _encode(
+        self, source: TextOrigin, arrival: Arrival, earlier: TokenStore, *, decision: Decision, known: Known
+    ) -> str:
         assert self.tokenizer is not None
-        encoder = Encoder(read_tokenizer(self.folder / TOKENIZER_FILE), end_mark=self.tokenizer.end_mark)
+        encoder = Encoder(read_tokenizer(earlier.folder / TOKENIZER_FILE), end_mark=self.tokenizer.end_mark)
         divider = Divider(decision, source.heldout, known)
         read = Counter[str]()
-        sets = HeldOutSets(TokenStore.open(self.folder), arrival.number, end_id=encoder.end_id)
-        with self._writer(arrival.version) as writer:
+        sets = HeldOutSets(earlier, end_id=encoder.end_id)
+        with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
             for chunk in _chunks(_divided(source.documents(arrival), divider, read)):
                 sets.add(chunk, encoder.encode([piece.text for piece in chunk]), writer)
                 check_known(encoder, place=arrival.version)
@@ -353,8 +364,7 @@ class _Preparation:
                 "passages": sum(size for (_, domain), size in decision.sizes.items() if domain in decision.cut),
             }
             own = source.increment_spec(arrival.number)
-            writer.finish(
-                number=arrival.number,
+            return writer.finish(
                 source=own,
                 documents=read["documents"],
                 text_bytes=read["train_bytes"],
@@ -389,7 +399,3 @@ def _chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _as_json(record: Any) -> Any:
-    return json.loads(json.dumps(record))

@@ -1,14 +1,17 @@
 """A store of tokens on disk: whole increments, memory-mapped, with a manifest each; nothing in it is executed.
 
-    <store>/store.json                what the store was prepared from (source and tokenizer), and its vocabulary
+    <store>/store.json                the vocabulary, and which tokenizer it is
     <store>/tokenizer.json            absent when only ids were given
-    <store>/v1/train.bin              token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
-    <store>/v1/heldout/<domain>.bin   the same, to choose on; never trained on
-    <store>/v1/heldout/<domain>.starts  at which of its tokens each document begins, 8 bytes each
-    <store>/v1/test/<domain>.…        the same, to report
-    <store>/v1/documents.bin          16-byte digests of the documents that were used
-    <store>/v1/held_out.bin           those of the documents and passages that no version trains on
-    <store>/v1/increment.json         manifest: sizes and SHA-256 of the files above; written last
+    <store>/<id>/train.bin            token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
+    <store>/<id>/heldout/<domain>.bin the same, to choose on; never trained on
+    <store>/<id>/heldout/<domain>.starts  at which of its tokens each document begins, 8 bytes each
+    <store>/<id>/test/<domain>.…      the same, to report
+    <store>/<id>/documents.bin        16-byte digests of the documents that were used
+    <store>/<id>/held_out.bin         those of the documents and passages that no version trains on
+    <store>/<id>/increment.json       manifest: sizes and SHA-256 of the files above; written last
+
+A store holds what one tokenizer made; an increment's id is a digest of its files. Which increments are the versions of
+a plan is for `lrpath.data.catalog` to say: two candidates for v2 lie beside each other, and neither is called v2 here.
 
 Window i of length L holds the tokens [i·L, i·L + L]: L inputs and L targets, so that windows overlap by one token and
 every token but the first is predicted once.
@@ -19,7 +22,6 @@ Shapes: L tokens of a window, N windows.
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -36,7 +38,6 @@ from lrpath.data.manifest import (
     Manifest,
     check_file,
     heldout_file,
-    is_name,
     read_store_record,
     starts_file,
     token_dtype,
@@ -53,30 +54,34 @@ class TokenStore:
 
     Args:
         folder: Where the store lies.
-        spec: Source and tokenizer it was prepared from, as plain data.
         vocab_size: Number of token ids; every id in the store is below it.
         end_id: Id of the mark that ends a document; absent when the ids were given without a tokenizer.
-        manifests: The manifest of each version, in the order of arrival.
+        tokenizer: Digest of the tokenizer by what it does; None when the ids were given without one.
+        increments: The folder of each version in the store, in the order of arrival.
+        manifests: The manifest of each version.
     """
 
     folder: pathlib.Path
-    spec: Mapping[str, Any]
     vocab_size: int
     end_id: int | None
+    tokenizer: str | None
+    increments: Mapping[str, str]
     manifests: Mapping[str, Manifest]
 
     @classmethod
-    def open(cls, folder: pathlib.Path) -> "TokenStore":
-        """Open a store and check the sizes of all its files.
+    def open(cls, folder: pathlib.Path, *, increments: Mapping[str, str]) -> "TokenStore":
+        """Open a store and check the sizes of all files of some versions.
+
+        Args:
+            folder: The store.
+            increments: The folder of each version in it, in the order of arrival.
 
         Raises:
             DataError: If a file is missing, malformed, incomplete or of another size than its manifest says.
         """
         record = read_store_record(folder)
-        found = [Manifest.read(entry / MANIFEST_FILE) for entry in _increment_folders(folder)]
-        found.sort(key=lambda manifest: (manifest.number, manifest.version))
-        manifests = {manifest.version: manifest for manifest in found}
-        store = cls(folder=folder, manifests=manifests, **record)
+        manifests = {version: Manifest.read(folder / name / MANIFEST_FILE) for version, name in increments.items()}
+        store = cls(folder=folder, increments=dict(increments), manifests=manifests, **record)
         for version in store.versions:
             store.check(version)
         return store
@@ -91,6 +96,15 @@ class TokenStore:
         """The store's `tokenizer.json`, or None when the ids were given without a tokenizer."""
         path = self.folder / TOKENIZER_FILE
         return path if path.is_file() else None
+
+    def place(self, version: str) -> pathlib.Path:
+        """Return the folder of a version's increment.
+
+        Raises:
+            DataError: If the store does not hold the version.
+        """
+        self.manifest(version)
+        return self.folder / self.increments[version]
 
     def manifest(self, version: str) -> Manifest:
         """Return the manifest of a version.
@@ -111,7 +125,7 @@ class TokenStore:
         """
         manifest = self.manifest(version)
         for name, expected in manifest.files.items():
-            path = self.folder / version / name
+            path = self.place(version) / name
             check_file(path, expected, inside=self.folder, contents=contents)
             unit = unit_of(name, manifest.dtype)
             if expected.bytes == 0 or expected.bytes % unit:
@@ -122,18 +136,18 @@ class TokenStore:
         there = manifest.files[TRAIN_FILE].bytes if TRAIN_FILE in manifest.files else 0
         if manifest.tokens < 2 or there != manifest.tokens * width:
             raise DataError(
-                f"{self.folder / version / MANIFEST_FILE} says {manifest.tokens:_} tokens of {width} bytes and "
+                f"{self.place(version) / MANIFEST_FILE} says {manifest.tokens:_} tokens of {width} bytes and "
                 f"{there:_} bytes of {TRAIN_FILE}, which does not agree; {PREPARE_AGAIN}"
             )
         if manifest.dtype != token_dtype(self.vocab_size):
             raise DataError(
-                f"{self.folder / version / MANIFEST_FILE} has ids of type {manifest.dtype}, but the store's "
+                f"{self.place(version) / MANIFEST_FILE} has ids of type {manifest.dtype}, but the store's "
                 f"vocabulary of {self.vocab_size:_} needs {token_dtype(self.vocab_size)}; {PREPARE_AGAIN}"
             )
 
     def digest(self, version: str) -> str:
         """Return the SHA-256 of the training tokens of a version, as its manifest says."""
-        return self.manifest(version).files[TRAIN_FILE].sha256
+        return self.manifest(version).content
 
     def tokens(self, version: str) -> Tokens:
         """Return the training tokens of a version: a read-only memory map."""
@@ -183,7 +197,7 @@ class TokenStore:
         Of ids that came without text, a document begins after every end mark; without a tokenizer, all are one.
         """
         if (name := starts_file(domain, split)) in self.manifest(version).files:
-            return np.fromfile(self.folder / version / name, dtype="<i8")
+            return np.fromfile(self.place(version) / name, dtype="<i8")
         if self.end_id is None:
             return np.zeros(1, dtype=np.int64)
         ids_N = self.held_out_set(version, split)[domain]
@@ -200,13 +214,9 @@ class TokenStore:
     def _digests(self, version: str, name: str) -> frozenset[bytes]:
         if name not in self.manifest(version).files:
             return frozenset()
-        data = (self.folder / version / name).read_bytes()
+        data = (self.place(version) / name).read_bytes()
         return frozenset(data[at : at + MARK_BYTES] for at in range(0, len(data), MARK_BYTES))
 
     def _map(self, version: str, name: str) -> Tokens:
         # Opened at every call (some 30 µs): a map kept here would be copied whole when a loader's worker is spawned.
-        return np.asarray(np.memmap(self.folder / version / name, dtype=self.manifest(version).dtype, mode="r"))
-
-
-def _increment_folders(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and is_name(entry.name))
+        return np.asarray(np.memmap(self.place(version) / name, dtype=self.manifest(version).dtype, mode="r"))

@@ -1,4 +1,8 @@
-"""Writes one increment of a store, whole or not at all: under a temporary name, flushed, manifest last, renamed."""
+"""Writes one increment of a store, whole or not at all: under a temporary name, flushed, manifest last, renamed.
+
+Its place follows from what was written: an increment lies under a digest of its files, so that tokens which are there
+already, made of another file or for another version, are not kept twice.
+"""
 
 import hashlib
 import pathlib
@@ -32,13 +36,14 @@ class IncrementWriter:
 
     Args:
         folder: The store.
-        version: Name of the version.
+        version: Name of the version that it is made for, for messages.
         vocab_size: Number of token ids of the store; a larger id is refused.
     """
 
     def __init__(self, folder: pathlib.Path, *, version: str, vocab_size: int) -> None:
-        self._place = folder / version
-        self._temporary = temporary_name(self._place)
+        self._folder = folder
+        self._version = version
+        self._temporary = temporary_name(folder / version)
         self._vocab_size = vocab_size
         self._files: dict[str, _HashedFile] = {}
         self._handles = ExitStack()
@@ -63,7 +68,7 @@ class IncrementWriter:
         """
         if ids_N.size and not 0 <= int(ids_N.min()) <= int(ids_N.max()) < self._vocab_size:
             raise DataError(
-                f"{self._place.name}/{name}: token ids [{ids_N.min()}, {ids_N.max()}] must lie in "
+                f"{self._version}/{name}: token ids [{ids_N.min()}, {ids_N.max()}] must lie in "
                 f"[0, {self._vocab_size}); give the tokenizer or the vocab_size that the ids were made with"
             )
         self._file(name).add(ids_N.astype(token_dtype(self._vocab_size)).tobytes())
@@ -96,13 +101,12 @@ class IncrementWriter:
     def finish(
         self,
         *,
-        number: int,
         source: Mapping[str, Any],
         documents: int,
         text_bytes: int,
         counts: Mapping[str, int] | None = None,
-    ) -> None:
-        """Flush the files, write the manifest and rename the increment into its place.
+    ) -> str:
+        """Flush the files, write the manifest, rename the increment into its place, and return the place's name.
 
         Raises:
             DataError: If there are fewer than two training tokens, which no window can be cut from.
@@ -110,14 +114,14 @@ class IncrementWriter:
         tokens = self.tokens(TRAIN_FILE)
         if tokens < 2:
             raise DataError(
-                f"increment {self._place.name} has {tokens} training tokens; it needs 2 at least: "
-                "give it text, or prepare fewer versions"
+                f"increment {self._version} has {tokens} training tokens; it needs 2 at least: "
+                "give it text, or prepare fewer versions",
+                field="versions",
+                value=self._version,
             )
         for file in self._files.values():
             file.flush()
         manifest = Manifest(
-            version=self._place.name,
-            number=number,
             source=source,
             dtype=token_dtype(self._vocab_size),
             tokens=tokens,
@@ -129,7 +133,11 @@ class IncrementWriter:
         for folder in {(self._temporary / name).parent for name in self._files}:
             flush_folder(folder)
         write_json(self._temporary / MANIFEST_FILE, manifest.as_record())
-        move_into_place(self._temporary, self._place)
+        place = self._folder / manifest.name
+        if not (place / MANIFEST_FILE).exists():
+            shutil.rmtree(place, ignore_errors=True)  # without its manifest it is no increment, and was in the way
+            move_into_place(self._temporary, place)
+        return manifest.name
 
     def _file(self, name: str) -> "_HashedFile":
         if name not in self._files:

@@ -1,13 +1,24 @@
 """Paths, states, releases and the tree they form.
 
 A path is one learning-rate curve over one data stream, from a root or from a state of a parent path. Its id is a digest
-of what determines its numbers, and holds neither where the path ends nor who runs it: a main path that is continued
-for version 5 is the same path, and the values of an α sweep share one main path. Where a path ends follows from what
-is needed of it: the forks and releases that lie on it.
+of what determines its numbers: the recipe, the rates, the parent, and the tokens of the segment in which its stream
+begins. It holds neither where the path ends nor who runs it, and nothing of where the text came from: a main path that
+is continued for version 5 is the same path, and the values of an α sweep share one main path. Where a path ends follows
+from what is needed of it: the forks and releases that lie on it.
+
+Later segments are appended when their data arrives, so the id cannot hold them. Where two plans of a study go on
+differently, the first one keeps the path, and the other leaves it, as any branch does, at the end of the last increment
+they share (`leave_where_data_differ`): a continuation runs at the parent's own rates and is bit for bit what the
+undivided path would have been. A study therefore gives an id one meaning; two studies may go on differently from equal
+beginnings, and the manifest of every state says what it has read. The alternative, a path for each increment, would
+need no study to name a path, but cut every main path into N runs.
+
+The id of a path that reads tokens which are not prepared yet begins with `~`: it is made from the source's settings and
+the files' fingerprints, is there to be looked at, and is never kept in a study.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,7 +30,10 @@ from lrpath.planning.field_names import nearest
 from lrpath.planning.guard import UNGUARDED, Guard
 from lrpath.planning.lineage import content_id
 from lrpath.planning.schedule import Schedule
-from lrpath.planning.streams import Segment, Stream
+from lrpath.planning.streams import PROVISIONAL, Increment, Segment, Stream
+
+PROVISIONAL_ID = "~"
+"""How the id of a path begins that reads tokens which are not prepared yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +87,8 @@ class Recipe:
 
     Args:
         model: Shape and initialisation of the backbone, as plain data.
-        data: Source of the text and tokenizer, as plain data.
+        data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one. Plans that were kept
+            before ids followed from content have the settings of source and tokenizer here, and keep their ids.
         optimizer: AdamW's settings.
         precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
         seed: Seed of the initial weights and of the data order, or one for each.
@@ -119,6 +134,16 @@ class Recipe:
     def tokens_per_update(self) -> int:
         """Global batch [tokens]."""
         return self.sequences_per_update * self.tokens_per_sequence
+
+    @property
+    def names_source(self) -> bool:
+        """Whether the recipe is of a plan that was kept before ids followed from content."""
+        return "first_increment" in self.data
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the tokenizer is not made yet."""
+        return str(self.data.get("tokenizer")).startswith(PROVISIONAL)
 
     def as_record(self) -> dict[str, Any]:
         """Return what determines the numbers of a path as plain data; a guard that changes none is left out."""
@@ -173,7 +198,8 @@ class Path:
             )
         if self.schedule.end is not None:
             object.__setattr__(self, "stream", self.stream.until(self.schedule.end))
-        object.__setattr__(self, "id", content_id(self.identity()))
+        mark = PROVISIONAL_ID if self._is_provisional() else ""
+        object.__setattr__(self, "id", mark + content_id(self.identity()))
 
     @property
     def start(self) -> int:
@@ -185,13 +211,35 @@ class Path:
 
         Later segments can be appended when data arrives, so they are compared with what a state has read instead.
         """
-        segment, offset, _ = self.stream.spans(self.start, self.start + 1)[0]
+        segment, offset = self._first_segment()
+        content = not self.recipe.names_source  # an old id stays what it was
         return {
             "recipe": self.recipe.as_record(),
             "schedule": schedules.as_record(self.schedule),
-            "stream": {"segment": streams.as_record(segment), "from": offset},
+            "stream": {"segment": streams.as_record(segment, content=content), "from": offset},
             "parent": None if self.parent is None else {"path": self.parent.path_id, "position": self.parent.position},
         }
+
+    def _first_segment(self) -> tuple[Segment, int]:
+        segment, offset, _ = self.stream.spans(self.start, self.start + 1)[0]
+        return segment, offset
+
+    def _is_provisional(self) -> bool:
+        if self.parent is not None and self.parent.path_id.startswith(PROVISIONAL_ID):
+            return True
+        segment, _ = self._first_segment()
+        unknown = any(increment.is_provisional for increment in segment.increments)
+        return not self.recipe.names_source and (unknown or self.recipe.is_provisional)
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the id stands for tokens that are not prepared yet."""
+        return self.id.startswith(PROVISIONAL_ID)
+
+    def with_increments(self, known: Mapping[str, Increment]) -> "Path":
+        """Return the path with the increments of some versions replaced."""
+        segments = tuple(segment.with_increments(known) for segment in self.stream.segments)
+        return replace(self, stream=replace(self.stream, segments=segments))
 
     def check_position(self, position: int) -> None:
         """Raise unless the path can be run to `position`."""
@@ -295,6 +343,21 @@ class Tree:
         for path in self.paths:
             yield from (StateKey(path.id, position) for position in self.needed(path.id))
 
+    def increment_ends(self, path_id: str) -> tuple[int, ...]:
+        """Return where increments end on the path before the path does, other than at states that are needed.
+
+        A state is kept there when the path passes, so that the next increment can be exchanged without running this one
+        again. Nothing needs it: where it is missing, nothing is run for it.
+        """
+        path, needed, end = self.path(path_id), self.needed(path_id), self.end(path_id)
+        return tuple(at for at in path.stream.ends() if path.start < at < end and at not in needed)
+
+    def kept_states(self) -> Iterator[StateKey]:
+        """Yield every state that retention keeps, path by path: those needed, and those where an increment ends."""
+        for path in self.paths:
+            positions = sorted({*self.needed(path.id), *self.increment_ends(path.id)})
+            yield from (StateKey(path.id, position) for position in positions)
+
     def line(self, path_id: str) -> tuple[Path, ...]:
         """Return the path and its ancestors, root first."""
         line = [self.path(path_id)]
@@ -366,20 +429,121 @@ def unite(trees: Iterable[Tree]) -> Tree:
 
 
 def _longer(one: Path, other: Path) -> Path:
-    short, long = sorted((one, other), key=lambda path: len(path.stream.segments))
-    if long.stream.segments[: len(short.stream.segments)] != short.stream.segments:
+    if _end_of_shared(one, other) is not None:
         raise PlanError(
             f"{one.name} and {other.name} begin alike but read different increments later. Increments can be appended "
             "to a path but not changed; choose another study for other increments"
         )
-    return long if len(short.stream.segments) < len(long.stream.segments) else one
+    return max(one, other, key=lambda path: (path.stream.end, _count_known(path)))
+
+
+def _count_known(path: Path) -> int:
+    increments = [increment for segment in path.stream.segments for increment in segment.increments]
+    return sum(increment.content is not None and not increment.is_provisional for increment in increments)
+
+
+def _end_of_shared(one: Path, other: Path) -> int | None:
+    """Return the position from which two paths that begin alike read different segments; None if there is none."""
+    ours, theirs = ({at: segment for segment, at in _segments_of(path)} for path in (one, other))
+    ends = min(one.stream.end, other.stream.end)
+    for at in sorted({*ours, *theirs}):
+        if at < ends and not (at in ours and at in theirs and ours[at].may_be(theirs[at])):
+            return at
+    return None
+
+
+def _segments_of(path: Path) -> list[tuple[Segment, int]]:
+    """Return the segments that a path reads, each with the position at which the path begins to read it."""
+    found, at = [], path.start
+    for segment, first, last in path.stream.spans(path.start, path.stream.end):
+        found.append((segment, at))
+        at += last - first
+    return found
+
+
+def leave_where_data_differ(tree: Tree, known: Mapping[str, Path]) -> Tree:
+    """Return the tree with every path that reads other increments than a known one of its id divided where they differ.
+
+    The path keeps what both share. The rest becomes a continuation that leaves it there, over the tree's own increments
+    and at the rates of the path; forks and releases that lay on the rest lie on the continuation.
+
+    Args:
+        tree: A plan's.
+        known: Paths that the study has, by id; they agree with each other.
+    """
+    moved: dict[str, list[Path]] = {}
+
+    def place(key: StateKey) -> StateKey:
+        parts = moved[key.path_id]
+        return StateKey(next(part for part in reversed(parts) if part.start < key.position).id, key.position)
+
+    for path in tree.paths:
+        parts = [path if path.parent is None else replace(path, parent=place(path.parent))]
+        while (other := known.get(parts[-1].id)) and (at := _end_of_shared(parts[-1], other)) is not None:
+            rest = parts.pop()
+            parts.append(replace(rest, stream=rest.stream.until(at)))
+            if at >= tree.end(path.id):
+                break
+            fork = StateKey(parts[-1].id, at)
+            name = f"{path.name}_from_{at}"
+            parts.append(replace(rest, name=name, schedule=rest.schedule.after(at), parent=fork))
+        moved[path.id] = parts
+    paths = {part.id: part for path in tree.paths for part in moved[path.id]}
+    return Tree(paths=tuple(paths.values()), releases=_moved(tree.releases, place))
+
+
+def keep_old_ids(tree: Tree, known: Iterable[Path]) -> Tree:
+    """Return the tree in which paths that the study made before ids followed from content have the ids they had.
+
+    Args:
+        tree: A plan's.
+        known: Paths that the study has, parents before children, with the contents that their states have read.
+    """
+    old = [path for path in known if path.recipe.names_source]
+    ids: dict[str, str] = {}
+    paths = []
+    for path in tree.paths:
+        parent = None if path.parent is None else StateKey(ids[path.parent.path_id], path.parent.position)
+        own = replace(path, parent=parent)
+        for other in old:
+            named = replace(own, recipe=replace(path.recipe, data=other.recipe.data))
+            if _is_same(named, other):
+                own = named
+                break
+        ids[path.id] = own.id
+        paths.append(own)
+    releases = _moved(tree.releases, lambda key: StateKey(ids[key.path_id], key.position))
+    return Tree(paths=tuple(paths), releases=releases)
+
+
+def _moved(releases: tuple[Release, ...], place: Callable[[StateKey], StateKey]) -> tuple[Release, ...]:
+    """Return releases of the states that took the place of theirs."""
+    return tuple(
+        replace(release, parts=tuple((place(key), weight) for key, weight in release.parts)) for release in releases
+    )
+
+
+def _is_same(one: Path, old: Path) -> bool:
+    """Say whether a path, whose recipe has an old path's words for the data, is that path.
+
+    The plans must agree in all else, and the tokens that it begins with must be those that the old path has read.
+    """
+    (ours, _), (theirs, _) = one._first_segment(), old._first_segment()
+    are_known = all(increment.content is not None for increment in theirs.increments)
+    return (
+        one.id == old.id
+        and are_known
+        and not any(increment.is_provisional for increment in ours.increments)
+        and ours.may_be(theirs)
+    )
 
 
 def as_record(tree: Tree) -> dict[str, Any]:
     """Return a tree as plain data; `from_record` reads it back."""
     paths = []
     for path in tree.paths:
-        stream = {"start": path.stream.start, "segments": [streams.as_record(part) for part in path.stream.segments]}
+        segments = [streams.as_record(part, content=True) for part in path.stream.segments]
+        stream = {"start": path.stream.start, "segments": segments}
         parent = None if path.parent is None else [path.parent.path_id, path.parent.position]
         row = {"id": path.id, "name": path.name, "recipe": path.recipe.as_record(), "parent": parent}
         paths.append(row | {"schedule": schedules.as_record(path.schedule), "stream": stream})

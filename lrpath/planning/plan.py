@@ -18,7 +18,9 @@ from lrpath.planning.paths import Release, Tree
 from lrpath.planning.plain import as_plain, by_kind
 from lrpath.planning.streams import Increment, coverage
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
+_READABLE = (1, PLAN_FORMAT)
+"""Format 1 is of plans that were kept before ids followed from content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class Plan:
         parameters: Parameters of the model; None where only torch could count them.
         flops_per_token: Training cost of a token [FLOP]; None likewise.
         state_bytes: Size of a state on disk [bytes]; None likewise.
+        source: Kind of the source that the text comes from, for people.
     """
 
     increments: tuple[Increment, ...]
@@ -42,6 +45,7 @@ class Plan:
     parameters: int | None
     flops_per_token: int | None
     state_bytes: int | None
+    source: str = "text"
 
     @cached_property
     def id(self) -> str:
@@ -52,6 +56,11 @@ class Plan:
     def versions(self) -> tuple[str, ...]:
         """Names of the versions, in order of arrival."""
         return tuple(increment.version for increment in self.increments)
+
+    @property
+    def not_prepared(self) -> tuple[str, ...]:
+        """Versions whose tokens are not prepared, so that the ids of paths that read them are provisional."""
+        return tuple(increment.version for increment in self.increments if increment.is_provisional)
 
     @property
     def tokens_per_update(self) -> int:
@@ -91,7 +100,7 @@ class Plan:
     def cost(self, tree: Tree) -> Cost:
         """Return what a tree of this plan costs when nothing of it is on disk."""
         updates = sum(tree.updates(path.id) for path in tree.paths)
-        states = sum(1 for _ in tree.states())
+        states = sum(1 for _ in tree.kept_states())
         tokens = updates * self.tokens_per_update
         flops, size = self.flops_per_token, self.state_bytes
         return Cost(
@@ -126,7 +135,15 @@ class Plan:
         """Return the plan as plain data; `from_record` reads it back."""
         return {
             "format": PLAN_FORMAT,
-            "increments": {increment.version: increment.updates for increment in self.increments},
+            "increments": {
+                increment.version: {
+                    "updates": increment.updates,
+                    "content": increment.content,
+                    "held_out": increment.held_out,
+                }
+                for increment in self.increments
+            },
+            "source": self.source,
             "paradigms": as_plain(self.paradigms),
             "model": {
                 "name": self.model_name,
@@ -135,6 +152,9 @@ class Plan:
                 "state_bytes": self.state_bytes,
             },
             "states": [[key.path_id, key.position] for key in self.tree.states()],
+            "increment_ends": [
+                [path.id, position] for path in self.tree.paths for position in self.tree.increment_ends(path.id)
+            ],
             "tree": paths.as_record(self.tree),
         }
 
@@ -160,11 +180,11 @@ def from_record(record: dict[str, Any]) -> Plan:
         PlanError: If the record has another format or was altered.
     """
     try:
-        if record.get("format") != PLAN_FORMAT:
-            raise PlanError(f"the plan has format {record.get('format')}; this lrpath reads {PLAN_FORMAT}")
+        if record.get("format") not in _READABLE:
+            raise PlanError(f"the plan has format {record.get('format')}; this lrpath reads up to {PLAN_FORMAT}")
         model = record["model"]
         plan = Plan(
-            increments=tuple(Increment(version=name, updates=count) for name, count in record["increments"].items()),
+            increments=tuple(_increment(name, entry) for name, entry in record["increments"].items()),
             paradigms={
                 label: by_kind(PARADIGMS, _with_left_out(fields), place=f"paradigms.{label}")
                 for label, fields in record["paradigms"].items()
@@ -174,9 +194,14 @@ def from_record(record: dict[str, Any]) -> Plan:
             parameters=model["parameters"],
             flops_per_token=model["flops_per_token"],
             state_bytes=model["state_bytes"],
+            source=record.get("source", "text"),
         )
         if {tuple(key) for key in record["states"]} != {(key.path_id, key.position) for key in plan.tree.states()}:
             raise PlanError("the plan's list of states does not fit its tree; restore the file from a copy")
     except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
         raise PlanError(f"the plan cannot be read ({error!r}); restore the file from a copy") from error
     return plan
+
+
+def _increment(version: str, entry: int | dict[str, Any]) -> Increment:
+    return Increment(version=version, **({"updates": entry} if isinstance(entry, int) else entry))

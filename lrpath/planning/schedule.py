@@ -14,10 +14,11 @@ References: 1−sqrt and square, arXiv 2405.18392; stair (multi-step 80/10/10 at
 knee, arXiv 2003.03977; harmonic is the curve whose inverse is linear (derived).
 """
 
+import hashlib
 import math
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import accumulate, pairwise
 from typing import Any
@@ -120,10 +121,15 @@ class Schedule:
     Args:
         start: Position at which the first piece begins: 0 for a root, the fork for a branch.
         pieces: At least one; only the last may be without an end.
+        skipped: Updates of the first piece that lie before `start`, when a path goes on in the middle of a piece.
+        rates_digest: What `as_record` says of rates that are not those of the pieces; only in a schedule that was read
+            back from a plan.
     """
 
     start: int = 0
     pieces: tuple[Piece, ...]
+    skipped: int = 0
+    rates_digest: str | None = None
     _begins: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -132,7 +138,10 @@ class Schedule:
         if any(piece.updates is None for piece in self.pieces[:-1]):
             raise PlanError("only the last piece of a schedule may be without an end")
         lengths = [piece.updates or 0 for piece in self.pieces[:-1]]
-        object.__setattr__(self, "_begins", tuple(accumulate(lengths, initial=self.start)))
+        object.__setattr__(self, "_begins", tuple(accumulate(lengths, initial=self.start - self.skipped)))
+        first = self.pieces[0].updates
+        if not 0 <= self.skipped < (math.inf if first is None else first):
+            raise PlanError(f"a schedule cannot skip {self.skipped} updates of a first piece of {first}")
 
     @property
     def end(self) -> int | None:
@@ -154,6 +163,22 @@ class Schedule:
             raise PlanError(f"update {update} lies outside the schedule [{self.start}, {self.end})")
         number = bisect_right(self._begins, update) - 1
         return self.pieces[number].rate(update - self._begins[number])
+
+    def after(self, position: int) -> "Schedule":
+        """Return the rest of the curve from a position on, at the same rates.
+
+        Raises:
+            PlanError: If the position lies outside the curve.
+
+        >>> warm = Piece(shape=Shape.LINEAR, updates=4, first=0.0, last=1.0)
+        >>> Schedule(pieces=(warm,)).after(3).rate(3)
+        1.0
+        """
+        self.rate(position)
+        number = bisect_right(self._begins, position) - 1
+        endless = self.pieces[number].updates is None and type(self.pieces[number]) is Piece
+        skipped = 0 if endless else position - self._begins[number]
+        return replace(self, start=position, pieces=self.pieces[number:], skipped=skipped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,16 +311,60 @@ def warmup(peak: float, *, updates: int) -> tuple[Piece, ...]:
 
 
 def as_record(schedule: Schedule) -> dict[str, Any]:
-    """Return a schedule as plain data; `from_record` reads it back."""
+    """Return a schedule as plain data; `from_record` reads it back.
+
+    The pieces say all the rates of a `Schedule` of `Piece`s. A subclass may have others: unless its rates are those of
+    its pieces, a digest of them is added, so that no path id stands for two curves.
+    """
     pieces = []
     for piece in schedule.pieces:
         rates = {"first": float(piece.first), "last": float(piece.last)}  # 1 and 1.0 are one rate, and one text
         row = {"shape": piece.shape.value, "updates": piece.updates} | rates
         pieces.append(row | ({"exponent": float(piece.exponent)} if piece.shape is Shape.POWER else {}))
-    return {"start": schedule.start, "pieces": pieces}
+    record: dict[str, Any] = {"start": schedule.start, "pieces": pieces}
+    if schedule.skipped:
+        record["skipped"] = schedule.skipped
+    if (digest := schedule.rates_digest or _digest_of_other_rates(schedule)) is not None:
+        record["rates"] = digest
+    return record
+
+
+_COMPARED_WITHOUT_END = 1 << 16
+"""Updates of a piece without an end that are compared one by one; beyond, every hundredth part further."""
+
+
+def _digest_of_other_rates(schedule: Schedule) -> str | None:
+    """Return a digest of a subclass's rates if any differs from what the pieces say, else None."""
+    if type(schedule) is Schedule and all(type(piece) is Piece for piece in schedule.pieces):
+        return None
+    pieces = tuple(
+        Piece(shape=piece.shape, updates=piece.updates, first=piece.first, last=piece.last, exponent=piece.exponent)
+        for piece in schedule.pieces
+    )
+    plain = Schedule(start=schedule.start, pieces=pieces, skipped=schedule.skipped)
+    digest, differs = hashlib.sha256(), False
+    for update in _compared_updates(schedule):
+        rate = schedule.rate(update)
+        differs = differs or rate != plain.rate(update)
+        # Nine digits: the last bits of cos and pow differ between machines, and a path must not.
+        digest.update(f"{rate:.9g};".encode())
+    return digest.hexdigest() if differs else None
+
+
+def _compared_updates(schedule: Schedule) -> Iterator[int]:
+    if schedule.end is not None:
+        yield from range(schedule.start, schedule.end)
+        return
+    update = schedule._begins[-1] + _COMPARED_WITHOUT_END
+    yield from range(schedule.start, update)
+    while update < 1 << 40:
+        yield update
+        update += update // 100
 
 
 def from_record(record: dict[str, Any]) -> Schedule:
     """Return the schedule that `as_record` wrote."""
     pieces = tuple(Piece(**(row | {"shape": Shape(row["shape"])})) for row in record["pieces"])
-    return Schedule(start=record["start"], pieces=pieces)
+    return Schedule(
+        start=record["start"], pieces=pieces, skipped=record.get("skipped", 0), rates_digest=record.get("rates")
+    )

@@ -8,11 +8,16 @@ pool of one or more increments. `lrpath.data.order` turns the same description i
     mixture      one segment an increment: the new increment with weight 1 − r, the earlier ones pooled with weight r
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 from lrpath.errors import PlanError
+
+PROVISIONAL = "source:"
+"""How the content of an increment begins whose tokens are not prepared."""
 
 WEIGHT_PARTS = 1000
 """Component weights are whole parts of this number, so that every block of 1,000 windows holds exactly the mixture."""
@@ -25,10 +30,15 @@ class Increment:
     Args:
         version: Name of the version, for example `v1`.
         updates: How many updates its windows fill when each is read once; at least 1.
+        content: SHA-256 of its training tokens; a text that begins with `source:` and stands for its source while the
+            tokens are not prepared; None in a plan that was kept before ids followed from content.
+        held_out: Digest of its held-out tokens, likewise. What a path is judged on is no part of its id.
     """
 
     version: str
     updates: int
+    content: str | None = None
+    held_out: str | None = None
 
     def __post_init__(self) -> None:
         if self.updates < 1:
@@ -37,6 +47,17 @@ class Increment:
                 field="increment",
                 value=self.updates,
             )
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether its tokens are not prepared, so that only its source is known."""
+        return self.content is not None and self.content.startswith(PROVISIONAL)
+
+    def may_be(self, other: "Increment") -> bool:
+        """Say whether two increments have the same tokens, as far as is known of both."""
+        known = not (self.is_provisional or other.is_provisional) and None not in (self.content, other.content)
+        same = (self.version, self.updates) == (other.version, other.updates)
+        return same and (not known or self.content == other.content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +100,24 @@ class Segment:
         if parts != WEIGHT_PARTS or any(component.parts < 1 for component in self.components):
             raise PlanError(f"weights of a data segment must be positive and add up to {WEIGHT_PARTS}, not {parts}")
 
+    @property
+    def increments(self) -> tuple[Increment, ...]:
+        """The increments of all components; one that is in two stands twice."""
+        return tuple(increment for component in self.components for increment in component.increments)
+
+    def may_be(self, other: "Segment") -> bool:
+        """Say whether two segments read the same windows of the same tokens, as far as is known of both."""
+        pairs = zip(self.increments, other.increments, strict=False)
+        return as_record(self) == as_record(other) and all(one.may_be(two) for one, two in pairs)
+
+    def with_increments(self, known: Mapping[str, Increment]) -> "Segment":
+        """Return the segment with the increments of some versions replaced."""
+        components = tuple(
+            replace(part, increments=tuple(known.get(increment.version, increment) for increment in part.increments))
+            for part in self.components
+        )
+        return replace(self, components=components)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
@@ -105,6 +144,10 @@ class Stream:
                 kept.append(segment)
             at += segment.updates
         return Stream(start=self.start, segments=tuple(kept))
+
+    def ends(self) -> tuple[int, ...]:
+        """Return the positions at which a segment ends, the last one being the stream's end."""
+        return tuple(accumulate((segment.updates for segment in self.segments), initial=self.start))[1:]
 
     def spans(self, begin: int, end: int) -> list[tuple[Segment, int, int]]:
         """Return `(segment, from, to)` with update numbers inside each segment for the positions `[begin, end)`.
@@ -193,15 +236,25 @@ def coverage(reads: list[tuple[Segment, int]]) -> dict[str, Fraction]:
     return seen
 
 
-def as_record(segment: Segment) -> dict[str, Any]:
-    """Return a segment as plain data, for path ids and manifests."""
+def as_record(segment: Segment, *, content: bool = False) -> dict[str, Any]:
+    """Return a segment as plain data.
+
+    Args:
+        segment: The segment.
+        content: Whether each increment's content stands after its size, as in path ids and plans. A state's manifest
+            has the digests of what was read beside the segment.
+    """
     return {
         "updates": segment.updates,
         "components": [
             {
                 "parts": component.parts,
                 "first_pass": component.first_pass,
-                "increments": [[increment.version, increment.updates] for increment in component.increments],
+                "increments": [
+                    [increment.version, increment.updates]
+                    + ([increment.content] if content and increment.content is not None else [])
+                    for increment in component.increments
+                ],
             }
             for component in segment.components
         ],
@@ -214,8 +267,12 @@ def from_record(record: dict[str, Any]) -> Segment:
         Component(
             parts=row["parts"],
             first_pass=row["first_pass"],
-            increments=tuple(Increment(version=name, updates=count) for name, count in row["increments"]),
+            increments=tuple(_increment(*entry) for entry in row["increments"]),
         )
         for row in record["components"]
     )
     return Segment(updates=record["updates"], components=components)
+
+
+def _increment(version: str, updates: int, content: str | None = None) -> Increment:
+    return Increment(version=version, updates=updates, content=content)

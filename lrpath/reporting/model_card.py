@@ -81,7 +81,7 @@ def card_text(study: Study, *, series: Series, release: Release) -> str:
             f"{release.last.position:,} updates, {write_count(tokens)} tokens",
             f"- AdamW {recipe.optimizer.beta1}/{recipe.optimizer.beta2}, weight decay {recipe.optimizer.weight_decay}, "
             f"{clipping}; {recipe.precision}; {write_seed(recipe)}",
-            f"- data: {recipe.data['source'].get('kind')}; {_reading(plan.tree, release)}",
+            f"- data: {plan.source}; {_reading(plan.tree, release)}",
             "",
             "## Held-out loss",
             "",

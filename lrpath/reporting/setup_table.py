@@ -96,20 +96,20 @@ def _values(values: Iterable[Any]) -> str:
 def _training_text(group: ComparableGroup) -> str:
     """Write source, vocabulary, and of each increment its tokens and the digest of what was read."""
     longest = max(group.series, key=lambda series: len(series.plan.versions))
-    data, digests = longest.recipe.data, _digests(group.series)
-    source = data.get("source")
-    kind = source.get("kind") if isinstance(source, dict) else source
+    digests = _digests(group.series)
     batch = longest.recipe.tokens_per_update
     parts = [
         f"{one.version} {write_count(one.updates * batch)} tokens{digests.get(one.version, '')}"
         for one in longest.plan.increments
     ]
-    return f"{kind}: {', '.join(parts)}"
+    return f"{longest.plan.source}: {', '.join(parts)}"
 
 
 def _digests(found: Sequence[Series]) -> dict[str, str]:
-    """Return, by version, how the tokens of its increment are known, from the manifests of states."""
-    digests: dict[str, str] = {}
+    """Return, by version, how the tokens of its increment are known: by the plan, or by what states have read."""
+    increments = [one for series in found for one in series.plan.increments]
+    known = {one.version: one.content for one in increments if one.content and not one.is_provisional}
+    digests = {version: f" (digest {content[:12]})" for version, content in known.items()}
     for series in found:
         for path in series.tree.paths:
             folder = series.study.find(path.id)

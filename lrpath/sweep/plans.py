@@ -7,6 +7,7 @@ sweep share one main path of which no update runs twice, in whatever order they 
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from hydra import compose
@@ -17,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from lrpath import entry
 from lrpath.assembly.project import Project
+from lrpath.assembly.reuse import check_extends
 from lrpath.config import schema
-from lrpath.errors import ConfigError
-from lrpath.planning.paths import unite
+from lrpath.errors import ConfigError, MismatchError
 from lrpath.sweep.launcher import TorchrunLauncher
 from lrpath.training.distributed.slurm import step_tasks
 
@@ -54,10 +55,31 @@ def _keep_plans(config: DictConfig) -> None:
     projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]
     for project in projects:
         _check_ranks(project.config.strategy.name, config)
-        project.check_extends()
-    unite(project.plan.tree for project in projects)  # all are possible, and agree, before one is kept
+        _ = project.plan
+    _check_extend(projects)
+    for project in projects:  # all are possible before text is read
+        project.prepare()  # ids follow from tokens
+    _check_extend(projects)
     for project in projects:
+        project.refresh()  # this plan goes on from those of the jobs before it
         project.keep_plan()
+
+
+def _check_extend(projects: Sequence[Project]) -> None:
+    """Check that the sweep goes on from its study: with extend=auto, that one of its jobs does.
+
+    To list seeds or rates is to ask for all of them, of which one may have been run before.
+    """
+    refusals = []
+    for project in projects:
+        try:
+            check_extends(project)
+        except MismatchError as error:
+            if project.config.extend is True:
+                raise
+            refusals.append(error)
+    if refusals and len(refusals) == len(projects):
+        raise refusals[0]
 
 
 def _check_alone() -> None:

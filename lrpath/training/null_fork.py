@@ -126,7 +126,15 @@ def _run(path: Path, folder: PathFolder, *, begin: int, updates: int) -> Planned
         reached = begin  # the check of the rows says why
     end = max(begin, min(begin + updates, reached))
     states = frozenset(position for position in folder.positions() if begin < position <= end)
-    return PlannedRun(path=path, begin=begin, end=end, pinned=states, rolling_every=end + 1, evaluate_every=end + 1)
+    return PlannedRun(
+        path=path,
+        begin=begin,
+        end=end,
+        pinned=frozenset(),
+        increment_ends=states,
+        rolling_every=end + 1,
+        evaluate_every=end + 1,
+    )
 
 
 @contextlib.contextmanager
@@ -157,7 +165,7 @@ def _run_again(
         run,
         folder,
         parent=None if fork is None else tree.path(fork.path_id),
-        pinned=lambda: {StateKey(run.path.id, position) for position in (*run.pinned, run.end)},
+        pinned=lambda: {StateKey(run.path.id, position) for position in (*run.increment_ends, run.end)},
         progress=progress,
     )
 
@@ -177,7 +185,7 @@ def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
 
 
 def _compare(path_trainer: PathTrainer, run: PlannedRun, ours: PathFolder, found: _Found) -> None:
-    theirs, states = _folder_of(run, path_trainer.study), sorted(run.pinned)
+    theirs, states = _folder_of(run, path_trainer.study), sorted(run.increment_ends)
     problem = _row_difference(theirs, ours, begin=run.begin, end=run.end)
     for position in states:
         problem = problem or _state_difference(theirs.state(position), ours.state(position), position=position)

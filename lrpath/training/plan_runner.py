@@ -16,6 +16,7 @@ from rich.console import Console
 
 from lrpath.errors import BusyError, MismatchError, TrainingError
 from lrpath.planning.paths import StateKey, Tree
+from lrpath.planning.plan import from_record
 from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
 from lrpath.records.manifest import check_state
@@ -24,7 +25,7 @@ from lrpath.records.study import Study
 from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import needed_states, pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -138,14 +139,16 @@ class PlanRunner:
         existing = {earlier.position for earlier in planned if earlier.path_id == path.id}
         existing |= set(folder.positions()) if folder else set()
         begin = max((position for position in existing if position < key.position), default=path.start)
-        pinned = {needed.position for needed in pinned_states(self.study, self.tree) if needed.path_id == path.id}
-        planned |= {StateKey(path.id, position) for position in pinned if begin < position <= key.position}
+        kept = {state.position for state in pinned_states(self.study, self.tree) if state.path_id == path.id}
+        needed = {state.position for state in needed_states(self.study, self.tree) if state.path_id == path.id}
+        planned |= {StateKey(path.id, position) for position in kept if begin < position <= key.position}
         cadence = self.path_trainer.cadence
         yield PlannedRun(
             path=path,
             begin=begin,
             end=key.position,
-            pinned=frozenset(pinned),
+            pinned=frozenset(needed),
+            increment_ends=frozenset(kept - needed),
             rolling_every=cadence.save_every,
             evaluate_every=cadence.evaluate_every,
         )
@@ -162,11 +165,19 @@ class PlanRunner:
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
         recipe = self.tree.paths[0].recipe
+        # A version that another plan has other data for was judged on other sets there.
+        held_out: dict[str, set[str | None]] = {}
+        for record in self.study.plans().values():
+            for increment in from_record(record).increments:
+                held_out.setdefault(increment.version, set()).add(increment.held_out)
+        exchanged = {version for version, found in held_out.items() if len(found - {None}) > 1}
         for folder in self.study.folders():
             known = folder.recipe()
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
                 continue
             for row in folder.evaluation.rows():
+                if row.version in exchanged:
+                    continue
                 windows_NL = self.path_trainer.held_out.get(row.held_out)
                 if windows_NL is not None and windows_NL[:, 1:].size != row.tokens:
                     raise MismatchError(

@@ -18,6 +18,8 @@ class PlannedRun:
         pinned: Positions at which the plan needs a state.
         rolling_every: Interval of the states that are kept only until the next one [updates].
         evaluate_every: Interval of the evaluations on held-out sets [updates]; pinned positions are evaluated too.
+        increment_ends: Further positions at which a state is saved, though nothing is evaluated: an increment ends
+            there, and another one could follow in place of the next.
     """
 
     path: Path
@@ -26,6 +28,7 @@ class PlannedRun:
     pinned: frozenset[int]
     rolling_every: int
     evaluate_every: int
+    increment_ends: frozenset[int] = frozenset()
 
     @property
     def begins_path(self) -> bool:
@@ -50,7 +53,8 @@ class PlannedRun:
 
     def saves(self, position: int) -> bool:
         """Say whether a state is saved at a position."""
-        return position == self.end or position in self.pinned or position % self.rolling_every == 0
+        planned = position == self.end or position in self.pinned or position in self.increment_ends
+        return planned or position % self.rolling_every == 0
 
     def evaluates(self, position: int) -> bool:
         """Say whether the held-out sets are evaluated at a position."""

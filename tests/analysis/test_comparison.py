@@ -1,9 +1,11 @@
 """Series that were evaluated on other held-out tokens are never ranked beside each other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lrpath.analysis.compare import outcomes_of, read_plans, series_of
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.planning.paths import Seeds
 from lrpath.planning.plan import Plan
@@ -104,3 +106,17 @@ def test_a_study_can_hold_the_order_still_and_vary_the_weights(tmp_path: Path) -
     ]
     assert {one.seeds for one in comparison.summaries} == {((1, 7), (2, 7))}
     assert "all read the text in one order" in last_version_tables(comparison)[0].text()
+
+
+def test_other_training_text_under_one_tokenizer_is_another_setup(tmp_path: Path) -> None:
+    studies = []
+    for name in ("law", "code"):
+        study, plan = Study(tmp_path / name), plan_of(10, 10)
+        increments = tuple(replace(one, content=name * 16) for one in plan.increments)
+        keep(study, replace(plan, increments=increments))
+        evaluate_evenly(study, plan, LOSSES)
+        studies.append(study)
+
+    outcomes = [outcomes_of(series_of({study: read_plans(study)}))[0] for study in studies]
+
+    assert outcomes[0].setup != outcomes[1].setup

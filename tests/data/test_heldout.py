@@ -255,7 +255,7 @@ def test_text_without_any_held_out_set_is_refused_before_it_is_encoded_if_one_is
                 needs_heldout=True,
             )  # fmt: skip
 
-    assert not (tmp_path / "store/tokenizer.json").exists()
+    assert not list((tmp_path / "store").glob("*/tokenizer.json"))
     assert said[0].startswith("v1: 1 files; 2 documents;")
 
 
@@ -296,11 +296,11 @@ def test_records_that_wait_for_a_later_version_are_counted(write_jsonl: WriteJso
     assert [store.manifest(version).counts["waiting"] for version in store.versions] == [20, 20]
 
 
-def test_a_leak_is_found_though_the_preparation_does_not_know_of_it(stored: Any, tmp_path: Path) -> None:
+def test_a_leak_is_found_though_the_preparation_does_not_know_of_it(stored: Any) -> None:
     store = stored([text_of(seed) for seed in range(100)], [text_of(seed) for seed in range(100, 200)])
     held_ids = store.held_out_set("v1", "test")["text"]
     begin, end = store.document_starts("v1", "text", "test")[1:3]
-    path = tmp_path / "store_in/v2/train.bin"
+    path = store.place("v2") / "train.bin"
     ids = np.fromfile(path, dtype="<u2")
     ids[37 : 37 + end - begin] = held_ids[begin:end]
     ids.tofile(path)
@@ -327,7 +327,7 @@ def test_passages_joined_are_the_text(text: str) -> None:
 def test_the_records_of_a_version_are_json(stored: Any) -> None:
     store = stored([text_of(seed) for seed in range(100)])
 
-    record = json.loads((store.folder / "v1/increment.json").read_text())
+    record = json.loads((store.place("v1") / "increment.json").read_text())
 
     assert record["counts"] == {"characters": sum(len(text_of(seed)) for seed in range(100)), "files": 1}
 

@@ -30,8 +30,8 @@ def hook(event: str, arguments: tuple[object, ...]) -> None:
         seen.append(f"{event} {arguments!r:.200}")
 
 
-def load_everything(study: Study, store_folder: Path) -> None:
-    store = TokenStore.open(store_folder)
+def load_everything(study: Study, store_folder: Path, increments: dict[str, str]) -> None:
+    store = TokenStore.open(store_folder, increments=increments)
     for version in store.versions:
         store.check(version, contents=True)
         store.gather(version, [0, 1], 16)
@@ -51,11 +51,11 @@ def load_everything(study: Study, store_folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    study, store = Study(Path(sys.argv[1])), Path(sys.argv[2])
+    study, store, increments = Study(Path(sys.argv[1])), Path(sys.argv[2]), json.loads(sys.argv[3])
     sys.addaudithook(hook)
-    load_everything(study, store)  # once before, so that lazy imports are done
+    load_everything(study, store, increments)  # once before, so that lazy imports are done
     listening = True
-    load_everything(study, store)
+    load_everything(study, store, increments)
     listening = False
     while_loading, seen = seen, []
     listening = True

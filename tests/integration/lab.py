@@ -140,8 +140,8 @@ class Lab:
     def runner(self, *changes: str) -> PlanRunner:
         """Return the plan runner of a small study, its plan kept and its text prepared."""
         project = self.project(*changes)
-        project.keep_plan()
         factory = ProjectTrainingFactory(project=project, store=project.prepare())
+        project.keep_plan()
         return factory.runner(build_hardware(project), Console(file=io.StringIO()))
 
     def run(self, *changes: str) -> int:

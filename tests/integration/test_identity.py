@@ -11,7 +11,8 @@ import lightning
 import pytest
 import torch
 
-from lrpath.errors import MismatchError, StoppedError, TrainingError
+from lrpath.assembly.reuse import check_extends
+from lrpath.errors import DataError, MismatchError, StoppedError, TrainingError
 from lrpath.records.ledger import RunningCount
 from tests.integration.lab import Lab, states_of
 from tests.refusals import refused
@@ -19,7 +20,9 @@ from tests.refusals import refused
 
 def release_ids(lab: Lab, *changes: str) -> list[str]:
     """Return the ids of the paths of releases v1 and v2 of path switching."""
-    releases = lab.project(*changes).plan.tree.releases
+    project = lab.project(*changes)
+    project.prepare()
+    releases = project.plan.tree.releases
     return [release.last.path_id for release in releases[:2]]
 
 
@@ -101,8 +104,8 @@ def own(lab: Lab, tmp_path: Path) -> Lab:
 
 
 def alter(lab: Lab, version: str) -> None:
-    """Replace an increment's tokens under the same id, as when a store is made again from packages of another age."""
-    (folder,) = lab.stores.glob(f"*/{version}")
+    """Replace an increment's tokens where they lie, with their digest."""
+    folder = lab.project("versions=3").prepare().place(version)
     data = (folder / "train.bin").read_bytes()[::-1][1:] + b"\x00"  # 16-bit ids, in another order and below 256
     data = bytes(byte if place % 2 == 0 else 0 for place, byte in enumerate(data))
     before = hashlib.sha256((folder / "train.bin").read_bytes()).hexdigest()
@@ -121,6 +124,12 @@ def test_another_first_text_is_another_path(own: Lab) -> None:
     assert not set(release_ids(own)) & set(before)
 
 
+def kept(lab: Lab, *changes: str) -> None:
+    project = lab.project(*changes)
+    project.prepare()
+    project.keep_plan()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
@@ -131,22 +140,45 @@ def test_another_first_text_is_another_path(own: Lab) -> None:
     ],
 )
 def test_a_plan_that_should_extend_its_study_and_does_not_is_refused(lab: Lab, changes: str) -> None:
-    lab.project("extend=true").keep_plan()
+    kept(lab)
 
-    lab.project("extend=true", "versions=3").check_extends()
-    lab.project("extend=true", "versions=1").check_extends()
-    lab.project("extend=false", "versions=3", changes).check_extends()
-    with refused(MismatchError):
-        lab.project("extend=true", "versions=3", changes).check_extends()
+    check_extends(lab.project("extend=true", "versions=3"))
+    check_extends(lab.project("extend=true", "versions=1"))
+    check_extends(lab.project("extend=false", "versions=3", changes))
+    with refused(MismatchError, field="extend", value=True):
+        check_extends(lab.project("extend=true", "versions=3", changes))
+
+
+@pytest.mark.parametrize("changes", ["peak=2e-2", "seed=2", "increment=11 updates", "optimizer.eps=1e-7"])
+def test_a_plan_that_goes_on_from_nothing_of_its_study_is_refused_unless_it_is_asked_for(
+    lab: Lab, changes: str
+) -> None:
+    kept(lab)
+
+    with refused(MismatchError, field="extend", value="auto"):
+        check_extends(lab.project(changes))
+    check_extends(lab.project("extend=false", changes))
+
+
+@pytest.mark.parametrize(
+    "changes", ["alpha=0.4", "versions=3", "versions=1", "floor=0.2", "paradigm=[continual]", "cadence.log_every=1"]
+)
+def test_a_plan_that_shares_a_path_with_its_study_or_adds_a_paradigm_is_not_refused(lab: Lab, changes: str) -> None:
+    kept(lab)
+
+    check_extends(lab.project(changes))
 
 
 def test_a_changed_old_text_is_named_where_a_plan_should_extend_its_study(own: Lab) -> None:
-    own.project().keep_plan()
+    kept(own)
     with (own.texts / "V1.jsonl").open("a") as file:
         file.write('{"text": "one more"}\n')
+    project = own.project("versions=3")
 
-    with refused(MismatchError):
-        own.project("extend=true", "versions=3").check_extends()
+    check_extends(project)  # it may be the same text
+    project.prepare()
+    with refused(MismatchError, field="extend", value="auto"):
+        check_extends(project)
 
 
 def test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id(own: Lab) -> None:
@@ -154,7 +186,7 @@ def test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id(own:
     alter(own, "v1")
     before = states_of(own.study())
 
-    with refused(MismatchError):
+    with refused(DataError):
         own.run("versions=3")
 
     assert states_of(own.study()) == before
@@ -166,7 +198,7 @@ def test_a_branch_does_not_leave_a_state_that_has_read_other_data(own: Lab) -> N
     shutil.rmtree(next((own.study().folder / "paths").glob("*.v2-*")))
     alter(own, "v1")
 
-    with refused(MismatchError):
+    with refused(DataError):
         own.run()
 
     assert not list((own.study().folder / "paths").glob("*.v2-*/states/*"))
@@ -190,7 +222,7 @@ def test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data(
     assert [position for _, position in states_of(own.study())] == [9]
     alter(own, "v1")
 
-    with refused(MismatchError):
+    with refused(DataError):
         own.run("paradigm=[from_scratch]", "versions=1")
 
 
@@ -198,7 +230,8 @@ def test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data(
 def test_an_increment_that_was_not_read_yet_may_change(own: Lab) -> None:
     own.run()
     own.runner("versions=3")
-    alter(own, "v3")
+    file = own.texts / "V3.jsonl"
+    file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
 
     assert own.run("versions=3") == 10 + 6
 

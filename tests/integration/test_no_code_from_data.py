@@ -54,7 +54,8 @@ def test_the_payload_does_what_the_other_tests_look_for(pickled: bytes, trace: P
 def test_loading_everything_that_a_study_holds_unpickles_and_executes_nothing(lab: Lab) -> None:
     lab.run()
     command = [sys.executable, str(Path(__file__).with_name("audited.py")), str(lab.study().folder)]
-    command.append(str(lab.project().store_folder))
+    store = lab.project().prepare()
+    command += [str(store.folder), json.dumps(store.increments)]
 
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -194,10 +195,10 @@ def test_a_numpy_file_of_objects_in_place_of_prepared_tokens_is_refused(tmp_path
         TokensSource(files=(str(ids),), vocab_size=300), tokenizer=None, versions=["v1"], folder=tmp_path / "store"
     )
     np.save(tmp_path / "objects.npy", np.array([Payload(trace)], dtype=object), allow_pickle=True)
-    (store.folder / "v1" / "train.bin").write_bytes((tmp_path / "objects.npy").read_bytes())
+    (store.place("v1") / "train.bin").write_bytes((tmp_path / "objects.npy").read_bytes())
 
     with refused(DataError):
-        TokenStore.open(store.folder)
+        TokenStore.open(store.folder, increments=store.increments)
 
     assert not trace.exists()
 

@@ -88,7 +88,7 @@ def test_a_trained_study_is_as_it_claims_and_its_damages_are_found(
 
     assert code == 0, text
     assert text.endswith("everything is as it should be\n")
-    assert "  path_switching.main from 4: 8 updates are equal\n" in text
+    assert "  path_switching.main from 4: 8 updates and the state at 10 are equal\n" in text
     assert (
         "  path_switching.v2 from 14, which its parent has not passed: 6 updates and the state at 20 are equal\n"
         in text
@@ -158,7 +158,7 @@ def test_forks_are_run_again_on_several_ranks(lab: Lab) -> None:
     assert not any(check.findings for check in checks)
     assert process.returncode == 0, err
     assert "run again on 2 ranks of cpu" in out
-    assert "  path_switching.main from 4: 6 updates are equal\n" in out
+    assert "  path_switching.main from 4: 6 updates and the state at 10 are equal\n" in out
     assert (
         "  path_switching.v2 from 14, which its parent has not passed: 6 updates and the state at 20 are equal\n" in out
     )

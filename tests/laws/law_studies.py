@@ -23,7 +23,7 @@ def losses_of(
     curve = plan_path(tree=tree, path_id=path_id)
     if old is not None:
         curve = with_shift(curve, tree=tree, path_id=path_id, old=old)
-    noise = np.random.default_rng(int(path_id, 16)).normal(0.0, NOISE, curve.positions_P.size)
+    noise = np.random.default_rng(int(path_id.removeprefix("~"), 16)).normal(0.0, NOISE, curve.positions_P.size)
     return curve.positions_P, law.predict(values, curve=curve) * np.exp(noise)
 
 

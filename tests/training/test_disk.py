@@ -79,12 +79,12 @@ def test_a_plan_that_does_not_fit_is_refused_before_anything_is_trained(
     runner = lab.runner("cadence.save_every=1000")
     size = runner.path_trainer.state_bytes
     with monkeypatch.context() as patched:
-        patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * size - 1))
+        patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * size - 1))
         with refused(TrainingError):
             runner.run()
 
         assert not list(lab.study().folder.glob("paths/*/metrics.csv"))
-        patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * size))
+        patched.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5 * size))
         assert runner.run() == 26
     states = (lab.study().folder / "paths").glob("*/states/*")
     assert all(

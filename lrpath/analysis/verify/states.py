@@ -128,6 +128,8 @@ def verify_data(index: StudyIndex) -> Check:
     digests: dict[tuple[str, str], tuple[Any, str]] = {}
     count = 0
     for path in index.tree.paths:
+        increments = (increment for segment in path.stream.segments for increment in segment.increments)
+        contents = {increment.version: increment.content for increment in increments}
         for position, read in data_consumed(index, path):
             count += 1
             place = f"{index.label(path)} at {position:,}"
@@ -141,7 +143,9 @@ def verify_data(index: StudyIndex) -> Check:
                     )
                 )
             for version, digest in _digests(read):
-                known, first = digests.setdefault((canonical(path.recipe.data), version), (digest, place))
+                # Plans that were kept before ids followed from content only say which source they read.
+                planned = contents.get(version) or canonical(path.recipe.data)
+                known, first = digests.setdefault((planned, version), (digest, place))
                 if digest != known:
                     findings.append(
                         add(
@@ -250,7 +254,8 @@ def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
     folder, notes, name = index.folder(path), [], index.label(path)
     if folder is None:
         return []
-    rolling = [position for position in index.positions(path) if position not in index.tree.needed(path.id)]
+    kept = {*index.tree.needed(path.id), *index.tree.increment_ends(path.id)}
+    rolling = [position for position in index.positions(path) if position not in kept]
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
         notes.append(f"{name} keeps rolling states that no plan needs, at {listed}; the next run removes them")

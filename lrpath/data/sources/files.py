@@ -41,7 +41,7 @@ def version_entries(folder: pathlib.Path) -> list[pathlib.Path]:
     Raises:
         DataError: If an entry is not read, files and folders are mixed, or a numbering has a gap.
     """
-    entries = sorted(_visible(folder), key=_natural)
+    entries = sorted(_visible(folder), key=natural_key)
     unread = [entry for entry in entries if not entry.is_dir() and not _is_readable(entry)]
     if unread:
         raise DataError(
@@ -141,8 +141,8 @@ def _stem(entry: pathlib.Path) -> str:
     return entry.name if entry.is_dir() else _SUFFIXES.sub("", entry.name)
 
 
-def _natural(path: pathlib.Path) -> list[tuple[int, str]]:
-    """Sort key by name in which `V2` comes before `V10`."""
+def natural_key(path: pathlib.Path) -> list[tuple[int, str]]:
+    """Return a sort key by name in which `V2` comes before `V10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 

@@ -82,8 +82,10 @@ class TextSource:
             DataError: If there is no file for it.
         """
         if self.versions.by != "file":
-            return self.versions.increment_spec(number)
-        return {"files": [_named(self._entry(paths, number)) for _, paths in self._roots()]}
+            # Any record of any file may belong to it, so that a change of one file is a change of every increment.
+            files = [file for _, paths in self._roots() for file in self._files(paths, number)]
+            return self.versions.increment_spec(number) | {"text": fingerprint(files)}
+        return {"files": [entry_spec(self._entry(paths, number)) for _, paths in self._roots()]}
 
     def documents(self, arrival: Arrival) -> Iterator[Document]:
         """Yield the documents of an increment, domain by domain and file by file.
@@ -135,9 +137,17 @@ class TextSource:
             return files_below(self._entry(paths, number))
         return [file for path in paths for file in files_below(path)]
 
+    def entries(self) -> list[pathlib.Path]:
+        """Return the files or folders that are the increments when versions are divided by file.
+
+        Raises:
+            DataError: If a folder's entries cannot be put in order.
+        """
+        return _entries_of([pathlib.Path(path) for path in self.paths])
+
     def _entry(self, paths: list[pathlib.Path], number: int) -> pathlib.Path:
         """Return the file or folder that is an increment of its own."""
-        entries = version_entries(paths[0]) if len(paths) == 1 and paths[0].is_dir() else paths
+        entries = _entries_of(paths)
         if number >= len(entries):
             raise DataError(
                 f"{paths[0]} has {len(entries)} files or folders to be versions, but version number {number + 1} was "
@@ -159,6 +169,10 @@ def _refused(path: pathlib.Path, bad: list[DataError]) -> DataError:
     )
 
 
-def _named(path: pathlib.Path) -> dict[str, Any]:
+def _entries_of(paths: list[pathlib.Path]) -> list[pathlib.Path]:
+    return version_entries(paths[0]) if len(paths) == 1 and paths[0].is_dir() else paths
+
+
+def entry_spec(path: pathlib.Path) -> dict[str, Any]:
     """Return name and fingerprint of a file or folder: another text, or a changed one, is noticed by it."""
     return {"name": path.name} | fingerprint(files_below(path))

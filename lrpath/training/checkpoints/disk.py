@@ -17,14 +17,17 @@ def count_states(runs: Iterable[PlannedRun]) -> tuple[int, int]:
     kept there is at most one more, and those that a rewind may go back to.
     """
     runs = list(runs)
-    kept = sum(sum(1 for position in {*run.pinned, run.end} if run.begin < position <= run.end) for run in runs)
+    kept = sum(
+        sum(1 for position in {*run.pinned, *run.increment_ends, run.end} if run.begin < position <= run.end)
+        for run in runs
+    )
     return kept, max((1 + _behind(run) for run in runs if _rolls(run)), default=0)
 
 
 def _rolls(run: PlannedRun) -> bool:
     first = (run.begin // run.rolling_every + 1) * run.rolling_every
     due = range(first, run.end, run.rolling_every)
-    return len(due) > sum(1 for position in run.pinned if position in due)
+    return len(due) > sum(1 for position in run.pinned | run.increment_ends if position in due)
 
 
 def _behind(run: PlannedRun) -> int:

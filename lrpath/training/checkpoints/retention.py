@@ -1,4 +1,4 @@
-"""Which states are kept: those that a plan of the study needs, and the last one of every unfinished path."""
+"""Which states are kept: those that a plan of the study needs, those where an increment ends, and a path's last one."""
 
 import contextlib
 
@@ -8,11 +8,22 @@ from lrpath.records.study import Study
 
 
 def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
-    """Return the states that this plan or any plan kept in the study needs; retention never removes them."""
-    pinned = set(tree.states())
+    """Return the states that retention never removes.
+
+    They are those that this plan or any plan kept in the study needs, and those at the ends of increments, from which
+    another increment could follow in place of the next.
+    """
+    ends = (record.get("increment_ends", []) for record in study.plans().values())
+    kept = {StateKey(path_id, position) for listed in ends for path_id, position in listed}
+    return kept | set(tree.kept_states()) | needed_states(study, tree)
+
+
+def needed_states(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the states that this plan or any plan kept in the study needs: forks and releases."""
+    needed = set(tree.states())
     for record in study.plans().values():
-        pinned |= {StateKey(path_id, position) for path_id, position in record["states"]}
-    return pinned
+        needed |= {StateKey(path_id, position) for path_id, position in record["states"]}
+    return needed
 
 
 def remove_rolling(study: Study, tree: Tree) -> None:

@@ -1,0 +1,89 @@
+"""What of a plan is on disk, which stretches of its paths are to be run, and what paths of the study have read."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lrpath.planning.lineage import canonical
+from lrpath.planning.paths import Path, StateKey, Tree
+from lrpath.records.manifest import read_manifest
+from lrpath.records.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Updates of a path that are to be run in one go.
+
+    Args:
+        path: The path.
+        begin: Position of the nearest state before, or the path's beginning.
+        end: Position of the state that is missing.
+        version: The version whose release asks for it first.
+    """
+
+    path: Path
+    begin: int
+    end: int
+    version: str
+
+    @property
+    def updates(self) -> int:
+        """How many updates it takes."""
+        return self.end - self.begin
+
+
+def missing_stretches(study: Study, tree: Tree, *, order: Sequence[str]) -> tuple[Stretch, ...]:
+    """Return the stretches that lead to the states which a tree needs and which are missing, in the order to run them.
+
+    Args:
+        study: Where states are.
+        tree: The plan's.
+        order: Versions in order of arrival.
+    """
+    found: list[Stretch] = []
+    for release in sorted(tree.releases, key=lambda release: order.index(release.version)):
+        for key, _ in release.parts:
+            found += _leading_to(key, study, tree, found, release.version)
+    return tuple(found)
+
+
+def _leading_to(key: StateKey, study: Study, tree: Tree, found: Sequence[Stretch], version: str) -> Iterator[Stretch]:
+    path = tree.path(key.path_id)
+    ours = [stretch for stretch in found if stretch.path.id == path.id]
+    # A stretch that is run saves every state that the plan needs on its way.
+    saved = {at for stretch in ours for at in tree.needed(path.id) if stretch.begin < at <= stretch.end}
+    if key.position in saved or study.has_state(key):
+        return
+    if path.parent is not None:
+        yield from _leading_to(path.parent, study, tree, found, version)
+    folder = study.find(path.id)
+    made = saved | set(folder.positions() if folder else ())
+    begin = max((position for position in made if position < key.position), default=path.start)
+    yield Stretch(path=path, begin=begin, end=key.position, version=version)
+
+
+def with_read_contents(study: Study, paths: Iterable[Path]) -> list[Path]:
+    """Return paths in which the increments of plans that do not say their content have what the states have read.
+
+    Such plans were kept before ids followed from content. All paths of a study that name one source and tokenizer have
+    read the same tokens, or `verify` says otherwise.
+    """
+    given = list(paths)
+    contents: dict[str, dict[str, str]] = {}
+    for path in given:
+        if path.recipe.names_source and (folder := study.find(path.id)) is not None:
+            known = contents.setdefault(canonical(path.recipe.data), {})
+            for position in folder.positions():
+                known |= _read_contents(read_manifest(folder.state(position)).get("read"))
+    return [_with_contents(path, contents.get(canonical(path.recipe.data), {})) for path in given]
+
+
+def _read_contents(read: Any) -> dict[str, str]:
+    segments = read.get("segments", []) if isinstance(read, dict) else []
+    return {version: entry["digest"] for part in segments for version, entry in part["increments"].items()}
+
+
+def _with_contents(path: Path, known: Mapping[str, str]) -> Path:
+    increments = (increment for segment in path.stream.segments for increment in segment.increments)
+    unsaid = [increment for increment in increments if increment.content is None and increment.version in known]
+    return path.with_increments({one.version: replace(one, content=known[one.version]) for one in unsaid})

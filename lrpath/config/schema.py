@@ -20,9 +20,10 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
-from lrpath.planning.paths import Optimizer, Seeds
+from lrpath.planning.paths import Seeds
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
@@ -321,6 +322,7 @@ class SharedConfig:
     branch: Decay
     text_bytes: int | tuple[int, ...]
     scale: str | None
+    rung: str | None
     description: str
 
     def __post_init__(self) -> None:

@@ -19,13 +19,12 @@ from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.plan import from_record
 from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
-from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import needed_states, pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import check_releases, needed_states, pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -97,19 +96,8 @@ class PlanRunner:
         if runs:
             self.path_trainer.factory.check_data()
         elif self.selected is None:
-            self._check_releases()
+            check_releases(self.study, self.tree)
         return runs
-
-    def _check_releases(self) -> None:
-        """Compare the states of all releases with their digests.
-
-        Only of a plan that is finished: nobody else would look at them before they are exported, and a run that has
-        work to do has read the states that it begins with.
-        """
-        for key in dict.fromkeys(key for release in self.tree.releases for key, _ in release.parts):
-            folder = self.study.find(key.path_id)
-            assert folder is not None
-            check_state(folder.state(key.position), key=key)
 
     def _finish(self) -> None:
         """Evaluate the releases that are means of states, and remove the rolling states."""
@@ -126,7 +114,8 @@ class PlanRunner:
         planned: set[StateKey] = set()
         releases = sorted(self.tree.releases, key=lambda release: self.order.index(release.version))
         for release in releases:
-            for key, _ in release.parts:
+            # The last part first: the others lie on the way to it, and are saved in the same fit.
+            for key, _ in reversed(release.parts):
                 yield from self._runs_to(key, planned)
 
     def _runs_to(self, key: StateKey, planned: set[StateKey]) -> Iterator[PlannedRun]:

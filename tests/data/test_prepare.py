@@ -11,11 +11,11 @@ import pytest
 
 from lrpath.data.catalog import CATALOG_FILE
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import TextSource, TokensSource
+from lrpath.data.sources import TextSource
 from lrpath.data.sources.division import Division
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of
+from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of, tokens_source
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
@@ -213,7 +213,7 @@ def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: 
     (tmp_path / "ids.bin").write_bytes(b"\0" * 20)
     with refused(ConfigError, field="data.tokenizer.file", value=None):
         prepare(
-            TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
+            tokens_source(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
             folder=tmp_path / "b",
         )  # fmt: skip
 
@@ -224,10 +224,10 @@ def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
     files = (str(first.place("v1") / "train.bin"),)
 
     store = prepare(
-        TokensSource(files=files, vocab_size=304), tokenizer=given, versions=["v1"], folder=tmp_path / "second"
+        tokens_source(files=files, vocab_size=304), tokenizer=given, versions=["v1"], folder=tmp_path / "second"
     )
 
     assert store.digest("v1") == first.digest("v1")
     assert (store.vocab_size, store.end_id) == (304, 0)
     with refused(ConfigError, field="data.source.vocab_size", value=200):
-        prepare(TokensSource(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")
+        prepare(tokens_source(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")

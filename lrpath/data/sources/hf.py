@@ -1,7 +1,7 @@
 """Text from a Hugging Face dataset, read in a stream; an optional extra, and no dataset may run code of its own."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from lrpath.data.sources.division import Division
@@ -29,10 +29,10 @@ class HfSource:
     kind: ClassVar[str] = "hf"
     dataset: str
     revision: str
-    config: str | None = None
-    splits: tuple[str, ...] = ("train",)
-    text_field: str = "text"
-    versions: Division = field(default_factory=lambda: Division(by="split"))
+    config: str | None
+    splits: tuple[str, ...]
+    text_field: str
+    versions: Division
     heldout: HeldOutSettings
 
     def __post_init__(self) -> None:

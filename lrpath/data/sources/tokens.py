@@ -2,15 +2,15 @@
 
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.document import Arrival, fingerprint
 from lrpath.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray  # numpy itself is imported where ids are read: a plan starts without it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +30,8 @@ class TokensSource:
     kind: ClassVar[str] = "tokens"
     files: tuple[str, ...]
     vocab_size: int
-    bits: Literal[16, 32] = 16
-    heldout: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bits: Literal[16, 32]
+    heldout: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -76,7 +76,7 @@ class TokensSource:
             "heldout": {domain: fingerprint([_existing(name)]) for domain, name in heldout.items()},
         }
 
-    def train_ids(self, arrival: Arrival) -> NDArray[Any]:
+    def train_ids(self, arrival: Arrival) -> "NDArray[Any]":
         """Return the training ids of an increment: a read-only memory map.
 
         Raises:
@@ -85,7 +85,7 @@ class TokensSource:
         self.increment_spec(arrival.number)
         return self._map(self.files[arrival.number])
 
-    def heldout_ids(self, arrival: Arrival) -> dict[str, NDArray[Any]]:
+    def heldout_ids(self, arrival: Arrival) -> dict[str, "NDArray[Any]"]:
         """Return the held-out ids of an increment by domain: read-only memory maps.
 
         Raises:
@@ -96,7 +96,7 @@ class TokensSource:
             for domain, files in self.heldout.items()
         }
 
-    def _map(self, name: str) -> NDArray[Any]:
+    def _map(self, name: str) -> "NDArray[Any]":
         path, width = _existing(name), self.bits // 8
         size = path.stat().st_size
         if size == 0 or size % width:
@@ -104,6 +104,8 @@ class TokensSource:
                 f"{path} has {size:_} bytes, which is no whole number of {self.bits}-bit ids; "
                 "restore the file, or correct data.source.bits"
             )
+        import numpy as np
+
         return np.asarray(np.memmap(path, dtype=f"<u{width}", mode="r"))
 
 

@@ -27,7 +27,7 @@ from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.mending import mend_tables
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import needed_states, pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import check_releases, needed_states, pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -100,10 +100,13 @@ class PlanRunner:
         self._check_existing()
         self._check_tables()
         self._check_held_out()
+        self.study.held_out.add((path.id for path in self.tree.paths), self.path_trainer.factory.describe_held_out())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.factory.check_data()
+        elif self.selected is None:
+            check_releases(self.study, self.tree)
         return runs
 
     def _finish(self) -> None:

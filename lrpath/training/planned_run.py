@@ -82,6 +82,6 @@ class PlannedRun:
 
         It is a function of recipe, update and slot, so none has to be saved.
         """
-        text = f"update {update} of seed {self.path.recipe.seed}"
+        text = f"update {update} of seed {self.path.recipe.weights_seed}"
         text += "" if slot is None else f", slot {slot}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.errors import StateError
 from lrpath.models import CausalLM, model_of
 from lrpath.planning import optimizers

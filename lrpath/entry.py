@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 import hydra
+from hydra._internal.hydra import Hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -58,7 +59,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     guarded.__module__ = task.__module__  # from which Hydra takes the name of the job and where conf/ is looked for
     try:
         folder = str(conf_folder())
-        with _full_error("1"):  # so that Hydra raises what it would print, over several lines
+        with _full_error("1"), _composed_once():  # so that Hydra raises what it would print, over several lines
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
     except BrokenPipeError:
         _end_quietly()
@@ -98,6 +99,25 @@ def lasting() -> Iterator[None]:
         if gc.get_freeze_count() == 0:
             gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def _composed_once() -> Iterator[None]:
+    """Keep Hydra from composing the configuration twice, the first time only to look up `hydra.mode`.
+
+    That takes as long as all of a plan. It is needed if some argument is about Hydra, or other files than ours are
+    read, which may set the mode; no file of conf/ does (a test reads them).
+    """
+    given = [text for text in sys.argv[1:] if "hydra" in text or text.startswith(("--config", "-c"))]
+    if given:
+        yield
+        return
+    original = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]  # then -m and its absence decide
+    try:
+        yield
+    finally:
+        Hydra.get_mode = original  # type: ignore[method-assign]
 
 
 @contextmanager

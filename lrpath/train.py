@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from lrpath import entry
+from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
@@ -21,10 +22,20 @@ def train(cfg: DictConfig) -> None:
     project = Project(config)
     _ = project.selected, project.plan  # what is impossible is refused before torch is imported
     check_extends(project)
+    console = Console()
+    updates = 0 if is_finished(project, progress=_preparation_line(console)) else _run(project, console)
+    if updates is None:
+        return
+    from lrpath.reporting.report import write_report
+
+    sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+
+
+def _run(project: Project, console: Console) -> int | None:
+    """Make what is missing and return how many updates that took; None on a rank that has nothing to print."""
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 
-    console = Console()
     hardware = build_hardware(project)
     with hardware.initialized():
         process_group = hardware.process_group
@@ -43,11 +54,7 @@ def train(cfg: DictConfig) -> None:
 
             process_group.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
-    if not process_group.is_rank_zero:
-        return
-    from lrpath.reporting.report import write_report
-
-    sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+    return updates if process_group.is_rank_zero else None
 
 
 def _show(console: Console, line: str) -> None:

@@ -109,10 +109,10 @@ def ended(
     capsys: pytest.CaptureFixture[str],
     field: str | None = _ANY,
     value: object = _ANY,
-) -> Iterator[None]:
+) -> Iterator[pytest.ExceptionInfo[SystemExit]]:
     """Expect an entry that the block runs to be ended by an error: one line on standard error, and its exit code."""
     with pytest.raises(SystemExit) as caught:
-        yield
+        yield caught
     error = caught.value.__cause__
     assert isinstance(error, kinds)
     assert caught.value.code == error.exit_code

@@ -95,6 +95,20 @@ def test_plans_figures_and_help_need_no_torch(
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
+def test_a_plan_is_printed_without_numpy(tmp_path: Path) -> None:
+    code = (
+        "import sys\nsys.argv = ['lrpath.plan', '+exp=paper/main']\nfrom lrpath import entry, plan\n"
+        "entry.run(plan.plan, config_name='config')\n"
+        "print(sorted({'numpy', 'matplotlib', 'torch'} & sys.modules.keys()))"
+    )
+
+    done = run("-c", code, folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(("suffix", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
 def test_a_figure_is_drawn_to_the_file_that_is_named(
     suffix: str, begin: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

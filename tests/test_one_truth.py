@@ -15,7 +15,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from lrpath.config import schema
-from lrpath.config.laws import AdviseConfig, PredictConfig
+from lrpath.config.laws import AdviseConfig, PredictConfig, TuneConfig
 from lrpath.laws.path_fit import FitSettings
 from lrpath.planning.paradigms import PARADIGMS
 from lrpath.planning.schedule import Decay
@@ -26,6 +26,7 @@ ROOTS: dict[str, tuple[type, ...]] = {
     "laws": (FitSettings,),
     "predict": (PredictConfig,),
     "advise": (AdviseConfig,),
+    "tune": (TuneConfig,),
     "report": (schema.ReportConfig,),
     "show": (schema.ShowConfig,),
     "prune": (schema.PruneConfig,),
@@ -37,7 +38,7 @@ GROUPS = {"schedule": Decay, "paradigm": dict} | {
     name: get_type_hints(schema.Config)[name] for name in ("model", "data", "optimizer", "strategy", "logger")
 }
 """Groups by folder, and what the values of their files become."""
-CHANGES = {"exp", "recipe", "scale", "hydra"}
+CHANGES = {"exp", "recipe", "rung", "scale", "hydra"}
 """Folders whose files change values that stand elsewhere, or are Hydra's own."""
 
 

@@ -26,7 +26,7 @@ from lrpath.config.schema import conf_folder, load
 from lrpath.data.store import TokenStore
 from lrpath.models import CausalLM, build_model
 from lrpath.records.ledger import RunningCount
-from lrpath.training.optim import build_optimizer, set_learning_rate
+from lrpath.training.optimizers import build_optimizer, set_learning_rate
 
 SKIPPED = 10
 OVERRIDES = [

@@ -20,10 +20,7 @@ import zstandard
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
-COMMON = (
-    "study=s logger=none model=tiny increment=4 warmup=1 alpha=0.5 batch.sequences_per_update=2 "
-    "batch.tokens_per_sequence=16 paradigm=[path_switching] data.repeat=true strategy.threads=1 data=text"
-).split()
+COMMON = ["study=s", "logger=none", "model=tiny", "increment=4", "warmup=1", "alpha=0.5", "batch.sequences_per_update=2", "batch.tokens_per_sequence=16", "paradigm=[path_switching]", "data.repeat=true", "strategy.threads=1", "data=text"]
 
 
 def text(seed: int, words: int = 40) -> str:

@@ -13,6 +13,7 @@ from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Recipe, Tree, keep_old_ids, leave_where_data_differ, unite
+from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
@@ -164,7 +165,8 @@ class Project:
             try:
                 trees.append(paradigm.plan(setting))
             except LrpathError as error:
-                raise _of_paradigm(error, label) from None
+                names = [entry.name for entry in given_fields(type(paradigm))]
+                raise placed(error, f"paradigms.{label}", names=names, shown=label) from None
         known = self.shape.parameters is not None
         length = self.config.batch.tokens_per_sequence
         return Plan(
@@ -290,13 +292,6 @@ class Project:
             seed=path.recipe.seed,
             repeat=self.config.data.repeat,
         )
-
-
-def _of_paradigm(error: LrpathError, label: str) -> LrpathError:
-    """Return an error in the plan of a paradigm, whose message and field say which one it is."""
-    text = str(error) if label in str(error) else f"{label}: {error}"
-    field = None if error.field is None else f"paradigms.{label}.{error.field}"
-    return type(error)(text, field=field, value=error.value)
 
 
 def _writable(name: str, *, field: str, value: str) -> pathlib.Path:

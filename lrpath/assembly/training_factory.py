@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from lrpath.assembly.held_out import held_out_sets
 from lrpath.assembly.project import Project
 from lrpath.data.facts import increment_lines
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
-from lrpath.errors import ConfigError, DataError
+from lrpath.errors import ConfigError
 from lrpath.models import CausalLM, build_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
@@ -69,16 +70,7 @@ class ProjectTrainingFactory:
         Raises:
             DataError: If there is not one held-out set, so that no release could be judged.
         """
-        length = self.project.config.batch.tokens_per_sequence
-        limit = self.project.config.cadence.held_out_windows
-        found = {
-            (version, domain): held_out_windows(self.store, version=version, domain=domain, length=length, limit=limit)
-            for version in self.project.plan.versions
-            for domain in self.store.manifest(version).domains
-        }
-        if not found:
-            raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
-        return found
+        return held_out_sets(self.project, self.store)
 
     def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
         """Return the held-out windows with the document of each of their tokens, by split, version and domain."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,11 +25,7 @@ def as_lrpath_error(error: Exception) -> LrpathError:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _unknown_option(error.missing_cfg_file, error.options or ())
     if isinstance(error, OverrideParseException):
-        reason = error.message.removeprefix(f"Error parsing override '{error.override}'\n").splitlines()[0]
-        return ConfigError(
-            f"{error.override} on the command line cannot be read ({reason}); write 'field=value', quoted as here",
-            value=error.override,
-        )
+        return _unreadable(error)
     if isinstance(error, OSError) and error.strerror:
         place = "" if error.filename is None else f"{error.filename}: "
         return ConfigError(f"{place}{error.strerror}; choose another place or correct it", value=error.filename)
@@ -41,6 +38,32 @@ def as_lrpath_error(error: Exception) -> LrpathError:
     return ConfigError(
         "; ".join(line for line in lines if line) + f"; correct the command line: {shlex.join(sys.argv[1:])}"
     )
+
+
+def _unreadable(error: OverrideParseException) -> ConfigError:
+    """Return the error about an override that Hydra cannot parse, for example a path with letters outside of ASCII."""
+    given = str(error.override)
+    field, equals, value = given.partition("=")
+    reason = error.message.removeprefix(f"Error parsing override '{given}'\n").splitlines()[0]
+    parts = value[1:-1].split(",") if value.startswith("[") and value.endswith("]") else None
+    inside = ",".join(_quoted(part) for part in parts) if parts is not None else _quoted(value)
+    quoted = f"{field}=[{inside}]" if parts is not None else f"{field}={inside}"
+    try:
+        OverridesParser.create().parse_override(quoted)
+    except HydraException:
+        quoted = ""
+    if equals and value and quoted and not set(inside) & set("[]{}"):  # a bracket that is not closed is a slip
+        text = f"{given} on the command line cannot be read ({reason}); write {shlex.quote(quoted)}"
+    else:
+        text = f"{given} on the command line cannot be read ({reason}); write it as 'field=value'"
+    return ConfigError(text, field=field, value=value)
+
+
+def _quoted(value: str) -> str:
+    """Return a value as Hydra reads any text: in double quotes."""
+    inside = value.strip()
+    inside = inside[1:-1] if inside[:1] == inside[-1:] == '"' and len(inside) > 1 else inside
+    return '"' + inside.replace('"', '\\"') + '"'
 
 
 def _unknown_group(name: str) -> ConfigError:

@@ -20,9 +20,9 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
-from lrpath.planning.paths import Optimizer
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
@@ -299,6 +299,7 @@ class SharedConfig:
     branch: Decay
     text_bytes: int | tuple[int, ...]
     scale: str | None
+    rung: str | None
     description: str
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "out_dir": ("outputs",),
         "name": ("study",),
         "run_name": ("study",),
-        "dataset": ("data.source.dataset", "data"),
+        "dataset": ("data",),
         "n_layer": ("layers", "model.layers"),
         "num_layers": ("layers", "model.layers"),
         "num_hidden_layers": ("layers", "model.layers"),

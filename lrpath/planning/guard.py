@@ -73,8 +73,8 @@ class Guard:
             "policy": (self.policy in ("stop", "skip", "rewind"), "stop, skip or rewind"),
             "spike": (self.spike is None or 0 < self.spike < math.inf, "positive, or null for no rule about spikes"),
             "window": (self.window >= 4, "at least 4"),
-            "back": (self.back >= 1, "at least 1; policy=skip leaves out the update at fault alone"),
-            "limit": (self.limit >= 1, "at least 1; policy=stop ends at the first update at fault"),
+            "back": (self.back >= 1, "at least 1; use guard.policy=skip to leave out the update at fault alone"),
+            "limit": (self.limit >= 1, "at least 1; use guard.policy=stop to end at the first update at fault"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:

@@ -17,55 +17,23 @@ The id of a path that reads tokens which are not prepared yet begins with `~`: i
 the files' fingerprints, is there to be looked at, and is never kept in a study.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from lrpath.errors import PlanError
+from lrpath.planning import optimizers, streams
 from lrpath.planning import schedule as schedules
-from lrpath.planning import streams
 from lrpath.planning.field_names import nearest
 from lrpath.planning.guard import UNGUARDED, Guard
 from lrpath.planning.lineage import content_id
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.schedule import Schedule
 from lrpath.planning.streams import PROVISIONAL, Increment, Segment, Stream
 
 PROVISIONAL_ID = "~"
 """How the id of a path begins that reads tokens which are not prepared yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Optimizer:
-    """AdamW's settings; the rate comes from the schedule, the decay is decoupled and acts on matrices only.
-
-    Args:
-        beta1: Decay of the first moment, in `[0, 1)`.
-        beta2: Decay of the second moment, in `[0, 1)`.
-        eps: Added to the root of the second moment; positive.
-        weight_decay: Decoupled weight decay, multiplied by the rate; at least 0.
-        clip_norm: Largest norm of the whole gradient; None leaves it as it is.
-    """
-
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
-    clip_norm: float | None
-
-    def __post_init__(self) -> None:
-        rules = {
-            "beta1": (0 <= self.beta1 < 1, "in [0, 1)"),
-            "beta2": (0 <= self.beta2 < 1, "in [0, 1)"),
-            "eps": (0 < self.eps < math.inf, "positive"),
-            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
-            "clip_norm": (self.clip_norm is None or 0 < self.clip_norm < math.inf, "positive, or null for no clipping"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                value = getattr(self, name)
-                raise PlanError(f"optimizer.{name}={value} must be {rule}", field=f"optimizer.{name}", value=value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +90,7 @@ class Recipe:
         """Return what determines the numbers of a path as plain data; a guard that changes none is left out."""
         record = asdict(self)
         del record["guard"]
+        record["optimizer"] = optimizers.as_record(self.optimizer)
         return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
 
 
@@ -533,7 +502,10 @@ def from_record(record: dict[str, Any]) -> Tree:
     paths = []
     for row in record["paths"]:
         given = row["recipe"]
-        parts = {"optimizer": Optimizer(**given["optimizer"]), "guard": replace(UNGUARDED, **given.get("guard", {}))}
+        parts = {
+            "optimizer": optimizers.from_record(given["optimizer"]),
+            "guard": replace(UNGUARDED, **given.get("guard", {})),
+        }
         recipe = Recipe(**(given | parts))
         segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
         path = Path(

@@ -7,6 +7,7 @@ taken that the value's `kind` names, or the first whose fixed choices (`Literal`
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -89,7 +90,7 @@ def typed(kind: type[T], value: Any, *, place: str) -> T:
     try:
         return kind(**given)
     except LrpathError as error:
-        raise placed(error, place) from None
+        raise placed(error, place, names=[entry.name for entry in given_fields(kind)]) from None
 
 
 def converted(kind: Any, value: Any, *, place: str) -> dict[str, Any]:
@@ -113,12 +114,21 @@ def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(kind)  # evaluates annotations, which takes longer than all of the conversion
 
 
-def placed(error: LrpathError, place: str) -> LrpathError:
-    """Return an error whose message and field begin with the place, unless they name it already."""
+def placed(error: LrpathError, place: str, *, names: Iterable[str], shown: str | None = None) -> LrpathError:
+    """Return an error of a dataclass as one of the configuration that it is a part of.
+
+    Args:
+        error: What the dataclass raised, which does not know where it is used.
+        place: Dotted name of the part; empty for the root.
+        names: Fields of the dataclass. Where the message advises to give one of them, it gets its full name, so that it
+            can be typed as advised.
+        shown: What the message begins with, unless it has it already; the place by default.
+    """
     if not place:
         return error
-    text = str(error) if place in str(error) else f"{place}: {error}"
-    field = error.field
+    text, field, shown = str(error), error.field, shown or place
+    text = text if shown in text else f"{shown}: {text}"
+    text = re.sub(rf"\b(give|add|set|use|or) (\+?)({'|'.join(names)})=", rf"\1 \2{place}.\3=", text)
     if field is not None and field.partition(".")[0] != place.partition(".")[0]:
         field = dotted(place, field)
     return type(error)(text, field=field, value=error.value)

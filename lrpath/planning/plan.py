@@ -7,6 +7,7 @@ releases belong together, and which states must never be removed.
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from lrpath.errors import ConfigError, PlanError
@@ -14,9 +15,10 @@ from lrpath.planning import paths
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
-from lrpath.planning.paths import Release, Tree
+from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plain import as_plain, by_kind
-from lrpath.planning.streams import Increment, coverage
+from lrpath.planning.readings import Readings
+from lrpath.planning.streams import Increment
 
 PLAN_FORMAT = 2
 _READABLE = (1, PLAN_FORMAT)
@@ -94,7 +96,7 @@ class Plan:
             release for release in self.tree.releases if release.paradigm == paradigm and release.version in wanted
         )
         if not releases:
-            raise PlanError(f"unknown paradigm {paradigm}; the plan has {', '.join(self.paradigms)}", value=paradigm)
+            raise self._unknown_paradigm(paradigm)
         return self.tree.only(releases)
 
     def cost(self, tree: Tree) -> Cost:
@@ -114,20 +116,62 @@ class Plan:
 
     def updates_from_scratch(self, *, versions: int | None = None) -> int:
         """Return the updates that training each of the first versions from scratch takes, the unit of relative cost."""
-        sizes = [increment.updates for increment in self.increments[:versions]]
-        return sum(sum(sizes[: number + 1]) for number in range(len(sizes)))
+        count = len(self.increments) if versions is None else min(versions, len(self.increments))
+        return self._from_scratch[count - 1] if count else 0
+
+    @cached_property
+    def _from_scratch(self) -> tuple[int, ...]:
+        """Updates of training versions 1…i from scratch each, for every i."""
+        return tuple(accumulate(accumulate(increment.updates for increment in self.increments)))
 
     def relative_cost(self, paradigm: str, *, versions: int | None = None) -> float:
-        """Return a paradigm's updates ÷ those of training the same versions from scratch."""
-        part = self.part(paradigm, versions=versions)
-        return sum(part.updates(path.id) for path in part.paths) / self.updates_from_scratch(versions=versions)
+        """Return a paradigm's updates ÷ those of training the same versions from scratch.
+
+        Raises:
+            PlanError: If the plan has no such paradigm.
+        """
+        updates = self._cumulative.get(paradigm)
+        if updates is None:
+            raise self._unknown_paradigm(paradigm)
+        return updates[: len(updates) if versions is None else versions][-1] / self.updates_from_scratch(
+            versions=versions
+        )
+
+    @cached_property
+    def _cumulative(self) -> dict[str, tuple[int, ...]]:
+        """Updates of versions 1…i of each paradigm, for every i; a path is run on from where an earlier one left it."""
+        found = {}
+        for paradigm in self.paradigms:
+            by_version: dict[str, list[StateKey]] = {version: [] for version in self.versions}
+            for release in self.tree.releases:
+                if release.paradigm == paradigm:
+                    by_version[release.version] += [key for key, _ in release.parts]
+            ends: dict[str, int] = {}
+            found[paradigm] = tuple(
+                accumulate(sum(self._added(key, ends) for key in keys) for keys in by_version.values())
+            )
+        return found
+
+    def _added(self, key: StateKey | None, ends: dict[str, int]) -> int:
+        """Return the updates that a state takes beyond where its line has been run to, and note where it then is."""
+        added = 0
+        while key is not None:
+            path = self.tree.path(key.path_id)
+            end = ends.get(path.id, path.start)
+            if key.position <= end:
+                break
+            added += key.position - end
+            is_known = path.id in ends
+            ends[path.id] = key.position
+            key = None if is_known else path.parent
+        return added
+
+    def _unknown_paradigm(self, paradigm: str) -> PlanError:
+        return PlanError(f"unknown paradigm {paradigm}; the plan has {', '.join(self.paradigms)}", value=paradigm)
 
     def _tokens_first(self, tree: Tree) -> int:
         """Tokens that some path of the tree reads for the first time: each increment by the share most of it read."""
-        seen: dict[str, Fraction] = {}
-        for release in tree.releases:
-            for version, share in coverage(tree.reads(release.last)).items():
-                seen[version] = max(seen.get(version, Fraction(0)), share)
+        seen = Readings(tree).read_once()
         updates = sum((seen.get(part.version, Fraction(0)) * part.updates for part in self.increments), Fraction(0))
         return round(updates * self.tokens_per_update)
 

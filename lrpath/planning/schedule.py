@@ -205,7 +205,7 @@ class Decay:
 
     def __post_init__(self) -> None:
         if self.shape is Shape.CONSTANT:
-            text = "shape=constant is not a decay; choose another shape, or paradigm=constant to stay at the floor"
+            text = "shape=constant is not a decay; choose another shape"
             raise ConfigError(text, field="shape", value=self.shape)
         if not 0 <= self.floor < 1:
             text = f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate"

@@ -8,8 +8,9 @@ pool of one or more increments. `lrpath.data.order` turns the same description i
     mixture      one segment an increment: the new increment with weight 1 − r, the earlier ones pooled with weight r
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import accumulate
 from typing import Any
@@ -130,20 +131,21 @@ class Stream:
 
     start: int = 0
     segments: tuple[Segment, ...]
+    _begins: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        lengths = (segment.updates for segment in self.segments)
+        object.__setattr__(self, "_begins", tuple(accumulate(lengths, initial=self.start)))
 
     @property
     def end(self) -> int:
         """First position [updates] that the stream does not describe."""
-        return self.start + sum(segment.updates for segment in self.segments)
+        return self._begins[-1]
 
     def until(self, end: int) -> "Stream":
         """Return the stream without the segments that begin at or after position `end`."""
-        kept, at = [], self.start
-        for segment in self.segments:
-            if at < end:
-                kept.append(segment)
-            at += segment.updates
-        return Stream(start=self.start, segments=tuple(kept))
+        kept = bisect_left(self._begins, end, hi=len(self.segments))
+        return self if kept == len(self.segments) else Stream(start=self.start, segments=self.segments[:kept])
 
     def ends(self) -> tuple[int, ...]:
         """Return the positions at which a segment ends, the last one being the stream's end."""
@@ -157,12 +159,15 @@ class Stream:
         """
         if not self.start <= begin <= end <= self.end:
             raise PlanError(f"updates [{begin}, {end}) lie outside the data stream [{self.start}, {self.end})")
-        found, at = [], self.start
-        for segment in self.segments:
+        found = []
+        # Looked up, not searched from the start: a branch of version 300 leaves 300 segments behind it.
+        for number in range(max(bisect_right(self._begins, begin) - 1, 0), len(self.segments)):
+            segment, at = self.segments[number], self._begins[number]
+            if at >= end:
+                break
             first, last = max(begin, at), min(end, at + segment.updates)
             if first < last:
                 found.append((segment, first - at, last - at))
-            at += segment.updates
         return found
 
 
@@ -213,6 +218,36 @@ def again(increment: Increment, *, start: int, updates: int) -> Stream:
     """Read an increment a second time, from position `start`, in a new order."""
     component = Component(increments=(increment,), first_pass=1)
     return Stream(start=start, segments=(Segment(updates=updates, components=(component,)),))
+
+
+def shuffled(increments: tuple[Increment, ...], *, start: int, updates: int, new_share: float | None = None) -> Stream:
+    """Read windows of several increments from position `start`, in a new order.
+
+    Args:
+        increments: In order of arrival; the last is the newest.
+        start: First position.
+        updates: Length.
+        new_share: Share of the windows that comes from the newest increment, in (0, 1), rounded to thousandths; the
+            rest comes from the earlier ones. None takes all windows alike, so that each increment has its own size.
+
+    Raises:
+        PlanError: If the share is outside (0, 1).
+
+    >>> two = (Increment(version="v1", updates=30), Increment(version="v2", updates=10))
+    >>> [[i.version for i in c.increments] for c in shuffled(two, start=35, updates=5).segments[0].components]
+    [['v1', 'v2']]
+    """
+    *earlier, newest = increments
+    if new_share is None:
+        components: tuple[Component, ...] = (Component(increments=increments, first_pass=1),)
+    else:
+        parts = round(new_share * WEIGHT_PARTS)
+        if not 0 < parts < WEIGHT_PARTS:
+            text = f"reads={new_share} must lie in (0, 1): it is the share of the newest increment"
+            raise PlanError(text, field="reads", value=new_share)
+        new = Component(increments=(newest,), parts=parts, first_pass=1)
+        components = (new, Component(increments=tuple(earlier), parts=WEIGHT_PARTS - parts, first_pass=1))
+    return Stream(start=start, segments=(Segment(updates=updates, components=components),))
 
 
 def _alone(increment: Increment) -> Segment:

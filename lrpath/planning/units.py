@@ -1,6 +1,7 @@
 """Lengths of training, written in updates or tokens and counted in updates.
 
-An update is one optimizer step. A length is a whole number (updates), or text such as `300 updates`, `10.5B tokens`.
+An update is one optimizer step. A length is a whole number (updates), or text such as `300 updates` or `10.5B tokens`;
+`300 steps`, as other frameworks say, is read too.
 A bare fraction is refused: it would be a share of a horizon that grows with every version.
 """
 
@@ -12,7 +13,7 @@ from lrpath.errors import ConfigError
 
 _MULTIPLES = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _LENGTH = re.compile(
-    r"(?P<number>[0-9]+([_,][0-9]{3})*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|tokens?)?"
+    r"(?P<number>[0-9]+([_,][0-9]{3})*(\.[0-9]+)?)\s*(?P<multiple>[KMBT]?)\s*(?P<unit>updates?|steps?|tokens?)?"
 )
 
 
@@ -20,7 +21,7 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
     """Return a length in updates, rounded to the nearest whole update when it was given in tokens.
 
     Args:
-        text: `300`, `"300 updates"`, `"2K updates"`, `"10.5B tokens"`.
+        text: `300`, `"300 updates"`, `"2K steps"`, `"10.5B tokens"`.
         tokens_per_update: Global batch [tokens].
         field: Name of the configuration field, for the message.
 

@@ -6,10 +6,11 @@ from typing import Any, Protocol, cast
 from lrpath.planning.cost import DEVICES, Compute, Cost, Strategy, device_hours, memory_per_rank, wall_hours
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
+from lrpath.planning.readings import Readings
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_flops, write_whole_number
-from lrpath.reporting.tree_text import data_consumed, peak_rate, pieces_run, write_rate
+from lrpath.reporting.tree_text import peak_rate, pieces_run, write_rate
 
 
 class Cluster(Protocol):
@@ -39,17 +40,24 @@ def _rate(key: str, title: str) -> Column:
 def path_table(plan: Plan) -> ReportTable:
     """Return every path of the plan once: where it runs, its rates, and what it reads of the increments [updates]."""
     sizes = {increment.version: increment.updates for increment in plan.increments}
-    rows = []
+    readings, by_path, rows = Readings(plan.tree), _released_by_path(plan), []
     for path in plan.tree.paths:
-        end, found = plan.tree.end(path.id), data_consumed(plan.tree, path)
+        end, found = plan.tree.end(path.id), readings.of_path(path)
         first = {version: float(one.first * sizes[version]) for version, one in found.items()}
         again = {version: float(one.again * sizes[version]) for version, one in found.items() if one.again}
         parent = None if path.parent is None else plan.tree.path(path.parent.path_id).name
-        released = [f"{one.paradigm}/{one.version}" for one in plan.tree.releases if one.last.path_id == path.id]
+        released = by_path.get(path.id, [])
         rates = (peak_rate(path, end=end), path.schedule.rate(end - 1))
         rows.append((path.name, path.id, parent, path.start, end, *rates, first, again, released))
     keys = ("path", "id", "parent", "start", "end", "peak", "last", "updates_first", "updates_again", "releases")
     return ReportTable(title="Paths", columns=tuple(_text(key, key) for key in keys), rows=tuple(rows))
+
+
+def _released_by_path(plan: Plan) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in plan.tree.releases:
+        found.setdefault(one.last.path_id, []).append(f"{one.paradigm}/{one.version}")
+    return found
 
 
 def rate_table(plan: Plan) -> ReportTable:

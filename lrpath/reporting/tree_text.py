@@ -1,14 +1,13 @@
 """Draws a plan's paths as text: where each runs, how its rate goes, which versions it releases and what it reads."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 
-from lrpath.planning.paths import Path, Release, StateKey, Tree
+from lrpath.planning.paths import Path, Release
 from lrpath.planning.plan import Plan
+from lrpath.planning.readings import DataConsumed, Readings
 from lrpath.planning.schedule import Piece, Shape
-from lrpath.planning.streams import WEIGHT_PARTS, coverage
 from lrpath.planning.units import write_span
 
 MOST_LINES = 16
@@ -18,37 +17,6 @@ LEGEND = (
     "├─ leaves by a fork; ↓ goes on where the path above ends; again: the same model has read it before;\n"
     "a path under another paradigm's name is shared with it"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConsumed:
-    """What a path reads of an increment, as shares of it.
-
-    Args:
-        first: Read for the first time by the model on this path.
-        again: Read by it before, there or on an ancestor.
-    """
-
-    first: Fraction
-    again: Fraction
-
-
-def data_consumed(tree: Tree, path: Path) -> dict[str, DataConsumed]:
-    """Return what a path, run to its end, reads of each increment, by version."""
-    end = tree.end(path.id)
-    before = {} if path.parent is None else coverage(tree.reads(path.parent))
-    after = coverage(tree.reads(StateKey(path.id, end)))
-    total: dict[str, Fraction] = {}
-    for segment, begin, stop in path.stream.spans(path.start, end):
-        for component in segment.components:
-            pool = sum(increment.updates for increment in component.increments)
-            share = Fraction((stop - begin) * component.parts, WEIGHT_PARTS * pool)
-            for increment in component.increments:
-                total[increment.version] = total.get(increment.version, Fraction(0)) + share
-    first = {version: after[version] - before.get(version, Fraction(0)) for version in total}
-    return {
-        version: DataConsumed(first=first[version], again=share - first[version]) for version, share in total.items()
-    }
 
 
 def peak_rate(path: Path, *, end: int) -> float:
@@ -77,14 +45,15 @@ def short_name(path: Path, *, paradigm: str) -> str:
 
 def tree_text(plan: Plan) -> str:
     """Return all paradigms' trees, their columns aligned with one another."""
-    trees = {paradigm: plan.part(paradigm) for paradigm in plan.paradigms}
-    rows = {paradigm: _shortened(_rows(tree, plan, paradigm)) for paradigm, tree in trees.items()}
-    widths = [max(len(row[column]) for drawn in rows.values() for row in drawn) for column in range(5)]
+    drawn = {paradigm: _DrawnTree(plan, paradigm) for paradigm in plan.paradigms}
+    rows = {paradigm: tree.rows() for paradigm, tree in drawn.items()}
+    widths = [max(len(row[column]) for found in rows.values() for row in found) for column in range(5)]
     lines = [LEGEND]
-    for paradigm, drawn in rows.items():
-        updates, cost = plan.cost(trees[paradigm]).updates, plan.relative_cost(paradigm)
+    for paradigm, found in rows.items():
+        tree, cost = drawn[paradigm].tree, plan.relative_cost(paradigm)
+        updates = sum(tree.updates(path.id) for path in tree.paths)
         lines += ["", f"{paradigm}: {updates:,} updates, {cost:.2f} of the cost of training each version from scratch"]
-        lines += [_line(row, widths) for row in drawn]
+        lines += [_line(row, widths) for row in found]
     return "\n".join(lines)
 
 
@@ -100,43 +69,58 @@ def _line(row: TreeLine, widths: list[int]) -> str:
     return ("  " + "   ".join([*cells, row[-1]])).rstrip()
 
 
-def _shortened(rows: list[TreeLine]) -> list[TreeLine]:
-    if len(rows) <= MOST_LINES:
-        return rows
-    left_out = len(rows) - _FIRST - _LAST
-    return [*rows[:_FIRST], (f"⋮  {left_out:,} more paths", "", "", "", "", ""), *rows[-_LAST:]]
+class _DrawnTree:
+    """The lines of a paradigm's tree, of which only those that are shown are worked out."""
 
+    def __init__(self, plan: Plan, paradigm: str) -> None:
+        self.tree = plan.part(paradigm)
+        self._plan, self._paradigm = plan, paradigm
+        self._readings = Readings(self.tree)
+        self._children: dict[str, list[Path]] = {}
+        for path in self.tree.paths:
+            if path.parent is not None:
+                self._children.setdefault(path.parent.path_id, []).append(path)
+        self._released: dict[str, list[Release]] = {}
+        for release in self.tree.releases:
+            self._released.setdefault(release.last.path_id, []).append(release)
 
-def _rows(tree: Tree, plan: Plan, paradigm: str) -> list[TreeLine]:
-    roots = [path for path in tree.paths if path.parent is None]
-    return [row for root in roots for row in _branch_rows(tree, plan, paradigm, root, lead="", mark="")]
+    def rows(self) -> list[TreeLine]:
+        """Return a line for each path, or the first and last ones if there are many."""
+        drawn = [one for path in self.tree.paths if path.parent is None for one in self._branches(path)]
+        if len(drawn) <= MOST_LINES:
+            return [self._row(*one) for one in drawn]
+        left_out = (f"⋮  {len(drawn) - _FIRST - _LAST:,} more paths", "", "", "", "", "")
+        return [*(self._row(*one) for one in drawn[:_FIRST]), left_out, *(self._row(*one) for one in drawn[-_LAST:])]
 
+    def _branches(self, root: Path) -> Iterator[tuple[Path, str]]:
+        """Yield a path and all that leaves it, each with what is drawn before its name.
 
-def _branch_rows(tree: Tree, plan: Plan, paradigm: str, path: Path, *, lead: str, mark: str) -> list[TreeLine]:
-    """Return the row of a path and those of all that leaves it; a lone path from its end is drawn below, not inside."""
-    rows = [_row(tree, plan, paradigm, path, drawn=f"{lead}{mark}")]
-    inner = lead + {"": "", "↓ ": "", "├─ ": "│  ", "└─ ": "   "}[mark]
-    children = [child for child in tree.paths if child.parent and child.parent.path_id == path.id]
-    if len(children) == 1 and children[0].start == tree.end(path.id):
-        return rows + _branch_rows(tree, plan, paradigm, children[0], lead=inner, mark="↓ ")
-    for child in sorted(children, key=lambda child: child.start):
-        is_last = child is max(children, key=lambda child: child.start)
-        rows += _branch_rows(tree, plan, paradigm, child, lead=inner, mark="└─ " if is_last else "├─ ")
-    return rows
+        A lone path from its parent's end is drawn below it, not inside.
+        """
+        waiting = [(root, "", "")]
+        while waiting:
+            path, lead, mark = waiting.pop()
+            yield path, f"{lead}{mark}"
+            inner = lead + {"": "", "↓ ": "", "├─ ": "│  ", "└─ ": "   "}[mark]
+            children = sorted(self._children.get(path.id, ()), key=lambda child: child.start)
+            if len(children) == 1 and children[0].start == self.tree.end(path.id):
+                waiting.append((children[0], inner, "↓ "))
+                continue
+            for child in reversed(children):
+                waiting.append((child, inner, "└─ " if child is children[-1] else "├─ "))
 
-
-def _row(tree: Tree, plan: Plan, paradigm: str, path: Path, *, drawn: str) -> TreeLine:
-    end = tree.end(path.id)
-    peak, last = peak_rate(path, end=end), path.schedule.rate(end - 1)
-    rate = write_rate(peak) if peak == last else f"{write_rate(peak)} → {write_rate(last)}"
-    return (
-        drawn + short_name(path, paradigm=paradigm),
-        f"{path.start:,} → {end:,}",
-        rate,
-        _curve(path, end=end),
-        _released([release for release in tree.releases if release.last.path_id == path.id], plan.versions),
-        f"reads {_reads(data_consumed(tree, path), plan.versions)}",
-    )
+    def _row(self, path: Path, drawn: str) -> TreeLine:
+        end = self.tree.end(path.id)
+        peak, last = peak_rate(path, end=end), path.schedule.rate(end - 1)
+        rate = write_rate(peak) if peak == last else f"{write_rate(peak)} → {write_rate(last)}"
+        return (
+            drawn + short_name(path, paradigm=self._paradigm),
+            f"{path.start:,} → {end:,}",
+            rate,
+            _curve(path, end=end),
+            _released(self._released.get(path.id, []), self._plan.versions),
+            f"reads {_reads(self._readings.of_path(path), self._plan.versions)}",
+        )
 
 
 def _curve(path: Path, *, end: int) -> str:

@@ -10,8 +10,8 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from lrpath.models import CausalLM
-from lrpath.planning.paths import Optimizer
-from lrpath.training.optim import build_optimizer, learning_rate_of
+from lrpath.planning.optimizers import Optimizer
+from lrpath.training.optimizers import build_optimizer, learning_rate_of
 
 
 class UpdateObserver(Protocol):

@@ -111,7 +111,8 @@ class PlanRunner:
         planned: set[StateKey] = set()
         releases = sorted(self.tree.releases, key=lambda release: self.order.index(release.version))
         for release in releases:
-            for key, _ in release.parts:
+            # The last part first: the others lie on the way to it, and are saved in the same fit.
+            for key, _ in reversed(release.parts):
                 yield from self._runs_to(key, planned)
 
     def _runs_to(self, key: StateKey, planned: set[StateKey]) -> Iterator[PlannedRun]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
-from lrpath.planning.paths import Optimizer, Path, Recipe, Release, unite
+from lrpath.planning.paths import Path, Recipe, Release, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.streams import Increment, as_record
@@ -33,7 +34,7 @@ def plan_of(
     recipe = Recipe(
         model={"family": "llama", "layers": 1},
         data={"source": "toy"},
-        optimizer=Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0),
+        optimizer=AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0),
         precision="fp32",
         seed=seed,
         sequences_per_update=2,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lrpath.data.sources import HeldOutSettings, PythonSource, TextSource
+from lrpath.data.sources import HeldOutSettings, HfSource, PythonSource, TextSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.data.tokenizer import TokenizerSettings
 
@@ -32,3 +32,14 @@ def python_source(**fields: Any) -> PythonSource:
 def tokenizer_of(vocab_size: int | None = 300, **fields: Any) -> TokenizerSettings:
     """Return the settings of a tokenizer that is trained."""
     return TokenizerSettings(**{"vocab_size": vocab_size, "file": None, "end_mark": END_MARK, **fields})
+
+
+def hf_source(**fields: Any) -> HfSource:
+    """Return a source of a dataset whose splits are versions, with some fields changed."""
+    usual = {"config": None, "splits": ("train",), "text_field": "text", "versions": Division(by="split")}
+    return HfSource(**(usual | fields))
+
+
+def tokens_source(**fields: Any) -> TokensSource:
+    """Return a source of 16-bit ids without held-out text, with some fields changed."""
+    return TokensSource(**({"bits": 16, "heldout": {}} | fields))

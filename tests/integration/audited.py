@@ -18,7 +18,7 @@ from lrpath.planning.paths import StateKey
 from lrpath.records.study import Study
 from lrpath.training.checkpoints.releases import load_release
 from lrpath.training.checkpoints.states import load_state
-from lrpath.training.optim import build_optimizer
+from lrpath.training.optimizers import build_optimizer
 
 EVENTS = {"pickle.find_class", "exec", "compile", "os.system", "subprocess.Popen", "marshal.loads", "import"}
 seen: list[str] = []

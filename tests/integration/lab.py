@@ -237,7 +237,7 @@ def tensors_in(folder: Path) -> dict[str, torch.Tensor]:
     """Return the whole tensors of a state, put together from the shards of however many ranks saved it."""
     reader = HuggingFaceStorageReader(str(folder))
     stored = reader.read_metadata().state_dict_metadata
-    tensors = {name: torch.empty(entry.size) for name, entry in stored.items()}
+    tensors = {name: torch.empty(entry.size, dtype=entry.properties.dtype) for name, entry in stored.items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         load(tensors, storage_reader=reader, no_dist=True)

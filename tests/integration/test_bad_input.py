@@ -22,6 +22,7 @@ from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import ConfigError, DataError, LrpathError, MismatchError, PlanError, StateError
 from tests.refusals import ended
+from tests.test_advice import advised
 
 
 def prepare(cfg: DictConfig) -> None:
@@ -45,6 +46,10 @@ REFUSED = [
     ("train alhpa=0.5", ConfigError, "alhpa", "0.5"),
     ("train +alhpa=.5", ConfigError, "alhpa", 0.5),
     ("train optimizer.lr=3", ConfigError, "optimizer.lr", "3"),
+    ("train lr=3e-4", ConfigError, "lr", "3e-4"),
+    ("train batch_size=8", ConfigError, "batch_size", "8"),
+    ("train max_steps=100", ConfigError, "max_steps", "100"),
+    ("train paradigms.continual.cycle=2", ConfigError, "paradigms.continual.cycle", "2"),
     ("train +model.dropout=0.1", ConfigError, "model.dropout", 0.1),
     ("train data.source.stdlib_shaer=1", ConfigError, "data.source.stdlib_shaer", "1"),
     ("train paradigms.path_switching.decay.floor=0.3", ConfigError, "paradigms.path_switching.decay.floor", "0.3"),
@@ -73,8 +78,10 @@ REFUSED = [
     ("train +paradigms.x=5", ConfigError, "paradigms.x", 5),
     ("train paradigm=[]", ConfigError, "paradigm", None),
     ("train model=null", ConfigError, None, None),
-    ("train alpha=[0.5", ConfigError, None, "alpha=[0.5"),
-    ("train seed", ConfigError, None, "seed"),
+    ("train alpha=[0.5", ConfigError, "alpha", "[0.5"),
+    ("train study=é", ConfigError, "study", "é"),
+    ("train data=text data.source.paths=[/données/a,b]", ConfigError, "data.source.paths", "[/données/a,b]"),
+    ("train seed", ConfigError, "seed", ""),
     ("train --config-dir=nowhere", ConfigError, None, None),
     # guard
     ("train guard.policy=ignore", ConfigError, "guard.policy", "ignore"),
@@ -297,10 +304,31 @@ def test_bad_input_is_refused_with_one_helpful_line_and_nothing_is_written(
     before = _files(desk)
 
     about = {} if field is None and value is None else {"field": field, "value": value}
-    with ended(kind, capsys=capsys, **about):
+    with ended(kind, capsys=capsys, **about) as end:
         entry.run(task, config_name=config_name)
 
     assert _files(desk) == before
+    cured = _cured(arguments, str(end.value.__cause__), field)
+    if cured is not None and name in ("train", "plan"):
+        assert _refusal(cured, monkeypatch) != str(end.value.__cause__)
+
+
+def _cured(arguments: list[str], sentence: str, field: str | None) -> list[str] | None:
+    """Return the command line with what the message advises in place of what it refuses; None if it advises nothing."""
+    advice = [override for override in advised(sentence) if "…" not in override]
+    names = {override.lstrip("+").partition("=")[0] for override in advice}
+    kept = [text for text in arguments if text.lstrip("+").partition("=")[0] not in {*names, field}]
+    return [*kept, *advice] if advice and advice != ["field=value"] else None
+
+
+def _refusal(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """Return why a configuration is refused when it is planned."""
+    monkeypatch.setattr(sys, "argv", ["lrpath.plan", *arguments])
+    try:
+        entry.run(plan.plan, config_name="config")
+    except SystemExit as end:
+        return str(end.__cause__)
+    return None
 
 
 def test_there_are_at_least_a_hundred_bad_inputs_and_none_twice() -> None:

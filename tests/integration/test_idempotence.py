@@ -2,11 +2,14 @@
 
 import io
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from lrpath.assembly.finished import is_finished
 from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
 from lrpath.errors import BusyError
 from tests.integration.lab import Lab, states_of, tables_of
@@ -130,3 +133,23 @@ def test_a_path_is_refused_while_its_lock_is_held(lab: Lab) -> None:
 
     assert states_of(lab.study()) == {}
     assert runner.run() == 26
+
+
+def test_a_finished_plan_is_known_to_be_finished_without_torch_and_anything_odd_is_not(lab: Lab) -> None:
+    assert not is_finished(lab.project())
+    lab.run()
+    (main,) = [folder for folder in lab.study().folders() if "main" in folder.folder.name]
+
+    assert is_finished(lab.project())
+    assert not is_finished(lab.project("versions=5"))
+    assert not is_finished(lab.project("cadence.held_out_windows=1"))
+    (main.folder / "running.json").write_text("{}")
+    assert not is_finished(lab.project())
+
+
+def test_the_check_for_a_finished_plan_imports_no_torch() -> None:
+    code = "import sys, lrpath.train, lrpath.assembly.finished; print({'torch', 'lightning'} & sys.modules.keys())"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "set()\n"

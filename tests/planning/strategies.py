@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from lrpath.planning.guard import Guard
+from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import Anchor, Continual, Merged, PathSwitching, Restart, Setting
-from lrpath.planning.paths import Optimizer, Recipe
+from lrpath.planning.paths import Recipe
 from lrpath.planning.plain import typed
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.shape import FileModel, ModelShape
@@ -16,7 +17,7 @@ from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates
 
 TOKENS_PER_UPDATE = 64
-ADAMW = Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
+ADAMW = AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
 RECIPE = Recipe(
     model={"family": "llama", "layers": 2, "width": 64},
     data={"source": {"kind": "text"}, "tokenizer": None},

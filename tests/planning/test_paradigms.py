@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.optimizers import ScheduleFree
 from lrpath.planning.paradigms import (
     Anchor,
+    Anytime,
     FromScratch,
     Infinite,
     Paradigm,
@@ -40,7 +42,9 @@ SWITCHING = build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
 INFINITE = Infinite(peak=1.0, warmup=2, cooldown=2, constant=0.5, decay=LINEAR, alpha=0.4)
 WSD_S = WsdS(peak=1.0, warmup=2, decay=LINEAR, alpha=0.4)
 MERGED = build_merged(peak=1.0, warmup=2, states=3, spacing=2)
-EVERY_PARADIGM: list[Paradigm] = [SCRATCH, CONTINUAL, SWITCHING, INFINITE, WSD_S, MERGED]
+SCHEDULE_FREE = ScheduleFree(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0, power=0.0)
+ANYTIME = Anytime(peak=1.0, warmup=2, optimizer=SCHEDULE_FREE, alpha=0.0, reads="own")
+EVERY_PARADIGM: list[Paradigm] = [SCRATCH, CONTINUAL, SWITCHING, INFINITE, WSD_S, MERGED, ANYTIME]
 
 
 def updates_of(tree: Tree) -> int:
@@ -620,3 +624,88 @@ def test_a_release_has_read_all_of_its_own_and_of_earlier_increments(paradigm: P
     seen = [coverage(tree.reads(release.last)) for release in tree.releases]
 
     assert seen == [{"v1": 1}, {"v1": 1, "v2": 1}, {"v1": 1, "v2": 1, "v3": 1}]
+
+
+def test_an_anytime_path_is_released_as_it_is_and_costs_its_updates_alone() -> None:
+    tree = ANYTIME.plan(setting_of(10, 20, 30))
+
+    (main,) = tree.paths
+    assert [release.parts for release in tree.releases] == [
+        ((StateKey(main.id, position), 1.0),) for position in (10, 30, 60)
+    ]
+    assert updates_of(tree) == 60
+    assert set(rates_of(tree, main)[2:]) == {1.0}
+    assert main.recipe.optimizer == SCHEDULE_FREE
+
+
+def test_branches_of_an_anytime_path_read_a_union_at_the_same_rate_and_version_1_has_none() -> None:
+    tree = replace(ANYTIME, alpha=0.5, reads="union").plan(setting_of(10, 20, 30))
+
+    main, *branches = tree.paths
+    assert [(branch.start, tree.end(branch.id)) for branch in branches] == [(20, 30), (45, 60)]
+    assert [
+        [increment.version for increment in branch.stream.segments[0].components[0].increments] for branch in branches
+    ] == [["v1", "v2"], ["v1", "v2", "v3"]]
+    assert all(set(rates_of(tree, branch)) == {1.0} for branch in branches)
+    assert tree.releases[0].last == StateKey(main.id, 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"alpha": 1.5, "reads": "union"}, "alpha"),
+        ({"alpha": -0.1, "reads": "union"}, "alpha"),
+        ({"alpha": 0.5, "reads": "own"}, "alpha"),
+        ({"reads": 1.0}, "reads"),
+        ({"reads": 0.0}, "reads"),
+    ],
+)
+def test_an_anytime_path_whose_branches_make_no_sense_is_refused(fields: dict[str, Any], field: str) -> None:
+    with refused(ConfigError, field=field, value=fields[field]):
+        replace(ANYTIME, **fields)
+
+
+def test_a_branch_may_read_a_union_of_all_increments_at_no_extra_cost() -> None:
+    own, union = SWITCHING.plan(setting_of(10, 20)), replace(SWITCHING, reads="union").plan(setting_of(10, 20))
+
+    assert updates_of(union) == updates_of(own)
+    assert own.paths[:2] == union.paths[:2]  # version 1 has nothing else to read
+    (component,) = union.paths[2].stream.segments[0].components
+    assert [increment.version for increment in component.increments] == ["v1", "v2"]
+    assert own.paths[2].id != union.paths[2].id
+
+
+def test_a_branch_may_read_a_stated_share_of_the_newest_increment() -> None:
+    tree = replace(SWITCHING, reads=0.75).plan(setting_of(10, 20, 30))
+
+    new, old = tree.paths[3].stream.segments[0].components
+    assert [(one.version, new.parts) for one in new.increments] == [("v3", 750)]
+    assert ([one.version for one in old.increments], old.parts) == (["v1", "v2"], 250)
+
+
+def test_a_branch_that_starts_at_the_end_of_its_increment_reads_no_union() -> None:
+    with refused(ConfigError, field="reads", value="union"):
+        replace(SWITCHING, anchor=Anchor.START, reads="union")
+
+
+def test_plans_of_before_branches_could_read_something_else_have_the_same_paths() -> None:
+    assert replace(SWITCHING, reads=None).plan(setting_of(10, 20)) == replace(SWITCHING, reads="own").plan(
+        setting_of(10, 20)
+    )
+
+
+def test_a_paradigm_may_have_an_optimizer_of_its_own() -> None:
+    ours = replace(SWITCHING, optimizer=SCHEDULE_FREE).plan(setting_of(10, 20))
+    usual = SWITCHING.plan(setting_of(10, 20))
+
+    assert {path.recipe.optimizer for path in ours.paths} == {SCHEDULE_FREE}
+    assert not {path.id for path in ours.paths} & {path.id for path in usual.paths}
+
+
+def test_training_from_scratch_may_read_the_increments_in_order() -> None:
+    shuffled = SCRATCH.plan(setting_of(10, 20)).paths
+    in_order = replace(SCRATCH, reads=Reads.IN_ORDER).plan(setting_of(10, 20)).paths
+
+    assert [path.schedule for path in in_order] == [path.schedule for path in shuffled]
+    assert [len(path.stream.segments) for path in in_order] == [1, 2]
+    assert in_order[0] == shuffled[0]

@@ -22,6 +22,7 @@ def parsed(text: int | str, *, tokens_per_update: int = PAPER_BATCH) -> int:
         ("1 update", 1),
         ("300 updates", 300),
         ("300updates", 300),
+        ("2K steps", 2_000),
         ("  2K updates ", 2_000),
         ("2.5K", 2_500),
         ("1.001K updates", 1_001),  # 1.001 × 1000 is 1000.9999999999999 in floating point

@@ -8,8 +8,9 @@ import pytest
 
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import flops_per_token, state_bytes
+from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import Anchor, FromScratch, Paradigm, Setting
-from lrpath.planning.paths import Optimizer, Recipe, unite
+from lrpath.planning.paths import Recipe, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.shape import ModelShape
@@ -38,7 +39,7 @@ def main_plan() -> Plan:
     recipe = Recipe(
         model=SHAPE.as_record(),
         data={"source": "toy"},
-        optimizer=Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0),
+        optimizer=AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0),
         precision="bf16",
         seed=0,
         sequences_per_update=512,

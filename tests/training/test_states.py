@@ -5,15 +5,16 @@ import torch
 from torch import nn
 
 from lrpath.errors import StateError
-from lrpath.planning.paths import Optimizer, StateKey
+from lrpath.planning.optimizers import AdamW
+from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import check_state
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import load_state, tensors_of
-from lrpath.training.optim import build_optimizer, moments, set_learning_rate
+from lrpath.training.optimizers import build_optimizer, moments, set_learning_rate
 from tests.refusals import refused
 
 KEY = StateKey("0123456789ab", 3)
-SETTINGS = Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
+SETTINGS = AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
 
 
 class Tied(nn.Module):

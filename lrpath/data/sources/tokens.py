@@ -7,16 +7,16 @@ import pathlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.document import Arrival, fingerprint
-from lrpath.data.sources.id_files import check_ids
 from lrpath.errors import ConfigError, DataError
+
+if TYPE_CHECKING:  # numpy is imported where ids are read: a plan starts without it
+    from numpy.typing import NDArray
+
+    from lrpath.data.id_shards import IdShards
 
 Files = str | tuple[str, ...]
 """One file, a folder of files, a glob, or a list of these; several files are read as one, in natural order."""
@@ -100,7 +100,7 @@ class TokensSource:
         entry = self.files[number]
         return isinstance(entry, tuple) or not pathlib.Path(entry).is_file()
 
-    def train_ids(self, arrival: Arrival) -> IdShards:
+    def train_ids(self, arrival: Arrival) -> "IdShards":
         """Return the training ids of an increment.
 
         Raises:
@@ -109,7 +109,7 @@ class TokensSource:
         self.increment_spec(arrival.number)
         return self._shards(self.files[arrival.number], name=_TRAIN)
 
-    def heldout_ids(self, arrival: Arrival) -> dict[str, NDArray[Any]]:
+    def heldout_ids(self, arrival: Arrival) -> "dict[str, NDArray[Any]]":
         """Return the held-out ids of an increment by domain.
 
         Raises:
@@ -124,13 +124,19 @@ class TokensSource:
     def _heldout_of(self, number: int) -> dict[str, Files]:
         return {domain: files[0] if len(files) == 1 else files[number] for domain, files in self.heldout.items()}
 
-    def _shards(self, entry: Files, *, name: str) -> IdShards:
+    def _shards(self, entry: Files, *, name: str) -> "IdShards":
+        from lrpath.data.id_shards import IdShards
+
         files = _files_of(entry, name=name)
         for path in files:
             self._check(path)
         return IdShards(files=tuple(files), dtype=f"<u{self.bits // 8}")
 
     def _check(self, path: pathlib.Path) -> None:
+        import numpy as np
+
+        from lrpath.data.sources.id_files import check_ids
+
         check_ids(path, bits=self.bits)
         width, size = self.bits // 8, path.stat().st_size
         if size == 0 or size % width:
@@ -159,7 +165,7 @@ class TokensSource:
         )
 
 
-def _other_readings(ids_N: NDArray[Any], bits: int) -> list[tuple[str, NDArray[Any]]]:
+def _other_readings(ids_N: "NDArray[Any]", bits: int) -> "list[tuple[str, NDArray[Any]]]":
     """Return the same bytes read in other ways, with what one would have to change."""
     readings = [("big-endian ids: write them little-endian", ids_N.byteswap())]
     if bits == 32:

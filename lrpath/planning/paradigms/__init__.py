@@ -8,6 +8,7 @@ With increments T₁…T_N [updates], and α the branch's updates ÷ the increme
     wsd_s            as continual, but each version holds the peak and decays over its last α T_i
     infinite         as path_switching, from a constant rate below the peak that a cool-down leads to
     merged           no branch: a weighted mean of the main path's last states, weights derived from a decay curve
+    anytime          one path at a constant rate whose optimizer keeps an average of the weights, released as it is
 
 A class of a paradigm holds its settings, plans its tree, and states what others must know of it:
 
@@ -18,9 +19,11 @@ A class of a paradigm holds its settings, plans its tree, and states what others
     advisable        the settings that `lrpath.advise` can choose; empty if it cannot advise on the paradigm
 
 References: arXiv 2410.04103 (path switching and its two baselines), 2308.04014 (re-warming), 2410.05192 (WSD-S),
-2403.08763 (infinite), 2507.17634 (merging, weights c_j = w_j − w_{j+1}).
+2403.08763 (infinite), 2507.17634 (merging, weights c_j = w_j − w_{j+1}),
+2405.15682 and 2602.03702 (anytime).
 """
 
+from lrpath.planning.paradigms.anytime import Anytime
 from lrpath.planning.paradigms.branching import Anchor, Infinite, PathSwitching
 from lrpath.planning.paradigms.continual import Continual, Restart
 from lrpath.planning.paradigms.from_scratch import FromScratch, Reads
@@ -28,16 +31,17 @@ from lrpath.planning.paradigms.merged import Merged, merge_weights
 from lrpath.planning.paradigms.setting import Setting
 from lrpath.planning.paradigms.wsd_s import WsdS
 
-Paradigm = FromScratch | Continual | PathSwitching | Infinite | WsdS | Merged
+Paradigm = FromScratch | Continual | PathSwitching | Infinite | WsdS | Merged | Anytime
 
 PARADIGMS: dict[str, type[Paradigm]] = {
-    kind.kind: kind for kind in (FromScratch, Continual, PathSwitching, Infinite, WsdS, Merged)
+    kind.kind: kind for kind in (FromScratch, Continual, PathSwitching, Infinite, WsdS, Merged, Anytime)
 }
 """Every paradigm by its kind."""
 
 __all__ = [
     "PARADIGMS",
     "Anchor",
+    "Anytime",
     "Continual",
     "FromScratch",
     "Infinite",

@@ -5,7 +5,17 @@ from enum import StrEnum
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paradigms.setting import Alpha, Setting, branch_lengths, main_path
+from lrpath.planning.optimizers import Optimizer
+from lrpath.planning.paradigms.setting import (
+    Alpha,
+    BranchReads,
+    Setting,
+    branch_lengths,
+    branch_stream,
+    check_reads,
+    main_path,
+    with_optimizer,
+)
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.schedule import Decay, Piece, Schedule, Shape, constant, warmup
 from lrpath.planning.streams import again
@@ -29,6 +39,8 @@ class PathSwitching:
         alpha: Branch updates ÷ increment updates, one for all versions or one for each; above 1 a branch begins in an
             earlier increment. `share:0.2` is a share of everything so far instead.
         anchor: Whether branch i ends at ΣT≤i or starts there; started there, it reads its increment a second time.
+        reads: What branches read; see `BranchReads`. None, as in plans of earlier versions, is `own`.
+        optimizer: Optimizer of these paths; None for the one of the study.
     """
 
     kind: ClassVar[str] = "path_switching"
@@ -40,18 +52,27 @@ class PathSwitching:
     decay: Decay
     alpha: Alpha | tuple[Alpha, ...]
     anchor: Anchor
+    reads: BranchReads | None = None
+    optimizer: Optimizer | None = None
+
+    def __post_init__(self) -> None:
+        check_reads(self.reads)
+        if self.reads not in (None, "own") and self.anchor is Anchor.START:
+            text = f"reads={self.reads} needs anchor=end; with anchor=start a branch reads its own increment again"
+            raise ConfigError(text, field="reads", value=self.reads)
 
     @property
     def data_continues(self) -> bool:
-        """Whether a branch reads on where the main path stands, or the increment that ends there a second time."""
-        return self.anchor is Anchor.END
+        """Whether a branch reads on where the main path stands, or something else from its fork on."""
+        return self.anchor is Anchor.END and self.reads in (None, "own")
 
     def plan(self, setting: Setting) -> Tree:
         """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`).
 
-        >>> from lrpath.planning.paths import Optimizer, Recipe
+        >>> from lrpath.planning.optimizers import AdamW
+        >>> from lrpath.planning.paths import Recipe
         >>> from lrpath.planning.streams import Increment
-        >>> adamw = Optimizer(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
+        >>> adamw = AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
         >>> recipe = Recipe(
         ...     model={}, data={}, optimizer=adamw, precision="fp32", seed=0, sequences_per_update=8,
         ...     tokens_per_sequence=16,
@@ -74,7 +95,16 @@ class PathSwitching:
         warm = setting.parse(self.warmup, "warmup")
         main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
         branches = branch_lengths(setting, self.alpha)
-        return _branching(setting, main_pieces, warm, branches, self.decay, peak=self.peak, anchor=self.anchor)
+        return _branching(
+            with_optimizer(setting, self.optimizer),
+            main_pieces,
+            warm,
+            branches,
+            self.decay,
+            peak=self.peak,
+            anchor=self.anchor,
+            reads=self.reads,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +147,7 @@ class Infinite:
         return _branching(setting, pieces, warm + cool, branches, self.decay, peak=level, anchor=Anchor.END)
 
 
-def _branching(
+def _branching(  # noqa: PLR0913 (the parts of two paradigms)
     setting: Setting,
     main_pieces: tuple[Piece, ...],
     ready: int,
@@ -126,6 +156,7 @@ def _branching(
     *,
     peak: float,
     anchor: Anchor,
+    reads: BranchReads | None = None,
 ) -> Tree:
     """Return a main path and one branch per version, none of which leaves before position `ready`."""
     main = main_path(setting, main_pieces)
@@ -141,7 +172,10 @@ def _branching(
                 field="alpha",
                 value=length / increment.updates,
             )
-        stream = main.stream if anchor is Anchor.END else again(increment, start=fork, updates=length)
+        if anchor is Anchor.START:
+            stream = again(increment, start=fork, updates=length)
+        else:
+            stream = branch_stream(setting, main, number, start=fork, updates=length, reads=reads)
         branch = Path(
             name=f"{setting.label}.{increment.version}",
             recipe=setting.recipe,

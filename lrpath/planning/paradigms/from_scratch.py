@@ -7,13 +7,14 @@ from typing import ClassVar
 from lrpath.planning.paradigms.setting import Setting, warm_then, warm_updates
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.schedule import Decay, Schedule
-from lrpath.planning.streams import union
+from lrpath.planning.streams import sequential, union
 
 
 class Reads(StrEnum):
-    """What a version trained from scratch reads: all increments so far, or its own alone."""
+    """What a version trained from scratch reads: all increments so far, shuffled or in turn, or its own alone."""
 
     ALL = "all"
+    IN_ORDER = "in_order"
     OWN = "own"
 
 
@@ -25,8 +26,9 @@ class FromScratch:
         peak: Maximal rate.
         warmup: Warm-up length (updates or tokens).
         decay: Decay over all updates after the warm-up.
-        reads: `all` increments up to the version's, or its `own` alone, which is what continuing is compared with
-            when only the new domain counts.
+        reads: `all` increments up to the version's, shuffled together; the same `in_order`, one after another as a
+            main path reads them, which tells the effect of the order from that of the rate; or the version's `own`
+            alone, which is what continuing is compared with when only the new domain counts.
     """
 
     kind: ClassVar[str] = "from_scratch"
@@ -43,14 +45,14 @@ class FromScratch:
         """Return N roots; path i takes ΣT≤i updates, or T_i if it reads its own increment alone."""
         paths, releases = [], []
         for number, increment in enumerate(setting.increments):
-            read = setting.increments[: number + 1] if self.reads is Reads.ALL else (increment,)
+            read = (increment,) if self.reads is Reads.OWN else setting.increments[: number + 1]
             updates = sum(part.updates for part in read)
             warm = warm_updates(setting, "warmup", self.warmup, updates=updates)
             path = Path(
                 name=f"{setting.label}.{increment.version}",
                 recipe=setting.recipe,
                 schedule=Schedule(pieces=warm_then(self.decay, peak=self.peak, warm=warm, updates=updates)),
-                stream=union(read),
+                stream=sequential(read) if self.reads is Reads.IN_ORDER else union(read),
             )
             paths.append(path)
             releases.append(setting.release(number, path, updates))

@@ -2,18 +2,24 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import Path, Recipe, Release, StateKey
 from lrpath.planning.schedule import Decay, Piece, Schedule, constant, warmup
-from lrpath.planning.streams import Increment, sequential
+from lrpath.planning.streams import Increment, Stream, sequential, shuffled
 
 T = TypeVar("T")
 Alpha = float | str
 """Branch updates ÷ increment updates, or `share:` and a share of everything so far."""
+
+BranchReads = Literal["own", "union"] | float
+"""What a branch reads from its fork on: `own`, the data that the main path reads there, which is the newest increment;
+`union`, all increments so far, shuffled together; or the share of the newest increment in (0, 1), the rest being
+earlier ones. At no extra cost: a branch is as long whatever it reads. Version 1 has nothing but its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +131,25 @@ def main_path(setting: Setting, pieces: tuple[Piece, ...]) -> Path:
     """Return the path that reads all increments in turn and that branches leave."""
     stream = sequential(setting.increments)
     return Path(name=f"{setting.label}.main", recipe=setting.recipe, schedule=Schedule(pieces=pieces), stream=stream)
+
+
+def with_optimizer(setting: Setting, optimizer: Optimizer | None) -> Setting:
+    """Return a setting whose paths use an optimizer of their own; None keeps the one of the study."""
+    return setting if optimizer is None else replace(setting, recipe=replace(setting.recipe, optimizer=optimizer))
+
+
+def check_reads(reads: BranchReads | None) -> None:
+    """Raise unless a share of the newest increment is one."""
+    if isinstance(reads, float) and not 0 < reads < 1:
+        text = f"reads={reads} must be own, union, or the newest increment's share in (0, 1)"
+        raise ConfigError(text, field="reads", value=reads)
+
+
+def branch_stream(
+    setting: Setting, main: Path, number: int, *, start: int, updates: int, reads: BranchReads | None
+) -> Stream:
+    """Return what the branch of version `number` (from 0) reads from its fork on."""
+    if reads in (None, "own") or number == 0:
+        return main.stream
+    share = reads if isinstance(reads, float) else None
+    return shuffled(setting.increments[: number + 1], start=start, updates=updates, new_share=share)

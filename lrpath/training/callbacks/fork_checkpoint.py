@@ -81,5 +81,4 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
 def _tensors(trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, torch.Tensor]:
     assert isinstance(module, LitCausalLM)
     optimizer = trainer.optimizers[0]
-    assert isinstance(optimizer, torch.optim.AdamW)
     return tensors_of(module.backbone, optimizer)

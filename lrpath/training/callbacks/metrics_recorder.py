@@ -14,6 +14,7 @@ from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
+from lrpath.training.optimizers import evaluation_weights
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.update_result import UpdateResult
 
@@ -72,7 +73,7 @@ class MetricsRecorder(UpdateCallback):
             self._process_group.on_rank_zero(lambda: self._write(results))
         if evaluates:
             with self._process_group.watchdog.phase("evaluation"):
-                self._evaluate(module, position)
+                self._evaluate(trainer, module, position)
             self._written_at = time.monotonic()
 
     def restart_clock(self) -> None:
@@ -109,14 +110,15 @@ class MetricsRecorder(UpdateCallback):
         if self._events is not None:
             self._events.append(metrics=rows, speed=speed)
 
-    def _evaluate(self, module: LitCausalLM, position: int) -> None:
-        losses = evaluate(
-            module.backbone,
-            self._held_out,
-            device=module.device,
-            precision=self.run.path.recipe.precision,
-            process_group=self._process_group,
-        )
+    def _evaluate(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
+        with evaluation_weights(trainer.optimizers[0], settings=module.settings):
+            losses = evaluate(
+                module.backbone,
+                self._held_out,
+                device=module.device,
+                precision=self.run.path.recipe.precision,
+                process_group=self._process_group,
+            )
         self._process_group.on_rank_zero(lambda: self._write_evaluation(losses, position))
 
     def _write_evaluation(self, losses: Mapping[tuple[str, str], tuple[float, int]], position: int) -> None:

@@ -4,7 +4,6 @@ import pathlib
 from typing import Any
 
 import lightning
-import torch
 
 from lrpath.data.stream import compare_readings
 from lrpath.errors import MismatchError, StateError
@@ -43,7 +42,6 @@ class RestoreState(lightning.Callback):
         state_folder = self._process_group.on_rank_zero(lambda: self._find(key, expected=expected))
         assert isinstance(pl_module, LitCausalLM)
         optimizer = trainer.optimizers[0]
-        assert isinstance(optimizer, torch.optim.AdamW)
         manifest = load_state(
             state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group
         )

@@ -6,7 +6,7 @@ import torch
 from lrpath.errors import TrainingError
 from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.lit_module import LitCausalLM
-from lrpath.training.optim import learning_rate_of, set_learning_rate
+from lrpath.training.optimizers import learning_rate_of, set_learning_rate
 
 
 class SetLearningRate(UpdateCallback):

@@ -16,6 +16,8 @@ from transformers import GenerationConfig, LlamaConfig, PreTrainedConfig
 
 from lrpath.errors import DataError, StateError
 from lrpath.models import NAME_PREFIX, model_of
+from lrpath.planning import optimizers
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import Release
 from lrpath.records.files import atomic_folder
 from lrpath.records.manifest import check_state
@@ -26,6 +28,7 @@ from lrpath.training.checkpoints.backbone import Backbone, read_backbone
 from lrpath.training.checkpoints.public_door import check_generation_ends, check_logits, check_tokenizer, ids_differ
 from lrpath.training.checkpoints.releases import folders_of
 from lrpath.training.checkpoints.states import read_tensors
+from lrpath.training.optimizers import combined
 
 Dtype = Literal["fp32", "bf16"]
 
@@ -99,10 +102,12 @@ class ReleaseWeights:
         parts: Folder of each state and its weight in the mean.
         backbone: What lies beside them.
         shapes: Shape of each tensor by its name in transformers.
+        optimizer: Says of which tensors of a state the released weights are made.
     """
 
     parts: tuple[tuple[pathlib.Path, float], ...]
     backbone: Backbone
+    optimizer: Optimizer
     shapes: Mapping[str, tuple[int, ...]]
 
     @classmethod
@@ -120,7 +125,8 @@ class ReleaseWeights:
             check_state(place, key=key)
         stored = stored_tensors(parts[0][0])
         shapes = {name.removeprefix(_PREFIX): one.shape for name, one in stored.items() if name.startswith(_PREFIX)}
-        return cls(parts=tuple(parts), backbone=read_backbone(folders[-1]), shapes=shapes)
+        optimizer = optimizers.from_record(folders[-1].recipe()["optimizer"])
+        return cls(parts=tuple(parts), backbone=read_backbone(folders[-1]), shapes=shapes, optimizer=optimizer)
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the tensors by name, in fp32; of several states, the weighted mean, summed in float64.
@@ -128,12 +134,20 @@ class ReleaseWeights:
         Raises:
             StateError: If a state cannot be read, or lacks a tensor that another has.
         """
-        readers = [read_tensors(place, prefix=_PREFIX) for place, _ in self.parts]
-        for found in zip(*readers, strict=True):
-            names = {name for name, _ in found}
+        kinds = list(self.optimizer.released)
+        readers = [
+            zip(*(read_tensors(place, prefix=f"{kind}.{NAME_PREFIX}") for kind in kinds), strict=True)
+            for place, _ in self.parts
+        ]
+        for of_parts in zip(*readers, strict=True):
+            names = {name.partition(f".{NAME_PREFIX}")[2] for of_kinds in of_parts for name, _ in of_kinds}
             if len(names) > 1:
                 raise StateError(f"the states of the release have other tensors: {sorted(names)[:2]}; restore them")
-            yield found[0][0].removeprefix(_PREFIX), self._mean([tensor for _, tensor in found])
+            weights = [
+                combined({kind: one for kind, (_, one) in zip(kinds, row, strict=True)}, settings=self.optimizer)
+                for row in of_parts
+            ]
+            yield names.pop(), self._mean(weights)
 
     def _mean(self, tensors: list[torch.Tensor]) -> torch.Tensor:
         if len(tensors) == 1:

@@ -8,14 +8,16 @@ from torch import nn
 from lrpath.analysis.compare import release_folder
 from lrpath.errors import StateError
 from lrpath.models import CausalLM, model_of
-from lrpath.planning.paths import Release
+from lrpath.planning import optimizers
+from lrpath.planning.paths import Release, StateKey
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, Table
 from lrpath.training.checkpoints.backbone import read_backbone
-from lrpath.training.checkpoints.states import load_state
+from lrpath.training.checkpoints.states import load_state, read_tensors
 from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.optimizers import combined
 
 
 def load_release(study: Study, release: Release) -> CausalLM:
@@ -29,6 +31,7 @@ def load_release(study: Study, release: Release) -> CausalLM:
     sums: dict[str, torch.Tensor] = {}
     for (key, weight), folder in zip(release.parts, folders, strict=True):
         load_state(folder.state(key.position), key=key, module=model, optimizer=None)
+        _combine(model, folder, key)
         if len(release.parts) > 1:
             _add(sums, dict(model.named_parameters()), weight)
     with torch.no_grad():
@@ -36,6 +39,22 @@ def load_release(study: Study, release: Release) -> CausalLM:
             if name in sums:
                 parameter.copy_(sums[name])
     return model
+
+
+def _combine(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
+    """Put the weights that the path's optimizer releases in place of the live ones that are in the model."""
+    settings = optimizers.from_record(folder.recipe()["optimizer"])
+    others = settings.released.keys() - {"model"}
+    if not others:
+        return
+    kept: dict[str, dict[str, torch.Tensor]] = {}
+    for full_name, tensor in read_tensors(folder.state(key.position)):
+        kind, _, name = full_name.partition(".")
+        if kind in others:
+            kept.setdefault(name, {})[kind] = tensor
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(combined({"model": parameter.detach()} | kept[name], settings=settings))
 
 
 def folders_of(study: Study, release: Release) -> list[PathFolder]:

@@ -29,15 +29,15 @@ from lrpath.records.files import digest_file, flush_file, flush_folder, move_int
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from lrpath.training.optim import moments
+from lrpath.training.optimizers import moments
 
 
-def tensors_of(module: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[str, torch.Tensor]:
+def tensors_of(module: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, torch.Tensor]:
     """Return everything a state holds, by name; the tensors are the live ones, so loading into them is loading.
 
     Args:
         module: Backbone; tied parameters are named once.
-        optimizer: Its AdamW; None for the weights alone.
+        optimizer: Its optimizer; None for the weights alone.
     """
     found = {}
     trained = set() if optimizer is None else {id(one) for group in optimizer.param_groups for one in group["params"]}
@@ -202,7 +202,7 @@ def load_state(
     *,
     key: StateKey,
     module: nn.Module,
-    optimizer: torch.optim.AdamW | None,
+    optimizer: torch.optim.Optimizer | None,
     ranks: ProcessGroup = SINGLE_PROCESS,
 ) -> dict[str, Any]:
     """Load a state into a module and its optimizer after checking it, and return its manifest.
@@ -211,7 +211,7 @@ def load_state(
         folder: Place of the state; it may have been saved by any number of ranks.
         key: Path and position that it must be of.
         module: Backbone, whole or sharded.
-        optimizer: Its AdamW; None for the weights alone.
+        optimizer: Its optimizer; None for the weights alone.
         ranks: Those that hold the module, all of which call this; the first checks the files.
 
     Raises:

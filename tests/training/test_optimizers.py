@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from lrpath.planning.paths import Optimizer
-from lrpath.training.optim import build_optimizer, set_learning_rate
+from lrpath.planning.optimizers import AdamW
+from lrpath.training.optimizers import build_optimizer, set_learning_rate
 
-SETTINGS = Optimizer(beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.1, clip_norm=None)
+SETTINGS = AdamW(beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.1, clip_norm=None)
 
 
 def test_matrices_decay_and_vectors_do_not() -> None:

@@ -1,0 +1,31 @@
+"""The held-out sets of a project's versions, as windows of token ids; no torch."""
+
+from typing import TYPE_CHECKING
+
+from lrpath.assembly.project import Project
+from lrpath.data.stream import held_out_windows
+from lrpath.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lrpath.data.store import TokenStore
+
+
+def held_out_sets(project: Project, store: "TokenStore") -> dict[tuple[str, str], "NDArray[np.int64]"]:
+    """Return the held-out windows of every version and domain.
+
+    Raises:
+        DataError: If there is not one held-out set, so that no release could be evaluated.
+    """
+    length = project.config.batch.tokens_per_sequence
+    limit = project.config.cadence.held_out_windows
+    found = {
+        (version, domain): held_out_windows(store, version=version, domain=domain, length=length, limit=limit)
+        for version in project.plan.versions
+        for domain in store.manifest(version).domains
+    }
+    if not found:
+        raise DataError("no version has held-out text; raise data.source.heldout.share, or name files of ids")
+    return found

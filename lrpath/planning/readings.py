@@ -1,0 +1,122 @@
+"""How much of each increment the paths of a tree read, for the first time and again.
+
+A path's own stretch is looked at once, however many paths leave it, so that a tree of many versions is read in one go.
+Shares are exact fractions. A pool of several increments that is read in part counts with the expected share under a
+uniform order, `1 − (1 − a)(1 − b)` for two readings of shares a and b.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from lrpath.planning.paths import Path, StateKey, Tree
+from lrpath.planning.streams import WEIGHT_PARTS, Segment
+
+_NOTHING, _ALL = Fraction(0), Fraction(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConsumed:
+    """What a path reads of an increment, as shares of it.
+
+    Args:
+        first: Read for the first time by the model on this path.
+        again: Read by it before, there or on an ancestor.
+    """
+
+    first: Fraction
+    again: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretch:
+    """A component that a path reads over some positions.
+
+    Args:
+        segment: Its segment, and `offset` the updates of the segment that came before the path's first of it.
+        offset: As above.
+        begin: First position on the path, and `end` the first after it.
+        end: As above.
+        rate: Share of each increment of the pool that an update reads.
+    """
+
+    segment: Segment
+    offset: int
+    begin: int
+    end: int
+    rate: Fraction
+
+
+class Readings:
+    """The readings of a tree's paths, each run to its end."""
+
+    def __init__(self, tree: Tree) -> None:
+        """Take the tree; nothing is computed before it is asked for."""
+        self._tree = tree
+        self._stretches: dict[str, dict[str, list[_Stretch]]] = {}
+
+    def of_path(self, path: Path) -> dict[str, DataConsumed]:
+        """Return what a path, run to its end, reads of each increment, by version."""
+        end, found = self._tree.end(path.id), {}
+        for version, stretches in self._of(path).items():
+            total = sum(((one.end - one.begin) * one.rate for one in stretches), _NOTHING)
+            before = _NOTHING if path.parent is None else self.share(path.parent, version)
+            first = self.share(StateKey(path.id, end), version) - before
+            found[version] = DataConsumed(first=first, again=total - first)
+        return found
+
+    def share(self, key: StateKey, version: str) -> Fraction:
+        """Return the share of an increment that a state has read at least once since the root."""
+        left, carried, line = _ALL, 0, key
+        while True:
+            path = self._tree.path(line.path_id)
+            for one in reversed(self._of(path).get(version, ())):
+                if one.begin >= line.position:
+                    continue
+                updates = min(one.end, line.position) - one.begin + carried
+                # A branch that goes on in its parent's segment reads on; the two are one reading of the pool.
+                carried = updates if self._reads_on(path, one, version) else 0
+                if not carried:
+                    left *= _ALL - min(_ALL, updates * one.rate)
+            if path.parent is None or not left:
+                return _ALL - left
+            line = path.parent
+
+    def _reads_on(self, path: Path, one: _Stretch, version: str) -> bool:
+        """Say whether a path begins inside a segment, at the update up to which the line before it has read that."""
+        if path.parent is None or one.begin != path.start or not one.offset:
+            return False
+        parent = self._tree.path(path.parent.path_id)
+        before = [other for other in self._of(parent).get(version, ()) if other.begin < path.start][-1:]
+        return any(
+            other.segment == one.segment
+            and other.offset + path.start - other.begin == one.offset
+            and (not other.offset or self._reads_on(parent, other, version))
+            for other in before
+        )
+
+    def read_once(self) -> dict[str, Fraction]:
+        """Return the share of each increment that some path reads, by version: what is read for the first time."""
+        seen: dict[str, Fraction] = {}
+        for path in self._tree.paths:
+            key = StateKey(path.id, self._tree.end(path.id))
+            for version in self._of(path):
+                if seen.get(version, _NOTHING) < 1:
+                    seen[version] = max(seen.get(version, _NOTHING), self.share(key, version))
+        return seen
+
+    def _of(self, path: Path) -> dict[str, list[_Stretch]]:
+        """Return what a path itself reads of each increment, in order."""
+        if path.id not in self._stretches:
+            found: dict[str, list[_Stretch]] = {}
+            at = path.start
+            for segment, first, last in path.stream.spans(path.start, self._tree.end(path.id)):
+                end = at + last - first
+                for component in segment.components:
+                    pool = sum(increment.updates for increment in component.increments)
+                    rate = Fraction(component.parts, WEIGHT_PARTS * pool)
+                    one = _Stretch(segment=segment, offset=first, begin=at, end=end, rate=rate)
+                    for increment in component.increments:
+                        found.setdefault(increment.version, []).append(one)
+                at = end
+            self._stretches[path.id] = found
+        return self._stretches[path.id]

@@ -1,0 +1,73 @@
+"""Optimizers that release an average keep the promises that AdamW keeps: resume, evaluation, release, ranks."""
+
+import pytest
+import torch
+
+from lrpath.reporting.model_card import choose_release
+from lrpath.training.checkpoints.releases import load_release
+from lrpath.training.evaluation import evaluate
+from tests.integration.lab import Job, Lab, states_of, tables_of
+
+pytestmark = pytest.mark.slow
+
+KINDS = ("schedule_free", "averaged_adamw")
+BASE = ("paradigm=[anytime]", "paradigms.anytime.alpha=0.4")
+
+
+def overrides(kind: str) -> tuple[str, ...]:
+    return (*BASE, f"optimizer@paradigms.anytime.optimizer={kind}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, kind: str) -> None:
+    lab.run("study=undisturbed", *overrides(kind))
+
+    ended = lab.train("study=killed", *overrides(kind), moments=("reach:5", "shards:2", "manifest:2", "end"))
+
+    assert ended.codes == [-9, -9, -9, 0], ended.err
+    assert states_of(lab.study("killed")) == states_of(lab.study("undisturbed"))
+    assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_evaluation_changes_no_update(lab: Lab, kind: str) -> None:
+    lab.run("study=often", *overrides(kind), "cadence.evaluate_every=1")
+    lab.run("study=seldom", *overrides(kind), "cadence.evaluate_every=1000")
+
+    assert states_of(lab.study("often")) == states_of(lab.study("seldom"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_evaluated_is_what_is_released_and_not_the_live_weights(lab: Lab, kind: str) -> None:
+    runner = lab.runner(*overrides(kind))
+    runner.run()
+    _, release = choose_release(lab.study(), name="v2")
+    path = lab.study().find(release.last.path_id)
+    assert path is not None
+
+    model = load_release(lab.study(), release)
+    found = evaluate(model, runner.path_trainer.held_out, device=torch.device("cpu"), precision="fp32")
+
+    rows = {row.held_out: row.nll for row in path.evaluation.rows() if row.position == release.last.position}
+    assert {name: nll for name, (nll, _) in found.items()} == rows
+    live = states_of(lab.study())[release.last.path_id, release.last.position]
+    name, parameter = next(iter(model.named_parameters()))
+    assert parameter.detach().numpy().tobytes() != live[f"model.{name}"]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_ranks_make_what_one_process_makes(lab: Lab, strategy: str) -> None:
+    for kind in KINDS:
+        lab.run(f"study={kind}_one", *overrides(kind))
+    ended = lab.ranked(
+        *(Job((f"study={kind}_two", *overrides(kind), f"strategy={strategy}")) for kind in KINDS), ranks=2
+    )
+
+    assert ended.code == 0, ended.err
+    for kind in KINDS:
+        one, two = states_of(lab.study(f"{kind}_one")), states_of(lab.study(f"{kind}_two"))
+        assert one.keys() == two.keys()
+        for key, tensors in one.items():
+            for name, bits in tensors.items():
+                ours, theirs = (torch.frombuffer(bytearray(b), dtype=torch.float32) for b in (bits, two[key][name]))
+                torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)  # the order of sums over ranks

@@ -5,7 +5,7 @@ tokens, be it the same text under another tokenizer, are not, and stand in table
 """
 
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,17 +57,29 @@ class HeldOutFile:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"{self._file} cannot be read ({error!r}); restore it from a copy") from None
 
-    def add(self, path_ids: Iterable[str], sets: Mapping[SetName, HeldOutSet]) -> None:
+    def add(
+        self, path_ids: Iterable[str], sets: Mapping[SetName, HeldOutSet], *, exchanged: Set[str] = frozenset()
+    ) -> None:
         """Note that paths are evaluated on some sets from now on.
+
+        Args:
+            path_ids: The paths.
+            sets: The sets by version and domain.
+            exchanged: Versions for which plans of the study have different data: a path that several of these plans
+                share keeps the sets that it was evaluated on first.
 
         Raises:
             MismatchError: If a path was evaluated on other tokens of a set of that name.
             StateError: As `read`.
         """
         before, wanted = self.read(), list(path_ids)
-        merged = {path_id: {**before.get(path_id, {}), **sets} for path_id in wanted}
+        kept = {
+            path_id: {name: one for name, one in before.get(path_id, {}).items() if name[0] in exchanged}
+            for path_id in wanted
+        }
+        merged = {path_id: {**before.get(path_id, {}), **sets, **kept[path_id]} for path_id in wanted}
         for path_id in wanted:
-            for name in sorted(sets.keys() & before.get(path_id, {}).keys()):
+            for name in sorted((sets.keys() & before.get(path_id, {}).keys()) - kept[path_id].keys()):
                 self._check_same(path_id, name, before[path_id][name], sets[name])
         if all(before.get(path_id) == merged[path_id] for path_id in wanted):
             return

@@ -100,7 +100,8 @@ class PlanRunner:
         self._check_existing()
         self._check_tables()
         self._check_held_out()
-        self.study.held_out.add((path.id for path in self.tree.paths), self.path_trainer.factory.describe_held_out())
+        described = self.path_trainer.factory.describe_held_out()
+        self.study.held_out.add((path.id for path in self.tree.paths), described, exchanged=self._exchanged_versions())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
@@ -220,12 +221,7 @@ class PlanRunner:
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
         recipe = self.tree.paths[0].recipe
-        # A version that another plan has other data for was judged on other sets there.
-        held_out: dict[str, set[str | None]] = {}
-        for record in self.study.plans().values():
-            for increment in from_record(record).increments:
-                held_out.setdefault(increment.version, set()).add(increment.held_out)
-        exchanged = {version for version, found in held_out.items() if len(found - {None}) > 1}
+        exchanged = self._exchanged_versions()
         for folder in self.study.folders():
             known = folder.recipe()
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
@@ -242,6 +238,14 @@ class PlanRunner:
                         field="cadence.held_out_windows",
                         value=self.path_trainer.cadence.held_out_windows,
                     )
+
+    def _exchanged_versions(self) -> frozenset[str]:
+        """Return the versions that plans of the study have different data for, and so different held-out sets."""
+        held_out: dict[str, set[str | None]] = {}
+        for record in self.study.plans().values():
+            for increment in from_record(record).increments:
+                held_out.setdefault(increment.version, set()).add(increment.held_out)
+        return frozenset(version for version, found in held_out.items() if len(found - {None}) > 1)
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lrpath.errors import PlanError
+from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paths import (
     Path,
     Release,
@@ -197,7 +197,7 @@ def test_a_position_must_lie_on_its_path(path: Path, first: int, last: int) -> N
     ],
 )
 def test_an_impossible_recipe_is_refused(change: dict[str, Any]) -> None:
-    with refused(PlanError):
+    with refused(PlanError, ConfigError):
         recipe_with(**change)
 
 

@@ -30,7 +30,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the sentences of refusals anew if that was asked for; a worker of pytest-xdist hands on what it has seen."""
+    """Write the sentences of refusals anew if that was asked for; a worker hands on what it has seen."""
     if not refusals.WRITES:
         return
     collected = session.stash.get(_COLLECTED, set())

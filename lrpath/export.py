@@ -8,7 +8,7 @@ from functools import partial
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.config.schema import ExportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.study import Study

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lrpath import entry
+from lrpath.analysis.measured_speed import measured_speed
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
@@ -26,6 +27,7 @@ def plan(cfg: DictConfig) -> None:
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
+        "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),
     }
     if settings.format == "json":
         more = {

@@ -12,6 +12,7 @@ from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
+from lrpath.records.commands import Command
 
 
 def train(cfg: DictConfig) -> None:
@@ -50,6 +51,7 @@ def _run(project: Project, console: Console) -> int | None:
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(project.keep_plan)
+        process_group.on_rank_zero(lambda: project.study.commands.add(Command.of_this_process("lrpath.train")))
         check_same(process_group, project)
         if project.config.logger.name == "tensorboard":
             from lrpath.reporting.report import start_tensorboard

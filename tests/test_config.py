@@ -28,6 +28,7 @@ CADENCE = {
     "log_every": 1,
     "evaluate_every": 1,
     "save_every": 1,
+    "keep": 2,
     "held_out_windows": None,
     "save_in_background": True,
 }
@@ -275,6 +276,7 @@ def _root(**changes: Any) -> RootConfig:
         "figure": None,
         "format": "text",
         "paths": None,
+        "mend": False,
         "wait": False,
         "extend": False,
     }

@@ -32,6 +32,7 @@ ROOTS: dict[str, tuple[type, ...]] = {
     "prune": (schema.PruneConfig,),
     "export": (schema.ExportConfig,),
     "verify": (schema.VerifyConfig,),
+    "evaluate": (schema.EvaluateConfig,),
 }
 """Root files by name, and what their values become."""
 GROUPS = {"schedule": Decay, "paradigm": dict} | {

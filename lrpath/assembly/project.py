@@ -345,7 +345,7 @@ class Project:
             stream=path.stream,
             sequences=path.recipe.sequences_per_update,
             length=path.recipe.tokens_per_sequence,
-            seed=path.recipe.seed,
+            seed=path.recipe.order_seed,
             repeat=self.config.data.repeat,
         )
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from lrpath.assembly.held_out import held_out_sets
 from lrpath.assembly.project import Project
+from lrpath.data.held_out_text import held_out_set
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
@@ -20,6 +21,7 @@ from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.planning.shape import ModelShape
+from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
@@ -43,7 +45,7 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
-        return CausalLM(build_model(self.project.shape, seed=recipe.seed))
+        return CausalLM(build_model(self.project.shape, seed=recipe.weights_seed))
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
@@ -70,6 +72,15 @@ class ProjectTrainingFactory:
             DataError: If there is not one held-out set, so that no release could be judged.
         """
         return held_out_sets(self.project, self.store)
+
+    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
+        """Return digest and sizes of every held-out set, as it is evaluated."""
+        tokenizer_file, end_id = self.store.tokenizer_file, self.store.end_id
+        documents = {name[1:]: found.documents_NL for name, found in self.document_sets().items() if name[0] == "valid"}
+        return {
+            name: held_out_set(windows_NL, documents.get(name), tokenizer_file=tokenizer_file, end_id=end_id)
+            for name, windows_NL in self.held_out().items()
+        }
 
     def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
         """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
@@ -117,6 +128,7 @@ class ProjectTrainingFactory:
             console=console,
             selected=self.project.selected,
             wait=config.wait,
+            mend=config.mend,
         )
 
 

@@ -53,7 +53,7 @@ class EvaluationSets:
             LawError: If a pattern matches no held-out set; the message lists them.
             StateError: If a table is altered.
         """
-        known = {row.held_out for folder in study.folders() for row in folder.evaluation.rows()}
+        known = {row.held_out for folder in study.folders() for row in folder.evaluations()}
         found: set[tuple[str, str]] = set()
         for pattern in patterns:
             meant = {key for key in known if any(fnmatchcase(text, pattern) for text in (key[0], "/".join(key)))}
@@ -226,7 +226,7 @@ def _losses(folder: PathFolder, held_out: EvaluationSets | None) -> dict[int, fl
         found = {row.position: row.loss for row in folder.metrics.rows()}
     else:
         sums: dict[int, dict[tuple[str, str], tuple[float, int]]] = {}
-        for row in folder.evaluation.rows():
+        for row in folder.evaluations():
             if row.held_out in held_out.keys:
                 sums.setdefault(row.position, {})[row.held_out] = row.nll, row.tokens
         found = {

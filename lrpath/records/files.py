@@ -5,23 +5,40 @@ place, flushed to the disk, and renamed. The rename itself is an entry of that f
 the folder is flushed too.
 """
 
+import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from lrpath.errors import LrpathError, StateError
 
 _BLOCK = 1 << 22
 _TEMPORARY = "tmp-"
+_OLD_TEMPORARY = re.compile(r"\.(clock-[0-9a-f]+|.+\.([0-9]+|[0-9a-f]{8,}|part)|.+\.[0-9a-f]{8}\.\w+)")
+"""Names that versions before 0.2 gave to what they were making."""
 _MAX_JSON_BYTES = 1 << 30  # a plan of 300 versions in eight paradigms has 71 MB
+
+DIGEST_SUFFIX = ".sha256"
+"""Of the file that holds the digest of a file beside it."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What flock fails with on a file system that has no locks."""
+_NO_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+STALE_SECONDS = 120.0
+"""Time without a renewal after which the folder that stands for a lock belongs to a process that is gone [s]."""
+_POLL_SECONDS = 0.05
 
 
 @contextmanager
@@ -30,7 +47,7 @@ def atomic_file(place: pathlib.Path) -> Iterator[pathlib.Path]:
 
     Folders above it are made. After an error nothing is left, and what was in the place before is still there.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(place.parent)
     temporary = temporary_name(place)
     try:
         yield temporary
@@ -48,7 +65,8 @@ def atomic_folder(place: pathlib.Path) -> Iterator[pathlib.Path]:
     As `atomic_file`, but a folder that holds files is in no case replaced: that is an error.
     """
     temporary = temporary_name(place)
-    temporary.mkdir(parents=True)
+    make_folder(temporary.parent)
+    temporary.mkdir()
     try:
         yield temporary
         for file in temporary.rglob("*"):
@@ -71,13 +89,43 @@ def temporary_name(place: pathlib.Path) -> pathlib.Path:
 
 def is_temporary(file: pathlib.Path) -> bool:
     """Say whether a file or folder was being made, by this or another process, perhaps one that was killed."""
-    return file.name.startswith(f".{_TEMPORARY}")
+    return file.name.startswith(f".{_TEMPORARY}") or _OLD_TEMPORARY.fullmatch(file.name) is not None
 
 
-def remove_temporaries(folder: pathlib.Path) -> None:
-    """Remove what killed processes were making in a folder; for its owner, since what living ones make looks alike."""
-    for temporary in filter(is_temporary, folder.iterdir()):
-        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+def remove_temporaries(folder: pathlib.Path, *, older_than: float = 0.0) -> None:
+    """Remove what killed processes of this version or an earlier one were making in a folder, if the folder exists.
+
+    Args:
+        folder: The folder; what is in folders of it stays.
+        older_than: Age from which a file counts as left behind [s]. 0 is for the folder's owner alone, since what
+            living processes make looks alike.
+    """
+    if not folder.is_dir():
+        return
+    now = file_system_time(folder) if older_than else 0.0
+    for temporary in filter(is_temporary, list(folder.iterdir())):
+        with contextlib.suppress(FileNotFoundError):  # its process is alive and has renamed it
+            if older_than and now - temporary.stat().st_mtime < older_than:
+                continue
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+
+
+def make_folder(folder: pathlib.Path) -> None:
+    """Make a folder and those above it that are missing, and flush every folder that has got a new entry."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(made):
+        flush_folder(place.parent)
+
+
+def file_system_time(folder: pathlib.Path) -> float:
+    """Return the time by the clock of a folder's file system, which need not be this machine's [s since 1970]."""
+    probe = temporary_name(folder / "clock")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink()
 
 
 def move_into_place(temporary: pathlib.Path, place: pathlib.Path) -> None:
@@ -89,10 +137,69 @@ def move_into_place(temporary: pathlib.Path, place: pathlib.Path) -> None:
 @contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
     """Let one process at a time work in a folder, which is made; others wait here and then find the work done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    make_folder(folder)
+    with (folder / ".lock").open("a") as handle, exclusive(handle, folder / ".lock"):
         yield
+
+
+@contextmanager
+def exclusive(handle: IO[Any], file: pathlib.Path) -> Iterator[None]:
+    """Let one process at a time work on an open file; others wait here.
+
+    A file system without locks gets a folder in place of one: making it is atomic everywhere. It is renewed while the
+    block runs, since nobody removes it when the process is killed.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    else:
+        yield
+        return
+    with held_folder(file.with_name(f".{file.name.lstrip('.')}-held")):
+        yield
+
+
+@contextmanager
+def held_folder(place: pathlib.Path) -> Iterator[None]:
+    """Hold a folder that stands for a lock while the block runs; wait for another process that holds it."""
+    while True:
+        try:
+            place.mkdir()
+            break
+        except FileExistsError:
+            _remove_stale(place)
+            time.sleep(_POLL_SECONDS)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(STALE_SECONDS / 8):
+            with contextlib.suppress(OSError):
+                os.utime(place)
+
+    thread = threading.Thread(target=renew, name=f"lock {place}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        with contextlib.suppress(FileNotFoundError):
+            place.rmdir()
+
+
+def _remove_stale(place: pathlib.Path) -> None:
+    """Remove a folder that stands for the lock of a process that is gone."""
+    with contextlib.suppress(FileNotFoundError):
+        if file_system_time(place.parent) - place.stat().st_mtime < STALE_SECONDS:
+            return
+        aside = temporary_name(place)
+        place.rename(aside)
+        if file_system_time(place.parent) - aside.stat().st_mtime < STALE_SECONDS:  # another process was first
+            aside.rename(place)
+        else:
+            aside.rmdir()
 
 
 def flush_file(file: pathlib.Path) -> None:
@@ -102,12 +209,35 @@ def flush_file(file: pathlib.Path) -> None:
 
 
 def flush_folder(folder: pathlib.Path) -> None:
-    """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
+    """Flush a folder's entries to the disk, so that a rename in it survives a power cut.
+
+    Raises:
+        StateError: If the file system refuses to; names it.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
+        raise StateError(
+            f"{folder} lies on a file system, {_file_system(folder)}, that refuses to flush a folder ({error}): what "
+            "is renamed there may be lost in a power cut. Choose a place on another file system"
+        ) from None
     finally:
         os.close(handle)
+
+
+def _file_system(folder: pathlib.Path) -> str:
+    """Return type and mount point of a folder's file system, as far as this system says."""
+    try:
+        mounts = [line.split()[1:3] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return "of unknown type"
+    place = folder.resolve()
+    above = [(point, kind) for point, kind in mounts if place.is_relative_to(point)]
+    point, kind = max(above, key=lambda mount: len(mount[0]), default=("/", "unknown"))
+    return f"{kind} at {point}"
 
 
 def write_whole(file: pathlib.Path, content: str | bytes) -> None:
@@ -161,6 +291,19 @@ def digest_file(file: pathlib.Path, *, seen: Callable[[int], None] | None = None
             if seen is not None:
                 seen(len(block))
     return digest.hexdigest()
+
+
+def check_digest_beside(file: pathlib.Path) -> None:
+    """Raise unless a file has the digest that was written beside it; one of an earlier version has none.
+
+    Raises:
+        StateError: If it has another.
+    """
+    beside = file.with_suffix(DIGEST_SUFFIX)
+    if beside.exists() and beside.read_bytes() != f"{digest_file(file)}\n".encode():
+        raise StateError(
+            f"{file} was altered: its SHA-256 is not the one in {beside}; remove both and run the plan again"
+        )
 
 
 def complete_lines(file: pathlib.Path) -> list[str]:

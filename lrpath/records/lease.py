@@ -12,7 +12,6 @@ watched it for the whole term, so a run that was restarted elsewhere an hour aft
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -24,11 +23,10 @@ from typing import IO, Any
 from uuid import uuid4
 
 from lrpath.errors import BusyError
+from lrpath.records.files import NO_LOCKS, file_system_time, held_folder, make_folder
 
 EXPIRY = 120.0
 """Time without a renewal after which an owner on another machine counts as dead [s]."""
-
-_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Lease:
@@ -83,29 +81,48 @@ def owned(file: pathlib.Path) -> Iterator[Lease]:
     Raises:
         BusyError: If another process owns the path, or one on another machine did and may still be alive.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
+    token = uuid4().hex
     with file.open("a+", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            seen = _machine()  # this machine's owners would hold the lock, so one that is named in it is gone
         except OSError as error:
-            if error.errno not in _UNSUPPORTED:
+            if error.errno not in NO_LOCKS:
                 raise BusyError(_busy(file, _read(file))) from None
-            seen = ""
-        before = _read(file)
-        if before.get("machine", seen) != seen and (silent := _silent(file)) < EXPIRY:
-            raise BusyError(
-                f"{_busy(file, before)}. It renewed its lease {silent:.0f} s ago; after {EXPIRY:.0f} s without renewal "
-                "it counts as dead"
-            )
-        token = uuid4().hex
-        _write(handle, {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(), "token": token})
+            # Without locks the lease alone counts, also among the processes of one machine. Of two that look at it at
+            # the same time one must be first.
+            with held_folder(file.with_name(f".{file.name}-held")):
+                _take(handle, file, token=token, known_to_be_gone="")
+        else:
+            # the owners of this machine would hold the lock, so one that is named in it is gone
+            _take(handle, file, token=token, known_to_be_gone=_machine())
         with Lease(file, token=token) as lease:
             try:
                 yield lease
             finally:
                 if _read(file).get("token") == token:
                     _write(handle, {})
+
+
+def _take(handle: IO[str], file: pathlib.Path, *, token: str, known_to_be_gone: str) -> None:
+    """Write this process into the lock file as its owner, unless an owner on another machine may be alive.
+
+    Args:
+        handle: The lock file, open.
+        file: Its place.
+        token: What the new lease writes into it.
+        known_to_be_gone: The machine whose owners cannot be alive; empty for none.
+
+    Raises:
+        BusyError: If one may be alive.
+    """
+    before = _read(file)
+    if before and before.get("machine", known_to_be_gone) != known_to_be_gone and (silent := _silent(file)) < EXPIRY:
+        raise BusyError(
+            f"{_busy(file, before)}. It renewed its lease {silent:.0f} s ago; after {EXPIRY:.0f} s without renewal "
+            "it counts as dead"
+        )
+    _write(handle, {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(), "token": token})
 
 
 def _write(handle: IO[str], owner: dict[str, Any]) -> None:
@@ -118,7 +135,7 @@ def _read(file: pathlib.Path) -> dict[str, Any]:
     """Return what the owner has written of itself; nothing if there is none, or a kill left it incomplete."""
     try:
         found = json.loads(file.read_text(encoding="utf-8") or "{}")
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):  # brackets in brackets name no owner either
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -137,12 +154,14 @@ def _busy(file: pathlib.Path, owner: dict[str, Any]) -> str:
 
 
 def _silent(file: pathlib.Path) -> float:
-    """Return the age of a file's last renewal by the file system's clock [s]."""
-    probe = file.with_name(f".clock-{uuid4().hex}")
-    probe.touch()
-    now = probe.stat().st_mtime
-    probe.unlink()
-    return now - file.stat().st_mtime
+    """Return the time since a file's last renewal by the file system's clock [s].
+
+    A time in the future, left by a clock that was wrong or by a copy, would never grow old: it is set to now.
+    """
+    silent = file_system_time(file.parent) - file.stat().st_mtime
+    if silent < -1.0:
+        os.utime(file)
+    return max(silent, 0.0)
 
 
 def _machine() -> str:

@@ -1,14 +1,23 @@
 """What ran: one line for each stretch of updates, counted to the last update even when it was killed."""
 
-import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import time
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from lrpath.errors import StateError
-from lrpath.records.files import complete_lines, read_json, write_json
+from lrpath.records.files import (
+    complete_lines,
+    exclusive,
+    flush_folder,
+    make_folder,
+    read_json,
+    temporary_name,
+    write_json,
+)
 from lrpath.records.path_folder import PathFolder
 
 
@@ -80,8 +89,8 @@ class Ledger:
         found = []
         for number, line in enumerate(complete_lines(self.file), start=1):
             try:
-                found.append(Run(**json.loads(line)))
-            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                found.append(_run_of(json.loads(line)))
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise StateError(
                     f"{self.file}:{number} is not a line of a ledger ({error}); restore it from a copy"
                 ) from None
@@ -89,16 +98,32 @@ class Ledger:
 
     def append(self, run: Run) -> None:
         """Append a run, once, in place of a last line that a kill left incomplete; flushed to the disk."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a+b") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # processes on other paths of the study write here too
+        make_folder(self.file.parent)
+        is_new = not self.file.exists()
+        # processes on other paths of the study write here too
+        with self.file.open("a+b") as handle, exclusive(handle, self.file):
             if any(known.id == run.id for known in self.runs()):
                 return
             handle.seek(0)
             handle.truncate(handle.read().rfind(b"\n") + 1)
-            handle.write((json.dumps(asdict(run), allow_nan=False) + "\n").encode())
+            record = asdict(run)
+            handle.write((json.dumps(record | {"sha256": _digest(record)}, allow_nan=False) + "\n").encode())
             handle.flush()
             os.fsync(handle.fileno())
+        if is_new:
+            flush_folder(self.file.parent)
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _run_of(record: dict[str, Any]) -> Run:
+    """Return the run of a line after comparing it with its digest, which lines of earlier versions have not."""
+    digest = record.pop("sha256", None)
+    if digest is not None and digest != _digest(record):
+        raise ValueError("it was altered: its digest is another")
+    return Run(**record)
 
 
 class RunningCount:
@@ -110,6 +135,7 @@ class RunningCount:
 
     def __init__(self, folder: PathFolder, *, ledger: Ledger, run: Run) -> None:
         """Take the run's path, the ledger it will be written to, and the run with `end` still at its beginning."""
+        self._folder = folder
         self._file = folder.folder / "running.json"
         self._counter = folder.folder / "reached"
         self._ledger = ledger
@@ -119,10 +145,14 @@ class RunningCount:
         self.outcome = "done"
 
     def __enter__(self) -> "RunningCount":
+        self._folder.check_owned()
         settle(self._file.parent, ledger=self._ledger)  # a run that was killed since; its count would be overwritten
         self._begun = time.monotonic()
-        self._handle = os.open(self._counter, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        # A new file, renamed into place: an owner that was taken over may still count into the one before.
+        temporary = temporary_name(self._counter)
+        self._handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self.reach(self._run.begin)
+        temporary.replace(self._counter)
         write_json(self._file, asdict(self._run))
         return self
 
@@ -133,13 +163,19 @@ class RunningCount:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         os.close(self._handle)
         seconds = None if kind else time.monotonic() - self._begun
-        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome="stopped" if kind else self.outcome)
+        outcome = "stopped" if kind else self.outcome
+        # Only this run: if the path was taken over, the new owner has settled it and counts a run of its own.
+        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome=outcome, only=self._run.id)
 
 
 def reached(folder: PathFolder) -> int | None:
     """Return the position that the run of a path has counted to; None if there is no run, or it has not yet begun."""
     text = _text(folder.folder / "reached") if (folder.folder / "running.json").exists() else ""
-    return int(text) if text.isdigit() else None
+    return int(text) if _is_count(text) else None
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19  # what fits the counter's field
 
 
 def _text(file: pathlib.Path) -> str:
@@ -149,14 +185,29 @@ def _text(file: pathlib.Path) -> str:
         return ""
 
 
-def settle(folder: pathlib.Path, *, ledger: Ledger, seconds: float | None = None, outcome: str = "killed") -> None:
-    """Write an unfinished run of a path folder to the ledger; does nothing if there is none."""
+def settle(
+    folder: pathlib.Path,
+    *,
+    ledger: Ledger,
+    seconds: float | None = None,
+    outcome: str = "killed",
+    only: str | None = None,
+) -> None:
+    """Write an unfinished run of a path folder to the ledger; does nothing if there is none.
+
+    Args:
+        folder: The path's folder, which this process owns, or has owned when the run `only` began.
+        ledger: Where the run is written.
+        seconds: How long it took; None where nobody knows.
+        outcome: How it ended.
+        only: Id of the run that may be settled; None for any.
+    """
     run = unsettled(folder, ledger=ledger)
-    if run is None:
+    if run is None or only not in (None, run.id):
         return
     if run.updates:
         ledger.append(replace(run, seconds=seconds, outcome=outcome))
-    (folder / "running.json").unlink()
+    (folder / "running.json").unlink(missing_ok=True)
 
 
 def unsettled(folder: pathlib.Path, *, ledger: Ledger) -> Run | None:
@@ -177,7 +228,12 @@ def unsettled(folder: pathlib.Path, *, ledger: Ledger) -> Run | None:
             f"{file} does not describe a run ({error}); remove it: its updates are then not counted"
         ) from None
     text = _text(counter)
-    end = max(run.begin, int(text)) if text.isdigit() else run.begin
+    end = max(run.begin, int(text)) if _is_count(text) else run.begin
+    if end > run.end:
+        raise StateError(
+            f"{counter} says {end:,}, and {file} that its run ends at {run.end:,}; remove {counter}: its updates are "
+            "then not counted"
+        )
     share = (end - run.begin) / max(run.end - run.begin, 1)
     before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)
     return replace(

@@ -1,5 +1,7 @@
 """The manifest of a state: what it is, what it has read, and the digests of its files."""
 
+import hashlib
+import json
 import pathlib
 import stat
 from collections.abc import Callable
@@ -12,26 +14,39 @@ from lrpath.records.shards import SUFFIX, shown
 
 STATE_FORMAT = 1
 MANIFEST = "state.json"
+_DIGEST = "sha256"
 _MAX_BYTES = 16 << 20  # some 150 bytes for the shard of each rank
 
 
-def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+def read_manifest(folder: pathlib.Path, *, remedy: str | None = None) -> dict[str, Any]:
     """Return a state's manifest.
+
+    Args:
+        folder: Place of the state.
+        remedy: What an error about a damaged manifest tells people to do.
 
     Raises:
         StateError: If the folder holds no complete state of a known format.
     """
     if not (folder / MANIFEST).exists():
         raise StateError(f"{folder} holds no complete state ({MANIFEST} is missing); run the plan again to make it")
-    manifest = read_json(folder / MANIFEST, at_most=_MAX_BYTES)
+    remedy = remedy or f"restore it from a copy, or remove {folder} and run the same command again"
+    manifest = read_json(folder / MANIFEST, at_most=_MAX_BYTES, remedy=remedy)
     if isinstance(manifest, dict) and manifest.get("format", STATE_FORMAT) != STATE_FORMAT:
         found = repr(manifest["format"])[:40]
         raise StateError(f"{folder} has state format {found}; this lrpath reads {STATE_FORMAT}")
     if not isinstance(manifest, dict) or "format" not in manifest or not _are_files(manifest.get("files")):
-        raise StateError(
-            f"{folder / MANIFEST} is not the manifest of a state; remove the folder and run the plan again"
-        )
+        raise StateError(f"{folder / MANIFEST} is not the manifest of a state; {remedy}")
+    # Manifests of earlier versions have neither tables nor a digest.
+    if ({_DIGEST, "tables"} & manifest.keys()) and manifest != seal_manifest(manifest):
+        raise StateError(f"{folder / MANIFEST} was altered: its fields are not those that its digest is of; {remedy}")
     return manifest
+
+
+def seal_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest with the digest of its other fields, by which a changed one is found."""
+    rest = {name: value for name, value in manifest.items() if name != _DIGEST}
+    return rest | {_DIGEST: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def _are_files(files: Any) -> bool:
@@ -54,26 +69,80 @@ def check_state(
     Raises:
         StateError: Naming the file that is missing, added, cut or altered.
     """
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except StateError:
+        return read_manifest(folder, remedy=_way_back(folder, key=key, start=0, digest=digest))  # raises again
     named = (manifest.get("path_id"), manifest.get("position"))
     if named != (key.path_id, key.position):
         raise StateError(
             f"{folder} says it is state {repr(named)[:80]}, not ({key.path_id}, {key.position}); move it back"
         )
-    remedy = f"remove {folder} and run the plan again to make it from the state before"
+    problem = _problem(folder, manifest["files"], digest=digest)
+    if problem is not None:
+        raise StateError(f"{problem}; {_way_back(folder, key=key, start=_start(manifest), digest=digest)}")
+    return manifest
+
+
+def _problem(
+    folder: pathlib.Path, files: dict[str, Any], *, digest: Callable[[pathlib.Path], str] | None
+) -> str | None:
+    """Return what is wrong with the files of a state, by what its manifest says of them."""
     present = {file.name for file in folder.iterdir()} - {MANIFEST}
-    if present != set(manifest["files"]):
-        odd = [shown(name) for name in sorted(present ^ set(manifest["files"]))]
-        raise StateError(f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}; {remedy}")
-    for name, entry in manifest["files"].items():
+    if present != set(files):
+        odd = [shown(name) for name in sorted(present ^ set(files))]
+        return f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}"
+    for name, entry in files.items():
         if not name.endswith(SUFFIX):
-            raise StateError(f"{folder / shown(name)} is not a shard: a state holds {SUFFIX} files only; {remedy}")
+            return f"{folder / shown(name)} is not a shard: a state holds {SUFFIX} files only"
         status = (folder / name).lstat()
         if not stat.S_ISREG(status.st_mode):
-            raise StateError(f"{folder / name} is a link, folder or device, not a file; {remedy}")
+            return f"{folder / name} is a link, folder or device, not a file"
         size = status.st_size
         if size != entry["bytes"]:
-            raise StateError(f"{folder / name} has {size:,} bytes, {MANIFEST} says {entry['bytes']:,}; {remedy}")
+            return f"{folder / name} has {size:,} bytes, {MANIFEST} says {entry['bytes']:,}"
         if digest is not None and digest(folder / name) != entry["sha256"]:
-            raise StateError(f"{folder / name} was altered: its SHA-256 is not the one in {MANIFEST}; {remedy}")
-    return manifest
+            return f"{folder / name} was altered: its SHA-256 is not the one in {MANIFEST}"
+    return None
+
+
+def _way_back(folder: pathlib.Path, *, key: StateKey, start: int, digest: Callable[[pathlib.Path], str] | None) -> str:
+    """Return what to do about a damaged state: from where its path would go on, and what that costs.
+
+    Earlier states are read, and their digests compared, before one is named.
+    """
+    earlier = sorted((int(file.parent.name) for file in folder.parent.glob(f"[0-9]*/{MANIFEST}")), reverse=True)
+    damaged = [folder]
+    for position in (position for position in earlier if position < key.position):
+        place = folder.with_name(f"{position:09d}")
+        try:
+            files = read_manifest(place)["files"]
+            is_whole = _problem(place, files, digest=None if digest is None else digest_file) is None
+        except (StateError, OSError):
+            is_whole = False
+        if is_whole:
+            origin = f"the path then goes on from its state at {position:,}"
+            return f"{_removal(damaged)}: {origin}, and {_again(key.position - position)}"
+        damaged.append(place)
+    origin = f"at the fork at {start:,}" if start else "from its beginning"
+    return (
+        f"{_removal(damaged)}: no whole earlier state of the path is on disk, so it starts over {origin}, and "
+        f"{_again(key.position - start)}"
+    )
+
+
+def _removal(folders: list[pathlib.Path]) -> str:
+    also = "".join(f" and {folder.name}" for folder in folders[1:])
+    return f"restore it from a copy, or remove {folders[0]}{also} and run the same command again"
+
+
+def _again(updates: int) -> str:
+    return f"{updates:,} update{'' if updates == 1 else 's'} {'is' if updates == 1 else 'are'} run again"
+
+
+def _start(manifest: dict[str, Any]) -> int:
+    """Return the position at which a state's path begins."""
+    try:
+        return int(manifest["identity"]["parent"]["position"])
+    except (KeyError, TypeError, ValueError):
+        return 0

@@ -4,15 +4,25 @@ import contextlib
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from lrpath.errors import StateError
-from lrpath.records.files import read_json
+from lrpath.records.files import read_json, remove_temporaries
 from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
-from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, SpeedRow, Table
+from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, RepairRow, SpeedRow, Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
+
+
+def oldest_spared(positions: Iterable[int], *, keep: int) -> int:
+    """Return the position of the oldest of the newest `keep` states; 0 if there is none.
+
+    >>> oldest_spared([4, 12, 14], keep=2), oldest_spared([4], keep=2)
+    (12, 4)
+    """
+    return min(sorted(positions)[-keep:], default=0)
 
 
 class PathFolder:
@@ -22,10 +32,13 @@ class PathFolder:
         """Name the folder, which need not exist yet; a run that writes into it gives the lease that it holds."""
         self.folder = folder
         self._lease = lease
-        self.metrics = Table(folder / "metrics.csv", MetricsRow)
-        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow)
-        self.speed = Table(folder / "speed.csv", SpeedRow)
-        self.guard = Table(folder / "guard.csv", GuardRow)
+        check = self.check_owned
+        self.metrics = Table(folder / "metrics.csv", MetricsRow, check=check)
+        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, key_columns=3, check=check)
+        self.later_evaluation = Table(folder / "later_evaluation.csv", EvaluationRow, key_columns=3, check=check)
+        self.speed = Table(folder / "speed.csv", SpeedRow, check=check, expendable=True)
+        self.guard = Table(folder / "guard.csv", GuardRow, check=check)
+        self.repairs = Table(folder / "repairs.csv", RepairRow, key_columns=3, check=check)
 
     @property
     def path_id(self) -> str:
@@ -36,6 +49,17 @@ class PathFolder:
     def tables(self) -> tuple[Table[MetricsRow], Table[EvaluationRow], Table[SpeedRow]]:
         """The tables that grow while the path is run."""
         return self.metrics, self.evaluation, self.speed
+
+    def evaluations(self) -> list[EvaluationRow]:
+        """Return all evaluations by position: those of the runs, and those that were made later of what these lack.
+
+        Raises:
+            StateError: If a table cannot be read.
+        """
+        rows = self.evaluation.rows()
+        known = {(row.position, row.held_out) for row in rows}
+        later = [row for row in self.later_evaluation.rows() if (row.position, row.held_out) not in known]
+        return sorted([*rows, *later], key=lambda row: row.position) if later else rows
 
     def skipped(self) -> list[range]:
         """Return the positions that were reached without a change of weights, one range for each update at fault.
@@ -66,6 +90,17 @@ class PathFolder:
             raise StateError(f"{self.folder / 'path.json'} has no recipe of the path; restore it from a copy") from None
         return found
 
+    @property
+    def start(self) -> int:
+        """Position at which the path begins, by its file; by its first row where the file cannot be read."""
+        try:
+            parent = read_json(self.folder / "path.json")["identity"]["parent"]
+            return 0 if parent is None else int(parent["position"])
+        except (StateError, KeyError, TypeError, ValueError):
+            with contextlib.suppress(StateError):
+                return min((row.position for row in self.metrics.rows()), default=1) - 1
+            return 0
+
     def state(self, position: int) -> pathlib.Path:
         """Return the folder of the state at a position, whether it is there or not."""
         return self.folder / "states" / f"{position:09d}"
@@ -76,7 +111,12 @@ class PathFolder:
         return sorted(int(name) for name in names if _STATE_NAME.fullmatch(name))
 
     def remove_state(self, position: int) -> None:
-        """Remove a state, its manifest first, so that a kill in between leaves nothing that counts as a state."""
+        """Remove a state, its manifest first, so that a kill in between leaves nothing that counts as a state.
+
+        Raises:
+            BusyError: If another process owns the path by now.
+        """
+        self.check_owned()
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
@@ -90,9 +130,11 @@ class PathFolder:
         ]
 
     def clear_incomplete(self) -> None:
-        """Remove what a killed save left. Call it with the lock held: a save that is going on looks just like it."""
+        """Remove what killed writes left. Call it with the lock held: a write that is going on looks just like it."""
+        self.check_owned()
         for folder in self.incomplete():
             shutil.rmtree(folder, ignore_errors=True)
+        remove_temporaries(self.folder)
 
     def lock(self) -> contextlib.AbstractContextManager[Lease]:
         """Own the path while a block runs; see `lrpath.records.lease`.

@@ -7,10 +7,14 @@ from typing import Any
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
-from lrpath.records.files import locked, read_json, write_json
+from lrpath.records.commands import CommandLog
+from lrpath.records.files import flush_folder, locked, make_folder, read_json, remove_temporaries, write_json
+from lrpath.records.held_out import HeldOutFile
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
+
+_LEFT_BEHIND_SECONDS = 3600.0
 
 
 class Study:
@@ -20,6 +24,8 @@ class Study:
         """Name the folder; it need not exist yet."""
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.jsonl")
+        self.held_out = HeldOutFile(folder)
+        self.commands = CommandLog(folder)
         self.report = folder / "report"
 
     @classmethod
@@ -73,16 +79,44 @@ class Study:
         return [PathFolder(file.parent) for file in sorted((self.folder / "paths").glob("*/path.json"))]
 
     def find(self, path_id: str) -> PathFolder | None:
-        """Return the folder of a path, if it has one."""
+        """Return the folder of a path, if it has one; of several, which `open` refuses, the one not renamed."""
         found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
+        if len(found) > 1:
+            found.sort(key=lambda folder: folder.name != _made_as(folder))
         return PathFolder(found[0]) if found else None
+
+    def check_single(self, path_id: str) -> None:
+        """Raise if a path has more than one folder: states and rows of two would be mixed.
+
+        Raises:
+            StateError: Naming the folders.
+        """
+        found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
+        if len(found) > 1:
+            names = " and ".join(folder.name for folder in found)
+            raise StateError(
+                f"{self.folder / 'paths'} has more than one folder of path {path_id}: {names}. One is a copy: move it "
+                "out of the study's folder, or delete it"
+            )
+
+    def clear_leftovers(self) -> None:
+        """Remove what killed processes left where no single process is the owner, once it is older than an hour."""
+        for folder in (self.folder, self.folder / "plans", self.folder / "paths", self.report, self.report / "tb"):
+            remove_temporaries(folder, older_than=_LEFT_BEHIND_SECONDS)
+
+    def place_of(self, path: Path) -> pathlib.Path:
+        """Return where the folder of a path is, or will be made."""
+        found = self.find(path.id)
+        return self.folder / "paths" / f"{plain_name(path.name)}-{path.id}" if found is None else found.folder
 
     def open(self, path: Path) -> PathFolder:
         """Return the folder of a path, made if it is missing.
 
         Raises:
             MismatchError: If the folder was made for another path.
+            StateError: If the path has a second folder.
         """
+        self.check_single(path.id)
         found = self.find(path.id) or self._make(path)
         file = found.folder / "path.json"
         if file.exists():
@@ -98,12 +132,30 @@ class Study:
         """Make the folder of a path unless it is there: a path that two plans name differently has one folder."""
         paths = self.folder / "paths"
         with locked(paths):
-            name = re.sub(r"[^A-Za-z0-9._]+", "_", path.name)
-            made = self.find(path.id) or PathFolder(paths / f"{name}-{path.id}")
-            made.folder.mkdir(exist_ok=True)
+            made = PathFolder(self.place_of(path))
+            make_folder(made.folder)
+            flush_folder(paths)  # an earlier version did not, and neither did a process that was killed here
         return made
 
     def has_state(self, key: StateKey) -> bool:
         """Say whether a complete state is on disk."""
         folder = self.find(key.path_id)
         return folder is not None and (folder.state(key.position) / MANIFEST).exists()
+
+
+def _made_as(folder: pathlib.Path) -> str:
+    """Return the name that a path's folder was made under, by its record; empty where that cannot be read."""
+    try:
+        record = read_json(folder / "path.json")
+        return f"{plain_name(record['name'])}-{record['id']}"
+    except (StateError, KeyError, TypeError):
+        return ""
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a path as its folder has it.
+
+    >>> plain_name("switching.v1 α/β")
+    'switching.v1_'
+    """
+    return re.sub(r"[^A-Za-z0-9._]+", "_", name)

@@ -4,14 +4,17 @@ Rows are named tuples, not dataclasses: they are written and read column by colu
 metrics, are made in a quarter of the time.
 """
 
+import contextlib
+import hashlib
 import os
 import pathlib
+from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from lrpath.errors import StateError
-from lrpath.records.files import complete_lines, write_whole
+from lrpath.records.files import complete_lines, flush_folder, make_folder, write_whole
 
 Size = Annotated[int, "at least 1"]
 
@@ -102,6 +105,34 @@ class GuardRow(NamedTuple):
     grad_norm: float
 
 
+class RepairRow(NamedTuple):
+    """A table that was found altered, and of which what could be read was kept.
+
+    Args:
+        position: Last position whose rows are in doubt.
+        first: First of them.
+        table: Name of the table.
+        missing: Number of positions from `first` to `position` that have no row since then.
+    """
+
+    position: int
+    first: int
+    table: str
+    missing: int
+
+
+class RowDigest(NamedTuple):
+    """What a state's manifest says of a table: its rows up to the state's position.
+
+    Args:
+        rows: Their number.
+        sha256: SHA-256 of their lines, sorted by position.
+    """
+
+    rows: int
+    sha256: str
+
+
 class _Row(Protocol):
     @property
     def position(self) -> int: ...
@@ -120,26 +151,64 @@ class Table(Generic[Row]):
         file: The file; it need not exist.
         row: Type of the rows, a named tuple of integers, floats and texts that begins with the position; its fields are
             the columns.
+        key_columns: Number of first columns by which a row is known: there is one of each.
+        check: Called before every write; raises if this process must not write any more.
+        expendable: Whether the rows determine nothing, so that lines which cannot be read are left out.
     """
 
-    def __init__(self, file: pathlib.Path, row: type[Row]) -> None:
+    def __init__(
+        self,
+        file: pathlib.Path,
+        row: type[Row],
+        *,
+        key_columns: int = 1,
+        check: Callable[[], None] = lambda: None,
+        expendable: bool = False,
+    ) -> None:
         self.file = file
+        self._check = check
+        self._expendable = expendable
+        self._key_columns = key_columns
+        self._written: tuple[int, Any] | None = None
+        self._kept_later: Container[int] = ()
+        self._kept_keys: set[tuple[Any, ...]] = set()
         self._row = row
         self.columns: tuple[str, ...] = row._fields  # type: ignore[attr-defined]
         self._parsers = [_PARSERS[row.__annotations__[name]] for name in self.columns]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Append rows and flush them to the disk."""
-        text = "".join(",".join(map(str, row)) + "\n" for row in rows)  # type: ignore[call-overload]
-        if not text:
+        """Append rows and flush them to the disk.
+
+        In a run before states that exist, the rows that `cut` has kept for these are left as they are: the states were
+        saved with them, be it on other hardware.
+        """
+        if self._kept_later:
+            rows = [row for row in rows if not self._is_kept(row)]
+        lines = [",".join(map(str, row)) + "\n" for row in rows]  # type: ignore[call-overload]
+        if not lines:
             return
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self._check()
+        make_folder(self.file.parent)
         with self.file.open("a", encoding="utf-8", newline="") as handle:
-            if handle.tell() == 0:
+            is_new = handle.tell() == 0
+            if is_new:
                 handle.write(",".join(self.columns) + "\n")
-            handle.write(text)
+            handle.write("".join(lines))
             handle.flush()
             os.fsync(handle.fileno())
+        if is_new:
+            flush_folder(self.file.parent)
+        if self._written is not None:
+            count, digest = self._written
+            digest.update("".join(lines).encode())
+            self._written = count + len(lines), digest
+
+    def _is_kept(self, row: Row) -> bool:
+        whole_position = self._key_columns == 1 and row.position in self._kept_later
+        return whole_position or self._key(row) in self._kept_keys
+
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        return tuple(row)[: self._key_columns]  # type: ignore[arg-type]
 
     def rows(self) -> list[Row]:
         """Return the complete rows by position.
@@ -152,13 +221,16 @@ class Table(Generic[Row]):
     def cut(self, position: int, *, later: Container[int] = ()) -> None:
         """Keep only the rows up to a position, for a run that resumes from it, and those at `later` positions.
 
-        What stays is sorted by position, and is the same bytes: it is not written anew from its numbers.
+        Rows at later positions belong to states that exist; until the next cut, no row is written in their place. What
+        stays is sorted by position, and is the same bytes: it is not written anew from its numbers.
 
         Raises:
             StateError: As `rows`; the file is then left as it is.
         """
+        self._written, self._kept_later, self._kept_keys = (0, hashlib.sha256()), later, set()
         if not self.file.exists():
             return
+        self._check()
         lines = self._lines()
         kept = [
             (row, line)
@@ -166,13 +238,103 @@ class Table(Generic[Row]):
             if row.position <= position or row.position in later
         ]
         kept.sort(key=lambda pair: pair[0].position)
-        write_whole(self.file, "\n".join([",".join(self.columns), *(line for _, line in kept)]) + "\n")
+        self._replace([line for _, line in kept])
+        self._written = _digest([line for row, line in kept if row.position <= position])
+        self._kept_keys = {self._key(row) for row, _ in kept if row.position > position}
+
+    def written_digest(self, position: int) -> RowDigest:
+        """Return the digest of the rows up to the position that a run has reached.
+
+        They are what the last `cut` has kept and what was appended since, so that nothing need be read again.
+        """
+        if self._written is None or self._kept_later:
+            return self.digest(position)
+        count, digest = self._written
+        return RowDigest(rows=count, sha256=digest.hexdigest())
+
+    def digest(self, position: int) -> RowDigest:
+        """Return the digest of the rows up to a position, as the file has them.
+
+        Raises:
+            StateError: If a line has no position.
+        """
+        return self.digests([position])[0]
+
+    def digests(self, positions: Sequence[int]) -> list[RowDigest]:
+        """Return the digests of the rows up to each of some positions, ascending, in one reading.
+
+        Raises:
+            StateError: If a line has no position.
+        """
+        places = self.lines()
+        found, count, digest = [], 0, hashlib.sha256()
+        for position in positions:
+            upto = bisect_right(places, position, key=lambda place: place[0])
+            digest.update("".join(f"{line}\n" for _, line in places[count:upto]).encode())
+            count = upto
+            found.append(RowDigest(rows=count, sha256=digest.hexdigest()))
+        return found
+
+    def lines(self) -> list[tuple[int, str]]:
+        """Return the complete lines with their positions, by position, otherwise unparsed.
+
+        Raises:
+            StateError: If a line has no position.
+        """
+        try:
+            places = [(int(line.partition(",")[0]), line) for line in self._lines()]
+        except ValueError:
+            raise StateError(f"{self.file} has a line without a position; {_REMEDY}") from None
+        return sorted(places, key=lambda place: place[0])
+
+    def mend(self) -> None:
+        """Leave out every line that is not a row, whatever the file holds, and all but the first row of each key."""
+        self._check()
+        content = self.file.read_bytes().decode(errors="replace") if self.file.exists() else ""
+        lines = [line for line in content.split("\n") if line != ",".join(self.columns)]
+        rows = [(found[0], line) for line in lines if (found := self._readable([line]))]
+        single: dict[tuple[Any, ...], tuple[Row, str]] = {}
+        for row, line in rows:
+            single.setdefault(self._key(row), (row, line))
+        self._replace([line for _, line in sorted(single.values(), key=lambda pair: pair[0].position)])
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Write rows in place of those of the same keys, and add those that are new."""
+        self._check()
+        merged = {self._key(row): row for row in (*self.rows(), *rows)}
+        ordered = sorted(merged.values(), key=lambda row: row.position)
+        self._replace([",".join(map(str, row)) for row in ordered])  # type: ignore[call-overload]
+
+    def _readable(self, lines: list[str]) -> list[Row]:
+        """Return the rows among lines."""
+        found: list[Row] = []
+        for line in lines:
+            with contextlib.suppress(StateError):
+                found += self._parse([line])
+        return found
+
+    def _replace(self, lines: list[str]) -> None:
+        write_whole(self.file, "\n".join([",".join(self.columns), *lines]) + "\n")
 
     def _lines(self) -> list[str]:
         """Return the complete lines below the head."""
+        if self._expendable:
+            return self._readable_lines()
         head, *lines = complete_lines(self.file) or [",".join(self.columns)]
         if head.split(",") != list(self.columns):
             raise StateError(f"{self.file} has columns {head[:200]}, not {','.join(self.columns)}; {_REMEDY}")
+        return lines
+
+    def _readable_lines(self) -> list[str]:
+        """Return the lines that are rows, none if the head is another."""
+        content = self.file.read_bytes().decode(errors="replace") if self.file.exists() else ""
+        head, *lines = content[: content.rfind("\n") + 1].split("\n")[:-1] or [""]
+        if head.split(",") != list(self.columns):
+            return []
+        try:
+            self._parse(lines)
+        except StateError:
+            return [line for line in lines if self._readable([line])]
         return lines
 
     def _parse(self, lines: list[str]) -> list[Row]:
@@ -200,6 +362,10 @@ class Table(Generic[Row]):
                 except ValueError:
                     return f"{number} has {text[:40]!r} as {column}, which must be {_KINDS[parse]}"
         raise AssertionError("every line is a row")
+
+
+def _digest(lines: Sequence[str]) -> tuple[int, Any]:
+    return len(lines), hashlib.sha256("".join(f"{line}\n" for line in lines).encode())
 
 
 def _counts(texts: Sequence[str]) -> list[int]:
@@ -236,5 +402,5 @@ _KINDS: dict[Any, str] = {
     _sizes: f"at least 1, of at most {_MAX_DIGITS} digits",
     _numbers: "a number",
 }
-_REMEDY = "restore the file from a copy"
+_REMEDY = "restore the file from a copy, or add mend=true to lrpath.train, which keeps the lines that can be read"
 _BLOCK = 8192

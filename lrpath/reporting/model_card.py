@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from lrpath import __version__
-from lrpath.analysis.compare import Score, Series, read_outcomes, read_series
+from lrpath.analysis.compare import Series, read_outcomes, read_series
+from lrpath.analysis.scores import Score
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Path, Release, Tree
+from lrpath.planning.paths import Path, Release, Tree, write_seed
 from lrpath.planning.plan import Plan
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
@@ -152,7 +153,7 @@ def _training(tree: Tree, release: Release) -> list[str]:
         f"- {release.last.position:,} updates of {recipe.sequences_per_update:,} sequences of "
         f"{recipe.tokens_per_sequence:,} tokens: {write_count(tokens)} tokens.",
         f"- AdamW, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}, weight decay {optimizer.weight_decay}; {clipping}.",
-        f"- Precision {recipe.precision}; seed {recipe.seed}.",
+        f"- Precision {recipe.precision}; {write_seed(recipe)}.",
     ]
 
 

@@ -12,7 +12,7 @@ stay as they were.
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -153,6 +153,30 @@ class LossMonitor:
             field="guard.spike",
             value=self._guard.spike,
         )
+
+    def refuse_not_finite(self, quantity: str, position: int) -> NoReturn:
+        """End the run, or take its path back, for a quantity that is not finite at the last position; on all ranks.
+
+        Args:
+            quantity: What it is, found after the update was applied: it cannot be skipped any more.
+            position: The position.
+
+        Raises:
+            RewindError: If the guard's policy is to rewind.
+            TrainingError: If it is not, or more updates had an anomaly than the guard's limit.
+        """
+        if self._guard.policy == "rewind":
+            loss, grad_norm = (math.nan, math.nan) if self.last is None else (self.last.loss, self.last.grad_norm)
+            fault = Fault(quantity=quantity, value=math.nan, bound=math.inf)
+            anomaly = Anomaly(position=position, fault=fault, loss=loss, grad_norm=grad_norm)
+            self.process_group.on_rank_zero(lambda: self._check_limit(anomaly))
+            raise RewindError(anomaly)
+
+        def stop() -> NoReturn:
+            raise self.not_finite_error(f"a {quantity}", position)
+
+        self.process_group.on_rank_zero(stop)
+        raise AssertionError("rank 0 has raised on all ranks")
 
     def not_finite_error(self, quantity: str, position: int) -> TrainingError:
         """Return the error for a quantity that is not finite at a position."""

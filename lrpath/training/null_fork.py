@@ -179,7 +179,11 @@ def _folder_of(run: PlannedRun, study: Study) -> PathFolder:
 def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
     """Copy the rows of the study; the run cuts those that it will write."""
     ours.folder.mkdir()
-    for table, copy in ((theirs.metrics, ours.metrics), (theirs.guard, ours.guard)):
+    for table, copy in (
+        (theirs.metrics, ours.metrics),
+        (theirs.guard, ours.guard),
+        (theirs.repairs, ours.repairs),
+    ):
         if table.file.exists():
             shutil.copyfile(table.file, copy.file)
 

@@ -10,32 +10,38 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import lightning
+import torch
 
 from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
 from lrpath.errors import StateError
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey
+from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
+from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.row_digests import MEND, check_digests, lost_positions, written_digests
 from lrpath.records.study import Study
+from lrpath.records.tables import EvaluationRow
 from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
-from lrpath.training.callbacks.metrics_recorder import MetricsRecorder
+from lrpath.training.callbacks.metrics_recorder import MetricsRecorder, evaluation_rows
 from lrpath.training.callbacks.restore_state import RestoreState
 from lrpath.training.callbacks.run_progress import RunProgress
 from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.callbacks.stop_on_signal import StopOnSignal
 from lrpath.training.callbacks.update_callback import UpdateCallback
+from lrpath.training.checkpoints.releases import load_weights
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
-from lrpath.training.document_losses import DocumentSets
-from lrpath.training.evaluation import HeldOutSets
+from lrpath.training.document_losses import DocumentSets, evaluate_documents
+from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.lightning_trainer import build_trainer
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
@@ -60,6 +66,9 @@ class TrainingFactory(Protocol):
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
+
+    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
+        """Return digest and sizes of every held-out set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,32 @@ class PathTrainer:
     def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
         """Return what the state of a path at a position has read by the plan, since the path began."""
         return self.factory.batches(path).reading(path.start, position)
+
+    def environment(self) -> dict[str, Any]:
+        """Return on what updates run, as far as it may change their last digits; in every manifest."""
+        return {
+            "torch": torch.__version__,
+            "device": self.hardware.device_name,
+            "ranks": self.hardware.ranks,
+            "threads": torch.get_num_threads(),
+        }
+
+    def evaluate_state(self, path: Path, folder: PathFolder, position: int) -> list[EvaluationRow]:
+        """Return the losses of a state on the held-out sets, computed by this process alone."""
+        model, precision = self._load(path, folder, position), path.recipe.precision
+        losses = evaluate(model, self.held_out, device=self.hardware.device, precision=precision)
+        return evaluation_rows(losses, position)
+
+    def evaluate_documents(self, path: Path, folder: PathFolder, position: int) -> None:
+        """Write the losses of a state on every held-out document, computed by this process alone."""
+        model, precision = self._load(path, folder, position), path.recipe.precision
+        found = evaluate_documents(model, self.documents, device=self.hardware.device, precision=precision)
+        write_document_losses(folder.document_losses(position), found)
+
+    def _load(self, path: Path, folder: PathFolder, position: int) -> CausalLM:
+        model = self.factory.model(path.recipe).to(self.hardware.device)
+        load_weights(model, folder, StateKey(path.id, position))
+        return model
 
     def train(
         self,
@@ -173,9 +208,10 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, monitor, module.dropout_record),
+                facts=partial(self._manifest_fields, run.path, folder, monitor, module.dropout_record),
                 pinned=pinned,
                 saver=saver,
+                monitor=monitor,
                 watchdog=group.watchdog,
             )
             others: list[UpdateCallback] = [
@@ -294,18 +330,19 @@ class PathTrainer:
             rewrite_path_events(folder)
 
     def _manifest_fields(
-        self, path: Path, monitor: LossMonitor, dropout: dict[str, str], position: int
+        self, path: Path, folder: PathFolder, monitor: LossMonitor, dropout: dict[str, str], position: int
     ) -> dict[str, Any]:
+        tables = {"tables": written_digests(folder, position)} if self.process_group.is_rank_zero else {}
         return (
             monitor.manifest_fields(position)
             | dropout
+            | tables
             | {
                 "name": path.name,
                 "identity": path.identity(),
                 "read": self.data_consumed(path, position),
-                "device": self.hardware.device_name,
-                "ranks": self.hardware.ranks,
             }
+            | self.environment()
         )
 
     def _ledger_run(self, run: PlannedRun) -> Run:
@@ -329,17 +366,21 @@ def _prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
     """Cut the rows that a run will write, so that none is there twice, and check that no other row is missing.
 
     Returns:
-        Positions after the run's end whose rows are kept, because the state at the last of them is on disk.
+        Positions behind the run's beginning whose rows are kept, because the last of them has a state on disk that was
+        saved with them.
     """
-    later = range(run.end + 1, max(folder.positions(), default=0) + 1)
+    last = max(folder.positions(), default=0)
+    later = range(run.begin + 1, last + 1) if last > run.end else range(0)
     for table in folder.tables:
         table.cut(run.begin, later=later)
     ordered = run.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
     folder.guard.cut(sys.maxsize if ordered else run.begin, later=later)
-    found = [row.position for row in folder.metrics.rows()]
-    if found != [*range(run.path.start + 1, run.begin + 1), *later]:
+    found, lost = [row.position for row in folder.metrics.rows()], lost_positions(folder)
+    if found != [position for position in (*range(run.path.start + 1, run.begin + 1), *later) if position not in lost]:
         raise StateError(
             f"{folder.metrics.file} lacks rows before position {max([run.begin, *later])}, whose state is on disk; "
-            f"restore the file from a copy, or remove {folder.folder} to run the path again"
+            f"{MEND}"
         )
+    if not run.begins_path and run.begin in folder.positions():
+        check_digests(folder, run.begin)
     return later

@@ -14,17 +14,20 @@ from functools import partial
 
 from rich.console import Console
 
-from lrpath.errors import BusyError, MismatchError, TrainingError
+from lrpath.errors import BusyError, MismatchError, StateError, TrainingError
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.plan import from_record
 from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
+from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.row_digests import MEND, find_alterations, seal
 from lrpath.records.study import Study
 from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
+from lrpath.training.checkpoints.mending import mend_tables
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import needed_states, pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import check_releases, needed_states, pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -44,6 +47,7 @@ class PlanRunner:
         path_trainer: Makes the updates, in its study.
         console: Where progress is shown.
         selected: Ids of the paths to run; None for all.
+        mend: Whether to keep what can be read of a table that was altered, and go on; else it is an error.
         wait: Whether to wait for states that other processes make, and to run meanwhile what can be run.
     """
 
@@ -53,6 +57,7 @@ class PlanRunner:
     console: Console
     selected: frozenset[str] | None = None
     wait: bool = False
+    mend: bool = False
 
     def run(self) -> int:
         """Make every selected state that is missing and return how many updates that took.
@@ -65,6 +70,7 @@ class PlanRunner:
             runs = self.process_group.on_rank_zero(self._begin)
             planned_updates, updates = sum(run.end - run.begin for run in runs), 0
             with PlanProgress(self.console, runs=len(runs), updates=planned_updates) as progress:
+                self.process_group.on_rank_zero(lambda: self._say_what_changed(runs, progress))
                 while runs:
                     updates += self._run_one(runs, progress)
             self.process_group.on_rank_zero(self._finish)
@@ -83,17 +89,25 @@ class PlanRunner:
     def _begin(self) -> list[PlannedRun]:
         """Count what killed runs have done, check the states that exist, and return the runs that are missing."""
         shared = self.wait or self.selected is not None
+        self.study.clear_leftovers()
+        for path in self.tree.paths:
+            self.study.check_single(path.id)
         for folder in self._folders():
             if not (folder.folder / "running.json").exists():
                 continue
             with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
                 settle(folder.folder, ledger=self.study.ledger)
         self._check_existing()
+        self._check_tables()
         self._check_held_out()
+        described = self.path_trainer.factory.describe_held_out()
+        self.study.held_out.add((path.id for path in self.tree.paths), described, exchanged=self._exchanged_versions())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.factory.check_data()
+        elif self.selected is None:
+            check_releases(self.study, self.tree)
         return runs
 
     def _finish(self) -> None:
@@ -104,7 +118,7 @@ class PlanRunner:
                 recipe = self.tree.path(release.last.path_id).recipe
                 with contextlib.suppress(BusyError):  # another process evaluates it at this moment
                     evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
-        remove_rolling(self.study, self.tree)
+        remove_rolling(self.study, self.tree, keep=self.path_trainer.cadence.keep)
 
     def missing(self) -> Iterator[PlannedRun]:
         """Yield the runs that lead to the missing states, each after those it depends on."""
@@ -137,6 +151,7 @@ class PlanRunner:
             increment_ends=frozenset(kept - needed),
             rolling_every=cadence.save_every,
             evaluate_every=cadence.evaluate_every,
+            keep=cadence.keep,
         )
 
     def _check_existing(self) -> None:
@@ -148,15 +163,65 @@ class PlanRunner:
                 expected = self.path_trainer.data_consumed(self.tree.path(key.path_id), key.position)
                 check_data_consumed(folder.state(key.position), expected=expected)
 
+    def _check_tables(self) -> None:
+        """Raise if a table is not the one that states were saved with, or mend it; seal states of earlier versions.
+
+        A path that another process runs at this moment is left to that process.
+
+        Raises:
+            StateError: Naming the table, the rows, and what to do.
+        """
+        for folder in self._folders():
+            with contextlib.suppress(BusyError):
+                if find_alterations(folder) or any(self._unsealed(folder)):
+                    with folder.lock() as lease:
+                        self._mend(PathFolder(folder.folder, lease=lease))
+
+    def _unsealed(self, folder: PathFolder) -> Iterator[int]:
+        for position in folder.positions():
+            with contextlib.suppress(StateError):
+                if "tables" not in read_manifest(folder.state(position)):
+                    yield position
+
+    def _mend(self, folder: PathFolder) -> None:
+        alterations = find_alterations(folder)
+        if alterations and not self.mend:
+            raise StateError(f"{alterations[0].problem}; {MEND}", field="mend", value=False)
+        if alterations:
+            path = self.tree.path(folder.path_id)
+            mend_tables(
+                folder,
+                alterations,
+                needed=self.tree.needed(path.id),
+                evaluate=partial(self.path_trainer.evaluate_state, path, folder),
+                evaluate_documents=partial(self.path_trainer.evaluate_documents, path, folder),
+                publish=self.console.print,
+            )
+        seal(folder, only_missing=True)
+
+    def _say_what_changed(self, runs: Sequence[PlannedRun], progress: PlanProgress) -> None:
+        """Say once that states were made by another torch, or on other hardware, than they go on with."""
+        here = self.path_trainer.environment()
+        for key in (run.starting_state() for run in runs):
+            if key is None or not self.study.has_state(key):
+                continue
+            folder = self.study.find(key.path_id)
+            assert folder is not None
+            made = read_manifest(folder.state(key.position))
+            changed = [
+                f"{name} {made[name]} → {here[name]}" for name in here if made.get(name, here[name]) != here[name]
+            ]
+            if changed:
+                progress.publish(
+                    f"{self.tree.path(key.path_id).name} goes on from {key.position:,} under {', '.join(changed)}: its "
+                    "numbers may differ in their last digits from those of an undisturbed run"
+                )
+                return
+
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
         recipe = self.tree.paths[0].recipe
-        # A version that another plan has other data for was judged on other sets there.
-        held_out: dict[str, set[str | None]] = {}
-        for record in self.study.plans().values():
-            for increment in from_record(record).increments:
-                held_out.setdefault(increment.version, set()).add(increment.held_out)
-        exchanged = {version for version, found in held_out.items() if len(found - {None}) > 1}
+        exchanged = self._exchanged_versions()
         for folder in self.study.folders():
             known = folder.recipe()
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
@@ -173,6 +238,14 @@ class PlanRunner:
                         field="cadence.held_out_windows",
                         value=self.path_trainer.cadence.held_out_windows,
                     )
+
+    def _exchanged_versions(self) -> frozenset[str]:
+        """Return the versions that plans of the study have different data for, and so different held-out sets."""
+        held_out: dict[str, set[str | None]] = {}
+        for record in self.study.plans().values():
+            for increment in from_record(record).increments:
+                held_out.setdefault(increment.version, set()).add(increment.held_out)
+        return frozenset(version for version, found in held_out.items() if len(found - {None}) > 1)
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from lrpath.planning.paths import Path, StateKey
+from lrpath.records.path_folder import oldest_spared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +17,11 @@ class PlannedRun:
         begin: Position it starts from.
         end: Position it leads to, which the plan needs.
         pinned: Positions at which the plan needs a state.
-        rolling_every: Interval of the states that are kept only until the next one [updates].
+        rolling_every: Interval of the rolling states, which are kept for restarts only [updates].
         evaluate_every: Interval of the evaluations on held-out sets [updates]; pinned positions are evaluated too.
         increment_ends: Further positions at which a state is saved, though nothing is evaluated: an increment ends
             there, and another one could follow in place of the next.
+        keep: Newest states of the path that are kept in any case: the last may be found damaged.
     """
 
     path: Path
@@ -29,6 +31,7 @@ class PlannedRun:
     rolling_every: int
     evaluate_every: int
     increment_ends: frozenset[int] = frozenset()
+    keep: int = 2
 
     @property
     def begins_path(self) -> bool:
@@ -63,18 +66,22 @@ class PlannedRun:
     def oldest_kept(self, position: int, existing: Collection[int]) -> int:
         """Return the position of the oldest rolling state to keep when one is saved at `position`.
 
-        Under `guard.policy=rewind` older ones than the last are kept, since the path may go back to them.
+        Under `guard.policy=rewind` older ones than the newest are kept, since the path may go back to them.
         """
         guard = self.path.recipe.guard
+        if position == self.path.schedule.end:
+            return position  # the path is finished
+        oldest = oldest_spared([*(earlier for earlier in existing if earlier < position), position], keep=self.keep)
         if guard.policy != "rewind":
-            return position
-        return max((earlier for earlier in existing if earlier <= position - guard.back), default=self.path.start)
+            return oldest
+        back = max((earlier for earlier in existing if earlier <= position - guard.back), default=self.path.start)
+        return min(oldest, back)
 
     def random_seed(self, update: int, *, slot: int | None = None) -> int:
         """Return the seed of the random numbers of an update, or of one of its sequences by its slot.
 
         It is a function of recipe, update and slot, so none has to be saved.
         """
-        text = f"update {update} of seed {self.path.recipe.seed}"
+        text = f"update {update} of seed {self.path.recipe.weights_seed}"
         text += "" if slot is None else f", slot {slot}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -134,6 +134,7 @@ class Cadence:
         save_every: Updates between two rolling states.
         held_out_windows: Windows of each held-out set; None for all.
         save_in_background: Whether updates go on while a state is written from a copy in host memory.
+        keep: Newest states of every path that are kept, at least 2: the last may be found damaged.
     """
 
     log_every: int
@@ -141,8 +142,16 @@ class Cadence:
     save_every: int
     held_out_windows: int | None
     save_in_background: bool
+    keep: int
 
     def __post_init__(self) -> None:
+        if self.keep < 2:
+            raise ConfigError(
+                f"cadence.keep={self.keep} must be at least 2: with one state, a damaged one would throw its path back "
+                "to the last fork",
+                field="cadence.keep",
+                value=self.keep,
+            )
         _check_at_least_one(
             "cadence",
             log_every=self.log_every,

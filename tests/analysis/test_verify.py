@@ -144,7 +144,7 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     "a byte that was flipped": (
         lambda s: (part(s, "main").state(4) / "model-1.safetensors").write_bytes(b"weightz"),
         ("states", "path_switching.main", 4),
-        "was altered: its SHA-256 is not the one in state.json; remove .* and run the plan again",
+        "was altered: its SHA-256 is not the one in state.json; restore it from a copy, or remove .* and run",
     ),
     "a file that was cut": (
         lambda s: (part(s, "main").state(4) / "model-1.safetensors").write_bytes(b"weight"),
@@ -261,8 +261,8 @@ DAMAGES: dict[str, tuple[Callable[[Study], object], tuple[str, str, int | None],
     ),
     "a run with other tokens": (
         lambda s: edit(s.ledger.file, r'"tokens": 112', '"tokens": 113'),
-        ("ledger", "path_switching.main", 0),
-        "the run 0 to 14 counts 113 tokens for 14 updates of 8",
+        ("ledger", "", None),
+        "is not a line of a ledger .it was altered: its digest is another",
     ),
     "updates that were counted twice": (
         lambda s: add_run(s, PLAN, PLAN.tree.paths[0].id, begin=4, end=14),

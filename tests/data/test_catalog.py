@@ -20,7 +20,7 @@ FOUR = ["v1", "v2", "v3", "v4"]
 
 def found(source: Source, folder: pathlib.Path, *, tokenizer: TokenizerSettings | None = SMALL) -> list[str]:
     stored = Catalog(folder).find(source, tokenizer=tokenizer, count=4)
-    return [increment.content for increment in stored.increments]
+    return [increment.manifest.content for increment in stored.increments]
 
 
 def contents(store: TokenStore) -> list[str]:
@@ -32,8 +32,8 @@ def test_what_was_prepared_is_known_by_its_content(texts: pathlib.Path, tmp_path
 
     stored = Catalog(tmp_path / "data").find(source_of(texts), tokenizer=SMALL, count=4)
 
-    assert [increment.content for increment in stored.increments] == contents(store)
-    assert [increment.held_out for increment in stored.increments] == [
+    assert [increment.manifest.content for increment in stored.increments] == contents(store)
+    assert [increment.manifest.held_out for increment in stored.increments] == [
         store.manifest(version).held_out for version in store.versions
     ]
     assert (stored.store, stored.tokenizer) == (store.folder, store.tokenizer)

@@ -7,6 +7,7 @@ processes are forks, so that torch is imported once. The exit codes are printed 
 """
 
 import errno
+import fcntl
 import itertools
 import json
 import os
@@ -22,13 +23,15 @@ import tests.integration.preloaded  # noqa: F401
 from lrpath import entry, train
 from lrpath.data.datamodule import MicroBatches
 from lrpath.errors import DataError
-from lrpath.records import files
+from lrpath.records import files, lease
 from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import Table
 from lrpath.training import path_trainer
+from lrpath.training.callbacks import metrics_recorder
 from lrpath.training.checkpoints import states
 from lrpath.training.checkpoints.states import ShardWriter
+from lrpath.training.distributed import process_group
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.forks import start_fork, wait_for
 from tests.integration.planting import VARIABLE, plant
@@ -36,6 +39,31 @@ from tests.integration.planting import VARIABLE, plant
 
 def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop_self() -> None:
+    """Say so on standard output, and stand still until the process is told to go on."""
+    os.write(1, f"stopped {os.getpid()}\n".encode())
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+OTHER_MACHINE = "OTHER_MACHINE"
+"""Variable that names a machine that this process is on, so that its locks and another's do not meet."""
+NO_FLOCK = "NO_FLOCK"
+"""Variable that makes the file system one without locks."""
+
+
+def move_to_another_machine() -> None:
+    """Let locks and the machine's name be those of another machine, or of a file system without locks."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    if os.environ.get(OTHER_MACHINE):
+        lease._machine = lambda: os.environ[OTHER_MACHINE]
+        fcntl.flock = lambda *_: None
+    if os.environ.get(NO_FLOCK):
+        fcntl.flock = refuse
 
 
 def wait() -> None:
@@ -117,6 +145,8 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
     "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
     "rewound": (path_trainer, "rewind", lambda *_: True, lambda *_: kill_self()),
+    "groups": (process_group, "_control_group", lambda *_: True, lambda *_: kill_self()),
+    "evaluated": (metrics_recorder, "evaluate", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 
@@ -166,6 +196,10 @@ def kill_when_reached(process: int, position: int, overrides: list[str]) -> None
 if __name__ == "__main__":
     lrpath.reporting.report.write_report = lambda study: study.name  # figures take longer than these runs
     plant(os.environ.get(VARIABLE, ""))
+    move_to_another_machine()
+    if sys.argv[1] == "stop":
+        kill_self = stop_self
+        del sys.argv[1]
     split = sys.argv.index("--")
     codes = [run_in_fork(moment, sys.argv[split + 1 :]) for moment in sys.argv[1:split]]
     sys.stdout.write(json.dumps(codes) + "\n")

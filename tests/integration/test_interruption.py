@@ -3,9 +3,12 @@
 All on the CPU over gloo, in processes of torchrun or with the variables that srun sets.
 """
 
+import json
 import os
 import re
 import signal
+import subprocess
+import time
 
 import pytest
 
@@ -110,3 +113,36 @@ def test_a_process_that_was_stopped_by_its_system_is_named_by_the_others(lab: La
     assert re.search(
         r"of 2 ranks these hang: rank 1 on .* \(no heartbeat since phase \w+, after position \d\). All saved", err
     ), err
+
+
+def nodes_of_one(lab: Lab, *moments: str, study: str) -> list[subprocess.Popen[str]]:
+    """Start two "nodes" of one rank each; the second ends itself, launcher and all, at a moment."""
+    (port,) = free_ports(1)
+    words = (f"study={study}", DDP, *PAIR, SIX_SECONDS)
+    ranks = [srun(rank, ranks=2, port=port) | {"SLURM_NODEID": str(rank)} for rank in range(2)]
+    return [
+        lab.start(*words, env=ranks[0]),
+        lab.start(*words, moments=moments, env=ranks[1], start_new_session=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("phase", "moment"),
+    [("start", "groups:1"), ("update", "micro:3"), ("save", "shards:1"), ("evaluation", "evaluated:1")],
+)
+def test_a_node_that_is_lost_ends_the_other_within_the_limit_and_the_same_command_goes_on(
+    lab: Lab, phase: str, moment: str
+) -> None:
+    lab.run("study=whole", *PAIR)
+    began = time.monotonic()
+
+    other, lost = nodes_of_one(lab, moment, study=phase)
+    lost_out, _ = lost.communicate()
+    _, err = other.communicate()
+
+    assert json.loads(lost_out.splitlines()[-1]) == [-9]
+    assert other.returncode == 4, err
+    assert re.search(r"rank 1 .*(no heartbeat|hang)|lost the others", err), err
+    assert time.monotonic() - began < 120
+    assert lab.run(f"study={phase}", *PAIR) >= 0
+    assert states_of(lab.study(phase)) == states_of(lab.study("whole"))

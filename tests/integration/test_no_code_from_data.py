@@ -18,6 +18,7 @@ from lrpath.data.sources import TokensSource
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import DataError, StateError
+from lrpath.records.manifest import seal_manifest
 from tests.integration.lab import REPOSITORY, Lab
 from tests.refusals import refused
 
@@ -91,7 +92,7 @@ def test_a_pickle_in_place_of_a_shard_is_refused(lab: Lab, pickled: bytes, trace
     if manifest != "as it was":
         record = json.loads((state / "state.json").read_text())
         record["files"] = {shard.name: {"bytes": len(pickled), "sha256": sha256(pickled).hexdigest()}}
-        (state / "state.json").write_text(json.dumps(record))
+        (state / "state.json").write_text(json.dumps(seal_manifest(record)))
 
     with refused(StateError):
         lab.run("versions=3")
@@ -123,7 +124,7 @@ def list_again(state: Path) -> None:
     files = [file for file in state.iterdir() if file.name != "state.json"]
     contents = {file.name: file.read_bytes() for file in files}
     record["files"] = {name: {"bytes": len(c), "sha256": sha256(c).hexdigest()} for name, c in contents.items()}
-    (state / "state.json").write_text(json.dumps(record))
+    (state / "state.json").write_text(json.dumps(seal_manifest(record)))
 
 
 def change_header(state: Path, change: Callable[[dict[str, Any]], object]) -> None:

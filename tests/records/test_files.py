@@ -1,3 +1,4 @@
+import errno
 import os
 import pathlib
 import signal
@@ -10,6 +11,7 @@ from lrpath.records.files import (
     atomic_file,
     atomic_folder,
     digest_file,
+    make_folder,
     read_json,
     remove_temporaries,
     write_json,
@@ -212,3 +214,70 @@ def test_a_digest_tells_of_the_bytes_it_has_read(tmp_path: pathlib.Path, monkeyp
     digest_file(tmp_path / "file", seen=seen.append)
 
     assert seen == [4, 4, 2]
+
+
+OF_EARLIER_VERSIONS = (
+    ".speed.csv.9b26a1f0c3d44e5f8a7b6c5d4e3f2a1b",
+    ".cost.md.4711",
+    ".events.0123abcd",
+    ".clock-0123456789abcdef0123456789abcdef",
+    ".000000009.123",
+    ".v1.part",
+    ".curves.0123abcd.png",
+)
+
+
+@pytest.mark.parametrize("name", OF_EARLIER_VERSIONS)
+def test_what_killed_processes_of_earlier_versions_were_making_is_removed(tmp_path: pathlib.Path, name: str) -> None:
+    (tmp_path / name).touch()
+    kept = [".lock", ".tmpl.v1.json", "metrics.csv", ".gitignore"]
+    for other in kept:
+        (tmp_path / other).touch()
+
+    remove_temporaries(tmp_path)
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_where_no_process_is_the_owner_only_what_is_old_is_removed(tmp_path: pathlib.Path) -> None:
+    for name in (".tmp-0123456789ab.csv", ".cost.md.4711"):
+        (tmp_path / name).touch()
+    old = (tmp_path / ".cost.md.4711").stat().st_mtime - 100
+    os.utime(tmp_path / ".cost.md.4711", (old, old))
+
+    remove_temporaries(tmp_path, older_than=60)
+    remove_temporaries(tmp_path / "missing", older_than=60)
+
+    assert [file.name for file in tmp_path.iterdir()] == [".tmp-0123456789ab.csv"]
+
+
+def test_folders_are_flushed_where_they_are_made(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        flushed.append(pathlib.Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+
+    make_folder(tmp_path / "study" / "paths" / "main")
+    make_folder(tmp_path / "study" / "paths")  # is there
+
+    assert flushed == [tmp_path.name, "study", "paths"]
+
+
+def test_a_file_system_that_refuses_to_flush_a_folder_is_named(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+
+    with refused(StateError, stable=False) as caught:
+        make_folder(tmp_path / "study")
+
+    assert str(tmp_path) in str(caught.value)
+    mounts = [line.split()[1:3] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+    assert any(f"{kind} at {point}" in str(caught.value) for point, kind in mounts)

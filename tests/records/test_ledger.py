@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import json
 import pathlib
@@ -7,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from lrpath.errors import StateError
-from lrpath.records.ledger import Ledger, Run, RunningCount, settle, unsettled
+from lrpath.records.ledger import Ledger, Run, RunningCount, reached, settle, unsettled
 from lrpath.records.path_folder import PathFolder
 from tests.records.lab import RUN, started
 from tests.refusals import refused
@@ -225,7 +226,7 @@ def test_settling_twice_counts_once(place: tuple[PathFolder, Ledger]) -> None:
     assert [(run.id, run.end, run.repeated) for run in ledger.runs()] == [("first", 10, 0)]
 
 
-@pytest.mark.parametrize("text", [None, "", "torn\x00", "-5"])
+@pytest.mark.parametrize("text", [None, "", "torn\x00", "-5", "9" * 19, "²"])
 def test_a_lost_counter_counts_nothing(place: tuple[PathFolder, Ledger], text: str | None) -> None:
     folder, ledger = place
     killed(place, "first", begin=0, reached=10)
@@ -237,6 +238,16 @@ def test_a_lost_counter_counts_nothing(place: tuple[PathFolder, Ledger], text: s
     settle(folder.folder, ledger=ledger)
 
     assert ledger.runs() == []
+
+
+@pytest.mark.parametrize("text", ["9" * 18, "101"])
+def test_a_counter_beyond_the_end_of_its_run_is_refused(place: tuple[PathFolder, Ledger], text: str) -> None:
+    folder, ledger = place
+    killed(place, "first", begin=0, reached=10)
+    (folder.folder / "reached").write_text(text)
+
+    with refused(StateError):
+        settle(folder.folder, ledger=ledger)
 
 
 def test_updates_of_other_paths_are_no_repetition(place: tuple[PathFolder, Ledger]) -> None:
@@ -287,3 +298,21 @@ def test_a_hostile_field_of_a_run_is_refused_wherever_it_is_read(
         Ledger(tmp_path / "ledger.jsonl").runs()
     with refused(StateError):
         settle(tmp_path, ledger=Ledger(tmp_path / "other.jsonl"))
+
+
+def test_an_owner_that_was_taken_over_does_not_book_the_new_owner_s_run(tmp_path: pathlib.Path) -> None:
+    folder, ledger = PathFolder(tmp_path / "main-p"), Ledger(tmp_path / "ledger.jsonl")
+    folder.folder.mkdir()
+
+    with contextlib.ExitStack() as new_owner:
+        with RunningCount(folder, ledger=ledger, run=RUN) as old:
+            old.reach(10)
+            new = RunningCount(folder, ledger=ledger, run=replace(RUN, id="run-2", begin=10))
+            new_owner.enter_context(new)
+            new.reach(20)
+            old.reach(15)  # counts into a file that nobody reads any more
+        assert reached(folder) == 20
+        new.reach(30)
+
+    runs = ledger.runs()
+    assert [(run.id, run.end, run.outcome) for run in runs] == [("run-1", 10, "killed"), ("run-2", 30, "done")]

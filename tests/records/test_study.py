@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -110,3 +111,54 @@ def test_a_study_has_a_state_when_it_is_whole(tmp_path: pathlib.Path) -> None:
 
     (place / MANIFEST).unlink()
     assert not study.has_state(key)
+
+
+def test_a_copy_of_a_path_s_folder_is_refused_and_never_taken_for_the_path(tmp_path: pathlib.Path) -> None:
+    study = Study(tmp_path)
+    folder = study.open(PATH).folder
+    copy = folder.with_name(f"a_backup-{PATH.id}")
+    shutil.copytree(folder, copy)
+
+    with refused(StateError):
+        study.open(PATH)
+
+    found = study.find(PATH.id)
+    assert found is not None
+    assert found.folder == folder
+    copy.rename(tmp_path / "elsewhere")
+    assert study.open(PATH).folder == folder
+
+
+def test_a_path_s_folder_and_those_above_it_are_flushed(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[pathlib.Path] = []
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        flushed.append(pathlib.Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+
+    Study(tmp_path / "outputs" / "july").open(PATH)
+
+    assert {tmp_path, tmp_path / "outputs", tmp_path / "outputs/july", tmp_path / "outputs/july/paths"} <= {*flushed}
+
+
+def test_old_leftovers_of_kills_are_cleared_from_a_study(tmp_path: pathlib.Path) -> None:
+    study = Study(tmp_path)
+    study.save_plan({"number": 1})
+    left = [tmp_path / ".ledger.jsonl.12", tmp_path / "plans" / ".x.json.4711", study.report / ".cost.md.9b261234"]
+    study.report.mkdir()
+    for file in left:
+        file.touch()
+        os.utime(file, (1, 1))
+    fresh = study.report / ".tmp-0123456789ab.md"
+    fresh.touch()
+
+    study.clear_leftovers()
+
+    assert not any(file.exists() for file in left)
+    assert fresh.exists()
+    assert len(study.plans()) == 1

@@ -144,3 +144,9 @@ def test_latex_and_html_escape_what_they_must() -> None:
     assert "<caption>50 % &lt;b&gt;</caption>" in html
     assert '<td class="left">x&lt;y</td><td>1</td>' in html
     assert "<p>a &amp; b</p>" in html
+
+
+def test_a_name_cannot_command_a_terminal() -> None:
+    table = ReportTable(title="t", columns=(Column(key="a", title="a"),), rows=(("red \x1b[31m\nline",),))
+
+    assert table.text().splitlines()[-1] == "red \N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}line"

@@ -1,6 +1,7 @@
 """What a run needs on the disk is known, and asked for, before its first update."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import pytest
 
 from lrpath.errors import TrainingError
 from lrpath.planning.paths import Path as PlannedPath
-from lrpath.planning.schedule import Schedule, constant
+from lrpath.planning.paths import StateKey
+from lrpath.planning.schedule import Schedule, constant, ramp
 from lrpath.planning.streams import sequential
 from lrpath.training.checkpoints.disk import check_disk, count_states
 from lrpath.training.planned_run import PlannedRun
@@ -21,9 +23,15 @@ ROOT = PlannedPath(
 )
 
 
-def run(begin: int, end: int, *, rolling_every: int, pinned: set[int]) -> PlannedRun:
+def run(begin: int, end: int, *, rolling_every: int, pinned: set[int], keep: int = 2) -> PlannedRun:
     return PlannedRun(
-        path=ROOT, begin=begin, end=end, pinned=frozenset(pinned), rolling_every=rolling_every, evaluate_every=100
+        path=ROOT,
+        begin=begin,
+        end=end,
+        pinned=frozenset(pinned),
+        rolling_every=rolling_every,
+        evaluate_every=100,
+        keep=keep,
     )
 
 
@@ -34,7 +42,7 @@ def most_states(run: PlannedRun) -> int:
         if run.saves(position):
             there.add(position)
             most = max(most, len(there))
-            there = {kept for kept in there if kept in run.pinned or kept == position}
+            there = {kept for kept in there if kept in run.pinned or kept >= run.oldest_kept(position, there)}
     return most
 
 
@@ -43,15 +51,16 @@ def most_states(run: PlannedRun) -> int:
     [
         (run(0, 30, rolling_every=100, pinned={30}), (1, 0)),
         (run(0, 30, rolling_every=30, pinned={30}), (1, 0)),
-        (run(0, 30, rolling_every=10, pinned={30}), (1, 1)),
+        (run(0, 30, rolling_every=10, pinned={30}), (1, 2)),
         (run(0, 30, rolling_every=10, pinned={10, 20, 30, 40}), (3, 0)),
         (run(20, 30, rolling_every=10, pinned={10, 30}), (1, 0)),
         (run(19, 30, rolling_every=10, pinned={10, 30}), (1, 1)),
-        (run(0, 30, rolling_every=1, pinned={15, 30}), (2, 1)),
-        (run(0, 30, rolling_every=1, pinned=set()), (1, 1)),
+        (run(0, 30, rolling_every=1, pinned={15, 30}), (2, 2)),
+        (run(0, 30, rolling_every=1, pinned=set()), (1, 2)),
+        (run(0, 30, rolling_every=1, pinned=set(), keep=5), (1, 5)),
     ],
 )
-def test_states_that_are_kept_and_one_to_restart_from_are_counted(run: PlannedRun, counted: tuple[int, int]) -> None:
+def test_states_that_are_kept_and_those_to_restart_from_are_counted(run: PlannedRun, counted: tuple[int, int]) -> None:
     assert count_states([run]) == counted
     assert most_states(run) == sum(counted)
 
@@ -59,12 +68,21 @@ def test_states_that_are_kept_and_one_to_restart_from_are_counted(run: PlannedRu
 def test_kept_states_of_several_runs_add_up_but_rolling_ones_are_there_one_run_at_a_time() -> None:
     runs = [run(0, 30, rolling_every=7, pinned={30}), run(30, 60, rolling_every=7, pinned={30, 60})]
 
-    assert count_states(runs) == (2, 1)
+    assert count_states(runs) == (2, 2)
     assert count_states([]) == (0, 0)
 
 
+def test_the_state_before_the_end_of_a_main_path_stays_while_its_branches_are_run() -> None:
+    decay = Schedule(pieces=(ramp(0.1, 0.0, updates=30),), start=30)
+    branch = PlannedPath(name="branch", recipe=RECIPE, schedule=decay, stream=ROOT.stream, parent=StateKey(ROOT.id, 30))
+    main = run(0, 30, rolling_every=10, pinned={30})
+    later = replace(run(30, 60, rolling_every=10, pinned={60}), path=branch)
+
+    assert count_states([main, later]) == (2, 3)
+
+
 def test_a_disk_that_holds_just_the_states_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000))
     runs = [run(0, 30, rolling_every=10, pinned={30})]
 
     check_disk(tmp_path / "not" / "there", runs, state_bytes=1_000)

@@ -1,14 +1,16 @@
 """Compares tables with the plan: each update has one row, at the schedule's rate; each needed state is evaluated."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
-from lrpath.analysis.compare import scores_of
+from lrpath.analysis.scores import release_folder, scores_of
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
-from lrpath.planning.paths import Path
+from lrpath.planning.paths import Path, Release
+from lrpath.records.files import check_digest_beside
+from lrpath.records.row_digests import MEND, find_alterations, lost_positions
 from lrpath.records.tables import EvaluationRow, MetricsRow
 
 SetNames = frozenset[tuple[str, str]]
@@ -27,16 +29,29 @@ def verify_rows(index: StudyIndex) -> Check:
         try:
             rows, skipped = folder.metrics.rows(), folder.skipped()
         except StateError as error:
-            findings.append(Finding(path=path.name, text=str(error)))
+            findings.append(Finding(path=index.label(path), text=str(error)))
             continue
         count += len(rows)
-        remedy = f"restore {folder.metrics.file} from a copy, or remove {folder.folder} and run the plan again"
+        lost, repairs = lost_positions(folder), folder.repairs.rows()
+        remedy = f"restore {folder.metrics.file} from a copy, or run the plan again with mend=true"
+        last = max(index.positions(path), default=path.start)
+        problems = _gaps(path, rows, last=last, lost=lost) + _wrong_rows(path, rows, skipped=skipped)
         findings += [
-            Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
-            for position, problem in _gaps(path, rows, last=max(index.positions(path), default=path.start))
-            + _wrong_rows(path, rows, skipped=skipped)
+            Finding(path=index.label(path), position=position, text=f"{index.label(path)}: {problem}; {remedy}")
+            for position, problem in problems
         ]
+        if not problems:  # else the same rows would be named twice
+            findings += [
+                Finding(path=index.label(path), position=one.last, text=f"{index.label(path)}: {one.problem}; {MEND}")
+                for one in find_alterations(folder)
+                if one.is_readable or one.table != "evaluation"  # `verify_evaluations` says so
+            ]
         notes += _unsaved_rows(index, path, rows)
+        notes += [
+            f"{index.label(path)}: rows of {row.table} from {row.first:,} to {row.position:,} were altered once, and "
+            "mended" + (f"; {row.missing:,} are lost" if row.missing else "")
+            for row in repairs
+        ]
     return Check(
         name="rows",
         statement="each update has one row, at the schedule's rate to the last digit, first ones after forks included",
@@ -46,11 +61,11 @@ def verify_rows(index: StudyIndex) -> Check:
     )
 
 
-def _gaps(path: Path, rows: list[MetricsRow], *, last: int) -> list[tuple[int, str]]:
+def _gaps(path: Path, rows: list[MetricsRow], *, last: int, lost: Set[int]) -> list[tuple[int, str]]:
     """Return `(first position, problem)` for rows that are missing up to the last state, or there twice."""
     found = [row.position for row in rows]
     expected = range(path.start + 1, max([last, *found]) + 1)
-    missing = sorted(set(expected) - set(found))
+    missing = sorted(set(expected) - set(found) - lost)
     twice = (
         sorted({position for position in found if found.count(position) > 1}) if len(set(found)) < len(found) else []
     )
@@ -99,7 +114,9 @@ def _unsaved_rows(index: StudyIndex, path: Path, rows: list[MetricsRow]) -> list
     reached = rows[-1].position if rows else last
     if reached <= last:
         return []
-    return [f"{path.name} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"]
+    return [
+        f"{index.label(path)} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"
+    ]
 
 
 def verify_evaluations(index: StudyIndex) -> Check:
@@ -111,9 +128,9 @@ def verify_evaluations(index: StudyIndex) -> Check:
     for path in index.tree.paths:
         folder = index.folder(path)
         try:
-            tables[path.id] = folder.evaluation.rows() if folder is not None else []
+            tables[path.id] = folder.evaluations() if folder is not None else []
         except StateError as error:
-            findings.append(Finding(path=path.name, text=str(error)))
+            findings.append(Finding(path=index.label(path), text=str(error)))
     sets = _sets_by_path(index, tables)
     for path in index.tree.paths:
         if path.id not in tables:
@@ -128,22 +145,16 @@ def verify_evaluations(index: StudyIndex) -> Check:
                 assert folder is not None
                 findings.append(
                     Finding(
-                        path=path.name,
+                        path=index.label(path),
                         position=position,
-                        text=f"{path.name} at {position:,} {problem}; restore {folder.evaluation.file} from a copy, or "
-                        f"remove {folder.folder} and run the plan again",
+                        text=f"{index.label(path)} at {position:,} {problem}; restore {folder.evaluation.file} from a "
+                        "copy, or run the plan again with mend=true",
                     )
                 )
     for release in index.tree.releases:
-        try:
-            is_evaluated = len(release.parts) == 1 or scores_of(index.study, release=release) is not None
-        except StateError as error:
-            findings.append(Finding(text=str(error)))
-            continue
-        if not is_evaluated and all(index.study.has_state(key) for key, _ in release.parts):
-            notes.append(
-                f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
-            )
+        problem, note = _mean_of_states(index, release)
+        findings += [Finding(text=problem)] if problem else []
+        notes += [note] if note else []
     return Check(
         name="evaluations",
         statement="needed states have their losses on every held-out set, once",
@@ -151,6 +162,20 @@ def verify_evaluations(index: StudyIndex) -> Check:
         findings=tuple(findings),
         notes=tuple(notes),
     )
+
+
+def _mean_of_states(index: StudyIndex, release: Release) -> tuple[str, str]:
+    """Return what is wrong with the losses of a release that is a mean of states, and what is unfinished."""
+    if len(release.parts) == 1:
+        return "", ""
+    try:
+        check_digest_beside(release_folder(index.study, release=release) / "evaluation.csv")
+        is_evaluated = scores_of(index.study, release=release) is not None
+    except StateError as error:
+        return str(error), ""
+    if is_evaluated or not all(index.study.has_state(key) for key, _ in release.parts):
+        return "", ""
+    return "", f"{release.paradigm}/{release.version}, a mean of states, is not evaluated; run the plan again"
 
 
 def _by_position(rows: list[EvaluationRow]) -> dict[int, list[EvaluationRow]]:

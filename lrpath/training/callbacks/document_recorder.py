@@ -52,5 +52,6 @@ class DocumentRecorder(UpdateCallback):
                 process_group=self._process_group,
             )
             file = self._folder.document_losses(position)
+            self._process_group.on_rank_zero(self._folder.check_owned)
             self._process_group.on_rank_zero(lambda: write_document_losses(file, found))
         self._evaluated()

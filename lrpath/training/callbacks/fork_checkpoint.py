@@ -17,9 +17,10 @@ from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.checkpoints.saver import StateSaver
-from lrpath.training.checkpoints.states import tensors_of
+from lrpath.training.checkpoints.states import all_finite, tensors_of
 from lrpath.training.distributed.watchdog import Watchdog
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.loss_monitor import LossMonitor
 from lrpath.training.planned_run import PlannedRun
 
 
@@ -32,6 +33,7 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
         facts: Returns the manifest fields for a position: identity and data consumed.
         pinned: Returns the states that the plans of the study need at this moment, which are never removed.
         saver: Saves the states; whoever made it waits for the last one.
+        monitor: Ends the run, or takes its path back, where weights or moments are not finite.
         watchdog: Where this rank notes that it saves.
     """
 
@@ -43,6 +45,7 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
         facts: Callable[[int], dict[str, Any]],
         pinned: Callable[[], Set[StateKey]],
         saver: StateSaver,
+        monitor: LossMonitor,
         watchdog: Watchdog,
     ) -> None:
         super().__init__(run)
@@ -50,6 +53,7 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
         self._facts = facts
         self._pinned = pinned
         self._saver = saver
+        self._monitor = monitor
         self._watchdog = watchdog
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -60,11 +64,15 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
         """Save if a state is due; when it is whole, remove the rolling states before it."""
         if not self.saves(trainer, position):
             return
+        tensors = _tensors(trainer, module)
+        # Before the copy, on the device: what is not finite must not take the place of the last state to go back to.
+        if not all_finite(tensors, ranks=self._monitor.process_group):
+            self._monitor.refuse_not_finite("weight or moment", position)
         with self._watchdog.phase("saving", unlimited=True):  # a disk may be slow
             self._saver.save(
                 self._folder.state(position),
                 key=StateKey(self.run.path.id, position),
-                tensors=_tensors(trainer, module),
+                tensors=tensors,
                 facts=self._facts(position),
                 check=self._folder.check_owned,
                 then=partial(self._remove_before, position),

@@ -119,15 +119,20 @@ class MetricsRecorder(UpdateCallback):
                 precision=self.run.path.recipe.precision,
                 process_group=self._process_group,
             )
+        if not all(math.isfinite(nll) for nll, _ in losses.values()):
+            self._monitor.refuse_not_finite("held-out loss", position)
         self._process_group.on_rank_zero(lambda: self._write_evaluation(losses, position))
 
     def _write_evaluation(self, losses: Mapping[tuple[str, str], tuple[float, int]], position: int) -> None:
-        rows = [
-            EvaluationRow(position=position, version=version, domain=domain, nll=nll, tokens=tokens)
-            for (version, domain), (nll, tokens) in losses.items()
-        ]
-        if not all(math.isfinite(nll) for nll, _ in losses.values()):
-            raise self._monitor.not_finite_error("a held-out loss", position)
+        rows = evaluation_rows(losses, position)
         self._folder.evaluation.append(rows)
         if self._events is not None:
             self._events.append(evaluation=rows)
+
+
+def evaluation_rows(losses: Mapping[tuple[str, str], tuple[float, int]], position: int) -> list[EvaluationRow]:
+    """Return the rows of the losses that a state has on the held-out sets."""
+    return [
+        EvaluationRow(position=position, version=version, domain=domain, nll=nll, tokens=tokens)
+        for (version, domain), (nll, tokens) in losses.items()
+    ]

@@ -12,28 +12,31 @@ from lrpath.training.planned_run import PlannedRun
 def count_states(runs: Iterable[PlannedRun]) -> tuple[int, int]:
     """Return how many states runs add for good, and how many more there are on disk at one time.
 
-    While a rolling state is written, the one before it is still there. But a run ends with a state that is kept, which
-    at that time is not there yet, and when it is there the rolling ones are removed. So besides all states that are
-    kept there is at most one more, and those that a rewind may go back to.
+    While a state is written, the newest `keep` before it are still there, and those that a rewind may go back to. A run
+    ends with a state that is kept, which at that time is not there yet.
     """
     runs = list(runs)
     kept = sum(
         sum(1 for position in {*run.pinned, *run.increment_ends, run.end} if run.begin < position <= run.end)
         for run in runs
     )
-    return kept, max((1 + _behind(run) for run in runs if _rolls(run)), default=0)
+    # The newest states of a main path stay when it has reached its last fork, while the branches are run.
+    spared = {run.path.id: min(_most_rolling(run), run.keep - 1) for run in runs if run.path.schedule.end is None}
+    others = [sum(count for path_id, count in spared.items() if path_id != run.path.id) for run in runs]
+    return kept, max((_most_rolling(run) + more for run, more in zip(runs, others, strict=True)), default=0)
 
 
-def _rolls(run: PlannedRun) -> bool:
-    first = (run.begin // run.rolling_every + 1) * run.rolling_every
-    due = range(first, run.end, run.rolling_every)
-    return len(due) > sum(1 for position in run.pinned | run.increment_ends if position in due)
-
-
-def _behind(run: PlannedRun) -> int:
-    """Return how many older rolling states are kept for a rewind."""
+def _most_rolling(run: PlannedRun) -> int:
+    """Return how many states a run has on disk at most besides those that it keeps and has not made yet."""
+    due = [position for position in _due(run) if position not in run.pinned | run.increment_ends]
     guard = run.path.recipe.guard
-    return -(-guard.back // run.rolling_every) if guard.policy == "rewind" else 0
+    behind = -(-guard.back // run.rolling_every) if guard.policy == "rewind" else 0
+    return min(len(due), max(run.keep, 1 + behind))
+
+
+def _due(run: PlannedRun) -> range:
+    first = (run.begin // run.rolling_every + 1) * run.rolling_every
+    return range(first, run.end, run.rolling_every)
 
 
 def check_disk(folder: pathlib.Path, runs: Iterable[PlannedRun], *, state_bytes: int) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.errors import StateError
 from lrpath.models import CausalLM, model_of
 from lrpath.planning import optimizers
 from lrpath.planning.paths import Release, StateKey
+from lrpath.records.files import DIGEST_SUFFIX, digest_file, write_whole
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -30,8 +31,7 @@ def load_release(study: Study, release: Release) -> CausalLM:
     model = _empty_model(folders[0])
     sums: dict[str, torch.Tensor] = {}
     for (key, weight), folder in zip(release.parts, folders, strict=True):
-        load_state(folder.state(key.position), key=key, module=model, optimizer=None)
-        _combine(model, folder, key)
+        load_weights(model, folder, key)
         if len(release.parts) > 1:
             _add(sums, dict(model.named_parameters()), weight)
     with torch.no_grad():
@@ -39,6 +39,16 @@ def load_release(study: Study, release: Release) -> CausalLM:
             if name in sums:
                 parameter.copy_(sums[name])
     return model
+
+
+def load_weights(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
+    """Load the weights of a state that its path's optimizer releases, which are also those that are evaluated.
+
+    Raises:
+        StateError: If the state is missing, incomplete or altered, or was made for another model.
+    """
+    load_state(folder.state(key.position), key=key, module=model, optimizer=None)
+    _combine(model, folder, key)
 
 
 def _combine(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
@@ -92,10 +102,12 @@ def evaluate_merged(
     Raises:
         BusyError: If another process is doing so.
     """
-    table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
-    if len(release.parts) == 1 or {row.held_out for row in table.rows()} == set(held_out):
+    file = release_folder(study, release=release) / "evaluation.csv"
+    known = Table(file, EvaluationRow).rows()
+    if len(release.parts) == 1 or {row.held_out for row in known} == set(held_out):
         return
-    with owned(table.file.with_name("lock")):
+    with owned(file.with_name("lock")) as lease:
+        table = Table(file, EvaluationRow, check=lease.check)
         _evaluate(study, release, held_out, table, device=device, precision=precision)
 
 
@@ -108,6 +120,7 @@ def _evaluate(
     device: torch.device,
     precision: str,
 ) -> None:
+    table.file.with_suffix(DIGEST_SUFFIX).unlink(missing_ok=True)
     table.cut(0)  # rows of a killed evaluation, or of fewer sets
     model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)
@@ -115,3 +128,4 @@ def _evaluate(
         EvaluationRow(position=release.last.position, version=version, domain=domain, nll=nll, tokens=tokens)
         for (version, domain), (nll, tokens) in found.items()
     )
+    write_whole(table.file.with_suffix(DIGEST_SUFFIX), digest_file(table.file) + "\n")

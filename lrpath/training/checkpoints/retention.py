@@ -1,9 +1,11 @@
-"""Which states are kept: those that a plan of the study needs, those where an increment ends, and a path's last one."""
+"""Which states are kept: those that plans need, those where an increment ends, and the newest of a main path."""
 
 import contextlib
 
 from lrpath.errors import BusyError
 from lrpath.planning.paths import StateKey, Tree
+from lrpath.records.manifest import check_state
+from lrpath.records.path_folder import PathFolder, oldest_spared
 from lrpath.records.study import Study
 
 
@@ -26,14 +28,41 @@ def needed_states(study: Study, tree: Tree) -> set[StateKey]:
     return needed
 
 
-def remove_rolling(study: Study, tree: Tree) -> None:
-    """Remove rolling states of paths whose needed states are all there, unless another process is running them."""
+def remove_rolling(study: Study, tree: Tree, *, keep: int) -> None:
+    """Remove rolling states of paths whose needed states are all there, unless another process is running them.
+
+    A path whose schedule has an end is finished. One without, a main path, goes on when the next version arrives: its
+    newest states stay, so that a damaged last one costs the updates since the one before, not those since the last
+    fork.
+
+    Args:
+        study: Where the states are.
+        tree: The plan.
+        keep: Newest states of a main path that stay.
+    """
     pinned = pinned_states(study, tree)
     for path in tree.paths:
         folder = study.find(path.id)
         if folder is None or not study.has_state(StateKey(path.id, tree.end(path.id))):
             continue
-        with contextlib.suppress(BusyError), folder.lock():
-            for position in folder.positions():
-                if StateKey(path.id, position) not in pinned and position < tree.end(path.id):
-                    folder.remove_state(position)
+        with contextlib.suppress(BusyError), folder.lock() as lease:
+            owned = PathFolder(folder.folder, lease=lease)
+            existing, end = owned.positions(), tree.end(path.id)
+            spared = oldest_spared(existing, keep=keep) if path.schedule.end is None else end
+            for position in existing:
+                if StateKey(path.id, position) not in pinned and position < min(end, spared):
+                    owned.remove_state(position)
+
+
+def check_releases(study: Study, tree: Tree) -> None:
+    """Compare the states of all releases with their digests, where a plan is finished.
+
+    Nobody else would look at them before they are exported, and a run that has work to do reads what it begins with.
+
+    Raises:
+        StateError: Naming the file that was altered.
+    """
+    for key in dict.fromkeys(key for release in tree.releases for key, _ in release.parts):
+        folder = study.find(key.path_id)
+        assert folder is not None
+        check_state(folder.state(key.position), key=key)

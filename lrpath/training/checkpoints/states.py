@@ -1,12 +1,14 @@
 """Saves and loads states: weights, moments and position, as safetensors through torch's distributed checkpoint.
 
-A state is written under a temporary name, flushed, renamed into place, and gets its manifest with digests last: until
-the manifest is there, there is no state. Random numbers and data are functions of position, so a state holds neither.
+A state is written under a temporary name, flushed, read back, given its manifest with digests, and renamed into place:
+a folder in its place is a whole state. Random numbers and data are functions of position, so a state holds neither.
 No pickle is written or read.
 """
 
 import contextlib
 import errno
+import json
+import os
 import pathlib
 import shutil
 import time
@@ -21,12 +23,21 @@ from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import MetadataIndex
 from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.tensor import DTensor
 
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
 from lrpath.planning.paths import StateKey
-from lrpath.records.files import digest_file, flush_file, flush_folder, move_into_place, temporary_name, write_json
-from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state
+from lrpath.records.files import (
+    digest_file,
+    flush_file,
+    flush_folder,
+    make_folder,
+    move_into_place,
+    temporary_name,
+    write_json,
+)
+from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state, seal_manifest
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import moments
@@ -118,7 +129,45 @@ class ShardWriter:
                     torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
             written = writer.write_data(self._mine, self._planner)
             written.wait()
-        return sorted({folder / result.storage_data.relative_path for result in written.value()})
+        files = sorted({folder / result.storage_data.relative_path for result in written.value()})
+        for file in files:
+            _sort_metadata(file)
+        return files
+
+
+def _sort_metadata(file: pathlib.Path) -> None:
+    """Sort the metadata of a safetensors file, in place, so that equal states are equal bytes.
+
+    The safetensors package keeps `__metadata__` in a hash map, which Rust seeds anew in every process.
+    """
+    with file.open("r+b") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        header = json.loads(handle.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length, "safetensors writes JSON without blanks, but for those that fill the last 8 bytes"
+        handle.seek(8)
+        handle.write(text.ljust(length))
+
+
+def all_finite(tensors: dict[str, torch.Tensor], *, ranks: ProcessGroup = SINGLE_PROCESS) -> bool:
+    """Say whether no number of some tensors, over all ranks, is NaN or infinite; all ranks call this.
+
+    One norm of all tensors at once, and one wait for the device: the largest absolute value is finite if all are. A sum
+    would overflow before its terms do.
+    """
+    parts = [part for tensor in tensors.values() if (part := _local(tensor)).is_floating_point() and part.numel()]
+    device = next(iter(tensors.values())).device
+    odd = torch.zeros((), device=device)
+    if parts:
+        largest = torch.nn.utils.get_total_norm(parts, norm_type=float("inf"), foreach=True)
+        odd = (~torch.isfinite(largest)).to(odd)
+    return not ranks.all_reduce_sum(odd).item()
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """Return this rank's part of a tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 class _Planner(DefaultSavePlanner):
@@ -162,39 +211,77 @@ def write_state(
         shards: What this rank writes.
         facts: Further fields of the manifest: identity, what was read, where it ran.
         ranks: Those that hold the module, all of which call this; each writes its part into the one folder.
-        check: Called on the first rank before the state takes its place; raises if it must not.
+        check: Called on rank 0 before anything is written and before the state takes its place; raises if it must not.
 
     Raises:
-        TrainingError: If it could not be written, a full disk for example; earlier states are untouched.
+        TrainingError: If it could not be written, a full disk for example, or does not read back as it was written;
+            earlier states are untouched.
     """
     temporary = ranks.on_rank_zero(lambda: temporary_name(folder))
     try:
-        ranks.on_rank_zero(lambda: temporary.mkdir(parents=True))
+        ranks.on_rank_zero(lambda: _make(temporary, check))
         parts = ranks.gather(lambda: _write_shards(temporary, shards))
         files = dict(sorted((name, entry) for part in parts for name, entry in part.items()))
-        ranks.on_rank_zero(check)
-        ranks.on_rank_zero(lambda: _finish(temporary, folder=folder, key=key, rest={"files": files} | facts))
-    except OSError as error:
+        ranks.on_rank_zero(
+            lambda: _finish(temporary, folder=folder, key=key, rest={"files": files} | facts, check=check)
+        )
+    except BaseException as error:
         if ranks.is_rank_zero:
             shutil.rmtree(temporary, ignore_errors=True)
-        raise TrainingError(explain_disk_error(error, folder)) from error
+            check()  # a new owner has removed the folder that this one was writing into
+        if isinstance(error, OSError):
+            raise TrainingError(explain_disk_error(error, folder)) from error
+        raise
+
+
+def _make(temporary: pathlib.Path, check: Callable[[], None]) -> None:
+    check()
+    make_folder(temporary.parent)
+    temporary.mkdir()
 
 
 def _write_shards(folder: pathlib.Path, shards: ShardWriter) -> dict[str, Any]:
-    """Write and flush this rank's files, which another node may not see yet, and return their sizes and digests."""
-    files = shards.write(folder)
-    for file in files:
+    """Write and flush this rank's files, which another node may not see yet, and return their sizes and digests.
+
+    Raises:
+        TrainingError: If a file does not read back as it was written.
+    """
+    entries = {}
+    for file in shards.write(folder):
+        digest = digest_file(file)
         flush_file(file)
-    return {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in files}
+        _drop_cached(file)
+        if digest_file(file) != digest:
+            raise TrainingError(
+                f"{file} does not read back as it was written: the disk, or the memory, of this machine is at fault. "
+                "Earlier states are kept; go on on another disk or machine"
+            )
+        entries[file.name] = {"bytes": file.stat().st_size, "sha256": digest}
+    return entries
 
 
-def _finish(temporary: pathlib.Path, *, folder: pathlib.Path, key: StateKey, rest: dict[str, Any]) -> None:
-    flush_folder(temporary)
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed save left there: it has no manifest
-    move_into_place(temporary, folder)
+def _drop_cached(file: pathlib.Path) -> None:
+    """Let what is read next of a file that was flushed come from the disk, as far as the system follows the advice."""
+    with file.open("rb") as handle, contextlib.suppress(OSError):
+        os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _finish(
+    temporary: pathlib.Path, *, folder: pathlib.Path, key: StateKey, rest: dict[str, Any], check: Callable[[], None]
+) -> None:
     manifest = {"format": STATE_FORMAT, "path_id": key.path_id, "position": key.position}
     made = {"lrpath": __version__, "torch": torch.__version__, "written": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-    write_json(folder / MANIFEST, manifest | made | rest)
+    write_json(temporary / MANIFEST, seal_manifest(manifest | made | rest))
+    flush_folder(temporary)
+    check()
+    if folder.exists() and not (folder / MANIFEST).exists():
+        shutil.rmtree(folder)  # what a save of an earlier version left when it was killed
+    try:
+        move_into_place(temporary, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(temporary)  # a state of this name is there, whole, and the same
 
 
 def load_state(

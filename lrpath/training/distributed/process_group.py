@@ -9,9 +9,10 @@ Four torch process groups are made, once a command, because collectives of one g
 - `background.control` belongs to the threads that write states while updates go on, since collectives that two
   threads of a rank start in one group would be mixed up.
 
-The last three go over gloo. They have practically no timeout, which a long preparation of data or a slow disk could
-reach, and fail at once when a process of theirs ends. Which rank hangs, and which failed first, is found out by
-`lrpath.training.distributed.watchdog`.
+The last three go over gloo. Once they are made they have practically no timeout, which a long preparation of data or a
+slow disk could reach, and fail at once when a process of theirs ends. Making them is another matter: a rank that ends
+meanwhile is nobody's peer yet, so that has a limit of minutes. Which rank hangs, and which failed first, is found by
+`lrpath.training.distributed.watchdog`, which is started before the groups.
 """
 
 import contextlib
@@ -25,8 +26,10 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, rendezvous  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, rendezvous  # type: ignore[attr-defined]
+from torch.distributed.constants import default_pg_nccl_timeout, default_pg_timeout
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from lrpath.errors import ConfigError, LrpathError, TrainingError, is_reported, reported
 from lrpath.training.distributed import signals
@@ -35,8 +38,10 @@ from lrpath.training.distributed.watchdog import Reason, Watchdog
 
 Result = TypeVar("Result")
 
-_NO_TIMEOUT = timedelta(days=30)
-"""gloo needs a timeout; this one is never reached."""
+_NO_TIMEOUT = timedelta(days=20)
+"""gloo needs a timeout; this one is never reached. It counts milliseconds in 32 bits, which end at 24 days."""
+_CONNECT_TIMEOUT = timedelta(minutes=5)
+"""How long ranks may take to find each other: they may be started minutes apart."""
 _TIMEOUT_MARGIN = timedelta(seconds=30)
 
 
@@ -133,14 +138,16 @@ class ProcessGroup:
             # The watchdog finds a rank that hangs earlier, and says which; the group's own timeout, which names nobody,
             # is a safety net behind it.
             group_timeout = None if timeout is None else 1.5 * timeout + _TIMEOUT_MARGIN
-            store, rank, world_size = next(rendezvous("env://"))
+            store, rank, world_size = next(rendezvous("env://", timeout=_CONNECT_TIMEOUT))
             # torchrun keeps the store over its restarts, and with it the addresses of ranks that have ended
             store = PrefixStore(f"restart {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=group_timeout)
-            self.control = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
-            self.background = self._with_group(dist.new_group(backend="gloo", timeout=_NO_TIMEOUT))
-            self._stop_group = dist.new_group(backend="gloo", timeout=_NO_TIMEOUT)
-            self.watchdog.start(name=self.on_rank_zero(lambda: uuid4().hex), timeout=timeout)
+            self.watchdog.start(name=_shared_name(store, rank=rank), timeout=timeout)
+            self.watchdog.enter_phase("making process groups", unlimited=True)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=_CONNECT_TIMEOUT)
+            self.control, background, self._stop_group = (_control_group() for _ in range(3))
+            self.background = self._with_group(background)
+            _set_pg_timeout(_default_timeout(backend) if group_timeout is None else group_timeout)
+            self.watchdog.leave_fit()
             yield
         except Exception as error:
             lost = True
@@ -291,6 +298,26 @@ class ProcessGroup:
             return int(codes_1)
 
         return wait
+
+
+def _shared_name(store: Store, *, rank: int) -> str:
+    """Return a name that all ranks take from rank 0: the store may be used again."""
+    if rank == 0:
+        store.set("watchdog", uuid4().hex)
+    name: bytes = store.get("watchdog")
+    return name.decode()
+
+
+def _control_group() -> dist.ProcessGroup:
+    """Return a group over gloo that is made within minutes, and then has no timeout."""
+    group = dist.new_group(backend="gloo", timeout=_CONNECT_TIMEOUT)
+    assert isinstance(group, dist.ProcessGroup)
+    _set_pg_timeout(_NO_TIMEOUT, group)
+    return group
+
+
+def _default_timeout(backend: str) -> timedelta:
+    return default_pg_nccl_timeout if backend == "nccl" and default_pg_nccl_timeout is not None else default_pg_timeout
 
 
 SINGLE_PROCESS = ProcessGroup()

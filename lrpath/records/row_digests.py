@@ -1,0 +1,269 @@
+"""Ties the tables of a path to its states: a state's manifest holds the digests of the rows up to its position.
+
+    "tables": {"metrics": {"rows": 14, "sha256": "…"}, "evaluation": {…}, "guard": {…}}
+
+So a digit that has changed in a table is found, and a state and its rows cannot be of two histories. What a state of a
+version before has no digests for is taken as it is, once, when the path is run or verified next. `speed.csv` determines
+nothing and has none.
+"""
+
+import hashlib
+import pathlib
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrpath.errors import StateError
+from lrpath.records.files import digest_file, make_folder, write_json
+from lrpath.records.manifest import MANIFEST, read_manifest, seal_manifest
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.tables import RepairRow, RowDigest, Table
+
+NAMES = ("metrics", "evaluation", "guard")
+DOCUMENTS = "documents"
+"""Losses by document, a file for each state that a plan needs."""
+DAMAGED = "damaged"
+"""Folder of a path into which tables are copied before they are mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alteration:
+    """A table whose rows are not those that a state's manifest has the digest of.
+
+    Args:
+        table: Name of the table.
+        first: First position whose rows are in doubt.
+        last: Last of them, the path's last state: the digests of all later states hold the rows in doubt too.
+        problem: What is wrong, in one line.
+        is_readable: Whether every line of the table is a row.
+    """
+
+    table: str
+    first: int
+    last: int
+    problem: str
+    is_readable: bool = True
+
+
+def table_of(folder: PathFolder, name: str) -> Table[Any]:
+    """Return a table of a path by its name."""
+    found: Table[Any] = getattr(folder, name)
+    return found
+
+
+def written_digests(folder: PathFolder, position: int) -> dict[str, Any]:
+    """Return the manifest's field for a state at the position that a run has reached, without reading long tables."""
+    return {
+        "metrics": folder.metrics.written_digest(position)._asdict(),
+        "evaluation": evaluation_digest(folder, position),
+        "guard": folder.guard.digest(position)._asdict(),  # under `rewind` it also holds rows of later positions
+        DOCUMENTS: _documents_digest(folder, position),
+    }
+
+
+def row_digests(folder: PathFolder, position: int) -> dict[str, Any]:
+    """Return the manifest's field for a state at a position, from the tables as they are."""
+    tables = {name: _digest(folder, name, position, known=None) for name in NAMES}
+    return tables | {DOCUMENTS: _documents_digest(folder, position)}
+
+
+def _documents_digest(folder: PathFolder, position: int) -> str | None:
+    """Return the SHA-256 of a state's losses by document; None where it has none."""
+    file = folder.document_losses(position)
+    return digest_file(file) if file.exists() else None
+
+
+def _digest(folder: PathFolder, name: str, position: int, *, known: object) -> dict[str, Any]:
+    """Return a table's digest for a state, comparable with the one that its manifest has."""
+    if name == "evaluation":
+        return evaluation_digest(folder, position, known=known)
+    return table_of(folder, name).digest(position)._asdict()
+
+
+def evaluation_digest(folder: PathFolder, position: int, *, known: object = None) -> dict[str, Any]:
+    """Return the digest of the evaluations up to a state's position, with the positions and held-out sets it is of.
+
+    Evaluations may be added before a state that exists: at a fork that is asked for later, on a set that did not exist.
+    So a digest is compared with that of the same positions and sets.
+
+    Args:
+        folder: The path's folder.
+        position: The state's position.
+        known: Digest that it is to be compared with; None for one of all rows.
+    """
+    lines = [(at, line.split(",")[1:3], line) for at, line in folder.evaluation.lines() if at <= position]
+    if isinstance(known, dict) and isinstance(known.get("positions"), list) and isinstance(known.get("sets"), list):
+        lines = [one for one in lines if one[0] in known["positions"] and one[1] in known["sets"]]
+        positions, sets = known["positions"], known["sets"]
+    else:
+        positions = sorted({at for at, _, _ in lines})
+        sets = sorted(held_out for held_out in {tuple(names) for _, names, _ in lines})
+    text = "".join(f"{line}\n" for _, _, line in lines)
+    digest = RowDigest(rows=len(lines), sha256=hashlib.sha256(text.encode()).hexdigest())
+    return digest._asdict() | {"positions": positions, "sets": [list(names) for names in sets]}
+
+
+def find_alterations(folder: PathFolder) -> list[Alteration]:
+    """Compare the tables of a path with the manifests of its states.
+
+    Returns:
+        At most one alteration for each table, and one for each file of losses by document.
+    """
+    kept: list[tuple[int, dict[str, Any]]] = []
+    for position in folder.positions():
+        try:
+            tables = read_manifest(folder.state(position)).get("tables")
+        except StateError:
+            continue  # its own finding, and no witness
+        if isinstance(tables, dict):
+            kept.append((position, tables))
+    found = [_alteration(folder, name, kept) for name in NAMES]
+    found += [
+        Alteration(
+            table=DOCUMENTS,
+            first=position,
+            last=position,
+            problem=f"{folder.document_losses(position)} was altered: the state at {position:,} was saved with another",
+        )
+        for position, tables in kept
+        if DOCUMENTS in tables and tables[DOCUMENTS] != _documents_digest(folder, position)
+    ]
+    return [alteration for alteration in found if alteration is not None]
+
+
+def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[str, Any]]]) -> Alteration | None:
+    table, good = table_of(folder, name), folder.start
+    last = max(folder.positions(), default=good)
+    try:
+        digests = _digests(folder, name, kept)
+    except StateError as error:
+        return Alteration(table=name, first=good + 1, last=max(last, good + 1), problem=str(error), is_readable=False)
+    for (position, tables), digest in zip(kept, digests, strict=True):
+        if tables.get(name) != digest:
+            problem = (
+                f"{table.file} was altered: its rows from position {good + 1:,} to {position:,} are not those that the "
+                f"state at {position:,} was saved with"
+            )
+            return Alteration(table=name, first=good + 1, last=last, problem=problem)
+        good = position
+    # Rows behind the last state with digests are looked at one by one; those before it are known to be whole.
+    return None if kept and good == last else _unreadable_or_missing(folder, name, first=good + 1, last=last)
+
+
+def _digests(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the digests of a table for some states, comparable with those in their manifests."""
+    if name == "evaluation":
+        return [evaluation_digest(folder, position, known=tables.get(name)) for position, tables in kept]
+    return [digest._asdict() for digest in table_of(folder, name).digests([position for position, _ in kept])]
+
+
+def _unreadable_or_missing(folder: PathFolder, name: str, *, first: int, last: int) -> Alteration | None:
+    table = table_of(folder, name)
+    try:
+        there = {row.position for row in table.rows()}
+    except StateError as error:
+        return Alteration(table=name, first=first, last=max(first, last), problem=str(error), is_readable=False)
+    lost = lost_positions(folder) if name == "metrics" else set()
+    expected = range(folder.start + 1, last + 1) if name == "metrics" else ()
+    missing = [position for position in expected if position not in there and position not in lost]
+    if not missing:
+        return None
+    problem = (
+        f"{table.file} lacks rows for {len(missing):,} of the positions from {missing[0]:,} to {missing[-1]:,}, "
+        f"and the state at {last:,} is on disk"
+    )
+    return Alteration(table=name, first=missing[0], last=missing[-1], problem=problem)
+
+
+def check_digests(folder: PathFolder, position: int) -> None:
+    """Raise unless the tables, cut to a state's position, are those that it was saved with.
+
+    Raises:
+        StateError: Naming the table and what to do.
+    """
+    tables = read_manifest(folder.state(position)).get("tables")
+    if not isinstance(tables, dict):  # a state of a version before
+        return
+    for name in NAMES:
+        table = table_of(folder, name)
+        if name == "metrics":  # the longest, which `cut` has just read
+            digest = folder.metrics.written_digest(position)._asdict()
+        else:
+            digest = _digest(folder, name, position, known=tables.get(name))
+        if tables.get(name) != digest:
+            raise StateError(
+                f"{table.file} was altered: its rows up to position {position:,} are not those that the state there "
+                f"was saved with; {MEND}"
+            )
+
+
+MEND = (
+    "restore the file from a copy, or add mend=true: what can be read is kept, what states can tell is computed again, "
+    "and training goes on"
+)
+
+
+def seal(folder: PathFolder, *, only_missing: bool) -> list[int]:
+    """Write the digests of the tables, as they are, into the manifests of a path's states; return their positions.
+
+    Args:
+        folder: The path's folder, which this process owns.
+        only_missing: Whether digests that are there stay.
+    """
+    sealed = []
+    for position in folder.positions():
+        file = folder.state(position) / MANIFEST
+        try:
+            manifest = read_manifest(folder.state(position))
+        except StateError:
+            continue
+        if not (only_missing and "tables" in manifest):
+            folder.check_owned()
+            write_json(file, seal_manifest(manifest | {"tables": row_digests(folder, position)}))
+            sealed.append(position)
+    return sealed
+
+
+def file_of(folder: PathFolder, alteration: Alteration) -> pathlib.Path:
+    """Return the file that was altered."""
+    if alteration.table == DOCUMENTS:
+        return folder.document_losses(alteration.first)
+    return table_of(folder, alteration.table).file
+
+
+def keep_copy(folder: PathFolder, alteration: Alteration) -> None:
+    """Copy what was altered aside before it is mended; the path must be owned by this process."""
+    file, copies = file_of(folder, alteration), folder.folder / DAMAGED
+    folder.check_owned()
+    if file.exists():
+        make_folder(copies)
+        shutil.copy2(file, copies / f"{time.strftime('%Y-%m-%dT%H%M%S')}-{file.name}")
+
+
+def leave_out_unreadable(folder: PathFolder, name: str) -> None:
+    """Leave out of a table the lines that are not rows, and rows that are there twice."""
+    table_of(folder, name).mend()
+
+
+def note_repair(folder: PathFolder, alteration: Alteration) -> RepairRow:
+    """Note which rows of a mended table are in doubt, and how many are lost.
+
+    The states' digests of the table are then to be made anew by `seal`.
+    """
+    there = {row.position for row in table_of(folder, alteration.table).rows()}
+    expected = range(alteration.first, alteration.last + 1) if alteration.table == "metrics" else ()
+    missing = sum(position not in there for position in expected)
+    row = RepairRow(position=alteration.last, first=alteration.first, table=alteration.table, missing=missing)
+    folder.repairs.append([row])
+    return row
+
+
+def lost_positions(folder: PathFolder) -> set[int]:
+    """Return the positions whose rows of the metrics are lost for good, by what was noted when the table was mended."""
+    rows = [row for row in folder.repairs.rows() if row.table == "metrics" and row.missing]
+    if not rows:
+        return set()
+    there = {row.position for row in folder.metrics.rows()}
+    return {position for row in rows for position in range(row.first, row.position + 1)} - there

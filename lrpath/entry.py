@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lrpath.config.checked_hydra import check_composed_configurations
 from lrpath.config.command_line import as_lrpath_error
 from lrpath.config.schema import conf_folder
 from lrpath.errors import LrpathError, StoppedError, is_reported
@@ -59,6 +60,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
     guarded.__module__ = task.__module__  # from which Hydra takes the name of the job and where conf/ is looked for
     try:
         folder = str(conf_folder())
+        check_composed_configurations()
         with _full_error("1"), _composed_once():  # so that Hydra raises what it would print, over several lines
             hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(guarded)()
     except BrokenPipeError:

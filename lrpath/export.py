@@ -1,12 +1,14 @@
 """`python -m lrpath.export study=… release=v4`: write a release as a Hugging Face folder."""
 
 import pathlib
+import shlex
 import sys
+from functools import partial
 
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.config.schema import ExportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
@@ -14,15 +16,26 @@ from lrpath.reporting.model_card import card_text, choose_release
 
 
 def export(cfg: DictConfig) -> None:
-    """Export one release of a study."""
+    """Export one release of a study, and say what was compared."""
     config = typed_root(ExportConfig, cfg)
     study = Study.existing(pathlib.Path(config.outputs), config.study)
     series, release = choose_release(study, name=config.release)
     folder = pathlib.Path(config.folder) if config.folder else release_folder(study, release=release) / "model"
     with entry.lasting():
-        from lrpath.training.checkpoints.releases import export_release
+        from lrpath.training.checkpoints.export import export_release
 
-    export_release(study, release, folder=folder, card=card_text(study, series=series, release=release))
+    command = shlex.join(["python", "-m", "lrpath.export", *sys.argv[1:]])
+    made = export_release(
+        study,
+        release,
+        folder=folder,
+        card=partial(card_text, study, series=series, release=release, command=command),
+        dtype=config.dtype,
+        shard_bytes=round(config.shard_gb * 1e9),
+        loads=config.check == "load",
+    )
+    for line in made.compared:
+        sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"{release.paradigm}/{release.version} is in {folder}\n")
 
 

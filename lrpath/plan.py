@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from lrpath import entry
+from lrpath.analysis.measured_speed import measured_speed
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
@@ -26,13 +27,18 @@ def plan(cfg: DictConfig) -> None:
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
+        "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),
     }
     if settings.format == "json":
-        reuse = {"reuse": read_reuse(project).as_record() | {"refusal": refusal}}
-        text = json.dumps(plan_json(project.plan, **details) | reuse, indent=1)
+        more = {
+            "data": [facts.as_record() for facts in project.increment_facts()],
+            "reuse": read_reuse(project).as_record() | {"refusal": refusal},
+        }
+        text = json.dumps(plan_json(project.plan, **details) | more, indent=1)
     else:
         refused = "" if refusal is None else f"\ntrain will refuse this plan: {refusal}"
-        text = f"{plan_text(project.plan, **details)}\n\n{read_reuse(project).text()}{refused}"
+        prepared = "".join(f"{facts.line()}\n" for facts in project.increment_facts())
+        text = f"{plan_text(project.plan, **details)}\n\n{prepared}{read_reuse(project).text()}{refused}"
     sys.stdout.write(text + "\n")
     if settings.figure is not None:
         from lrpath.reporting.figures import plot_rates

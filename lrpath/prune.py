@@ -7,7 +7,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
+from lrpath.analysis.compare import plans_by_id
 from lrpath.analysis.inventory import Inventory, read_inventory, remove_unneeded
+from lrpath.analysis.path_names import plan_labels
 from lrpath.config.schema import PruneConfig
 from lrpath.config.typed import typed_root
 from lrpath.errors import BusyError, ConfigError, StateError
@@ -21,8 +23,9 @@ def prune(cfg: DictConfig) -> None:
     study = Study.existing(Path(config.outputs), config.study)
     dropped = _plans(study, (config.drop,) if isinstance(config.drop, int) else config.drop or ())
     inventory = read_inventory(study, without=dropped)
+    labels = plan_labels(plans_by_id(study))
     for plan_id in dropped:
-        sys.stdout.write(f"without plan {plan_id}:\n")
+        sys.stdout.write(f"without plan {plan_id} ({', '.join(labels[plan_id])}):\n")
     sys.stdout.write(f"{removal_text(inventory)}\n")
     unneeded = any(path.removable or path.incomplete for path in inventory.paths)
     if not (dropped or unneeded) or (config.ask and not _agreed()):

@@ -12,6 +12,7 @@ from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
+from lrpath.records.commands import Command
 
 
 def train(cfg: DictConfig) -> None:
@@ -20,10 +21,12 @@ def train(cfg: DictConfig) -> None:
     if entry.runs_beside_others() and config.paths is None:  # with `paths`, it could wait for a job that starts later
         config = replace(config, wait=True)
     project = Project(config)
-    _ = project.selected, project.plan  # what is impossible is refused before torch is imported
-    check_extends(project)
+    if not project.waits_for_tokens:
+        _ = project.selected, project.plan  # what is impossible is refused before torch is imported
+        check_extends(project)
     console = Console()
-    updates = 0 if is_finished(project, progress=_preparation_line(console)) else _run(project, console)
+    done = not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console))
+    updates = 0 if done else _run(project, console)
     if updates is None:
         return
     from lrpath.reporting.report import write_report
@@ -48,6 +51,7 @@ def _run(project: Project, console: Console) -> int | None:
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(project.keep_plan)
+        process_group.on_rank_zero(lambda: project.study.commands.add(Command.of_this_process("lrpath.train")))
         check_same(process_group, project)
         if project.config.logger.name == "tensorboard":
             from lrpath.reporting.report import start_tensorboard

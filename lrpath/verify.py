@@ -12,6 +12,7 @@ from rich.console import Console
 from lrpath import entry
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.study import verify_study
+from lrpath.assembly.leaks import verify_held_out
 from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import VerificationError
@@ -26,10 +27,8 @@ def verify(cfg: DictConfig) -> None:
     """Print what was compared and what was found; the exit code is 5 if anything was."""
     settings, asked = schema.load_verify(cfg)
     study = Study.existing(Path(settings.outputs), settings.study)
-    if asked.null_fork is None:
-        checks = verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
-    else:
-        checks = _with_null_forks(settings, asked, study)
+    check = _of_files if asked.null_fork is None else _with_null_forks
+    checks = check(settings, asked, study)
     if os.environ.get("RANK", "0") != "0":
         return
     as_json = settings.format == "json"
@@ -37,6 +36,12 @@ def verify(cfg: DictConfig) -> None:
     sys.stdout.write(text + "\n")
     if any(check.findings for check in checks):
         raise VerificationError(f"{result_line(checks)} in {study.folder}; each line says what to do")
+
+
+def _of_files(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
+    """Return the checks that need nothing but the files of the study, and the tokens if they are there."""
+    checks = verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
+    return (*checks, verify_held_out(study, folder=Path(settings.data.folder), reads=asked.digests))
 
 
 def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
@@ -50,9 +55,7 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     hardware = build_hardware(project)
     process_group = hardware.process_group
     with hardware.initialized():
-        checks = process_group.on_rank_zero(
-            lambda: verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
-        )
+        checks = process_group.on_rank_zero(lambda: _of_files(settings, asked, study))
         console = Console(stderr=True)
         runner = open_training_factory(project, process_group).runner(hardware, console)
         assert asked.null_fork is not None

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 _COLLECTED: pytest.StashKey[set[str]] = pytest.StashKey()
+_FROM_WORKERS: set[str] = set()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -29,9 +30,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the sentences of refusals anew if that was asked for."""
-    if refusals.WRITES and not hasattr(session.config, "workerinput"):
-        refusals.save(session.stash[_COLLECTED])
+    """Write the sentences of refusals anew if that was asked for; a worker of pytest-xdist hands on what it has seen."""
+    if not refusals.WRITES:
+        return
+    collected = session.stash.get(_COLLECTED, set())
+    output = getattr(session.config, "workeroutput", None)
+    if output is None:
+        refusals.save(collected | _FROM_WORKERS)
+    else:
+        output["refusals"] = {"recorded": refusals.recorded, "collected": sorted(collected)}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker of pytest-xdist has recorded."""
+    found = getattr(node, "workeroutput", {}).get("refusals")
+    if found is not None:
+        refusals.take(found["recorded"])
+        _FROM_WORKERS.update(found["collected"])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ Tests assert what code can rely on: the kind of error, the field and the value i
 compares the sentence with the one recorded for this test too. To record sentences anew after a change that was meant,
 and drop those of tests that are gone:
 
-    LRPATH_WRITE_GOLDEN=1 pytest -n 0 tests lrpath
+    LRPATH_WRITE_GOLDEN=1 pytest -n 2 tests lrpath
 """
 
 import os
@@ -50,6 +50,12 @@ def _read() -> dict[str, str]:
 
 recorded = _read()
 """The sentence of each refusal, by test and its number in the test."""
+_BEFORE = dict(recorded)
+
+
+def take(found: dict[str, str]) -> None:
+    """Add what another process has recorded: what differs there from the file is new."""
+    recorded.update({name: text for name, text in found.items() if _BEFORE.get(name) != text})
 
 
 def save(collected: set[str]) -> None:

@@ -34,6 +34,10 @@ EXPERIMENTS = sorted(
     file.relative_to(CONF / "exp").with_suffix("").as_posix() for file in (CONF / "exp").rglob("*.yaml")
 )
 SCALES = {"": [], "mini/": ["scale=mini"]}
+LADDERS = {name for name in EXPERIMENTS if "/rung:" in (CONF / "exp" / f"{name}.yaml").read_text(encoding="utf-8")}
+"""Experiments that have rungs, rung=0.04m, in place of the two scales."""
+SCALED = [name for name in EXPERIMENTS if name not in LADDERS]
+PLANNED = [("", name) for name in EXPERIMENTS] + [("mini/", name) for name in SCALED]
 GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "logger")
 OPTIONS = {group: [file.stem for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))] for group in GROUPS}
 OTHERS = [group for group in GROUPS if group != "paradigm"]
@@ -96,9 +100,8 @@ def _flat(record: dict[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{at}{name}", value
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_plans_what_its_golden_text_says(name: str, scale: str) -> None:
+@pytest.mark.parametrize(("scale", "name"), PLANNED)
+def test_an_experiment_plans_what_its_golden_text_says(scale: str, name: str) -> None:
     file = GOLDEN / f"{scale}{name}.txt"
     text = golden_text(project_of(f"+exp={name}", *SCALES[scale]))
     if os.environ.get("LRPATH_WRITE_GOLDEN") == "1":
@@ -112,20 +115,19 @@ def test_an_experiment_plans_what_its_golden_text_says(name: str, scale: str) ->
 def test_every_golden_text_belongs_to_an_experiment() -> None:
     found = sorted(file.relative_to(GOLDEN).with_suffix("").as_posix() for file in GOLDEN.rglob("*.txt"))
 
-    assert found == sorted(f"{scale}{name}" for scale in SCALES for name in EXPERIMENTS)
+    assert found == sorted(f"{scale}{name}" for scale, name in PLANNED)
 
 
-@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_says_in_its_head_how_many_updates_it_takes(name: str, scale: list[str]) -> None:
+@pytest.mark.parametrize(("scale", "name"), PLANNED)
+def test_an_experiment_says_in_its_head_how_many_updates_it_takes(scale: str, name: str) -> None:
     head = re.match(r"(#.*\n)+", (CONF / "exp" / f"{name}.yaml").read_text(encoding="utf-8"))
-    plan = project_of(f"+exp={name}", *scale).plan
+    plan = project_of(f"+exp={name}", *SCALES[scale]).plan
 
     assert head
     assert f"{plan.cost(plan.tree).updates:,} updates" in head[0]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", SCALED)
 def test_a_mini_twin_reads_9_to_38_tokens_per_parameter_and_does_not_share_its_study(name: str) -> None:
     full, mini = project_of(f"+exp={name}"), project_of(f"+exp={name}", "scale=mini")
 
@@ -231,7 +233,7 @@ def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
 def test_every_group_that_has_a_folder_is_tested() -> None:
     folders = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
 
-    assert folders == {group.partition("@")[0] for group in GROUPS} | {"exp", "hydra", "recipe", "scale"}
+    assert folders == {group.partition("@")[0] for group in GROUPS} | {"exp", "hydra", "recipe", "rung", "scale"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(CONF).as_posix())

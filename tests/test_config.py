@@ -28,6 +28,7 @@ CADENCE = {
     "log_every": 1,
     "evaluate_every": 1,
     "save_every": 1,
+    "keep": 2,
     "held_out_windows": None,
     "save_in_background": True,
 }
@@ -259,7 +260,14 @@ def _root(**changes: Any) -> RootConfig:
             "repeat": False,
         },
         "paradigms": {"ours": SWITCHING},
-        "optimizer": {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": None},
+        "optimizer": {
+            "kind": "adamw",
+            "beta1": 0.9,
+            "beta2": 0.95,
+            "eps": 1e-8,
+            "weight_decay": 0.1,
+            "clip_norm": None,
+        },
         "strategy": {"name": "single", "accelerator": "cpu", "micro_batch": None, "threads": None} | OFF,
         "logger": {"name": "none"},
         "cadence": CADENCE,
@@ -268,6 +276,7 @@ def _root(**changes: Any) -> RootConfig:
         "figure": None,
         "format": "text",
         "paths": None,
+        "mend": False,
         "wait": False,
         "extend": False,
     }

@@ -32,13 +32,14 @@ ROOTS: dict[str, tuple[type, ...]] = {
     "prune": (schema.PruneConfig,),
     "export": (schema.ExportConfig,),
     "verify": (schema.VerifyConfig,),
+    "evaluate": (schema.EvaluateConfig,),
 }
 """Root files by name, and what their values become."""
 GROUPS = {"schedule": Decay, "paradigm": dict} | {
     name: get_type_hints(schema.Config)[name] for name in ("model", "data", "optimizer", "strategy", "logger")
 }
 """Groups by folder, and what the values of their files become."""
-CHANGES = {"exp", "recipe", "scale", "hydra"}
+CHANGES = {"exp", "recipe", "rung", "scale", "hydra"}
 """Folders whose files change values that stand elsewhere, or are Hydra's own."""
 
 

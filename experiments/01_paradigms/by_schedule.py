@@ -20,7 +20,7 @@ def main(folder: str) -> None:
     losses: Losses = {}
     for outcome in read_outcomes(study):
         if (score := outcome.headline) is not None:
-            seed = int(outcome.series.settings["seed"])
+            seed = outcome.series.recipe.weights_seed
             losses.setdefault((outcome.series.paradigm, outcome.version), {})[seed] = score.loss
     versions = sorted({version for _, version in losses})
     rows = [

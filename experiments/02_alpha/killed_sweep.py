@@ -27,7 +27,7 @@ from tests.integration.lab import REPOSITORY, states_of, tables_of
 
 SWEEP = ("+exp=paper/alpha", "scale=mini")
 ALPHAS = ("0.2", "0.4", "0.6", "0.8")
-TABLES = ("table.md", "table.csv", "seeds.md", "seeds.csv", "seeds.tex")
+TABLES = ("table.md", "table.csv", "summary.md", "summary.csv", "summary.tex", "seeds.csv")
 """Tables of the report that hold no time and no count of repeated updates, as cost.csv does."""
 
 

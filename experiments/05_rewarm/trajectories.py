@@ -24,7 +24,7 @@ def main(folder: str, reference: str) -> None:
             for row in study.open(path).evaluation.rows():
                 if path.start < row.position <= until:
                     found.setdefault(f"{row.version}/{row.domain}", {})[row.position] = row.loss
-        curves[int(series.settings["seed"]), series.paradigm] = found
+        curves[series.recipe.weights_seed, series.paradigm] = found
     for (seed, setting), found in sorted(curves.items()):
         for key, curve in sorted(found.items()):
             start = max(position for position in curve if position <= _boundary(curve))

@@ -8,59 +8,34 @@ The releases v1 … vN of one label in one plan are a series. Of version i,
 Headlines of one version are on one scale, headlines of different versions are not: their sets differ.
 """
 
-import math
-import pathlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from lrpath.analysis.labels import Settings, differing_fields, labelled, settings_of, sort_key
-from lrpath.errors import StateError
+from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
+from lrpath.analysis.scores import Score, scores_of, total
 from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Recipe, Release, Tree
+from lrpath.planning.paths import Recipe, Tree
 from lrpath.planning.plan import Plan
+from lrpath.records.held_out import SetName
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+
+Seed = tuple[int, int]
+"""Seeds of the weights and of the order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """How well held-out tokens are predicted; scores of several sets add up.
+def write_seeds(seeds: Iterable[Seed]) -> str:
+    """Write seeds, `1, 2`; where the two differ, `weights 1 order 7`.
 
-    Args:
-        nll: Negative log-likelihood, summed [nats].
-        tokens: Predicted tokens; at least 1.
-        text_bytes: UTF-8 bytes of the text that these tokens are; None where only ids were given.
+    >>> write_seeds([(2, 2), (1, 1), (1, 7)])
+    '1, weights 1 order 7, 2'
     """
-
-    nll: float
-    tokens: int
-    text_bytes: float | None = None
-
-    def __add__(self, other: "Score") -> "Score":
-        return total((self, other))
-
-    @property
-    def loss(self) -> float:
-        """Mean negative log-likelihood [nats per token]."""
-        return self.nll / self.tokens
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        """Negative log-likelihood in bits per byte of text, which tokenizers of any size have in common.
-
-        >>> Score(nll=1000.0, tokens=500, text_bytes=2000).bits_per_byte
-        0.72...
-        """
-        return None if not self.text_bytes else self.nll / math.log(2) / self.text_bytes
-
-    @property
-    def perplexity(self) -> float:
-        """Exponential of the loss; infinite where a float cannot hold it."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
+    texts = [
+        f"{weights}" if weights == order else f"weights {weights} order {order}" for weights, order in sorted(seeds)
+    ]
+    return ", ".join(dict.fromkeys(texts))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # equal if it is the same object: to compare two plans takes long
@@ -89,9 +64,9 @@ class Series:
         return self.plan.paradigms[self.paradigm].kind
 
     @property
-    def seed(self) -> int:
-        """Seed of its recipe."""
-        return int(self.settings["seed"])
+    def seed(self) -> Seed:
+        """Seeds of its weights and of its order."""
+        return self.recipe.weights_seed, self.recipe.order_seed
 
     @cached_property
     def tree(self) -> Tree:
@@ -118,12 +93,12 @@ class Setup:
 
     Args:
         recipe: Digest of model, data and batch.
-        increments: Sizes of the increments up to the version [updates].
+        increments: Size [updates] and digest of the tokens of each increment up to the version.
         evaluated_on: Digest of each version's held-out tokens, up to the version.
     """
 
     recipe: str
-    increments: tuple[int, ...]
+    increments: tuple[tuple[int, str | None], ...]
     evaluated_on: tuple[str, ...]
 
     def is_continued_by(self, other: "Setup") -> bool:
@@ -147,7 +122,7 @@ class Outcome:
 
     series: Series
     version: str
-    scores: dict[tuple[str, str], Score] | None
+    scores: dict[SetName, Score] | None
     cost: Cost
     cost_from_scratch: int
 
@@ -159,8 +134,8 @@ class Outcome:
     @property
     def setup(self) -> "Setup":
         """What is equal where losses, gaps and costs are compared; see `Setup`."""
-        sizes = tuple(increment.updates for increment in self.series.plan.increments[: self.number])
-        return Setup(recipe=self.series.recipe_id, increments=sizes, evaluated_on=self._digests)
+        read = tuple((one.updates, one.content) for one in self.series.plan.increments[: self.number])
+        return Setup(recipe=self.series.recipe_id, increments=read, evaluated_on=self._digests)
 
     @property
     def evaluated_on(self) -> str:
@@ -170,11 +145,12 @@ class Outcome:
     @property
     def _digests(self) -> tuple[str, ...]:
         """Return a digest of each version's held-out tokens; of studies without one, of where the text comes from."""
-        data = self.series.recipe.data
-        sizes: dict[str, list[tuple[object, ...]]] = {}
+        data = content_id(self.series.recipe.data)
+        increments = {one.version: one.held_out or data for one in self.series.plan.increments}
+        sets: dict[str, list[tuple[object, ...]]] = {}
         for (version, domain), score in sorted((self.scores or {}).items()):
-            sizes.setdefault(version, []).append((domain, score.tokens))
-        return tuple(content_id([data, sizes.get(name, [])]) for name in self.series.plan.versions[: self.number])
+            sets.setdefault(version, []).append((domain, score.tokens, score.sha256 or increments.get(version, data)))
+        return tuple(content_id(sets.get(name, [data])) for name in self.series.plan.versions[: self.number])
 
     @property
     def relative_cost(self) -> float:
@@ -197,46 +173,6 @@ class Outcome:
         if not found or {version for version, _ in found} != set(versions):
             return None
         return total(found.values())
-
-
-def total(scores: Iterable[Score]) -> Score:
-    """Return the score on several sets together, of at least one; sums are exact, so their order does not matter."""
-    parts = list(scores)
-    sizes = [part.text_bytes for part in parts]
-    return Score(
-        nll=math.fsum(part.nll for part in parts),
-        tokens=sum(part.tokens for part in parts),
-        text_bytes=None if None in sizes else math.fsum(size for size in sizes if size is not None),
-    )
-
-
-def release_folder(study: Study, *, release: Release) -> pathlib.Path:
-    """Return the folder of a merged release, named by a digest of its parts; it need not exist.
-
-    Its `evaluation.csv` has the columns of a path's, with the position of the release's latest state.
-    """
-    digest = content_id([[key.path_id, key.position, weight] for key, weight in release.parts])
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{release.paradigm}-{release.version}")
-    return study.folder / "releases" / f"{name}-{digest}"
-
-
-def scores_of(study: Study, *, release: Release) -> dict[tuple[str, str], Score] | None:
-    """Return a release's scores by (version, domain); None if it was not evaluated.
-
-    Raises:
-        StateError: If the table of evaluations is altered.
-    """
-    if len(release.parts) > 1:
-        table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
-    elif (folder := study.find(release.last.path_id)) is not None:
-        table = folder.evaluation
-    else:
-        return None
-    rows = [row for row in table.rows() if row.position == release.last.position]
-    found = {row.held_out: Score(nll=row.nll, tokens=row.tokens) for row in rows}
-    if not all(math.isfinite(score.nll) for score in found.values()):
-        raise StateError(f"{table.file} has a loss that is not finite; restore it from a copy")
-    return found or None
 
 
 def plans_by_id(study: Study) -> dict[str, Plan]:
@@ -294,7 +230,7 @@ def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ..
     for study, plan, paradigm, settings in rows:
         rivals = [other for *_, name, other in rows if name == paradigm]
         differing = {key: settings[key] for key in differing_fields(rivals) if key in settings}
-        group = labelled(paradigm, {key: value for key, value in differing.items() if key != "seed"})
+        group = labelled(paradigm, {key: value for key, value in differing.items() if key not in SEEDS})
         label = labelled(paradigm, differing)
         if any(series.label == label for _, series in found):
             group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
@@ -315,15 +251,17 @@ def outcomes_of(found: Iterable[Series]) -> tuple[Outcome, ...]:
     Raises:
         StateError: If a table of evaluations is altered.
     """
+    every = list(found)
+    sets = {study: study.held_out.read() for study in {series.study: None for series in every}}
     return tuple(
         Outcome(
             series=series,
             version=release.version,
-            scores=scores_of(series.study, release=release),
+            scores=scores_of(series.study, release=release, sets=sets[series.study]),
             cost=series.plan.cost(series.plan.part(series.paradigm, versions=number)),
             cost_from_scratch=series.plan.updates_from_scratch(versions=number),
         )
-        for series in found
+        for series in every
         for number, version in enumerate(series.plan.versions, start=1)
         for release in series.tree.releases
         if release.version == version

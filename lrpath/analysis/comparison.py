@@ -140,7 +140,11 @@ def _names_of_groups(groups: list[list[Series]]) -> list[str]:
     if len(groups) == 1:
         return [""]
     settings = [group[0].settings for group in groups]
-    fields = [field for field in differing_fields(settings) if field.startswith("data.")]
+    fields = [
+        field
+        for field in differing_fields(settings)
+        if field.startswith("data.") or field in ("text", "model.vocab_size")
+    ]
     data = [labelled("", {field: one[field] for field in fields if field in one}).strip(" ()") for one in settings]
     studies = [", ".join(dict.fromkeys(series.study.name for series in group)) for group in groups]
     numbers = [f"held-out text {number}" for number in range(1, len(groups) + 1)]

@@ -1,12 +1,13 @@
 """What a study holds on disk: which states, how large, who needs them, and which nobody does."""
 
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
-from lrpath.analysis.compare import plans_by_id
+from lrpath.analysis.compare import Series, plans_by_id, series_of
+from lrpath.analysis.path_names import path_names, plan_labels
 from lrpath.errors import StateError
 from lrpath.planning.paths import Path, StateKey, Tree, unite
 from lrpath.records.manifest import read_manifest
@@ -104,13 +105,14 @@ def read_inventory(study: Study, *, without: Collection[str] = ()) -> Inventory:
     """
     plans = {key: plan for key, plan in plans_by_id(study).items() if key not in without}
     tree = unite(plan.tree for plan in plans.values())
-    users = _users(tree)
-    paths = [_path_on_disk(folder, tree, users) for folder in study.folders()]
+    names = path_names(study, plans.values())
+    users = _users(tree, names, series_of({study: plans.values()}))
+    paths = [_path_on_disk(folder, tree, users, names) for folder in study.folders()]
     order = {path.id: number for number, path in enumerate(tree.paths)}
     last = len(order)
     return Inventory(
         study=study,
-        plans={key: tuple(plan.paradigms) for key, plan in plans.items()},
+        plans=plan_labels(plans),
         paths=tuple(sorted(paths, key=lambda held: (order.get(held.folder.path_id, last), held.name))),
         missing=tuple(key for key in tree.states() if not study.has_state(key)),
     )
@@ -132,21 +134,24 @@ def remove_unneeded(held: PathOnDisk, *, study: Study) -> None:
                 held.folder.remove_state(state.key.position)
 
 
-def _users(tree: Tree) -> dict[StateKey, list[str]]:
+def _users(tree: Tree, names: Mapping[str, str], found: Iterable[Series]) -> dict[StateKey, list[str]]:
     """Return, by state, the names of the paths that leave it and of the releases that it makes."""
     users: dict[StateKey, list[str]] = {}
     for path in tree.paths:
         if path.parent is not None:
-            users.setdefault(path.parent, []).append(f"fork of {path.name}")
+            users.setdefault(path.parent, []).append(f"fork of {names.get(path.id, path.name)}")
         for position in tree.increment_ends(path.id):
             users.setdefault(StateKey(path.id, position), []).append("end of an increment")
-    for release in tree.releases:
-        for key, _ in release.parts:
-            users.setdefault(key, []).append(f"release {release.paradigm}/{release.version}")
+    for series in found:
+        for release in series.tree.releases:
+            for key, _ in release.parts:
+                users.setdefault(key, []).append(f"release {series.label}/{release.version}")
     return users
 
 
-def _path_on_disk(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[str]]) -> PathOnDisk:
+def _path_on_disk(
+    folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[str]], names: Mapping[str, str]
+) -> PathOnDisk:
     known = {path.id: path for path in tree.paths}.get(folder.path_id)
     made = folder.positions()
     wanted = () if known is None else tree.needed(known.id)
@@ -154,7 +159,9 @@ def _path_on_disk(folder: PathFolder, tree: Tree, users: Mapping[StateKey, list[
     kept = wanted if known is None else (*wanted, *tree.increment_ends(known.id))
     return PathOnDisk(
         folder=folder,
-        name=folder.folder.name.removesuffix(f"-{folder.path_id}") if known is None else known.name,
+        name=folder.folder.name.removesuffix(f"-{folder.path_id}")
+        if known is None
+        else names.get(known.id, known.name),
         path=known,
         end=wanted[-1] if wanted else None,
         states=tuple(

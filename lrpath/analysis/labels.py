@@ -8,6 +8,8 @@ from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
 from lrpath.planning.units import write_count
 
+SEEDS = ("seed", "seed.weights", "seed.order")
+"""Settings that tell runs of one setting apart."""
 Settings = dict[str, Any]
 """What a paradigm and its recipe were given, flat, by dotted field name."""
 
@@ -21,6 +23,7 @@ def settings_of(plan: Plan, paradigm: str) -> Settings:
     sizes = [increment.updates for increment in plan.increments]
     updates = sizes[0] if len(set(sizes)) == 1 else sizes
     own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
+    own["text"] = plan.increments[0].content  # of the first increment: a study that goes on has the same
     return _flat(as_plain(plan.paradigms[paradigm])) | _flat(recipe) | own
 
 
@@ -38,7 +41,9 @@ def differing_fields(rivals: Sequence[Settings]) -> list[str]:
     """
     known = dict.fromkeys(key for settings in rivals for key in settings)
     differing = [key for key in known if any(other.get(key) != rivals[0].get(key) for other in rivals)]
-    sizes = [key for key in differing if key.startswith("model.")]
+    if "model.vocab_size" in differing:  # another size is another tokenizer, and other tokens, and says it better
+        differing = [key for key in differing if key not in ("data.tokenizer", "text")]
+    sizes = [key for key in differing if key.startswith("model.") and key != "model.vocab_size"]
     fields = [key for key in differing if key not in sizes and key != "parameters"]
     for more in (["parameters"], sizes):
         if _kinds(rivals, fields) < _kinds(rivals, differing):
@@ -48,7 +53,7 @@ def differing_fields(rivals: Sequence[Settings]) -> list[str]:
 
 def _kinds(rivals: Sequence[Settings], fields: Sequence[str]) -> int:
     """Return how many rivals some fields tell apart; runs that differ in their seed are one."""
-    return len({str([settings.get(key) for key in fields if key != "seed"]) for settings in rivals})
+    return len({str([settings.get(key) for key in fields if key not in SEEDS]) for settings in rivals})
 
 
 def sort_key(value: Any) -> tuple[int, float, str]:
@@ -80,7 +85,7 @@ def _phrase(key: str, value: Any, *, short: str) -> str:
         return f"{_text(value)} updates an increment"
     if _last(key) == "vocab_size":
         return f"vocab {_text(value)}"
-    if key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind":
+    if key == "text" or (key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind"):
         return f"text {_text(value)}"
     return f"{short}={_text(value)}"
 

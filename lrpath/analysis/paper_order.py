@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lrpath.analysis.compare import Outcome, Setup
+from lrpath.analysis.compare import Outcome, Seed, Setup
 from lrpath.planning.paradigms import Continual, FromScratch, PathSwitching
 
 ORDER = (FromScratch.kind, PathSwitching.kind, Continual.kind)
@@ -28,7 +28,7 @@ class BestSetting:
 
     group: str
     tried: int
-    losses: tuple[dict[int, float], ...]
+    losses: tuple[dict[Seed, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class PaperOrder:
 
     versions: tuple[str, ...]
     missing: tuple[str, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[Seed, ...]
     best: dict[str, BestSetting]
 
     def mean(self, kind: str, *, number: int = -1) -> float | None:
@@ -116,7 +116,7 @@ def _side_by_side(outcomes: list[Outcome]) -> PaperOrder | None:
 
 
 def _best_setting(outcomes: list[Outcome], count: int) -> BestSetting:
-    groups: dict[str, tuple[dict[int, float], ...]] = {}
+    groups: dict[str, tuple[dict[Seed, float], ...]] = {}
     for outcome in outcomes:
         losses = groups.setdefault(outcome.series.group, tuple({} for _ in range(count)))
         assert outcome.headline is not None

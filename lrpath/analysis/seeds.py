@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lrpath.analysis.compare import Outcome, Score, Series, Setup
+from lrpath.analysis.compare import Outcome, Seed, Series, Setup
+from lrpath.analysis.scores import Score
 from lrpath.planning.paradigms import FromScratch
 
 REFERENCE = FromScratch.kind
@@ -54,7 +55,7 @@ class Summary:
 
     Args:
         first: One of its outcomes; version, cost and settings are those of all.
-        scores: Score on the sets of this and all earlier versions, by seed.
+        outcomes: Its outcomes, by seed.
         loss: Its loss [nats per token].
         bits_per_byte: Its loss in bits per byte of text; None where the bytes of the sets are not known.
         perplexity: The loss's exponential, taken seed by seed.
@@ -64,7 +65,7 @@ class Summary:
     """
 
     first: Outcome
-    scores: Mapping[int, Score]
+    outcomes: Mapping[Seed, Outcome]
     loss: Interval
     bits_per_byte: Interval | None
     perplexity: Interval
@@ -73,9 +74,15 @@ class Summary:
     perplexity_gap: Interval | None
 
     @property
-    def seeds(self) -> tuple[int, ...]:
+    def scores(self) -> dict[Seed, Score]:
+        """Score on the sets of this and all earlier versions, by seed."""
+        scores = {seed: outcome.headline for seed, outcome in self.outcomes.items()}
+        return {seed: score for seed, score in scores.items() if score is not None}
+
+    @property
+    def seeds(self) -> tuple[Seed, ...]:
         """Seeds that were evaluated."""
-        return tuple(sorted(self.scores))
+        return tuple(sorted(self.outcomes))
 
 
 def summarise(outcomes: Iterable[Outcome]) -> tuple[Summary, ...]:
@@ -117,7 +124,7 @@ def _dominates(one: Summary, other: Summary) -> bool:
     return mine != theirs and mine[0] <= theirs[0] and mine[1] <= theirs[1]
 
 
-_Cell = dict[int, tuple[Outcome, Score]]
+_Cell = dict[Seed, tuple[Outcome, Score]]
 _Key = tuple[Setup, str]
 """Setup and group."""
 
@@ -138,7 +145,7 @@ def _summary(cell: _Cell, reference: _Cell) -> Summary:
     bits = [score.bits_per_byte for score in scores.values()]
     return Summary(
         first=first,
-        scores=scores,
+        outcomes={seed: outcome for seed, (outcome, _) in cell.items()},
         loss=interval_of([score.loss for score in scores.values()]),
         bits_per_byte=None if None in bits else interval_of([bit for bit in bits if bit is not None]),
         perplexity=interval_of([score.perplexity for score in scores.values()]),

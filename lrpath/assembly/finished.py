@@ -7,7 +7,7 @@ was killed, a state to be removed, data that differ) counts as unfinished: the p
 import os
 from typing import TYPE_CHECKING
 
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.assembly.held_out import held_out_sets
 from lrpath.assembly.project import Project
 from lrpath.data.stream import compare_readings
@@ -15,7 +15,7 @@ from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import read_manifest
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, Table
-from lrpath.training.checkpoints.retention import pinned_states
+from lrpath.training.checkpoints.retention import check_releases, pinned_states
 
 if TYPE_CHECKING:
     from lrpath.data.prepare import PreparationProgress
@@ -26,6 +26,7 @@ def is_finished(project: Project, *, progress: "PreparationProgress | None" = No
 
     Raises:
         DataError: As `Project.prepare`, which opens the token store.
+        StateError: If a state that a release is made of was altered.
     """
     study, tree = project.study, project.plan.tree
     if project.config.strategy.name != "single" or os.environ.get("WORLD_SIZE", "1") != "1":
@@ -43,7 +44,10 @@ def is_finished(project: Project, *, progress: "PreparationProgress | None" = No
                 return False
     held_out = held_out_sets(project, store)
     sizes = {key: windows_NL[:, 1:].size for key, windows_NL in held_out.items()}
-    return _is_evaluated(study, project, sizes)
+    if not _is_evaluated(study, project, sizes):
+        return False
+    check_releases(study, tree)
+    return True
 
 
 def _is_untidy(study: Study, project: Project) -> bool:

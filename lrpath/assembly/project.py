@@ -23,9 +23,13 @@ from lrpath.records.study import Study
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
+    from lrpath.data.facts import IncrementFacts
     from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
+
+ONE_EPOCH = "all"
+"""The length of an increment whose windows are all read once."""
 
 
 class Project:
@@ -122,23 +126,58 @@ class Project:
     @cached_property
     def increments(self) -> tuple[Increment, ...]:
         """The data of each version, in order of arrival."""
-        given = self.config.increment
-        count = self.config.versions
+        contents = [self._content(number) for number in range(self.config.versions)]
+        return tuple(
+            Increment(version=version, updates=self._updates(number, length), **contents[number])
+            for number, (version, length) in enumerate(zip(self.versions, self._lengths, strict=True))
+        )
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Names of the versions, in order of arrival."""
+        return tuple(f"v{number}" for number in range(1, self.config.versions + 1))
+
+    @property
+    def _lengths(self) -> tuple[int | str, ...]:
+        given, count = self.config.increment, self.config.versions
         lengths = given if isinstance(given, tuple) else (given,) * count
         if len(lengths) != count:
             text = f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}"
             raise PlanError(text, field="increment", value=given)
-        contents = [self._content(number) for number in range(count)]
-        return tuple(
-            Increment(version=f"v{number + 1}", updates=self.parse(length, "increment"), **contents[number])
-            for number, length in enumerate(lengths)
-        )
+        return lengths
+
+    @property
+    def waits_for_tokens(self) -> bool:
+        """Whether an increment is as long as its tokens, which are not prepared, so that there is no plan yet."""
+        return any(length == ONE_EPOCH for length in self._lengths[len(self.stored.increments) :])
+
+    def _updates(self, number: int, length: int | str) -> int:
+        """Return how many updates a version's increment fills: as it was given, or all of its stored windows once."""
+        if length != ONE_EPOCH:
+            return self.parse(length, "increment")
+        if number >= len(self.stored.increments):
+            raise PlanError(
+                f"increment={ONE_EPOCH}: v{number + 1} is as long as its tokens, and they are not prepared, so that "
+                "there is no plan yet; lrpath.train prepares them first, or give a length",
+                field="increment",
+                value=length,
+            )
+        batch, manifest = self.config.batch, self.stored.increments[number].manifest
+        updates = manifest.windows(batch.tokens_per_sequence) // batch.sequences_per_update
+        if not updates:
+            raise PlanError(
+                f"increment={ONE_EPOCH}: v{number + 1} has {manifest.tokens:,} training tokens, fewer than the "
+                f"{self.recipe.tokens_per_update:,} of one update; give it more text, or make batch smaller",
+                field="increment",
+                value=length,
+            )
+        return updates
 
     def _content(self, number: int) -> dict[str, Any]:
         """Return the content of a version's tokens, or what stands for it while they are not prepared."""
         if number < len(self.stored.increments):
-            stored = self.stored.increments[number]
-            return {"content": stored.content, "held_out": stored.held_out}
+            manifest = self.stored.increments[number].manifest
+            return {"content": manifest.content, "held_out": manifest.held_out}
         from lrpath.data.catalog import Catalog
 
         catalog = Catalog(pathlib.Path(self.config.data.folder))
@@ -263,7 +302,7 @@ class Project:
         store = prepare(
             self.source,
             tokenizer=self.config.data.tokenizer,
-            versions=[f"v{number}" for number in range(1, self.config.versions + 1)],
+            versions=self.versions,
             folder=_writable("", field="data.folder", value=self.config.data.folder),
             progress=progress,
             old=self._old_data,
@@ -275,6 +314,23 @@ class Project:
         for path in self.plan.tree.paths:  # a last version that is too small is refused before the first is trained
             self.batches(path, store=store)
         return store
+
+    def increment_facts(self, store: "TokenStore | None" = None) -> list["IncrementFacts"]:
+        """Return what each prepared version was made of, and how much of it the plan reads.
+
+        Args:
+            store: The prepared store; None for what is prepared so far.
+        """
+        from lrpath.data.facts import increment_facts
+
+        store = store or self.stored.open(self.versions)
+        if store is None:
+            return []
+        per_update = self.recipe.tokens_per_update
+        reads = {increment.version: increment.updates * per_update for increment in self.increments}
+        source = self.source
+        asked = 0 if isinstance(source, TokensSource) else source.heldout.documents
+        return increment_facts(store, reads=reads, asked=asked)
 
     def batches(self, path: Path, *, store: "TokenStore") -> "TokenBatches":
         """Return a path's data as a function of position.
@@ -289,7 +345,7 @@ class Project:
             stream=path.stream,
             sequences=path.recipe.sequences_per_update,
             length=path.recipe.tokens_per_sequence,
-            seed=path.recipe.seed,
+            seed=path.recipe.order_seed,
             repeat=self.config.data.repeat,
         )
 

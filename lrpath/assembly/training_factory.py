@@ -11,18 +11,19 @@ from rich.console import Console
 
 from lrpath.assembly.held_out import held_out_sets
 from lrpath.assembly.project import Project
-from lrpath.data.facts import increment_lines
+from lrpath.data.held_out_text import held_out_set
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError
-from lrpath.models import CausalLM, build_model, count_parameters
+from lrpath.models import CausalLM, build_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path, Recipe
 from lrpath.planning.shape import ModelShape
+from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
-from lrpath.training.checkpoints.releases import keep_backbone
+from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.document_losses import DocumentSet
@@ -44,7 +45,7 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
-        return CausalLM(build_model(self.project.shape, seed=recipe.seed))
+        return CausalLM(build_model(self.project.shape, seed=recipe.weights_seed))
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
@@ -61,7 +62,8 @@ class ProjectTrainingFactory:
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""
-        keep_backbone(folder, model=model, store=self.store)
+        window = self.project.config.batch.tokens_per_sequence
+        keep_backbone(folder, model=model, store=self.store, window=window)
 
     def held_out(self) -> dict[tuple[str, str], NDArray[np.int64]]:
         """Return the held-out windows of every version and domain.
@@ -70,6 +72,15 @@ class ProjectTrainingFactory:
             DataError: If there is not one held-out set, so that no release could be judged.
         """
         return held_out_sets(self.project, self.store)
+
+    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
+        """Return digest and sizes of every held-out set, as it is evaluated."""
+        tokenizer_file, end_id = self.store.tokenizer_file, self.store.end_id
+        documents = {name[1:]: found.documents_NL for name, found in self.document_sets().items() if name[0] == "valid"}
+        return {
+            name: held_out_set(windows_NL, documents.get(name), tokenizer_file=tokenizer_file, end_id=end_id)
+            for name, windows_NL in self.held_out().items()
+        }
 
     def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
         """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
@@ -88,12 +99,7 @@ class ProjectTrainingFactory:
 
     def increment_lines(self) -> list[str]:
         """Return what each version was made of, and how much of it the plan reads."""
-        per_update = self.project.recipe.tokens_per_update
-        reads = {
-            increment.version: min(increment.updates * per_update, self.store.manifest(increment.version).tokens)
-            for increment in self.project.increments
-        }
-        return increment_lines(self.store, reads=reads)
+        return [facts.line() for facts in self.project.increment_facts(self.store)]
 
     def _counted_shape(self) -> ModelShape:
         """Return the model's sizes with its parameters counted, if need be by torch."""
@@ -136,10 +142,13 @@ def open_training_factory(
     """Prepare the text on the first rank; return the training factory over its store, which each rank opens.
 
     Raises:
+        ConfigError: If a model from a file is refused.
         DataError: As `Project.prepare`.
     """
 
     def prepare() -> None:
+        if project.shape.family == "file":
+            hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
         project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)

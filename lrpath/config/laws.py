@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath.config.schema import Config, conf_folder, load
+from lrpath.config.schema import Config, check_local, conf_folder, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError
 from lrpath.laws.candidates import Objective
@@ -74,6 +74,7 @@ def load_laws(kind: type[T], cfg: DictConfig) -> tuple[Config, FitSettings, T]:
     shared = tuple(field.name for field in dataclasses.fields(FitSettings))
     settings = typed_root(FitSettings, OmegaConf.masked_copy(cfg, list(shared)))
     asked = typed_root(kind, OmegaConf.masked_copy(cfg, list(own)))
+    check_local(getattr(asked, "folder", None), field="folder")
     return load(cfg, beside=(*own, *shared)), settings, asked
 
 

@@ -23,6 +23,7 @@ from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
+from lrpath.planning.paths import Seeds
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
@@ -67,6 +68,7 @@ class DataConfig:
     repeat: bool
 
     def __post_init__(self) -> None:
+        check_local(self.folder, field="data.folder")
         if not self.folder:
             text = "data.folder is empty; name a folder for token stores: data.folder=outputs/data"
             raise ConfigError(text, field="data.folder", value=self.folder)
@@ -111,7 +113,7 @@ class Config:
 
     study: str
     outputs: str
-    seed: int
+    seed: Seeds | int
     versions: int
     increment: int | str | tuple[int | str, ...]
     precision: str
@@ -133,6 +135,7 @@ class Config:
     extend: Literal["auto"] | bool
 
     def __post_init__(self) -> None:
+        check_local(self.figure, field="figure")
         _check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
             text = f"study={self.study} is where data.folder keeps token stores; choose another name"
@@ -166,6 +169,7 @@ class ReportConfig:
     folder: str | None
 
     def __post_init__(self) -> None:
+        check_local(self.folder, field="folder")
         for name in self.studies:
             _check_place(self.outputs, name)
         if not self.studies:
@@ -226,15 +230,25 @@ class ExportConfig:
         outputs: Folder of studies.
         release: `v4`, or with the label of its paradigm `from_scratch/v4`.
         folder: Folder to make; null for the study's own place.
+        dtype: Type of the weights.
+        shard_gb: Most gigabytes of a weight file.
+        check: `load` loads and runs what was written and compares it with the states, in the memory that the model
+            takes; `tokenizer` compares its ids alone.
     """
 
     study: str
     outputs: str
     release: str
     folder: str | None
+    dtype: Literal["fp32", "bf16"]
+    shard_gb: float
+    check: Literal["load", "tokenizer"]
 
     def __post_init__(self) -> None:
+        check_local(self.folder, field="folder")
         _check_place(self.outputs, self.study)
+        if not self.shard_gb > 0:
+            raise ConfigError(f"shard_gb={self.shard_gb} must be more than 0", field="shard_gb", value=self.shard_gb)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,13 +269,40 @@ class VerifyConfig:
             raise ConfigError(text, field="null_fork", value=self.null_fork)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """What `evaluate` is told besides a configuration of `train`.
+
+    Args:
+        states: Which kept states: those that `releases` are made of, or `all`.
+    """
+
+    states: Literal["releases", "all"]
+
+
 def _check_label(label: str) -> None:
     if not label.replace("_", "").replace("-", "").isalnum():
         field = f"paradigms.{label}"
         raise ConfigError(f"{field} must be named with letters, digits, `_` and `-` only; rename it", field=field)
 
 
+def check_local(place: str | None, *, field: str) -> None:
+    """Refuse a place that is not of a file system: `s3://…` would become a folder named `s3:`.
+
+    Raises:
+        ConfigError: If there is `://` in the place.
+    """
+    if place is not None and "://" in place:
+        raise ConfigError(
+            f"{field}={place} is an address, and lrpath writes to file systems only; mount the storage and give the "
+            "path of a folder",
+            field=field,
+            value=place,
+        )
+
+
 def _check_place(outputs: str, study: str) -> None:
+    check_local(outputs, field="outputs")
     if not outputs:
         text = "outputs is empty; name the folder of studies: outputs=outputs"
         raise ConfigError(text, field="outputs", value=outputs)
@@ -371,6 +412,13 @@ def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:
     """Return the typed configuration of `verify`: one of `train`, and what is asked about the study it names."""
     own = field_names(VerifyConfig)
     settings = typed_root(VerifyConfig, OmegaConf.masked_copy(cfg, list(own)))
+    return load(cfg, beside=own), settings
+
+
+def load_evaluate(cfg: DictConfig) -> tuple[Config, EvaluateConfig]:
+    """Return the typed configuration of `evaluate`: one of `train`, and which states are evaluated."""
+    own = field_names(EvaluateConfig)
+    settings = typed_root(EvaluateConfig, OmegaConf.masked_copy(cfg, list(own)))
     return load(cfg, beside=own), settings
 
 

@@ -16,17 +16,21 @@ its tokens are stored.
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, read_store_record
 from lrpath.data.sources import Source, TextSource, TokensSource
 from lrpath.data.sources.files import natural_key
 from lrpath.data.sources.text import entry_spec
+from lrpath.data.sources.tokens import Files
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, DataError, StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.streams import PROVISIONAL
 from lrpath.records.files import locked, read_json, write_json
+
+if TYPE_CHECKING:  # numpy is imported where tokens are read: a plan starts without it
+    from lrpath.data.store import TokenStore
 
 CATALOG_FILE = "catalog.json"
 CATALOG_FORMAT = 1
@@ -41,13 +45,11 @@ class StoredIncrement:
 
     Args:
         name: Its folder in the store.
-        content: SHA-256 of its training tokens.
-        held_out: Digest of its held-out tokens.
+        manifest: What it holds.
     """
 
     name: str
-    content: str
-    held_out: str
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,19 @@ class StoredData:
     store: pathlib.Path | None = None
     tokenizer: str | None = None
     increments: tuple[StoredIncrement, ...] = ()
+
+    def open(self, versions: Sequence[str]) -> "TokenStore | None":
+        """Open the store at as many of some versions, in the order of arrival, as are stored; None if none is begun.
+
+        Raises:
+            DataError: If what is stored is torn or altered.
+        """
+        from lrpath.data.store import TokenStore
+
+        if self.store is None:
+            return None
+        names = [increment.name for increment in self.increments]
+        return TokenStore.open(self.store, increments=dict(zip(versions, names, strict=False)))
 
 
 class Catalog:
@@ -225,6 +240,20 @@ class Catalog:
         return {"format": CATALOG_FORMAT} | {part: dict(memory.get(part, {})) for part in parts}
 
 
+def stored_increments(folder: pathlib.Path) -> dict[pathlib.Path, list[StoredIncrement]]:
+    """Return all whole increments of every store in a folder, whichever texts they were made of."""
+    found: dict[pathlib.Path, list[StoredIncrement]] = {}
+    for file in sorted(folder.glob(f"*/{STORE_FILE}")):
+        store = found.setdefault(file.parent, [])
+        for name in sorted(manifest.parent.name for manifest in file.parent.glob(f"*/{MANIFEST_FILE}")):
+            try:
+                increment = _stored(file.parent, name)
+            except DataError:  # torn: who needs it is told so
+                continue
+            store += [] if increment is None else [increment]
+    return found
+
+
 def _spec(tokenizer: TokenizerSettings | None) -> dict[str, Any] | None:
     return None if tokenizer is None else tokenizer.spec()
 
@@ -289,8 +318,7 @@ def _placed(source: Source, number: int) -> dict[str, Any] | None:
     if isinstance(source, TokensSource) and number < len(source.files):
         heldout = {name: files[number if len(files) > 1 else 0] for name, files in source.heldout.items()}
         files = {"": source.files[number]} | heldout
-        places = {name: str(pathlib.Path(path).resolve()) for name, path in files.items()}
-        return {"files": places, "source": _nameless(source.spec())}
+        return {"files": {name: _place_of(entry) for name, entry in files.items()}, "source": _nameless(source.spec())}
     return None
 
 
@@ -313,8 +341,7 @@ def _entry(path: pathlib.Path) -> list[str] | None:
 def _stored(store: pathlib.Path, name: object) -> StoredIncrement | None:
     if not isinstance(name, str) or not is_name(name) or not (store / name / MANIFEST_FILE).exists():
         return None
-    manifest = Manifest.read(store / name / MANIFEST_FILE)
-    return StoredIncrement(name=name, content=manifest.content, held_out=manifest.held_out)
+    return StoredIncrement(name=name, manifest=Manifest.read(store / name / MANIFEST_FILE))
 
 
 def _agree(one: Any, other: Any) -> bool:
@@ -353,3 +380,8 @@ def _is_old(record: Mapping[str, Any] | None, source: Source, number: int) -> bo
         return _agree(record["source"], source.increment_spec(number))
     except DataError:  # the text is gone, and its tokens are here
         return True
+
+
+def _place_of(entry: Files) -> Any:
+    """Return the absolute places that an entry of a source of ids names."""
+    return str(pathlib.Path(entry).resolve()) if isinstance(entry, str) else [_place_of(part) for part in entry]

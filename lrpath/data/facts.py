@@ -1,6 +1,8 @@
 """What is known of each increment, in lines for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from lrpath.data.heldout import Decision
 from lrpath.data.store import TokenStore
@@ -39,33 +41,86 @@ def _sizes(decision: Decision) -> str:
     return ", ".join(found) or "nothing"
 
 
-def increment_lines(store: TokenStore, *, reads: Mapping[str, int] | None = None) -> list[str]:
-    """Return a line for each increment of a store: what it was made of and how much of it is read.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementFacts:
+    """What a prepared increment was made of, and how much of it is read.
+
+    Args:
+        version: Its version.
+        documents: Documents, held-out ones included; 0 when ids were given.
+        text_bytes: UTF-8 bytes of the training text; 0 when ids were given.
+        tokens: Training tokens.
+        read: Training tokens that a plan reads; more than there are where it reads them again.
+        held_out: Documents of the `valid` and of the `test` set by domain, or passages where documents were cut.
+        asked: Documents that each held-out set was asked for.
+        counts: What the preparation counted: see `lrpath.data.prepare`.
+    """
+
+    version: str
+    documents: int
+    text_bytes: int
+    tokens: int
+    read: int
+    held_out: Mapping[str, tuple[int, int]]
+    asked: int
+    counts: Mapping[str, int]
+
+    @property
+    def few(self) -> tuple[str, ...]:
+        """Domains of which a set has fewer documents than it was asked for."""
+        return tuple(domain for domain, sizes in self.held_out.items() if min(sizes) < self.asked)
+
+    def line(self) -> str:
+        """Return the facts in a line."""
+        parts = [f"{self.counts['files']:,} files"] if self.counts.get("files") else []
+        if self.documents:
+            parts += [f"{self.documents:,} documents", f"{self.text_bytes:,} bytes of training text"]
+        parts += [f"{self.tokens:,} training tokens, of which {min(self.read, self.tokens):,} "]
+        parts[-1] += f"({min(self.read / self.tokens, 1):.0%}) are read"
+        sets = [f"{domain} {valid:,} + {test:,}" for domain, (valid, test) in self.held_out.items()]
+        parts += [f"held-out documents (valid + test): {', '.join(sets) or 'none'}"]
+        if self.few:
+            parts[-1] += f", fewer than the {self.asked:,} that were asked for of {', '.join(self.few)}"
+        parts += [f"{self.counts[name]:,} {text}" for name, text in _COUNTED.items() if self.counts.get(name)]
+        return f"{self.version}: {'; '.join(parts)}"
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the facts as plain data."""
+        return asdict(self)
+
+
+def increment_facts(store: TokenStore, *, reads: Mapping[str, int], asked: int) -> list[IncrementFacts]:
+    """Return the facts of each increment of a store.
 
     Args:
         store: The store.
         reads: Training tokens that a plan reads of each version.
+        asked: Documents that each held-out set was asked for.
     """
-    return [_line(store, version, reads=(reads or {}).get(version)) for version in store.versions]
-
-
-def _line(store: TokenStore, version: str, *, reads: int | None) -> str:
-    manifest = store.manifest(version)
-    counts = manifest.counts
-    parts = [f"{counts['files']:,} files"] if counts.get("files") else []
-    if manifest.documents:
-        parts += [f"{manifest.documents:,} documents", f"{manifest.text_bytes:,} bytes of training text"]
-    parts += [f"{manifest.tokens:,} training tokens"]
-    if reads is not None:
-        parts[-1] += f", of which {reads:,} ({reads / manifest.tokens:.0%}) are read"
-    sets = [
-        f"{domain} {held_out_documents(store, version, domain, 'valid'):,} + "
-        f"{held_out_documents(store, version, domain, 'test'):,}"
-        for domain in sorted({*manifest.domains_of("valid"), *manifest.domains_of("test")})
-    ]
-    parts += [f"held-out documents (valid + test): {', '.join(sets) or 'none'}"]
-    parts += [f"{counts[name]:,} {text}" for name, text in _COUNTED.items() if counts.get(name)]
-    return f"{version}: {'; '.join(parts)}"
+    found = []
+    for version in store.versions:
+        manifest = store.manifest(version)
+        domains = sorted({*manifest.domains_of("valid"), *manifest.domains_of("test")})
+        sizes = {
+            domain: (
+                held_out_documents(store, version, domain, "valid"),
+                held_out_documents(store, version, domain, "test"),
+            )
+            for domain in domains
+        }
+        found.append(
+            IncrementFacts(
+                version=version,
+                documents=manifest.documents,
+                text_bytes=manifest.text_bytes,
+                tokens=manifest.tokens,
+                read=reads[version],
+                held_out=sizes,
+                asked=asked,
+                counts=dict(manifest.counts),
+            )
+        )
+    return found
 
 
 def held_out_documents(store: TokenStore, version: str, domain: str, split: str) -> int:
@@ -73,13 +128,3 @@ def held_out_documents(store: TokenStore, version: str, domain: str, split: str)
     if domain not in store.manifest(version).domains_of(split):
         return 0
     return len(store.document_starts(version, domain, split))
-
-
-def few_documents(store: TokenStore, *, at_least: int) -> Sequence[tuple[str, str, int]]:
-    """Return version, domain and number of documents of the `valid` sets that are smaller than they should be."""
-    sizes = [
-        (version, domain, held_out_documents(store, version, domain, "valid"))
-        for version in store.versions
-        for domain in store.manifest(version).domains
-    ]
-    return [entry for entry in sizes if entry[2] < at_least]

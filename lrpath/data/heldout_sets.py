@@ -43,10 +43,11 @@ class HeldOutSets:
         self._documents: dict[tuple[Split, str], list[list[NDArray[Any]]]] = {}
         self.counts: Counter[str] = Counter()
 
-    def add(self, pieces: Sequence[Piece], ids: Sequence[list[int]], writer: IncrementWriter) -> None:
+    def add(self, pieces: Sequence[Piece], ids: Sequence[NDArray[Any]], writer: IncrementWriter) -> None:
         """Write training pieces, and keep held-out ones: a set is some hundred passages of each domain."""
+        end_mark = np.array([self._end_id], dtype=np.int64)
         arrays = [
-            np.array([*piece_ids, self._end_id] if piece.ends else piece_ids, dtype=np.int64)
+            np.concatenate([piece_ids.astype(np.int64), end_mark if piece.ends else end_mark[:0]])
             for piece, piece_ids in zip(pieces, ids, strict=True)
         ]
         training = [array for piece, array in zip(pieces, arrays, strict=True) if piece.split == "train"]

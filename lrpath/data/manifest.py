@@ -79,6 +79,8 @@ class Manifest:
         text_bytes: UTF-8 bytes of the training text; 0 when ids were given.
         files: Every other file of the folder.
         counts: What the preparation counted: see `lrpath.data.prepare`.
+        mapped: Whether the training tokens lie in files of the source instead, of which `files` has what they would
+            be in one file here.
     """
 
     source: Mapping[str, Any]
@@ -88,6 +90,7 @@ class Manifest:
     text_bytes: int
     files: Mapping[str, StoredFile]
     counts: Mapping[str, int] = field(default_factory=dict)
+    mapped: bool = False
 
     @property
     def content(self) -> str:
@@ -105,6 +108,10 @@ class Manifest:
         """Name of the increment's folder: a digest of all its files."""
         return content_id({name: file.sha256 for name, file in self.files.items()})
 
+    def windows(self, length: int) -> int:
+        """Return how many windows of `length` predicted tokens there are; neighbours overlap by one token."""
+        return (self.tokens - 1) // length
+
     @property
     def domains(self) -> tuple[str, ...]:
         """Domains with held-out tokens to choose on, sorted."""
@@ -118,7 +125,10 @@ class Manifest:
 
     def as_record(self) -> dict[str, Any]:
         """Return the manifest as plain data."""
-        return {"format": FORMAT, **asdict(self)}
+        record = {"format": FORMAT, **asdict(self)}
+        if not self.mapped:
+            del record["mapped"]
+        return record
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "Manifest":
@@ -138,6 +148,7 @@ class Manifest:
             documents=_field(record, "documents", _is_count, path=path),
             text_bytes=_field(record, "text_bytes", _is_count, path=path),
             files={name: _stored_file(name, entry, path) for name, entry in files.items()},
+            mapped=bool(_field(record, "mapped", lambda value: value in (None, False, True), path=path)),
             counts=_field(record, "counts", _are_counts, path=path) or {},
         )
         if record["format"] == FORMAT and manifest.name != path.parent.name:

@@ -1,7 +1,8 @@
 """Turns a source into a store: trains the tokenizer, encodes each increment once, and may be killed at any moment.
 
-A store is prepared increment by increment, under a lock. What the catalog remembers is not made again; what a killed
-preparation left is removed. The same source and settings give the same bytes.
+A store is prepared increment by increment, under a lock. What the catalog remembers is not made again. Of an increment
+that was not finished, what was encoded is kept in the store (`encoding_log`), so that a killed preparation reads its
+text again and encodes the rest; all else that it left is removed. The same source and settings give the same bytes.
 
 The text of every increment that is not there is read twice: once to decide what is held out and to find what is
 malformed, of all versions, before hours are spent on encoding; and once to encode it. The manifest counts:
@@ -29,6 +30,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
+from lrpath.data.encoding_log import EncodingLog
 from lrpath.data.facts import decided_line
 from lrpath.data.heldout import Decision, Divider, Known, Piece, decide
 from lrpath.data.heldout_sets import HeldOutSets
@@ -72,6 +74,7 @@ _CHUNK_CHARACTERS = 1 << 20
 # More text changes little in a vocabulary, and training takes memory for every distinct word.
 _TOKENIZER_CHARACTERS = 1_000_000_000
 _CHUNK_IDS = 1 << 22
+_ENCODED_FILE = ".encoded"  # in a store, while an increment is prepared
 
 
 def prepare(  # noqa: PLR0913  what a preparation may be told
@@ -124,14 +127,27 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
             work.source.increment_spec(number)
         stored = work.run(versions)
     catalog.remember(source, tokenizer=tokenizer, stored=stored)
-    return _opened(stored, versions)
+    return _with_shards(_opened(stored, versions), source, versions)
+
+
+def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> TokenStore:
+    """Return the store with the files of its source that it has left where they lie."""
+    if not isinstance(source, TokensSource):
+        return store
+    return store.with_shards(
+        {
+            version: source.train_ids(Arrival(version=version, number=number))
+            for number, version in enumerate(versions)
+            if store.manifest(version).mapped
+        }
+    )
 
 
 def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
     """Open the store at as many versions as are stored."""
-    assert stored.store is not None
-    names = [increment.name for increment in stored.increments]
-    return TokenStore.open(stored.store, increments=dict(zip(versions, names, strict=False)))
+    store = stored.open(versions)
+    assert store is not None
+    return store
 
 
 def _check_versions(versions: Sequence[str]) -> None:
@@ -323,9 +339,15 @@ class _Preparation:
             )
 
     def _copy(self, source: TokensSource, arrival: Arrival, earlier: TokenStore) -> str:
+        shards = source.train_ids(arrival)
         files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
         with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
-            for name, ids_N in {TRAIN_FILE: source.train_ids(arrival), **files}.items():
+            if source.is_mapped(arrival.number):
+                label = f"{arrival.version}: read {len(shards.files)} files"
+                writer.map_tokens(shards, progress=lambda done: self._report(label, done, len(shards)))
+            else:
+                files = {TRAIN_FILE: shards.read(0, len(shards)), **files}
+            for name, ids_N in files.items():
                 for at in range(0, len(ids_N), _CHUNK_IDS):
                     writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
                     self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
@@ -340,12 +362,19 @@ class _Preparation:
         divider = Divider(decision, source.heldout, known)
         read = Counter[str]()
         sets = HeldOutSets(earlier, end_id=encoder.end_id)
-        with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
+        log = EncodingLog(earlier.folder / _ENCODED_FILE, encoder=encoder, vocab_size=earlier.vocab_size)
+        writer = IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size)
+        with log, writer:
             for chunk in _chunks(_divided(source.documents(arrival), divider, read)):
-                sets.add(chunk, encoder.encode([piece.text for piece in chunk]), writer)
+                sets.add(chunk, log.encode([piece.text for piece in chunk]), writer)
                 check_known(encoder, place=arrival.version)
                 read["train_bytes"] += sum(len(piece.text.encode()) for piece in chunk if piece.split == "train")
                 self._report(f"{arrival.version}: encode", read["characters"], decision.characters)
+            if log.known_characters:
+                self._say(
+                    f"{arrival.version}: {log.known_characters:,} characters were encoded by a preparation that "
+                    "was stopped, and not again"
+                )
             if read["documents"] != decision.documents:
                 raise DataError(
                     f"the text of {arrival.version} changed while it was read: {decision.documents:,} documents, then "

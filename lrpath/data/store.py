@@ -21,12 +21,13 @@ Shapes: L tokens of a window, N windows.
 
 import pathlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     HELD_OUT_FILE,
     MANIFEST_FILE,
@@ -36,6 +37,7 @@ from lrpath.data.manifest import (
     TOKENIZER_FILE,
     TRAIN_FILE,
     Manifest,
+    StoredFile,
     check_file,
     heldout_file,
     read_store_record,
@@ -59,6 +61,7 @@ class TokenStore:
         tokenizer: Digest of the tokenizer by what it does; None when the ids were given without one.
         increments: The folder of each version in the store, in the order of arrival.
         manifests: The manifest of each version.
+        mapped: The training tokens of versions that the store leaves in files of their source.
     """
 
     folder: pathlib.Path
@@ -67,6 +70,7 @@ class TokenStore:
     tokenizer: str | None
     increments: Mapping[str, str]
     manifests: Mapping[str, Manifest]
+    mapped: Mapping[str, IdShards] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: pathlib.Path, *, increments: Mapping[str, str]) -> "TokenStore":
@@ -83,6 +87,20 @@ class TokenStore:
         manifests = {version: Manifest.read(folder / name / MANIFEST_FILE) for version, name in increments.items()}
         store = cls(folder=folder, increments=dict(increments), manifests=manifests, **record)
         for version in store.versions:
+            store.check(version)
+        return store
+
+    def with_shards(self, mapped: Mapping[str, IdShards]) -> "TokenStore":
+        """Return the store with the files in which the training tokens of some versions lie, and check their sizes.
+
+        No manifest says where they are: then a store could make its reader read any file, and files that were moved
+        would be lost. Their content is what the manifest has the digest of.
+
+        Raises:
+            DataError: If they do not hold as many tokens as the manifest says.
+        """
+        store = replace(self, mapped={**self.mapped, **mapped})
+        for version in mapped:
             store.check(version)
         return store
 
@@ -126,7 +144,10 @@ class TokenStore:
         manifest = self.manifest(version)
         for name, expected in manifest.files.items():
             path = self.place(version) / name
-            check_file(path, expected, inside=self.folder, contents=contents)
+            if name == TRAIN_FILE and manifest.mapped:
+                self._check_mapped(version, expected, contents=contents)
+            else:
+                check_file(path, expected, inside=self.folder, contents=contents)
             unit = unit_of(name, manifest.dtype)
             if expected.bytes == 0 or expected.bytes % unit:
                 raise DataError(
@@ -145,17 +166,43 @@ class TokenStore:
                 f"vocabulary of {self.vocab_size:_} needs {token_dtype(self.vocab_size)}; {PREPARE_AGAIN}"
             )
 
+    def _check_mapped(self, version: str, expected: StoredFile, *, contents: bool) -> None:
+        shards, dtype = self.mapped.get(version), self.manifest(version).dtype
+        if shards is None:
+            return  # a version that nobody has asked for; `tokens` refuses it
+        size = len(shards) * np.dtype(dtype).itemsize
+        if size != expected.bytes or (contents and shards.digest(dtype) != expected.sha256):
+            raise DataError(
+                f"the ids of {version} in {shards.files[0]} (of {len(shards.files)} files) are not those that "
+                f"{self.place(version) / MANIFEST_FILE} was made of; restore the files, or choose another data.folder"
+            )
+
     def digest(self, version: str) -> str:
         """Return the SHA-256 of the training tokens of a version, as its manifest says."""
         return self.manifest(version).content
 
     def tokens(self, version: str) -> Tokens:
-        """Return the training tokens of a version: a read-only memory map."""
+        """Return the training tokens of a version: a read-only memory map, or a copy if they lie in several files.
+
+        Raises:
+            DataError: If they lie in files of a source that was not given.
+        """
+        if self.manifest(version).mapped:
+            shards = self._mapped_shards(version)
+            return shards.read(0, len(shards)).astype(self.manifest(version).dtype, copy=False)
         return self._map(version, TRAIN_FILE)
+
+    def _mapped_shards(self, version: str) -> IdShards:
+        if version not in self.mapped:
+            raise DataError(
+                f"the ids of {version} lie outside of {self.folder}, in files that no source was given for; name them "
+                "in data.source.files"
+            )
+        return self.mapped[version]
 
     def windows(self, version: str, length: int) -> int:
         """Return how many windows of `length` predicted tokens a version holds."""
-        return (self.manifest(version).tokens - 1) // length
+        return self.manifest(version).windows(length)
 
     def window(self, version: str, index: int, length: int) -> Tokens:
         """Return window `index`: `length + 1` tokens, inputs `[:-1]` and targets `[1:]`.
@@ -180,6 +227,9 @@ class TokenStore:
             )
         if not wanted_N.size:
             return np.empty((0, length + 1), dtype=self.manifest(version).dtype)
+        if self.manifest(version).mapped:
+            found = self._mapped_shards(version).windows(wanted_N * length, length=length + 1)
+            return found.astype(self.manifest(version).dtype, copy=False)
         return sliding_window_view(self.tokens(version), length + 1)[wanted_N * length]
 
     def heldout(self, version: str) -> dict[str, Tokens]:

@@ -7,7 +7,7 @@ already, made of another file or for another version, are not kept twice.
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from os import fsync
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     MANIFEST_FILE,
     MARKS_FILE,
@@ -46,6 +47,7 @@ class IncrementWriter:
         self._temporary = temporary_name(folder / version)
         self._vocab_size = vocab_size
         self._files: dict[str, _HashedFile] = {}
+        self._mapped: StoredFile | None = None
         self._handles = ExitStack()
 
     def __enter__(self) -> "IncrementWriter":
@@ -66,12 +68,33 @@ class IncrementWriter:
         Raises:
             DataError: If an id is negative or not below the vocabulary.
         """
+        self._check(name, ids_N)
+        self._file(name).add(ids_N.astype(token_dtype(self._vocab_size)).tobytes())
+
+    def _check(self, name: str, ids_N: NDArray[Any]) -> None:
         if ids_N.size and not 0 <= int(ids_N.min()) <= int(ids_N.max()) < self._vocab_size:
             raise DataError(
                 f"{self._version}/{name}: token ids [{ids_N.min()}, {ids_N.max()}] must lie in "
                 f"[0, {self._vocab_size}); give the tokenizer or the vocab_size that the ids were made with"
             )
-        self._file(name).add(ids_N.astype(token_dtype(self._vocab_size)).tobytes())
+
+    def map_tokens(self, shards: IdShards, *, progress: Callable[[int], None]) -> None:
+        """Take the training tokens as lying in files elsewhere, which stay there: their digest alone is kept.
+
+        Args:
+            shards: The files.
+            progress: Called with the number of ids that have been read.
+
+        Raises:
+            DataError: If an id is not below the vocabulary.
+        """
+        digest, done, dtype = hashlib.sha256(), 0, token_dtype(self._vocab_size)
+        for ids_N in shards.chunks():
+            self._check(TRAIN_FILE, ids_N)
+            digest.update(np.ascontiguousarray(ids_N, dtype=dtype).tobytes())
+            done += len(ids_N)
+            progress(done)
+        self._mapped = StoredFile(bytes=done * np.dtype(dtype).itemsize, sha256=digest.hexdigest())
 
     def add_digests(self, name: str, digests: Iterable[bytes]) -> None:
         """Append digests of 16 bytes to a file of the increment."""
@@ -89,6 +112,8 @@ class IncrementWriter:
     def tokens(self, name: str) -> int:
         """Return how many tokens of a file have been written."""
         width = np.dtype(token_dtype(self._vocab_size)).itemsize
+        if name == TRAIN_FILE and self._mapped is not None:
+            return self._mapped.bytes // width
         return self._files[name].bytes // width if name in self._files else 0
 
     def written(self, name: str) -> NDArray[Any]:
@@ -121,6 +146,9 @@ class IncrementWriter:
             )
         for file in self._files.values():
             file.flush()
+        stored = {name: file.as_stored() for name, file in self._files.items()}
+        if self._mapped is not None:
+            stored[TRAIN_FILE] = self._mapped
         manifest = Manifest(
             source=source,
             dtype=token_dtype(self._vocab_size),
@@ -128,7 +156,8 @@ class IncrementWriter:
             documents=documents,
             text_bytes=text_bytes,
             counts=counts or {},
-            files={name: file.as_stored() for name, file in sorted(self._files.items())},
+            files=dict(sorted(stored.items())),
+            mapped=self._mapped is not None,
         )
         for folder in {(self._temporary / name).parent for name in self._files}:
             flush_folder(folder)

@@ -230,8 +230,11 @@ def _csv_rows(file: pathlib.Path) -> tuple[list[tuple[int, dict[str, str]]], Seq
     header = lines[0] if lines else ""
     delimiter = max(",;\t", key=header.count)
     rows = csv.DictReader(lines, delimiter=delimiter)
-    columns = rows.fieldnames or []
-    found = [(rows.line_num, row) for row in rows]
+    try:
+        columns = rows.fieldnames or []
+        found = [(rows.line_num, row) for row in rows]
+    except csv.Error as error:  # for example a field of more than 131,072 characters
+        raise DataError(f"{file}, row {rows.reader.line_num}: {error}; correct the file") from None
     for number, row in found:
         if None in row or None in row.values():
             raise DataError(f"{file}, row {number} does not have a field for every column; is it cut?")

@@ -50,16 +50,17 @@ class EvaluationSets:
             patterns: A version, `v1`; a version and domain, `v1/stdlib`; `*` stands for any text, `*/stdlib`.
 
         Raises:
-            LawError: If a pattern means no set; says which there are.
+            LawError: If a pattern matches no held-out set; the message lists them.
             StateError: If a table is altered.
         """
-        known = {row.held_out for folder in study.folders() for row in folder.evaluation.rows()}
+        known = {row.held_out for folder in study.folders() for row in folder.evaluations()}
         found: set[tuple[str, str]] = set()
         for pattern in patterns:
             meant = {key for key in known if any(fnmatchcase(text, pattern) for text in (key[0], "/".join(key)))}
             if not meant:
                 there = ", ".join(sorted("/".join(key) for key in known)) or "none"
-                raise LawError(f"set={pattern} means no held-out set of study {study.name}; it has {there}, and train")
+                text = f"set={pattern} matches no held-out set of study {study.name}. Known sets: {there}, train"
+                raise LawError(text, field="set", value=pattern)
             found |= meant
         return cls(name=", ".join(patterns), keys=frozenset(found))
 
@@ -148,13 +149,14 @@ def choose_paths(paths: Sequence[NamedPath], patterns: Iterable[str], *, field: 
         field: Field of the configuration that gives them, for the message.
 
     Raises:
-        PlanError: If a pattern means no path.
+        PlanError: If a pattern matches no path.
     """
     patterns = tuple(patterns)
     for pattern in patterns:
         if not any(path.is_meant(pattern) for path in paths):
             known = ", ".join(path.name for path in paths)
-            raise PlanError(f"{field}={pattern} means no path; there are {known}")
+            text = f"{field}={pattern} matches no path. Known paths: {known}"
+            raise PlanError(text, field=field, value=pattern)
     return tuple(path for path in paths if any(path.is_meant(pattern) for pattern in patterns))
 
 
@@ -224,7 +226,7 @@ def _losses(folder: PathFolder, held_out: EvaluationSets | None) -> dict[int, fl
         found = {row.position: row.loss for row in folder.metrics.rows()}
     else:
         sums: dict[int, dict[tuple[str, str], tuple[float, int]]] = {}
-        for row in folder.evaluation.rows():
+        for row in folder.evaluations():
             if row.held_out in held_out.keys:
                 sums.setdefault(row.position, {})[row.held_out] = row.nll, row.tokens
         found = {

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrpath.analysis.compare import read_plans, scores_of
+from lrpath.analysis.compare import read_plans
+from lrpath.analysis.scores import scores_of
 from lrpath.laws.loss_view import LossView
 from lrpath.laws.path_curves import NamedPath, paths_of
 from lrpath.planning.schedule import Piece

@@ -1,8 +1,9 @@
 """One door to the backbones: a `ModelShape` and a seed go in, a causal language model with a loss comes out."""
 
-from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config
-from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head
+from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config, model_of
+from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head, seed_generators
 from lrpath.models.loss import causal_loss, token_nll
+from lrpath.models.quiet import quiet_transformers
 
 __all__ = [
     "NAME_PREFIX",
@@ -13,5 +14,8 @@ __all__ = [
     "causal_loss",
     "count_parameters",
     "hf_config",
+    "model_of",
+    "quiet_transformers",
+    "seed_generators",
     "token_nll",
 ]

@@ -14,7 +14,8 @@ import transformers
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from lrpath.errors import ConfigError
-from lrpath.models.causal_lm import check_head_is_linear
+from lrpath.models.checks import check_every_parameter_counts, check_loss_is_ours
+from lrpath.planning.config_file import without_kernels
 from lrpath.planning.shape import ModelShape, digest_content, load_config_file
 
 Attention = Literal["sdpa", "eager"]
@@ -48,26 +49,59 @@ def build_model(
         attention: Kernel: fused (`sdpa`), or plain matrix products (`eager`) for counting.
 
     Raises:
-        ConfigError: If the seed is negative, transformers refuses the configuration, or its count of parameters is not
-            the shape's.
+        ConfigError: If the seed is negative, transformers refuses the configuration, its count of parameters is not
+            the shape's, or a model from a file has another loss than the one trained here.
     """
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}", field="seed", value=seed)
     config = hf_config(shape)
-    try:
-        with torch.device(device), _seeded(seed):
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=torch.float32, attn_implementation=attention, trust_remote_code=False
-            )
-    except (ValueError, ImportError) as error:
-        raise ConfigError(
-            f"transformers {transformers.__version__} cannot build model {shape.family}: {error}"
-        ) from error
+    with torch.device(device), _seeded(seed):
+        model = model_of(config, attention=attention, name=_name(shape))
     if shape.parameters is not None:
         assert_parameter_count(model, shape)
     if shape.family == "file" and device != "meta":
-        check_head_is_linear(model)
+        check_loss_is_ours(model)
     return model
+
+
+def model_of(
+    config: PreTrainedConfig, *, attention: Attention = "sdpa", dtype: torch.dtype = torch.float32, name: str = ""
+) -> PreTrainedModel:
+    """Return the model of a configuration, with weights drawn from the default generator.
+
+    The kernels are always named here: left out, transformers takes them from the configuration.
+
+    Args:
+        config: Its configuration.
+        attention: Kernel of its attention.
+        dtype: Type of its weights.
+        name: What the model is called in messages.
+
+    Raises:
+        ConfigError: If transformers refuses the configuration.
+    """
+    try:
+        return AutoModelForCausalLM.from_config(
+            config, dtype=dtype, attn_implementation=attention, trust_remote_code=False
+        )
+    except Exception as error:  # a foreign configuration fails in whatever way the first line that reads it fails
+        raise ConfigError(
+            f"transformers {transformers.__version__} cannot build {name or 'the model'}: {one_line(error)}; "
+            "correct the configuration, or choose another model",
+            field="model",
+            value=config.model_type,
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """Return an error of another library as one line of at most 200 characters, with its type where that says more."""
+    text = " ".join(str(error).split())
+    text = text if isinstance(error, ValueError | ImportError) else f"{type(error).__name__}: {text}"
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def _name(shape: ModelShape) -> str:
+    return f"model.file {shape.file}" if shape.family == "file" else f"a model of family {shape.family}"
 
 
 @contextmanager
@@ -86,8 +120,13 @@ def assert_parameter_count(model: torch.nn.Module, shape: ModelShape) -> None:
     """
     built = sum(parameter.numel() for parameter in model.parameters())
     if built != shape.parameters:
-        field = "model.stated_parameters" if shape.family == "file" else f"the plan of family {shape.family}"
-        raise ConfigError(f"{field} says {shape.parameters} parameters, the model has {built}; cost would be wrong")
+        stated = shape.family == "file"
+        says = "model.stated_parameters" if stated else f"the plan of family {shape.family}"
+        raise ConfigError(
+            f"{says} says {shape.parameters} parameters, the model has {built}; its cost would be wrong",
+            field="model.stated_parameters" if stated else "model",
+            value=shape.parameters,
+        )
 
 
 def count_parameters(shape: ModelShape) -> int:
@@ -97,13 +136,8 @@ def count_parameters(shape: ModelShape) -> int:
         ConfigError: If transformers refuses the configuration.
     """
     config = hf_config(shape)
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (ValueError, ImportError) as error:
-        raise ConfigError(
-            f"transformers {transformers.__version__} cannot build model {shape.family}: {error}"
-        ) from error
+    with torch.device("meta"):
+        model = model_of(config, name=_name(shape))
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -111,8 +145,8 @@ def hf_config(shape: ModelShape) -> PreTrainedConfig:
     """Return the transformers configuration of a shape, without key-value cache and without padding.
 
     Raises:
-        ConfigError: If the installed transformers lacks the family, or one of the fields that the shape sets. It would
-            accept such a field and ignore it.
+        ConfigError: If the installed transformers lacks the family, or one of the fields that the shape sets; it would
+            accept such a field and ignore it. If a file describes a model with experts.
     """
     if shape.family == "file":
         return _config_from_file(shape)
@@ -121,7 +155,9 @@ def hf_config(shape: ModelShape) -> PreTrainedConfig:
     if config_class is None:
         raise ConfigError(
             f"model.family {shape.family} needs transformers with {name} (5.23 or later), "
-            f"not {transformers.__version__}; upgrade it or choose another family"
+            f"not {transformers.__version__}; upgrade it or choose another family",
+            field="model.family",
+            value=shape.family,
         )
     fields = _config_fields(shape)
     _check_fields(config_class, fields)
@@ -163,20 +199,24 @@ def _check_fields(config_class: type[PreTrainedConfig], fields: dict[str, Any]) 
 
 def _config_from_file(shape: ModelShape) -> PreTrainedConfig:
     assert shape.file is not None  # ModelShape refuses the family without it
+
+    def refusal(problem: str) -> ConfigError:
+        return ConfigError(f"model.file {shape.file} {problem}", field="model.file", value=shape.file)
+
     content = load_config_file(shape.file)
     if digest_content(content) != shape.file_digest:
-        raise ConfigError(f"model.file {shape.file} has changed since the plan read it; plan again")
+        raise refusal("has changed since the plan read it; plan again")
     kind = content.get("model_type")
     if kind not in transformers.CONFIG_MAPPING:
-        raise ConfigError(
-            f"model.file {shape.file} has model_type {kind!r}, unknown to transformers {transformers.__version__}"
-        )
+        raise refusal(f"has model_type {kind!r}, unknown to transformers {transformers.__version__}")
     try:
-        config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(content)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"model.file {shape.file} is not a valid configuration of model type {kind}: {str(error)[:200]}"
-        ) from None
-    for name, value in {"vocab_size": shape.vocab_size, "use_cache": False, **_NO_MARKS}.items():
-        setattr(config, name, value)
+        ours = {"vocab_size": shape.vocab_size, "use_cache": False, **_NO_MARKS}
+        config: PreTrainedConfig = transformers.CONFIG_MAPPING[kind].from_dict(without_kernels(content) | ours)
+        for name, value in ours.items():
+            setattr(config, name, value)
+    except Exception as error:  # each configuration class checks its fields in its own way
+        raise refusal(f"is not a valid configuration of model type {kind} ({one_line(error)}); correct it") from None
+    if (layers := getattr(config, "num_hidden_layers", None)) != shape.layers:
+        raise refusal(f"says {shape.layers} layers under one name and {layers} under another; leave one of them")
+    check_every_parameter_counts(config, file=shape.file)
     return config

@@ -37,6 +37,19 @@ PROVISIONAL_ID = "~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    """Seeds that are told apart, so that a study can hold one still and vary the other.
+
+    Args:
+        weights: Of the initial weights, and of random numbers inside the model, such as dropout's.
+        order: Of the order in which the text is read.
+    """
+
+    weights: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What all updates of a path share.
 
@@ -46,7 +59,7 @@ class Recipe:
             before ids followed from content have the settings of source and tokenizer here, and keep their ids.
         optimizer: AdamW's settings.
         precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
-        seed: Seed of the initial weights and of the data order.
+        seed: Seed of the initial weights and of the data order, or one for each.
         sequences_per_update: Global batch B [sequences].
         tokens_per_sequence: Window length L [tokens].
         guard: What is done about updates that would spoil the path.
@@ -56,7 +69,7 @@ class Recipe:
     data: dict[str, Any]
     optimizer: Optimizer
     precision: str
-    seed: int
+    seed: int | Seeds
     sequences_per_update: int
     tokens_per_sequence: int
     guard: Guard = UNGUARDED
@@ -65,11 +78,25 @@ class Recipe:
         if self.precision not in ("fp32", "bf16"):
             text = f"precision={self.precision} must be fp32 or bf16"
             raise PlanError(text, field="precision", value=self.precision)
-        if not 0 <= self.seed < 2**63:
-            raise PlanError(f"seed={self.seed} must lie in [0, 2^63)", field="seed", value=self.seed)
+        if isinstance(self.seed, Seeds) and self.seed.weights == self.seed.order:
+            object.__setattr__(self, "seed", self.seed.order)  # one number for both is the same recipe, and the same id
+        for name, seed in {"seed.weights": self.weights_seed, "seed.order": self.order_seed}.items():
+            if not 0 <= seed < 2**63:
+                field_name = name if isinstance(self.seed, Seeds) else "seed"
+                raise PlanError(f"{field_name}={seed} must lie in [0, 2^63)", field=field_name, value=seed)
         for name in ("sequences_per_update", "tokens_per_sequence"):
             if (value := getattr(self, name)) < 1:
                 raise PlanError(f"batch.{name}={value} must be at least 1", field=f"batch.{name}", value=value)
+
+    @property
+    def weights_seed(self) -> int:
+        """Seed of the initial weights, and of random numbers inside the model."""
+        return self.seed.weights if isinstance(self.seed, Seeds) else self.seed
+
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order in which the text is read."""
+        return self.seed.order if isinstance(self.seed, Seeds) else self.seed
 
     @property
     def tokens_per_update(self) -> int:
@@ -92,6 +119,13 @@ class Recipe:
         del record["guard"]
         record["optimizer"] = optimizers.as_record(self.optimizer)
         return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
+
+
+def write_seed(recipe: Recipe) -> str:
+    """Write the seed of a recipe, `seed 1`, or its two."""
+    if isinstance(recipe.seed, Seeds):
+        return f"seeds {recipe.seed.weights} (weights) and {recipe.seed.order} (order)"
+    return f"seed {recipe.seed}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -506,7 +540,8 @@ def from_record(record: dict[str, Any]) -> Tree:
             "optimizer": optimizers.from_record(given["optimizer"]),
             "guard": replace(UNGUARDED, **given.get("guard", {})),
         }
-        recipe = Recipe(**(given | parts))
+        seed = Seeds(**given["seed"]) if isinstance(given["seed"], dict) else given["seed"]
+        recipe = Recipe(**(given | parts | {"seed": seed}))
         segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
         path = Path(
             name=row["name"],

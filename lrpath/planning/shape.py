@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from lrpath.errors import ConfigError
+from lrpath.planning.config_file import checked_content
 
 Family = Literal["llama", "qwen2", "qwen3", "internlm", "internlm2", "internlm3", "file"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -45,6 +46,10 @@ _OF_FILES = {"given": False}
 
 _NO_EFFECT = 1.0
 """Value of a constant that family `file` has in its `config.json`, if at all."""
+
+
+MAX_LAYERS = 10_000
+"""Most decoder layers; building a model takes time for each, even one without numbers, so a slip would never end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,13 @@ class ModelShape:
             if value is not None and value < 1:
                 text = f"model.{name}={value} must be at least 1, or null"
                 raise ConfigError(text, field=f"model.{name}", value=value)
+        if self.layers > MAX_LAYERS:
+            raise ConfigError(
+                f"model.layers={self.layers} must be at most {MAX_LAYERS:_}; the deepest published language models "
+                "have some hundred",
+                field="model.layers",
+                value=self.layers,
+            )
         if not 0 < self.init_std <= 1:
             text = f"model.init_std={self.init_std} must lie in (0, 1]"
             raise ConfigError(text, field="model.init_std", value=self.init_std)
@@ -253,7 +265,7 @@ class FileModel:
         """Return the sizes that the file has.
 
         Raises:
-            ConfigError: If the file is missing, is not a JSON object, asks for code of its own (`auto_map`), lacks a
+            ConfigError: If the file is missing, is not a JSON object, is refused by `checked_content`, lacks a
                 size, or has fewer positions than `context`.
         """
         content = load_config_file(self.file)
@@ -302,10 +314,10 @@ def _sizes(content: Mapping[str, Any], file: str) -> dict[str, Any]:
 
 
 def load_config_file(file: str | pathlib.Path) -> dict[str, Any]:
-    """Return the content of a Hugging Face `config.json`, refusing one that would run code.
+    """Return the content of a Hugging Face `config.json`, without what would run code.
 
     Raises:
-        ConfigError: If the file is missing, is not a JSON object, or holds `auto_map`.
+        ConfigError: If the file is missing, is not a JSON object, or as `checked_content`.
     """
 
     def refusal(problem: str) -> ConfigError:
@@ -319,9 +331,7 @@ def load_config_file(file: str | pathlib.Path) -> dict[str, Any]:
         raise refusal(f"is not JSON: {error}; restore it") from None
     if not isinstance(content, dict):
         raise refusal(f"must hold a JSON object, not a {type(content).__name__}")
-    if "auto_map" in content:
-        raise refusal("has auto_map, which runs code from a repository; lrpath never does that")
-    return content
+    return checked_content(content, file=str(file))
 
 
 def digest_content(content: Mapping[str, Any]) -> str:

@@ -3,6 +3,9 @@
     outputs/<study>/
         plans/
             <plan id>.json              every plan that was run here; the states that they need are never removed
+        .lock                           held while held_out.json or commands.jsonl is written
+        held_out.json                   on which held-out tokens each path is evaluated, and how much text these are
+        commands.jsonl                  what was typed, where, and with which code
         ledger.jsonl                    what ran, one line a run, repeated updates counted apart
         paths/
             .lock                       held while the folder of a path is made
@@ -13,6 +16,7 @@
                 reached                 position that the run has counted to
                 metrics.csv             one row an update: position, loss, rate, gradient norm, tokens
                 evaluation.csv          one row a position and held-out set: negative log-likelihood [nats] and tokens
+                later_evaluation.csv    the same of sets that were evaluated after the path's runs
                 documents/
                     <position>.csv      losses of a fork or release on every held-out document, both sets
                 guard.csv               one row an update at fault, and which positions were skipped for it

@@ -63,7 +63,7 @@ def read_document_losses(file: pathlib.Path) -> list[DocumentLoss]:
             )
             for row in csv.DictReader(lines)
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise StateError(f"{file} is not a file of losses by document ({error}); restore it from a copy") from None
 
 

@@ -171,7 +171,11 @@ class RunningCount:
 def reached(folder: PathFolder) -> int | None:
     """Return the position that the run of a path has counted to; None if there is no run, or it has not yet begun."""
     text = _text(folder.folder / "reached") if (folder.folder / "running.json").exists() else ""
-    return int(text) if text.isdigit() else None
+    return int(text) if _is_count(text) else None
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19  # what fits the counter's field
 
 
 def _text(file: pathlib.Path) -> str:
@@ -224,7 +228,12 @@ def unsettled(folder: pathlib.Path, *, ledger: Ledger) -> Run | None:
             f"{file} does not describe a run ({error}); remove it: its updates are then not counted"
         ) from None
     text = _text(counter)
-    end = max(run.begin, int(text)) if text.isdigit() else run.begin
+    end = max(run.begin, int(text)) if _is_count(text) else run.begin
+    if end > run.end:
+        raise StateError(
+            f"{counter} says {end:,}, and {file} that its run ends at {run.end:,}; remove {counter}: its updates are "
+            "then not counted"
+        )
     share = (end - run.begin) / max(run.end - run.begin, 1)
     before = max((known.end for known in ledger.runs() if known.path_id == run.path_id), default=run.begin)
     return replace(

@@ -35,6 +35,7 @@ class PathFolder:
         check = self.check_owned
         self.metrics = Table(folder / "metrics.csv", MetricsRow, check=check)
         self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, key_columns=3, check=check)
+        self.later_evaluation = Table(folder / "later_evaluation.csv", EvaluationRow, key_columns=3, check=check)
         self.speed = Table(folder / "speed.csv", SpeedRow, check=check, expendable=True)
         self.guard = Table(folder / "guard.csv", GuardRow, check=check)
         self.repairs = Table(folder / "repairs.csv", RepairRow, key_columns=3, check=check)
@@ -48,6 +49,17 @@ class PathFolder:
     def tables(self) -> tuple[Table[MetricsRow], Table[EvaluationRow], Table[SpeedRow]]:
         """The tables that grow while the path is run."""
         return self.metrics, self.evaluation, self.speed
+
+    def evaluations(self) -> list[EvaluationRow]:
+        """Return all evaluations by position: those of the runs, and those that were made later of what these lack.
+
+        Raises:
+            StateError: If a table cannot be read.
+        """
+        rows = self.evaluation.rows()
+        known = {(row.position, row.held_out) for row in rows}
+        later = [row for row in self.later_evaluation.rows() if (row.position, row.held_out) not in known]
+        return sorted([*rows, *later], key=lambda row: row.position) if later else rows
 
     def skipped(self) -> list[range]:
         """Return the positions that were reached without a change of weights, one range for each update at fault.

@@ -7,7 +7,9 @@ from typing import Any
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
+from lrpath.records.commands import CommandLog
 from lrpath.records.files import flush_folder, locked, make_folder, read_json, remove_temporaries, write_json
+from lrpath.records.held_out import HeldOutFile
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
@@ -22,6 +24,8 @@ class Study:
         """Name the folder; it need not exist yet."""
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.jsonl")
+        self.held_out = HeldOutFile(folder)
+        self.commands = CommandLog(folder)
         self.report = folder / "report"
 
     @classmethod
@@ -100,6 +104,11 @@ class Study:
         for folder in (self.folder, self.folder / "plans", self.folder / "paths", self.report, self.report / "tb"):
             remove_temporaries(folder, older_than=_LEFT_BEHIND_SECONDS)
 
+    def place_of(self, path: Path) -> pathlib.Path:
+        """Return where the folder of a path is, or will be made."""
+        found = self.find(path.id)
+        return self.folder / "paths" / f"{plain_name(path.name)}-{path.id}" if found is None else found.folder
+
     def open(self, path: Path) -> PathFolder:
         """Return the folder of a path, made if it is missing.
 
@@ -123,7 +132,7 @@ class Study:
         """Make the folder of a path unless it is there: a path that two plans name differently has one folder."""
         paths = self.folder / "paths"
         with locked(paths):
-            made = self.find(path.id) or PathFolder(paths / f"{plain_name(path.name)}-{path.id}")
+            made = PathFolder(self.place_of(path))
             make_folder(made.folder)
             flush_folder(paths)  # an earlier version did not, and neither did a process that was killed here
         return made

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lrpath.analysis.compare import Score, total
+from lrpath.analysis.scores import Score, total
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder
@@ -172,7 +172,8 @@ def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathli
                 for path in panel.tree.paths:
                     places, heights = _domain_curve(path, losses, domain)
                     label = panel.label if path is panel.tree.paths[0] else "_nolegend_"
-                    axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label)
+                    alone = {"marker": "o", "markersize": 4} if len(places) == 1 else {}  # a line of one point is none
+                    axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label, **alone)
         grid[-1, 0].set_xlabel("position [updates]")
         grid[-1, 0].xaxis.set_major_formatter(whole_numbers())
         figure.supylabel("held-out loss [nats per token]", fontsize=10)
@@ -198,7 +199,7 @@ def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int
     """Return a path's held-out losses by domain and position."""
     parts: dict[str, dict[int, list[Score]]] = {}
     folder = _find(studies, path_id)
-    for row in [] if folder is None else folder.evaluation.rows():
+    for row in [] if folder is None else folder.evaluations():
         score = Score(nll=row.nll, tokens=row.tokens)
         parts.setdefault(row.domain, {}).setdefault(row.position, []).append(score)
     return {

@@ -2,15 +2,30 @@
 
 import math
 
+from lrpath.analysis.compare import write_seeds
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.paper_order import ORDER, PaperOrder
+from lrpath.analysis.seeds import Summary
 from lrpath.planning.units import write_span
 
 
 def findings(comparison: StudyComparison) -> list[str]:
     """Return what a report has found, one sentence or a few for each question that the studies answer."""
-    ledgers = [execution.sentence() for execution in comparison.executions]
-    return [*order_sentences(comparison), *front_sentences(comparison), *ledgers]
+    pairs = zip(comparison.studies, comparison.executions, strict=True)
+    several = len(comparison.studies) > 1
+    ledgers = [f"{f'{study.name}, ' if several else ''}{execution.sentence()}" for study, execution in pairs]
+    return [*_incomparable(comparison), *order_sentences(comparison), *front_sentences(comparison), *ledgers]
+
+
+def _incomparable(comparison: StudyComparison) -> list[str]:
+    if len(comparison.groups) == 1:
+        return []
+    names = "; ".join(group.name for group in comparison.groups)
+    return [
+        f"{len(comparison.groups)} groups of series were evaluated on different held-out tokens ({names}), so their "
+        "losses in nats per token are not comparable. Each group has tables and figures of its own. Bits per byte can "
+        "be compared only where both groups were evaluated on the same text."
+    ]
 
 
 def order_sentences(comparison: StudyComparison) -> list[str]:
@@ -38,17 +53,21 @@ def front_sentences(comparison: StudyComparison) -> list[str]:
     sentences = []
     for front in comparison.fronts:
         if len(front) > 1:
-            names = ", ".join(
-                f"{one.first.series.group} ({one.first.relative_cost:.2f} × scratch, {one.loss.mean:.4f})"
-                for one in front
+            names = "; ".join(
+                f"{one.first.series.group} ({one.first.relative_cost:.2f} × scratch, {_loss(one)})" for one in front
             )
-            sentences.append(f"Pareto-optimal at {front[0].first.version} (cost, held-out loss): {names}.")
+            sentences.append(f"Pareto-optimal at {front[0].first.version} by cost and held-out loss: {names}.")
     return sentences
+
+
+def _loss(one: Summary) -> str:
+    bits = "" if one.bits_per_byte is None else f" = {one.bits_per_byte.mean:.4f} bits/byte"
+    return f"{one.loss.mean:.4f} nats/token{bits}"
 
 
 def _sentences(found: PaperOrder) -> list[str]:
     last, count = found.versions[-1], len(found.seeds)
-    seeds = f"seed {found.seeds[0]}" if count == 1 else f"mean of {count} seeds"
+    seeds = f"seed {write_seeds(found.seeds)}" if count == 1 else f"mean of {count} seeds"
     means = {kind: found.mean(kind) or math.nan for kind in ORDER}
     figures = ", ".join(f"{found.best[kind].group} {means[kind]:.4f}" for kind in ORDER)
     lines = [
@@ -62,9 +81,12 @@ def _sentences(found: PaperOrder) -> list[str]:
     if found.missing:
         lines.append(f"Left out: {write_span(found.missing)}, planned but not evaluated in all three.")
     lines += _gap_sentence(found)
-    chosen = [f"{one.group} (of {one.tried})" for one in found.best.values() if one.tried > 1]
+    chosen = [f"{one.group}, of {one.tried}" for one in found.best.values() if one.tried > 1]
     if chosen:
-        lines.append(f"Best of several settings, chosen on these same held-out sets: {', '.join(chosen)}.")
+        lines.append(
+            "Of several settings of a paradigm the best is compared, chosen on these same held-out sets, which "
+            f"flatters it: {', '.join(chosen)}."
+        )
     if count == 1:
         lines.append("With one seed it is not known how much of these differences is chance.")
     else:

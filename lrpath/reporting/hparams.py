@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrpath.analysis.compare import Outcome, Series
+from lrpath.analysis.labels import SEEDS
 
 MOST_CHOICES = 8
 """A number with more values than this is filtered by its range, not value by value."""
-_ALWAYS = ("alpha", "seed")
+_ALWAYS = ("alpha", *SEEDS)
 """HparamValues that have a column even where they are the same in all rows."""
 _TITLES = {
     "release/loss": "loss [nats/token]",
+    "release/bits_per_byte": "loss [bits/byte]",
     "release/perplexity": "perplexity",
     "release/updates": "updates",
     "release/cost": "cost [× scratch]",
@@ -42,8 +44,8 @@ class HparamsRow:
         """Return the figures of the last release by tag; none while there is no release."""
         if self.last is None or (score := self.last.headline) is None:
             return {}
-        values = (score.loss, score.perplexity, self.last.cost.updates, self.last.relative_cost)
-        return dict(zip(_TITLES, values, strict=True))
+        values = (score.loss, score.bits_per_byte, score.perplexity, self.last.cost.updates, self.last.relative_cost)
+        return {tag: value for tag, value in zip(_TITLES, values, strict=True) if value is not None}
 
     def summary(self) -> Any:
         """Return TensorBoard's summary of the settings."""
@@ -72,11 +74,16 @@ def hparams_rows(outcomes: Sequence[Outcome]) -> tuple[HparamsRow, ...]:
         head: HparamValues = {"paradigm": series.paradigm}
         if last is not None:
             head["release"] = last.version
-        name = re.sub(r"[^A-Za-z0-9._=,()-]+", "_", series.label)[:80]
+        name = folder_name(series.label)
         name = f"{name}-{number}" if name in rows else name
         shown = {column: found[column] for column in columns if column in found}
         rows[name] = HparamsRow(name=name, series=series, last=last, settings=head | shown)
     return tuple(rows.values())
+
+
+def folder_name(label: str) -> str:
+    """Return a label as the name of a folder, which TensorBoard shows as the name of a run."""
+    return re.sub(r"[^A-Za-z0-9._=,()-]+", "_", label)[:80]
 
 
 def columns(rows: Sequence[HparamsRow]) -> Any:

@@ -1,12 +1,22 @@
 """Finds a release by name, and writes the model card of an exported release."""
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
 from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes, read_series
-from lrpath.errors import PlanError
+from lrpath.analysis.scores import Score
+from lrpath.errors import PlanError, StateError
+from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Path, Release, Tree
+from lrpath.planning.paths import Path, Release, Tree, write_seed
+from lrpath.planning.plan import Plan
 from lrpath.planning.streams import coverage
-from lrpath.planning.units import write_count
+from lrpath.planning.units import write_bytes, write_count, write_time
+from lrpath.records.document_losses import DocumentLoss, read_document_losses
+from lrpath.records.manifest import read_manifest
+from lrpath.records.released import ExportedRelease
 from lrpath.records.study import Study
 
 
@@ -38,57 +48,222 @@ def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
     return found[0], found[0].plan.release(found[0].paradigm, version)
 
 
-def card_text(study: Study, *, series: Series, release: Release) -> str:
-    """Return the model card of a release in Markdown: lineage, schedule, data read, quality and cost."""
+def card_text(study: Study, made: ExportedRelease, *, series: Series, release: Release, command: str) -> str:
+    """Return the model card of a release in Markdown.
+
+    It says how to use the model, what it was made of and at what cost, how good it is, and what was compared.
+
+    Args:
+        study: The study.
+        made: What the export has written.
+        series: The series that the release belongs to.
+        release: The release.
+        command: The command that exported it.
+    """
     plan = series.plan
-    line = plan.tree.line(release.last.path_id)
-    recipe = line[0].recipe
+    size = "an unknown number of" if plan.parameters is None else f"{plan.parameters:,}"
+    title = f"# {study.name}: {series.label}, {release.version}"
+    summary = (
+        f"A causal language model of {size} parameters, pre-trained on data of kind {plan.source} and released "
+        f"as version {release.version} of a {series.kind.replace('_', ' ')} study. Base model: not tuned to follow "
+        "instructions."
+    )
+    parts = [
+        ("Use", _use(made)),
+        ("Data", _data(study, plan, release, made)),
+        ("Training", _training(plan.tree, release)),
+        ("Cost", _cost(study, series, release)),
+        ("Held-out loss", _losses(study, series, release)),
+        ("Lineage", _lineage(plan.tree, release)),
+        ("How this folder was made", _making(series, made, command)),
+    ]
+    front = ["---", "library_name: transformers", "pipeline_tag: text-generation", "---", "", title, "", summary, ""]
+    return "\n".join([*front, *(line for name, lines in parts for line in (f"## {name}", "", *lines, ""))])
+
+
+def _use(made: ExportedRelease) -> list[str]:
+    precision = {"fp32": "float32", "bf16": "bfloat16"}[made.dtype]
+    files = "one file" if made.files == 1 else f"{made.files} files"
+    loads = (
+        f"`{made.architecture}` of transformers (written and compared with {made.transformers}); {precision} weights "
+        f"in {files}, {write_bytes(made.bytes)}. lrpath is not needed, and no code of this folder is run."
+    )
+    if made.end_mark is None:
+        return [loads, "", "The model was trained on ids without a tokenizer; bring the one that made them."]
+    return [
+        loads,
+        "",
+        "```python",
+        "import torch",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'folder = "."  # this folder',
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "model = AutoModelForCausalLM.from_pretrained(folder).eval()",
+        'inputs = tokenizer(["The beginning of a text"], return_tensors="pt")',
+        "with torch.no_grad():",
+        "    ids = model.generate(**inputs, max_new_tokens=100, do_sample=True, temperature=0.8)",
+        "print(tokenizer.decode(ids[0], skip_special_tokens=True))",
+        "```",
+        "",
+        f"Every document of the training text ends with `{made.end_mark}` (id {made.end_id}), so generation stops "
+        f"there; it is the padding token too. Nothing stands before a text. The model was trained on windows of "
+        f"{made.window:,} tokens and has not seen later positions.",
+        "",
+        "```sh",
+        "lm_eval --model hf --model_args pretrained=. --tasks lambada_openai",
+        "```",
+    ]
+
+
+def _data(study: Study, plan: Plan, release: Release, made: ExportedRelease) -> list[str]:
+    recipe = plan.tree.line(release.last.path_id)[0].recipe
+    mark = "the mark that ends a document" if made.end_mark is None else f"`{made.end_mark}`"
+    return [
+        f"- Source: {plan.source}.",
+        f"- Read: {_reading(plan.tree, release)}.",
+        *(f"- {version}: tokens with SHA-256 `{digest}`." for version, digest in _digests(study, release)),
+        f"- Documents are joined with {mark} behind each and cut into windows of {recipe.tokens_per_sequence:,} "
+        "tokens, which overlap by one; windows, not documents, are shuffled within an increment. A window may hold the "
+        "end of one document and the beginning of the next.",
+    ]
+
+
+def _digests(study: Study, release: Release) -> Iterator[tuple[str, str]]:
+    """Yield the versions that the last path of a release has read, with the digests of their tokens."""
+    folder = study.find(release.last.path_id)
+    try:
+        read: Any = {} if folder is None else read_manifest(folder.state(release.last.position)).get("read", {})
+    except StateError:
+        return
+    found: dict[str, str] = {}
+    for segment in read.get("segments", []) if isinstance(read, dict) else []:
+        for version, entry in segment.get("increments", {}).items():
+            found[version] = str(entry.get("digest"))
+    yield from sorted(found.items())
+
+
+def _training(tree: Tree, release: Release) -> list[str]:
+    recipe = tree.line(release.last.path_id)[0].recipe
+    optimizer, tokens = recipe.optimizer, release.last.position * recipe.tokens_per_update
+    clipping = (
+        "gradients not clipped" if optimizer.clip_norm is None else f"gradient norm clipped at {optimizer.clip_norm:g}"
+    )
+    return [
+        f"- {release.last.position:,} updates of {recipe.sequences_per_update:,} sequences of "
+        f"{recipe.tokens_per_sequence:,} tokens: {write_count(tokens)} tokens.",
+        f"- AdamW, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}, weight decay {optimizer.weight_decay}; {clipping}.",
+        f"- Precision {recipe.precision}; {write_seed(recipe)}.",
+    ]
+
+
+def _cost(study: Study, series: Series, release: Release) -> list[str]:
+    tree, plan = series.plan.tree, series.plan
+    line = tree.line(release.last.path_id)
+    tokens = release.last.position * line[0].recipe.tokens_per_update
+    lines = [
+        f"- From the initial weights to this release: {release.last.position:,} updates, {write_count(tokens)} tokens."
+    ]
+    if plan.flops_per_token is not None:
+        lines.append(
+            f"- {tokens * plan.flops_per_token:.3g} floating-point operations of the model, forward and backward."
+        )
+    ends = {path.id: end for path, end in zip(line, _ends(line, release), strict=True)}
+    seconds, devices, counted = 0.0, set(), 0
+    for run in study.ledger.runs():
+        there = max(0, min(run.end, ends.get(run.path_id, 0)) - run.begin)
+        if run.seconds is not None and there and run.end > run.begin:
+            seconds += run.seconds * there / (run.end - run.begin)
+            counted += there
+            devices.add(f"{run.ranks} × {run.device}" if run.ranks > 1 else run.device)
+    if counted:
+        lines.append(f"- Measured: {write_time(seconds)} for {counted:,} updates on {', '.join(sorted(devices))}.")
+    number = plan.versions.index(release.version) + 1
+    cost = plan.cost(plan.part(series.paradigm, versions=number))
+    scratch = plan.updates_from_scratch(versions=number)
+    lines.append(
+        f"- All versions up to {release.version}: {cost.updates:,} updates, {cost.updates / scratch:.2f} of training "
+        "each from scratch."
+    )
+    return lines
+
+
+def _losses(study: Study, series: Series, release: Release) -> list[str]:
     outcome = next(
         outcome
         for outcome in read_outcomes(study)
         if outcome.series.label == series.label and outcome.version == release.version
     )
-    loss = "not evaluated" if outcome.headline is None else f"{outcome.headline.loss:.4f} nats per token"
+    rows = [
+        f"| {version} | {domain} | {score.loss:.4f} | {score.tokens:,} |"
+        for (version, domain), score in sorted((outcome.scores or {}).items())
+    ]
+    lines = [*_headline(outcome.headline), "| set of version | domain | nats per token | tokens |", "|---|---|---|---|"]
+    return [*(lines if rows else ["Not evaluated."]), *rows, *_by_document(study, release)]
+
+
+def _by_document(study: Study, release: Release) -> list[str]:
+    """Return a table of the losses by document with their intervals; nothing for a release without such losses."""
+    folder = study.find(release.last.path_id)
+    losses = [] if folder is None else read_document_losses(folder.document_losses(release.last.position))
+    if len(release.parts) > 1 or not losses:
+        return []
+    sets = sorted({(loss.version, loss.domain, loss.split) for loss in losses})
+    lines = [
+        "",
+        "Each document read by itself, with a 95 % interval over documents:",
+        "",
+        "| set of version | domain | split | documents | nats per token |",
+        "|---|---|---|---|---|",
+    ]
+    for name in sets:
+        found = [loss for loss in losses if (loss.version, loss.domain, loss.split) == name]
+        lines.append(f"| {' | '.join(name)} | {len(found):,} | {_interval(found)} |")
+    return lines
+
+
+def _interval(losses: list[DocumentLoss]) -> str:
+    """Return a set's loss and its normal interval, by the linearised variance of a ratio of two sums over documents."""
+    tokens = sum(loss.tokens for loss in losses)
+    mean = math.fsum(loss.nll for loss in losses) / tokens
+    count = len(losses)
+    if count == 1:
+        return f"{mean:.4f}"
+    squares = math.fsum((loss.nll - mean * loss.tokens) ** 2 for loss in losses)
+    return f"{mean:.4f} ± {1.96 * math.sqrt(squares * count / (count - 1)) / tokens:.4f}"
+
+
+def _headline(score: Score | None) -> list[str]:
+    if score is None:
+        return []
+    return [f"On the sets of this and all earlier versions together: {score.loss:.4f} nats per token.", ""]
+
+
+def _lineage(tree: Tree, release: Release) -> list[str]:
+    line = tree.line(release.last.path_id)
     states = [f"- state {key.position:,} of path `{key.path_id}`, weight {weight:g}" for key, weight in release.parts]
-    ends = [*(path.start for path in line[1:]), release.last.position]
-    lineage = [_line_of(path, end) for path, end in zip(line, ends, strict=True)]
-    clip = recipe.optimizer.clip_norm
-    clipping = "gradients not clipped" if clip is None else f"gradient norm clipped at {clip:g}"
-    model, tokens = recipe.model, release.last.position * recipe.tokens_per_update
-    size = "unknown" if plan.parameters is None else f"{plan.parameters:,}"
-    return "\n".join(
-        [
-            "---",
-            "library_name: transformers",
-            "pipeline_tag: text-generation",
-            "---",
-            "",
-            f"# {study.name}: {series.label}, {release.version}",
-            "",
-            f"A `{model['family']}` model of {size} parameters, made by lrpath {__version__}.",
-            "",
-            "## Lineage",
-            "",
-            *lineage,
-            "",
-            "Weights: " + ("the mean of" if len(states) > 1 else "one state:"),
-            "",
-            *states,
-            "",
-            "## Training",
-            "",
-            f"- {recipe.sequences_per_update} sequences of {recipe.tokens_per_sequence} tokens an update; "
-            f"{release.last.position:,} updates, {write_count(tokens)} tokens",
-            f"- AdamW {recipe.optimizer.beta1}/{recipe.optimizer.beta2}, weight decay {recipe.optimizer.weight_decay}, "
-            f"{clipping}; {recipe.precision}; seed {recipe.seed}",
-            f"- data: {plan.source}; {_reading(plan.tree, release)}",
-            "",
-            "## Held-out loss",
-            "",
-            f"On the sets of this and all earlier versions together: {loss}.",
-            "",
-        ]
-    )
+    lineage = [_line_of(path, end) for path, end in zip(line, _ends(line, release), strict=True)]
+    return [*lineage, "", "Weights: " + ("the mean of" if len(states) > 1 else "one state:"), "", *states]
+
+
+def _ends(line: tuple[Path, ...] | list[Path], release: Release) -> list[int]:
+    """Return the position at which the release leaves each path of its line."""
+    return [*(path.start for path in line[1:]), release.last.position]
+
+
+def _making(series: Series, made: ExportedRelease, command: str) -> list[str]:
+    return [
+        f"lrpath {__version__}, plan `{content_id(series.plan.as_record())}`:",
+        "",
+        "```sh",
+        command,
+        "```",
+        "",
+        "Compared before this folder took its place:",
+        "",
+        *(f"- {line}" for line in made.compared),
+        *(line for note in made.notes for line in ("", note)),
+    ]
 
 
 def _line_of(path: Path, end: int) -> str:
@@ -103,6 +278,4 @@ def _line_of(path: Path, end: int) -> str:
 
 def _reading(tree: Tree, release: Release) -> str:
     shares = coverage(tree.reads(release.last))
-    return "read " + ", ".join(
-        version if share == 1 else f"{float(share):.0%} of {version}" for version, share in shares.items()
-    )
+    return ", ".join(version if share == 1 else f"{float(share):.0%} of {version}" for version, share in shares.items())

@@ -1,6 +1,11 @@
-"""One HTML page with everything a report holds: no script, nothing loaded, legible on a phone and in the dark."""
+"""One HTML page with everything a report holds: no script, nothing loaded, legible on a phone and in the dark.
+
+Names of versions, labels and titles come from plans and configurations, which may be somebody else's. Everything is
+escaped, and the page's content-security policy forbids scripts and loading anything even where that were forgotten.
+"""
 
 import base64
+import hashlib
 import html
 import pathlib
 from collections.abc import Sequence
@@ -19,10 +24,17 @@ table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabu
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
 th { vertical-align: bottom; } .left { text-align: left; }
-small, figcaption, footer { color: var(--soft); font-size: .85rem; font-weight: 400; }
+.setup table { white-space: normal; overflow-wrap: anywhere; width: 100%; } .setup thead { display: none; }
+.setup { margin-bottom: 1.5rem; } .setup td { vertical-align: top; }
+.setup td:first-child { white-space: nowrap; color: var(--soft); width: 1%; }
+@media (max-width: 40rem) { .setup td { display: block; padding: .1rem 0; border: 0; }
+                            .setup tr { display: block; padding: .3rem 0; border-bottom: 1px solid var(--line); } }
+small, figcaption, footer, .wide p { color: var(--soft); font-size: .85rem; font-weight: 400; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }
 """
+_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = f"default-src 'none'; img-src data:; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +53,7 @@ class Picture:
 def page(
     *,
     title: str,
+    setup: Sequence[ReportTable],
     findings: Sequence[str],
     first: Sequence[ReportTable],
     pictures: Sequence[Picture],
@@ -51,29 +64,33 @@ def page(
 
     Args:
         title: Heading.
+        setup: What was run; at the head.
         findings: Sentences, each a line.
         first: What most readers came for.
         pictures: In order.
         tables: In order, folded, since they may be long.
         foot: Last line.
     """
-    found = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in findings)
+    sentences = "".join(f"<li>{html.escape(sentence)}</li>\n" for sentence in findings)
     folded = "".join(
-        f"<details><summary>{html.escape(table.title)} ({len(table.rows):,} rows)</summary>{_wide(table)}</details>\n"
+        f"<details><summary>{html.escape(table.title)} ({len(table.rows):,} rows)</summary>"
+        f"{_wide(table, captioned=False)}</details>\n"
         for table in tables
     )
+    head = "".join(f'<div class="setup">{table.html()}</div>\n' for table in setup)
     drawn = "".join(map(_figure, pictures))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n<h2>Findings</h2>\n<ul>\n{found}</ul>\n{''.join(map(_wide, first))}"
+        f"<h1>{html.escape(title)}</h1>\n{head}<h2>Findings</h2>\n<ul>\n{sentences}</ul>\n{''.join(map(_wide, first))}"
         f"<h2>Figures</h2>\n{drawn}<h2>Tables</h2>\n{folded}<footer>{html.escape(foot)}</footer>\n</body></html>\n"
     )
 
 
-def _wide(table: ReportTable) -> str:
-    return f'<div class="wide">{table.html()}</div>\n'
+def _wide(table: ReportTable, *, captioned: bool = True) -> str:
+    return f'<div class="wide">{table.html(captioned=captioned)}</div>\n'
 
 
 def _figure(picture: Picture) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
+from lrpath.analysis.measured_speed import MeasuredSpeed
 from lrpath.planning.cost import DEVICES, Compute, Cost, Strategy, device_hours, memory_per_rank, wall_hours
 from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.readings import Readings
 from lrpath.planning.shape import ModelShape
-from lrpath.planning.units import write_bytes, write_count
+from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_flops, write_whole_number
 from lrpath.reporting.tree_text import peak_rate, pieces_run, write_rate
 
@@ -97,14 +98,19 @@ def _key_rates(tree: Tree, path: Path) -> Iterator[float | None]:
     yield rate(end - 1)
 
 
-def planned_cost_table(plan: Plan, *, cluster: Cluster) -> ReportTable:
+def planned_cost_table(plan: Plan, *, cluster: Cluster, speed: MeasuredSpeed | None = None) -> ReportTable:
     """Return what each paradigm costs alone, and all of them together, shared paths counted once.
+
+    Args:
+        plan: The plan.
+        cluster: Devices that hours are reckoned for.
+        speed: What this machine was measured to do, which then has a column of its own.
 
     Raises:
         ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
     """
     rows = [
-        (paradigm, *_cost_cells(plan.cost(plan.part(paradigm)), cluster), plan.relative_cost(paradigm))
+        (paradigm, *_cost_cells(plan.cost(plan.part(paradigm)), cluster, speed), plan.relative_cost(paradigm))
         for paradigm in plan.paradigms
     ]
     notes = [f"Hours at {cluster.mfu:.0%} of the peak FLOP/s. Read again: by a path of the paradigm, not by the first."]
@@ -112,7 +118,15 @@ def planned_cost_table(plan: Plan, *, cluster: Cluster) -> ReportTable:
     if len(rows) > 1:
         notes.append("Together: paths that paradigms share are trained once.")
         together = plan.cost(plan.tree)
-        rows.append(("together", *_cost_cells(together, cluster), together.updates / plan.updates_from_scratch()))
+        rows.append(
+            ("together", *_cost_cells(together, cluster, speed), together.updates / plan.updates_from_scratch())
+        )
+    if speed is not None:
+        devices = f"{speed.ranks} process{'' if speed.ranks == 1 else 'es'} on {speed.device}"
+        notes.append(
+            f"This machine: {speed.tokens_per_second:,.0f} tokens/s, measured over {speed.updates:,} updates of study "
+            f"{speed.study} with {devices}."
+        )
     hours = f"{cluster.count} × {cluster.device}"
     return ReportTable(
         title="Cost",
@@ -125,8 +139,9 @@ def planned_cost_table(plan: Plan, *, cluster: Cluster) -> ReportTable:
             Column(key="flops", title="compute", unit="FLOP", write=write_flops),
             Column(key="states", title="states", write=write_whole_number),
             Column(key="state_bytes", title="on disk", write=write_bytes),
-            Column(key="device_hours", title=cluster.device, unit="hours", write=write_fixed(1)),
-            Column(key="wall_hours", title=hours, unit="hours", write=write_fixed(1)),
+            *([Column(key="measured_seconds", title="this machine", write=write_time)] if speed is not None else []),
+            Column(key="device_hours", title=cluster.device, unit="hours", write=write_hours),
+            Column(key="wall_hours", title=hours, unit="hours", write=write_hours),
             Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2)),
         ),
         rows=tuple(rows),
@@ -134,13 +149,24 @@ def planned_cost_table(plan: Plan, *, cluster: Cluster) -> ReportTable:
     )
 
 
-def _cost_cells(cost: Cost, cluster: Cluster) -> tuple[Any, ...]:
+def write_hours(hours: float) -> str:
+    """Write hours with a decimal, and fewer than a tenth with two digits.
+
+    >>> write_hours(1234.56), write_hours(0.00042), write_hours(0.0)
+    ('1,234.6', '0.00042', '0')
+    """
+    return f"{hours:,.1f}" if hours >= 0.1 else f"{hours:.2g}"
+
+
+def _cost_cells(cost: Cost, cluster: Cluster, speed: MeasuredSpeed | None) -> tuple[Any, ...]:
     hours: tuple[float | None, float | None] = (None, None)
     if cost.flops is not None:
         one = device_hours(cost.flops, device=cluster.device, mfu=cluster.mfu)
         hours = (one, wall_hours(cost.flops, device=cluster.device, mfu=cluster.mfu, count=cluster.count))
     again = cost.tokens - cost.tokens_first
-    return (cost.updates, cost.tokens, cost.tokens_first, again, cost.flops, cost.states, cost.state_bytes, *hours)
+    here = () if speed is None else (cost.tokens / speed.tokens_per_second,)
+    kept = (cost.states, cost.state_bytes)
+    return (cost.updates, cost.tokens, cost.tokens_first, again, cost.flops, *kept, *here, *hours)
 
 
 def version_table(plan: Plan) -> ReportTable:

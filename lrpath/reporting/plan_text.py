@@ -4,6 +4,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from lrpath.analysis.measured_speed import MeasuredSpeed
+from lrpath.planning.paths import write_seed
 from lrpath.planning.plan import Plan
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_count, write_span
@@ -20,7 +22,13 @@ from lrpath.reporting.tree_text import tree_text
 
 
 def plan_text(
-    plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1, recompute: bool = False
+    plan: Plan,
+    *,
+    cluster: Cluster,
+    shape: ModelShape | None = None,
+    micro_batch: int = 1,
+    recompute: bool = False,
+    speed: MeasuredSpeed | None = None,
 ) -> str:
     """Return the plan as text: header, tree, rates, costs, and memory if the model's shape is given.
 
@@ -30,18 +38,25 @@ def plan_text(
         shape: The model, for the memory; left out where only torch could count its parameters.
         micro_batch: Sequences of one rank in one forward pass, for the memory.
         recompute: Whether layers are computed again in the backward pass, for the memory.
+        speed: What this machine was measured to do; None if it was not.
 
     Raises:
         ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
     """
-    tables = [_grouped(rate_table(plan)), planned_cost_table(plan, cluster=cluster), version_table(plan)]
+    tables = [_grouped(rate_table(plan)), planned_cost_table(plan, cluster=cluster, speed=speed), version_table(plan)]
     if shape is not None and shape.parameters is not None:
         tables.append(memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch, recompute=recompute))
     return "\n\n".join([_header(plan), tree_text(plan), *(table.text() for table in tables)])
 
 
 def plan_json(
-    plan: Plan, *, cluster: Cluster, shape: ModelShape | None = None, micro_batch: int = 1, recompute: bool = False
+    plan: Plan,
+    *,
+    cluster: Cluster,
+    shape: ModelShape | None = None,
+    micro_batch: int = 1,
+    recompute: bool = False,
+    speed: MeasuredSpeed | None = None,
 ) -> dict[str, Any]:
     """Return the figures of `plan_text` as plain data, one record a row.
 
@@ -57,13 +72,13 @@ def plan_json(
             "flops_per_token": plan.flops_per_token,
             "state_bytes": plan.state_bytes,
         },
-        "seed": recipe.seed,
+        "seed": recipe.as_record()["seed"],
         "precision": recipe.precision,
         "tokens_per_update": plan.tokens_per_update,
         "increments": _increment_table(plan).records(),
         "paths": path_table(plan).records(),
         "rates": rate_table(plan).records(),
-        "cost": planned_cost_table(plan, cluster=cluster).records(),
+        "cost": planned_cost_table(plan, cluster=cluster, speed=speed).records(),
         "cost_by_version": version_table(plan).records(),
         "cluster": {"device": cluster.device, "count": cluster.count, "mfu": cluster.mfu},
     }
@@ -80,7 +95,7 @@ def _header(plan: Plan) -> str:
     flops = "" if plan.flops_per_token is None else f", {write_flops(plan.flops_per_token)} FLOP a token"
     lines = [
         f"plan {plan.id}",
-        f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, seed {recipe.seed}",
+        f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, {write_seed(recipe)}",
         f"batch       {recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens "
         f"= {plan.tokens_per_update:,} tokens an update",
         f"increments  {_increments(plan)}",

@@ -192,10 +192,20 @@ def part_names(figure: Figure, all_axes: Sequence[Axes]) -> None:
         room = 0.99 * axes.get_window_extent().width
         if (width := title.get_window_extent().width) > room:
             title.set_fontsize(float(title.get_fontsize()) * room / width)
-        taken = [title.get_window_extent()]
-        names = [text for text in axes.texts if isinstance(text, Annotation)]
-        for name in sorted(names, key=lambda name: -name.xy[0]):  # of two close points the right one has the right side
-            taken.append(_free_place(name, taken))
+        _part_points(axes, [title.get_window_extent()])
+
+
+def part_points(figure: Figure, all_axes: Sequence[Axes]) -> None:
+    """Lay a figure out and move the names of points off each other."""
+    figure.draw_without_rendering()
+    for axes in all_axes:
+        _part_points(axes, [])
+
+
+def _part_points(axes: Axes, taken: list[Bbox]) -> None:
+    names = [text for text in axes.texts if isinstance(text, Annotation)]
+    for name in sorted(names, key=lambda name: -name.xy[0]):  # of two close points the right one has the right side
+        taken.append(_free_place(name, taken))
 
 
 def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:

@@ -23,6 +23,7 @@ from lrpath.reporting.plot_style import (
     colour_of,
     name_point,
     named,
+    part_points,
     save,
     style,
     whole_numbers,
@@ -60,6 +61,7 @@ def plot_quality_against_cost(group: ComparableGroup, file: pathlib.Path, *, fro
         names = above.get_legend_handles_labels()
         columns = 2 if many else len(markers)
         figure.legend(*names, loc="outside upper center", ncols=columns, frameon=False, fontsize=8 if many else 9)
+        part_points(figure, (above, below))
         save(figure, file)
     return True
 
@@ -169,6 +171,7 @@ def plot_alpha(group: ComparableGroup, file: pathlib.Path) -> bool:
             figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
         axes.set_xlabel("α [branch updates ÷ updates of the version's increment]")
         axes.set_ylabel("held-out loss [nats per token]")
+        part_points(figure, (axes,))
         save(figure, file)
     return True
 

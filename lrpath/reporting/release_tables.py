@@ -9,6 +9,7 @@ from typing import Any
 
 from lrpath.analysis.compare import Outcome
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
+from lrpath.analysis.held_out import ENOUGH_DOCUMENTS, few_documents
 from lrpath.analysis.seeds import Interval, Summary
 from lrpath.planning.units import write_count
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
@@ -58,7 +59,7 @@ _SUMMARY = (
 def summary_tables(comparison: StudyComparison) -> list[ReportTable]:
     """Return one table a group: a row for each version and setting, means over seeds with 95 % intervals, and gaps."""
     return [
-        _summary_table(comparison, group.summaries, title=_titled("Releases over seeds", group), group=group)
+        _summary_table(comparison, group.summaries, title=titled("Releases over seeds", group), group=group)
         for group in comparison.groups
     ]
 
@@ -69,12 +70,14 @@ def last_version_tables(comparison: StudyComparison) -> list[ReportTable]:
     for group in comparison.groups:
         found = group.last_summaries
         version = found[0].first.version if found else "no version yet"
-        title = _titled(f"Releases of {version}, best first", group)
-        tables.append(_summary_table(comparison, found, title=title, group=group))
+        title = titled(f"Releases of {version}, best first", group)
+        whole = _summary_table(comparison, found, title=title, group=group)
+        tables.append(whole.without("version", "perplexity", "perplexity_gap", "updates", "tokens_again"))
     return tables
 
 
-def _titled(title: str, group: ComparableGroup) -> str:
+def titled(title: str, group: ComparableGroup) -> str:
+    """Return a table's title with the name of the group that it is about, where there are several."""
     return f"{title} ({group.name})" if group.name else title
 
 
@@ -114,10 +117,29 @@ def _summary_notes(group: ComparableGroup) -> tuple[str, ...]:
         if references
         else ""
     )
+    seeds = {seed for one in group.summaries for seed in one.seeds}
+    weights, orders = {weights for weights, _ in seeds}, {order for _, order in seeds}
+    varied = ""
+    if len(weights) > 1 and len(orders) == 1:
+        varied = " The seeds vary the initial weights; all read the text in one order."
+    elif len(orders) > 1 and len(weights) == 1:
+        varied = " The seeds vary the order of the text; all begin with the same weights."
     return (
-        f"{gap}A value is the mean over seeds ± half of its 95 % interval (Student's t).",
+        f"{gap}A value is the mean over seeds ± half of its 95 % interval (Student's t).{varied}",
         "Cost, updates and tokens are those of this and all earlier versions; cost 1 is training each from scratch.",
         "●: Pareto-optimal at the last version among settings with equal model, data, batch and increments.",
+        *_few_documents_notes(group.outcomes),
+    )
+
+
+def _few_documents_notes(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
+    """Return a sentence on held-out sets of few documents, if there are any."""
+    few = few_documents(outcomes)
+    if not few:
+        return ()
+    sets = ", ".join(f"{version} {domain} {count:,}" for (version, domain), count in few.items())
+    return (
+        f"Held-out documents: {sets}. Of fewer than {ENOUGH_DOCUMENTS:,}, one may decide which of two losses is lower.",
     )
 
 
@@ -148,7 +170,8 @@ _SEEDS = (
     _VERSION,
     _PARADIGM,
     Column(key="alpha", title="alpha"),
-    Column(key="seed", title="seed"),
+    Column(key="seed_weights", title="seed of the weights"),
+    Column(key="seed_order", title="seed of the order"),
     *_VALUES,
     Column(key="nll_nats", title="negative log-likelihood"),
     Column(key="tokens_held_out", title="held-out tokens"),
@@ -167,7 +190,7 @@ def seed_csv(comparison: StudyComparison) -> str:
             alpha = one.first.series.settings.get("alpha")
             cost = (one.first.cost.updates, one.first.relative_cost)
             rows.append(
-                (one.first.version, one.first.series.group, alpha, seed, *values, *cost, one.first.evaluated_on)
+                (one.first.version, one.first.series.group, alpha, *seed, *values, *cost, one.first.evaluated_on)
             )
     return ReportTable(title="Seeds", columns=_SEEDS, rows=tuple(rows)).csv()
 
@@ -190,7 +213,7 @@ def release_tables(comparison: StudyComparison, *, sets: bool = True) -> list[Re
         sets: Whether the perplexity on each version's held-out set has a column.
     """
     return [
-        _release_table(group.outcomes, title=_titled("Releases, on held-out text and by cost", group), sets=sets)
+        _release_table(group.outcomes, title=titled("Releases, on held-out text and by cost", group), sets=sets)
         for group in comparison.groups
     ]
 
@@ -217,6 +240,7 @@ def _release_table(
         notes=(
             "Loss and perplexity of a version: on the held-out sets of this and all earlier versions together.",
             "Updates, tokens and cost: of this and all earlier versions; cost 1 is training each of them from scratch.",
+            *_few_documents_notes(outcomes),
         ),
     )
 
@@ -226,7 +250,7 @@ def held_out_versions(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     every = list(outcomes)
     found = {version for outcome in every for version, _ in outcome.scores or {}}
     order = {version: None for outcome in every for version in outcome.series.plan.versions}
-    return tuple(version for version in order if version in found)
+    return (*(version for version in order if version in found), *sorted(found - order.keys()))
 
 
 def _domains(outcomes: Sequence[Outcome]) -> list[tuple[str, str | None]]:

@@ -4,6 +4,7 @@ TensorBoard's part is written only beside curves, so not where `logger=none` was
 """
 
 import pathlib
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from lrpath.errors import StateError
 from lrpath.records.files import locked, write_whole
 from lrpath.records.study import Study
 from lrpath.reporting.cost_table import executed_cost_table
+from lrpath.reporting.document_table import document_tables
 from lrpath.reporting.figures import draw_rates, plot_domains, plot_losses
 from lrpath.reporting.findings import findings
 from lrpath.reporting.page import Picture, page
@@ -28,8 +30,10 @@ from lrpath.reporting.release_tables import (
     summary_csv,
     summary_tables,
 )
+from lrpath.reporting.setup_table import setup_tables
 from lrpath.reporting.tables import ReportTable
 from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
+from lrpath.reporting.version_matrix import matrix_csv, matrix_tables
 
 MOST_SETS = 4
 """With more held-out sets than this, the printed table leaves their columns to the files."""
@@ -98,7 +102,10 @@ def write_report(*studies: Study, folder: pathlib.Path | None = None) -> Report:
 def _tables(comparison: StudyComparison) -> list[ReportTable]:
     """Return the tables for people, what most readers came for first."""
     return [
+        *setup_tables(comparison),
         *last_version_tables(comparison),
+        *document_tables(comparison),
+        *matrix_tables(comparison),
         *summary_tables(comparison),
         *release_tables(comparison),
         executed_cost_table(comparison),
@@ -107,31 +114,43 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
 
 def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     best, costs = last_version_tables(comparison), executed_cost_table(comparison)
+    matrices, documents = matrix_tables(comparison), document_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
+        "setup.md": "\n".join(table.markdown() for table in setup_tables(comparison)),
         "table.md": "\n".join(table.markdown() for table in releases),
         "table.csv": release_csv(comparison),
         "summary.md": "\n".join(table.markdown() for table in summaries),
         "summary.csv": summary_csv(comparison),
         "summary.tex": "\n".join(table.latex() for table in summaries),
         "seeds.csv": seed_csv(comparison),
+        "test.md": "\n".join(table.markdown() for table in documents),
+        "matrix.md": "\n".join(table.markdown() for table in matrices),
+        "matrix.csv": matrix_csv(comparison) if matrices else "",
         "cost.md": costs.markdown(),
         "cost.csv": costs.csv(),
     }
+    texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():
         write_whole(place / name, text)
     pictures, found = _draw(comparison, place), findings(comparison)
     whole = page(
         title=", ".join(study.name for study in comparison.studies),
+        setup=setup_tables(comparison),
         findings=found,
-        first=best,
+        first=[*best, *documents],
         pictures=pictures,
-        tables=[*summaries, *releases, costs],
+        tables=[*matrices, *summaries, *releases, costs],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)
     names = [*texts, *(picture.file.name for picture in pictures), "index.html"]
-    lines = ["", *found, f"written to {place}: {', '.join(names)}", *_tensorboard_lines(comparison, place, found)]
+    lines = [
+        "",
+        *found,
+        f"written to {place}: {', '.join(names)}",
+        *_tensorboard_lines(comparison, place, found, pictures),
+    ]
     shown = "\n\n".join(table.text() for table in _printed(comparison))
     return Report(text="\n".join([shown, *lines]), files=tuple(place / name for name in names))
 
@@ -142,27 +161,20 @@ def _printed(comparison: StudyComparison) -> list[ReportTable]:
     return release_tables(comparison, sets=len(held_out_versions(comparison.outcomes)) <= MOST_SETS)
 
 
-def _tensorboard_lines(comparison: StudyComparison, place: pathlib.Path, found: Sequence[str]) -> list[str]:
+def _tensorboard_lines(
+    comparison: StudyComparison, place: pathlib.Path, found: Sequence[str], pictures: Sequence[Picture]
+) -> list[str]:
     """Write TensorBoard's part, if any path has curves, and return how it is looked at."""
-    curves = sum(folder.tensorboard.is_dir() for study in comparison.studies for folder in study.folders())
-    if not curves:
+    if not any(folder.tensorboard.is_dir() for study in comparison.studies for folder in study.folders()):
         return []
-    write_tensorboard(place / "tb", comparison, findings=found, tables=_tables(comparison))
-    lines = [f"curves and rows: tensorboard {_logdir(place, comparison.studies)}"]
-    if curves + len(comparison.series) > MOST_SELECTED:
+    tables = _tables(comparison)
+    runs = write_tensorboard(place / "tb", comparison, findings=found, tables=tables, pictures=pictures)
+    lines = [f"curves, figures and rows: tensorboard --logdir {shlex.quote(str(place / 'tb'))}"]
+    if runs > MOST_SELECTED:
         lines.append(
-            f"TensorBoard selects no run by default when there are more than {MOST_SELECTED}. Select report/tb first, "
-            "then the runs to compare."
+            f"TensorBoard selects no run by default when there are more than {MOST_SELECTED}. Select `.` first."
         )
     return lines
-
-
-def _logdir(place: pathlib.Path, studies: Sequence[Study]) -> str:
-    """Return TensorBoard's option for studies and a report: the study's folder, if it is one and holds the report."""
-    if len(studies) == 1 and studies[0].folder in place.parents:
-        return f"--logdir {studies[0].folder}"
-    folders = {study.name: study.folder for study in studies} | {"report": place}
-    return "--logdir_spec " + ",".join(f"{name}:{folder}" for name, folder in folders.items())
 
 
 def _draw(comparison: StudyComparison, place: pathlib.Path) -> list[Picture]:

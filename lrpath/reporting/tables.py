@@ -8,7 +8,7 @@ import html
 import io
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -67,15 +67,24 @@ class ReportTable:
     rows: tuple[tuple[Any, ...], ...]
     notes: tuple[str, ...] = ()
 
+    def without(self, *keys: str) -> "ReportTable":
+        """Return the table without some columns."""
+        kept = [number for number, column in enumerate(self.columns) if column.key not in keys]
+        rows = tuple(tuple(row[number] for number in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[number] for number in kept), rows=rows)
+
     def records(self) -> list[dict[str, Any]]:
         """Return the rows as plain data by column key."""
         keys = [column.key for column in self.columns]
         return [dict(zip(keys, row, strict=True)) for row in self.rows]
 
     def cells(self) -> list[list[str]]:
-        """Return the rows as text for people."""
+        """Return the rows as text for people; a name with control characters cannot command their terminal."""
         return [
-            [MISSING if value is None else column.write(value) for column, value in zip(self.columns, row, strict=True)]
+            [
+                MISSING if value is None else _printable(column.write(value))
+                for column, value in zip(self.columns, row, strict=True)
+            ]
             for row in self.rows
         ]
 
@@ -101,29 +110,34 @@ class ReportTable:
         """Return the table in GitHub's Markdown, with its title above and its notes below."""
         heads = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in self.columns]
         rule = ["---:" if column.align is Align.RIGHT else ":---" for column in self.columns]
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in (heads, rule, *self.cells())]
+        rows = [rule if row is rule else [_markdown(cell) for cell in row] for row in (heads, rule, *self.cells())]
         lines = [f"| {' | '.join(row)} |" for row in rows]
         notes = [line for note in self.notes for line in ("", note)]
-        return "\n".join([f"**{self.title}**", "", *lines, *notes]) + "\n"
+        return "\n".join([f"**{_markdown(self.title)}**", "", *lines, *map(_markdown, notes)]) + "\n"
 
     def latex(self) -> str:
         """Return a `tabular` of LaTeX's booktabs, with its title and notes as comments above."""
         heads = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in self.columns]
         sides = "".join("r" if column.align is Align.RIGHT else "l" for column in self.columns)
         head, *rows = (" & ".join(map(_latex, row)) + r" \\" for row in (heads, *self.cells()))
-        comments = [f"% {line}" for line in (self.title, *self.notes)]
+        comments = [f"% {' '.join(line.split())}" for line in (self.title, *self.notes)]
         begin, end = f"\\begin{{tabular}}{{{sides}}}", r"\end{tabular}"
         return "\n".join([*comments, begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end]) + "\n"
 
-    def html(self) -> str:
-        """Return the table as HTML, with its title as caption and its notes below."""
-        heads = [f"{column.title} <small>{html.escape(column.unit)}</small>" for column in self.columns]
+    def html(self, *, captioned: bool = True) -> str:
+        """Return the table as HTML, with its title as caption unless that stands above already, and notes below."""
+        heads = [
+            f"{html.escape(column.title)} <small>{html.escape(column.unit)}</small>"
+            if column.unit
+            else html.escape(column.title)
+            for column in self.columns
+        ]
         sides = ["" if column.align is Align.RIGHT else ' class="left"' for column in self.columns]
         lines = [_html_row("th", heads, sides)]
         lines += [_html_row("td", [html.escape(cell) for cell in row], sides) for row in self.cells()]
         notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in self.notes)
         head, body = lines[0], "\n".join(lines[1:])
-        caption = f"<caption>{html.escape(self.title)}</caption>"
+        caption = f"<caption>{html.escape(self.title)}</caption>" if captioned else ""
         return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>\n{notes}"
 
     def csv(self) -> str:
@@ -147,6 +161,22 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
+
+
+def _printable(text: str) -> str:
+    return (
+        text
+        if text.isprintable()
+        else "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    )
+
+
+def _markdown(text: str) -> str:
+    """Return text that is neither markup nor the end of a cell; readers of Markdown render HTML that stands in it."""
+    plain = " ".join(text.split()) if text else text
+    for sign, written in {"&": "&amp;", "<": "&lt;", "|": "\\|", "`": "\\`", "](": "]\\("}.items():
+        plain = plain.replace(sign, written)
+    return plain
 
 
 def _latex(text: str) -> str:

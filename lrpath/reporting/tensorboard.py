@@ -1,7 +1,8 @@
 """What TensorBoard shows of studies besides the curves of their paths, made anew from what is on disk at every report.
 
-report/tb/              layouts (CUSTOM SCALARS); findings, tables and trees (TEXT); the columns of HPARAMS
-report/tb/<series>/     a row of HPARAMS: what the series was given, and of its last release loss and cost
+report/tb/                  layouts (CUSTOM SCALARS); findings, tables and trees (TEXT); figures (IMAGES)
+report/tb/<series>/         a row of HPARAMS: what the series was given, and of its last release loss and cost
+report/tb/<series>/<path>   a link to the curves of a path, so that its run is named by its series: with its α and seed
 """
 
 import pathlib
@@ -15,50 +16,58 @@ from lrpath.analysis.compare import Outcome, Series
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.records.events import Event, EventFile, scalars
 from lrpath.reporting.hparams import columns, hparams_rows
+from lrpath.reporting.page import Picture
 from lrpath.reporting.release_tables import held_out_versions
-from lrpath.reporting.tables import Align, Column, ReportTable, write_whole_number
+from lrpath.reporting.tables import ReportTable
+from lrpath.reporting.tensorboard_runs import link_runs, named_runs, runs_table
 from lrpath.reporting.tree_text import tree_text
 
 MOST_SELECTED = 40
 """Of more runs than this TensorBoard selects none by default."""
 MOST_TREES = 12
 """With more plans than this, the trees of the first are shown."""
-_RUNS = (
-    Column(key="run", title="run", align=Align.LEFT),
-    Column(key="series", title="series", align=Align.LEFT),
-    Column(key="first", title="from", write=write_whole_number),
-    Column(key="end", title="to", write=write_whole_number),
-    Column(key="leaves", title="leaves", align=Align.LEFT),
-    Column(key="releases", title="releases", align=Align.LEFT),
-)
 
 
 def write_tensorboard(
-    folder: pathlib.Path, comparison: StudyComparison, *, findings: Sequence[str], tables: Sequence[ReportTable]
-) -> None:
-    """Write a report's event files in place of those that are there; one process at a time may.
+    folder: pathlib.Path,
+    comparison: StudyComparison,
+    *,
+    findings: Sequence[str],
+    tables: Sequence[ReportTable],
+    pictures: Sequence[Picture] = (),
+) -> int:
+    """Write a report's event files in place of those that are there, and return how many runs there are.
+
+    One process at a time may do so.
 
     Args:
         folder: Where to; folders in it that are of no series are removed.
         comparison: The facts.
         findings: Sentences.
         tables: Shown as text, in order.
+        pictures: Shown as images, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = hparams_rows(comparison.outcomes)
+    rows, runs = hparams_rows(comparison.outcomes), named_runs(comparison.series)
+    kept = {row.name for row in rows} | {run.folder for run in runs}
     for old in folder.iterdir():
-        if old.is_dir() and old.name not in {row.name for row in rows}:
+        if old.is_dir() and old.name not in kept:
             shutil.rmtree(old)
     texts = {"Findings": "\n".join(f"- {sentence}" for sentence in findings)}
     every = [row.series for row in rows]
-    texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(every))}
+    texts |= {table.title: _as_it_stands(table.text()) for table in (*tables, runs_table(runs))}
     texts |= {"Trees": _trees(every)}
     numbered = enumerate(texts.items(), start=1)  # TensorBoard sorts by name
     shown = [_text(f"report/{number} {title}", text) for number, (title, text) in numbered]
-    EventFile(folder, map(_event, [_layout(comparison.outcomes), columns(rows), *shown])).close()
+    images = [
+        _image(f"figures/{number} {picture.file.stem}", picture) for number, picture in enumerate(pictures, start=1)
+    ]
+    EventFile(folder, map(_event, [_layout(comparison.outcomes), columns(rows), *shown, *images])).close()
     for row in rows:
         figures = [] if row.last is None else [scalars(row.last.number, row.figures(), seconds=time.time())]
         EventFile(folder / row.name, [_event(row.summary()), *figures]).close()
+    link_runs(folder, runs)
+    return 1 + len(kept) + len(runs)
 
 
 def _layout(outcomes: Sequence[Outcome]) -> Any:
@@ -74,14 +83,18 @@ def _layout(outcomes: Sequence[Outcome]) -> Any:
         for version in versions
         for domain in [domain for other, domain in sets if other == version]
     } or {f"held-out loss on {version} [nats/token]": f"held_out_loss/{re.escape(version)}\\." for version in versions}
+    newest = re.escape(list(versions)[-1])
     charts = {
-        "paths, by position": {
+        "1 look here first": {
             "training loss [nats/token]": "train/loss$",
+            f"held-out loss on {list(versions)[-1]} [nats/token]": f"held_out_loss/{newest}\\.",
             "learning rate": "train/lr$",
-            "gradient norm": "train/grad_norm$",
         },
-        "domains, by position": domains,
-        "speed, by position": {"tokens per second": "speed/tokens_per_second$"},
+        "2 held-out loss by set": domains,
+        "3 health": {
+            "gradient norm": "train/grad_norm$",
+            "tokens per second": "speed/tokens_per_second$",
+        },
     }
     layout = Layout(
         category=[
@@ -98,29 +111,6 @@ def _layout(outcomes: Sequence[Outcome]) -> Any:
         tensor=_string(layout.SerializeToString()),
     )
     return Summary(value=[value])
-
-
-def runs_table(found: Sequence[Series]) -> ReportTable:
-    """Return a row for every path of some series: what it is that TensorBoard's list of runs names."""
-    series_of: dict[str, list[Series]] = {}
-    for series in found:
-        for path in series.tree.paths:
-            series_of.setdefault(path.id, []).append(series)
-    rows = []
-    for path_id, its in series_of.items():
-        path, folder = its[0].tree.path(path_id), its[0].study.find(path_id)
-        released = [r.version for series in its for r in series.tree.releases if r.last.path_id == path_id]
-        rows.append(
-            (
-                f"{path.name}-{path_id}" if folder is None else folder.folder.name,
-                ", ".join([*(series.label for series in its[:2]), *([f"{len(its) - 2} more"] if len(its) > 2 else [])]),
-                path.start,
-                max(series.tree.end(path_id) for series in its),
-                None if path.parent is None else its[0].tree.path(path.parent.path_id).name,
-                ", ".join(dict.fromkeys(released)) or None,
-            )
-        )
-    return ReportTable(title="Runs", columns=_RUNS, rows=tuple(rows), notes=("Positions in updates.",))
 
 
 def _trees(found: Sequence[Series]) -> str:
@@ -143,6 +133,15 @@ def _text(tag: str, markdown: str) -> Any:
 
     shown = metadata.create_summary_metadata(display_name=None, description=None)
     return Summary(value=[Summary.Value(tag=tag, metadata=shown, tensor=_string(markdown.encode()))])
+
+
+def _image(tag: str, picture: Picture) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    png = picture.file.read_bytes()
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # of the header that PNGs begin with
+    image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def _string(content: bytes) -> Any:

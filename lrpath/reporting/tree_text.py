@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import groupby
 
+from lrpath.analysis.path_names import short_name
 from lrpath.planning.paths import Path, Release
 from lrpath.planning.plan import Plan
 from lrpath.planning.readings import DataConsumed, Readings
@@ -36,11 +37,6 @@ def pieces_run(path: Path, *, end: int) -> Iterator[tuple[Piece, int]]:
 def write_rate(rate: float) -> str:
     """Write a learning rate, `3.00e-04`."""
     return f"{rate:.2e}" if rate else "0"
-
-
-def short_name(path: Path, *, paradigm: str) -> str:
-    """Return a path's name without the paradigm's label; a path that another paradigm made keeps that label."""
-    return path.name.removeprefix(f"{paradigm}.")
 
 
 def tree_text(plan: Plan) -> str:

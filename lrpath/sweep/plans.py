@@ -55,8 +55,9 @@ def _keep_plans(config: DictConfig) -> None:
     projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]
     for project in projects:
         _check_ranks(project.config.strategy.name, config)
-        _ = project.plan
-    _check_extend(projects)
+        if not project.waits_for_tokens:
+            _ = project.plan
+    _check_extend([project for project in projects if not project.waits_for_tokens])
     for project in projects:  # all are possible before text is read
         project.prepare()  # ids follow from tokens
     _check_extend(projects)

@@ -33,6 +33,8 @@ class LitCausalLM(lightning.LightningModule):
 
     Attributes:
         update_loss: This rank's mean loss over the micro-batches of the update so far.
+        has_dropout: Whether an update draws random numbers.
+        sequence_seeds: Of the random numbers of each sequence of the next micro-batch; None without dropout.
     """
 
     def __init__(
@@ -51,6 +53,16 @@ class LitCausalLM(lightning.LightningModule):
         self._observe = observe
         self._parallelize = parallelize
         self.update_loss: Tensor = torch.zeros(())
+        self.has_dropout = backbone.has_dropout
+        self.sequence_seeds: list[int] | None = None
+
+    @property
+    def dropout_record(self) -> dict[str, str]:
+        """What the manifest of a state says of its random numbers; nothing without dropout.
+
+        States of before they followed from a sequence's slot, but from the micro-batch, say nothing either.
+        """
+        return {"dropout": "by sequence"} if self.has_dropout else {}
 
     def configure_model(self) -> None:
         """Parallelize the backbone, once: Lightning calls this hook again."""
@@ -62,7 +74,7 @@ class LitCausalLM(lightning.LightningModule):
         """Return the mean loss of a micro-batch."""
         if isinstance(self.backbone, FSDPModule):  # Lightning defers the reduction of gradients under DDP only
             self.backbone.set_requires_gradient_sync((batch_idx + 1) % self.accumulation == 0)
-        loss: Tensor = self.backbone(ids_BL)
+        loss: Tensor = self.backbone(ids_BL, seeds=self.sequence_seeds)
         share = loss.detach() / self.accumulation
         self.update_loss = share if batch_idx % self.accumulation == 0 else self.update_loss + share
         return loss

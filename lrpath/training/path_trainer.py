@@ -19,6 +19,7 @@ from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Recipe, StateKey
 from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
+from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import MEND, check_digests, lost_positions, written_digests
@@ -65,6 +66,9 @@ class TrainingFactory(Protocol):
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
+
+    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
+        """Return digest and sizes of every held-out set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +208,7 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, folder, monitor),
+                facts=partial(self._manifest_fields, run.path, folder, monitor, module.dropout_record),
                 pinned=pinned,
                 saver=saver,
                 monitor=monitor,
@@ -325,10 +329,13 @@ class PathTrainer:
         if self.tensorboard:
             rewrite_path_events(folder)
 
-    def _manifest_fields(self, path: Path, folder: PathFolder, monitor: LossMonitor, position: int) -> dict[str, Any]:
+    def _manifest_fields(
+        self, path: Path, folder: PathFolder, monitor: LossMonitor, dropout: dict[str, str], position: int
+    ) -> dict[str, Any]:
         tables = {"tables": written_digests(folder, position)} if self.process_group.is_rank_zero else {}
         return (
             monitor.manifest_fields(position)
+            | dropout
             | tables
             | {
                 "name": path.name,

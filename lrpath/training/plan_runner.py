@@ -27,7 +27,7 @@ from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.mending import mend_tables
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import needed_states, pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import check_releases, needed_states, pinned_states, remove_rolling
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -100,10 +100,14 @@ class PlanRunner:
         self._check_existing()
         self._check_tables()
         self._check_held_out()
+        described = self.path_trainer.factory.describe_held_out()
+        self.study.held_out.add((path.id for path in self.tree.paths), described, exchanged=self._exchanged_versions())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.factory.check_data()
+        elif self.selected is None:
+            check_releases(self.study, self.tree)
         return runs
 
     def _finish(self) -> None:
@@ -217,12 +221,7 @@ class PlanRunner:
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
         recipe = self.tree.paths[0].recipe
-        # A version that another plan has other data for was judged on other sets there.
-        held_out: dict[str, set[str | None]] = {}
-        for record in self.study.plans().values():
-            for increment in from_record(record).increments:
-                held_out.setdefault(increment.version, set()).add(increment.held_out)
-        exchanged = {version for version, found in held_out.items() if len(found - {None}) > 1}
+        exchanged = self._exchanged_versions()
         for folder in self.study.folders():
             known = folder.recipe()
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
@@ -239,6 +238,14 @@ class PlanRunner:
                         field="cadence.held_out_windows",
                         value=self.path_trainer.cadence.held_out_windows,
                     )
+
+    def _exchanged_versions(self) -> frozenset[str]:
+        """Return the versions that plans of the study have different data for, and so different held-out sets."""
+        held_out: dict[str, set[str | None]] = {}
+        for record in self.study.plans().values():
+            for increment in from_record(record).increments:
+                held_out.setdefault(increment.version, set()).add(increment.held_out)
+        return frozenset(version for version, found in held_out.items() if len(found - {None}) > 1)
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]

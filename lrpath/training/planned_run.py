@@ -77,7 +77,11 @@ class PlannedRun:
         back = max((earlier for earlier in existing if earlier <= position - guard.back), default=self.path.start)
         return min(oldest, back)
 
-    def random_seed(self, update: int) -> int:
-        """Return the seed of an update's random numbers: a function of recipe and update, so none has to be saved."""
-        text = f"update {update} of seed {self.path.recipe.seed}"
+    def random_seed(self, update: int, *, slot: int | None = None) -> int:
+        """Return the seed of the random numbers of an update, or of one of its sequences by its slot.
+
+        It is a function of recipe, update and slot, so none has to be saved.
+        """
+        text = f"update {update} of seed {self.path.recipe.weights_seed}"
+        text += "" if slot is None else f", slot {slot}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
-from lrpath.planning.paths import Path, Recipe, Release, unite
+from lrpath.planning.paths import Path, Recipe, Release, Seeds, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.streams import Increment, as_record
@@ -29,7 +29,7 @@ TOKENS_PER_UPDATE = 8
 
 
 def plan_of(
-    *updates: int, paradigms: Mapping[str, Paradigm] = THREE, seed: int = 0, flops_per_token: int | None = 10
+    *updates: int, paradigms: Mapping[str, Paradigm] = THREE, seed: int | Seeds = 0, flops_per_token: int | None = 10
 ) -> Plan:
     recipe = Recipe(
         model={"family": "llama", "layers": 1},

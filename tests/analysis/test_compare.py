@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lrpath.analysis.compare import Score, read_outcomes, read_series, release_folder
+from lrpath.analysis.compare import read_outcomes, read_series
+from lrpath.analysis.scores import Score, release_folder, total
 from lrpath.errors import StateError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import StateKey, Tree
@@ -36,7 +37,7 @@ def switching(alpha: float) -> PathSwitching:
 
 
 def test_scores_add_up_over_tokens_not_over_sets() -> None:
-    score = Score(nll=30.0, tokens=10) + Score(nll=10.0, tokens=30)
+    score = total([Score(nll=30.0, tokens=10), Score(nll=10.0, tokens=30)])
 
     assert score.loss == 1.0
     assert score.perplexity == math.e

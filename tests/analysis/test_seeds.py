@@ -40,8 +40,8 @@ def test_an_interval_is_student_s() -> None:
 
 def test_means_are_over_the_seeds_that_were_evaluated(found: dict[tuple[str, str], Summary]) -> None:
     assert list(found) == [(version, kind) for version in ("v1", "v2") for kind in BY_SEED[1]]
-    assert found["v2", "from_scratch"].seeds == (1, 2)
-    assert found["v2", "continual"].seeds == (1, 2, 3)
+    assert found["v2", "from_scratch"].seeds == ((1, 1), (2, 2))
+    assert found["v2", "continual"].seeds == ((1, 1), (2, 2), (3, 3))
     assert found["v2", "continual"].loss.mean == pytest.approx((2.5 + 3.0 + 2.8) / 3)
     assert found["v2", "continual"].perplexity.mean == pytest.approx(math.fsum(map(math.exp, (2.5, 3.0, 2.8))) / 3)
 

@@ -68,6 +68,7 @@ def test_a_finished_study_is_as_it_claims(tmp_path: pathlib.Path, paradigms: dic
     assert findings(checks) == []
     assert {check.name: check.count for check in checks} == {
         "paths": len(plan.tree.paths),
+        "backbones": 0,
         "needed": sum(1 for _ in plan.tree.states()),
         "states": sum(1 for _ in plan.tree.states()),
         "data": sum(1 for _ in plan.tree.states()),

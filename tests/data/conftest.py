@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lrpath.data.prepare import prepare
+from lrpath.data.sources import TokensSource
 from lrpath.data.store import TokenStore
-from tests.data.making import tokens_source
 
 WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
 
@@ -27,7 +27,7 @@ def make_store(tmp_path: Path) -> Callable[..., TokenStore]:
             generator.integers(0, vocab_size, size=count).astype("<u2").tofile(path)
             files.append(str(path))
         extra = {"web": (files[-1],)} if heldout else {}
-        source = tokens_source(files=tuple(files[:-1]), vocab_size=vocab_size, heldout=extra)
+        source = TokensSource(files=tuple(files[:-1]), vocab_size=vocab_size, bits=16, heldout=extra)
         versions = [f"v{number}" for number in range(1, len(tokens) + 1)]
         return prepare(source, tokenizer=None, versions=versions, folder=tmp_path / "store")
 

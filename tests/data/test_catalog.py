@@ -20,7 +20,7 @@ FOUR = ["v1", "v2", "v3", "v4"]
 
 def found(source: Source, folder: pathlib.Path, *, tokenizer: TokenizerSettings | None = SMALL) -> list[str]:
     stored = Catalog(folder).find(source, tokenizer=tokenizer, count=4)
-    return [increment.content for increment in stored.increments]
+    return [increment.manifest.content for increment in stored.increments]
 
 
 def contents(store: TokenStore) -> list[str]:
@@ -32,8 +32,8 @@ def test_what_was_prepared_is_known_by_its_content(texts: pathlib.Path, tmp_path
 
     stored = Catalog(tmp_path / "data").find(source_of(texts), tokenizer=SMALL, count=4)
 
-    assert [increment.content for increment in stored.increments] == contents(store)
-    assert [increment.held_out for increment in stored.increments] == [
+    assert [increment.manifest.content for increment in stored.increments] == contents(store)
+    assert [increment.manifest.held_out for increment in stored.increments] == [
         store.manifest(version).held_out for version in store.versions
     ]
     assert (stored.store, stored.tokenizer) == (store.folder, store.tokenizer)
@@ -128,9 +128,9 @@ def test_every_record_of_a_divided_text_counts(
 def test_ids_are_known_by_their_files_wherever_they_lie(tmp_path: pathlib.Path) -> None:
     ids = tmp_path / "ids.bin"
     ids.write_bytes(bytes(range(200)))
-    source = TokensSource(files=(str(ids),), vocab_size=1 << 16)
+    source = TokensSource(files=(str(ids),), vocab_size=1 << 16, bits=16, heldout={})
     before = contents(prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "data"))
-    moved = TokensSource(files=(str(ids.rename(tmp_path / "others.bin")),), vocab_size=1 << 16)
+    moved = TokensSource(files=(str(ids.rename(tmp_path / "others.bin")),), vocab_size=1 << 16, bits=16, heldout={})
 
     assert found(moved, tmp_path / "data", tokenizer=None) == before
     assert found(source, tmp_path / "data", tokenizer=None) == before  # it is gone, and its tokens are stored

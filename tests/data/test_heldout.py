@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrpath.data.facts import increment_lines
+from lrpath.data.facts import increment_facts
 from lrpath.data.heldout import cut, spaced
 from lrpath.data.leaks import find_leaks
 from lrpath.data.prepare import prepare
@@ -275,11 +275,15 @@ def test_each_increment_says_what_it_was_made_of_and_how_much_of_it_is_read(stor
     store = stored([*texts, texts[0], *texts])
     tokens = store.manifest("v1").tokens
 
-    (line,) = increment_lines(store, reads={"v1": tokens // 2})
+    (facts,) = increment_facts(store, reads={"v1": tokens // 2}, asked=20)
 
+    line = facts.line()
     assert f"201 documents; {store.manifest('v1').text_bytes:,} bytes" in line
     assert f"{tokens:,} training tokens, of which {tokens // 2:,} (50%) are read" in line
-    assert "held-out documents (valid + test): text 5 + 5" in line
+    assert "held-out documents (valid + test): text 5 + 5, fewer than the 20" in line
+    assert facts.few == ("text",)
+    assert increment_facts(store, reads={"v1": tokens}, asked=5)[0].few == ()
+    assert json.loads(json.dumps(facts.as_record()))["held_out"] == {"text": [5, 5]}
     assert "not trained on, since a copy is held out" in line
 
 

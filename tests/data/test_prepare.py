@@ -11,11 +11,11 @@ import pytest
 
 from lrpath.data.catalog import CATALOG_FILE
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import TextSource
+from lrpath.data.sources import TextSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of, tokens_source
+from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
@@ -137,7 +137,9 @@ def test_a_preparation_that_was_killed_ends_with_the_same_bytes(texts: Path, tmp
     assert process.returncode == -signal.SIGKILL
     torn = list((tmp_path / "killed").glob("*/.tmp-*"))
     assert bool(torn) == (moment != "train the tokenizer")
-    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed")
+    said: list[str] = []
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR[:2], folder=tmp_path / "killed", notice=said.append)
+    assert [line[:2] for line in said if "not again" in line] == ([moment[:2]] if torn else [])
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
@@ -213,9 +215,11 @@ def test_text_needs_a_tokenizer_and_ids_cannot_train_one(texts: Path, tmp_path: 
     (tmp_path / "ids.bin").write_bytes(b"\0" * 20)
     with refused(ConfigError, field="data.tokenizer.file", value=None):
         prepare(
-            tokens_source(files=(str(tmp_path / "ids.bin"),), vocab_size=9), tokenizer=SMALL, versions=["v1"],
+            TokensSource(files=(str(tmp_path / "ids.bin"),), vocab_size=9, bits=16, heldout={}),
+            tokenizer=SMALL,
+            versions=["v1"],
             folder=tmp_path / "b",
-        )  # fmt: skip
+        )
 
 
 def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
@@ -224,10 +228,18 @@ def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
     files = (str(first.place("v1") / "train.bin"),)
 
     store = prepare(
-        tokens_source(files=files, vocab_size=304), tokenizer=given, versions=["v1"], folder=tmp_path / "second"
+        TokensSource(files=files, vocab_size=304, bits=16, heldout={}),
+        tokenizer=given,
+        versions=["v1"],
+        folder=tmp_path / "second",
     )
 
     assert store.digest("v1") == first.digest("v1")
     assert (store.vocab_size, store.end_id) == (304, 0)
     with refused(ConfigError, field="data.source.vocab_size", value=200):
-        prepare(tokens_source(files=files, vocab_size=200), tokenizer=given, versions=["v1"], folder=tmp_path / "third")
+        prepare(
+            TokensSource(files=files, vocab_size=200, bits=16, heldout={}),
+            tokenizer=given,
+            versions=["v1"],
+            folder=tmp_path / "third",
+        )

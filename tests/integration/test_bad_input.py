@@ -241,7 +241,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write(folder / "hostile.json", b'{"model": {"__reduce__": "os.system"}}')
     sizes = {"model_type": "gpt2", "vocab_size": "512", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128}
     _write(folder / "text_sizes.json", json.dumps(sizes).encode())
-    _write(folder / "remote_code.json", b'{"auto_map": {"AutoModel": "evil.py"}, "model_type": "llama"}')
+    _write(folder / "remote_code.json", b'{"auto_map": {"AutoModel": "evil.py"}, "model_type": "internlm2"}')
     _write(folder / "deep.json", b"[" * 100_000)
     tokenizer = Tokenizer(models.BPE())
     alphabet = pre_tokenizers.ByteLevel.alphabet()

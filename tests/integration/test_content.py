@@ -268,10 +268,7 @@ def test_a_plan_says_what_it_reuses_and_what_it_costs(done: Lab) -> None:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Lab:
-    """Return a laboratory with a study of two versions that was made before ids followed from content.
-
-    Of its states only the one that v3's main path goes on from has its tensors.
-    """
+    """Return a laboratory with a study of two versions that was made before ids followed from content."""
     folder = tmp_path / "old"
     shutil.copytree(Path(__file__).with_name("old_study"), folder)
     write_texts(folder / "texts")

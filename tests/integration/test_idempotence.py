@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lrpath.assembly.finished import is_finished
 from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
-from lrpath.errors import BusyError
+from lrpath.errors import BusyError, StateError
 from tests.integration.lab import Lab, states_of, tables_of
 from tests.refusals import refused
 
@@ -133,6 +133,23 @@ def test_a_path_is_refused_while_its_lock_is_held(lab: Lab) -> None:
 
     assert states_of(lab.study()) == {}
     assert runner.run() == 26
+
+
+def test_a_bit_that_flipped_in_a_finished_release_is_seen_when_the_plan_is_run_again(lab: Lab) -> None:
+    runner = lab.runner()
+    runner.run()
+    key = runner.tree.releases[-1].last
+    folder = lab.study().find(key.path_id)
+    assert folder is not None
+    (shard,) = folder.state(key.position).glob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-5] ^= 1
+    shard.write_bytes(content)
+
+    with pytest.raises(StateError, match=shard.name):
+        lab.run()
+    with pytest.raises(StateError, match=shard.name):
+        is_finished(lab.project())
 
 
 def test_a_finished_plan_is_known_to_be_finished_without_torch_and_anything_odd_is_not(lab: Lab) -> None:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.planning.paths import Release
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, Table

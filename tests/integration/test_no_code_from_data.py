@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from lrpath.data.prepare import prepare
+from lrpath.data.sources import TokensSource
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import DataError, StateError
 from lrpath.records.manifest import seal_manifest
-from tests.data.making import tokens_source
 from tests.integration.lab import REPOSITORY, Lab
 from tests.refusals import refused
 
@@ -181,7 +181,7 @@ def test_a_pickle_in_place_of_a_manifest_is_refused(lab: Lab, pickled: bytes, tr
 def test_a_pickle_in_place_of_tokens_is_refused(tmp_path: Path, pickled: bytes, trace: Path) -> None:
     file = tmp_path / "V1.bin"
     file.write_bytes(pickled + b"." * (len(pickled) % 2))
-    source = tokens_source(files=(str(file),), vocab_size=300)
+    source = TokensSource(files=(str(file),), vocab_size=300, bits=16, heldout={})
 
     with refused(DataError):
         prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
@@ -193,7 +193,10 @@ def test_a_numpy_file_of_objects_in_place_of_prepared_tokens_is_refused(tmp_path
     ids = tmp_path / "V1.bin"
     np.arange(100, dtype="<u2").tofile(ids)
     store = prepare(
-        tokens_source(files=(str(ids),), vocab_size=300), tokenizer=None, versions=["v1"], folder=tmp_path / "store"
+        TokensSource(files=(str(ids),), vocab_size=300, bits=16, heldout={}),
+        tokenizer=None,
+        versions=["v1"],
+        folder=tmp_path / "store",
     )
     np.save(tmp_path / "objects.npy", np.array([Payload(trace)], dtype=object), allow_pickle=True)
     (store.place("v1") / "train.bin").write_bytes((tmp_path / "objects.npy").read_bytes())

@@ -1,88 +1,308 @@
-"""Releases leave the study as Hugging Face folders that transformers loads without lrpath."""
+"""Releases leave the study as Hugging Face folders that are the trained model for everyone who loads them."""
 
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, processors
 
+from lrpath.analysis.verify.study import verify_study
+from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
-from lrpath.reporting.model_card import choose_release
+from lrpath.records.backbone import BACKBONE
+from lrpath.records.files import read_json, write_json
+from lrpath.records.released import ExportedRelease
+from lrpath.reporting.model_card import card_text, choose_release
+from lrpath.training.checkpoints import export as export_module
+from lrpath.training.checkpoints.backbone import read_backbone
+from lrpath.training.checkpoints.export import ReleaseWeights, export_release
 from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Lab
+from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
+
+TEXTS = ["main path, branch path", "The year 2024 and 3.14", "cafe\u0301", "def f(x):\n    return  x\n"]
 
 LOAD = """
 import json, sys, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 torch.set_num_threads(1)  # as the laboratory: sums are split by thread
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1]).eval()
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-ids = tokenizer("main path, branch path", return_tensors="pt").input_ids
-assert not any(name.split(".")[0] == "lrpath" for name in sys.modules)
-print(json.dumps({"ids": ids.tolist(), "logits": model(ids).logits.tolist(), "end": tokenizer.eos_token}))
+texts = json.loads(sys.argv[1])
+for folder in sys.argv[2:]:
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer(texts[0], return_tensors="pt").input_ids[:, :16]
+    with torch.no_grad():
+        logits = model(ids).logits.float().tolist()
+        padded = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=8)
+        torch.manual_seed(0)
+        made = model.generate(**padded, max_new_tokens=2000, do_sample=True, top_k=0)
+    assert not any(name.split(".")[0] == "lrpath" for name in sys.modules)
+    print(json.dumps({
+        "ids": [tokenizer(text).input_ids for text in texts],
+        "logits": logits,
+        "ended": [row[8:].tolist().count(tokenizer.eos_token_id) > 0 for row in made],
+        "new": made.shape[1] - padded.input_ids.shape[1],
+        "end": tokenizer.eos_token,
+        "pad": tokenizer.pad_token,
+        "longest": tokenizer.model_max_length,
+        "class": type(model).__name__,
+        "dtype": str(model.dtype),
+        "cache": model.config.use_cache,
+        "eos": [model.config.eos_token_id, model.generation_config.eos_token_id],
+        "bos": [model.config.bos_token_id, model.generation_config.bos_token_id],
+    }))
 """
 
 
-def export(lab: Lab, *overrides: str) -> subprocess.CompletedProcess[str]:
+def run_export(lab: Lab, *overrides: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lrpath.export", "study=study", f"outputs={lab.folder}", *overrides]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def load_elsewhere(folder: pathlib.Path) -> dict:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", LOAD, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent, env=environment, check=False)
+def export(lab: Lab, name: str = "v2", study: str = "study", **changes: Any) -> tuple[pathlib.Path, ExportedRelease]:
+    """Export a release in this process; return its folder and what was made."""
+    series, release = choose_release(lab.study(study), name=name)
+    settings: dict[str, Any] = {"dtype": "fp32", "shard_bytes": 10**9, "loads": True, "folder": lab.folder / "released"}
+    settings |= changes
+
+    def card(made: ExportedRelease) -> str:
+        return card_text(lab.study(study), made, series=series, release=release, command="python -m lrpath.export")
+
+    return settings["folder"], export_release(lab.study(study), release, card=card, **settings)
+
+
+def load_elsewhere(*folders: pathlib.Path) -> list[dict[str, Any]]:
+    """Load folders in a process that knows nothing of lrpath."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-I", "-c", LOAD, json.dumps(TEXTS), *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_an_exported_release_has_equal_logits_in_a_process_without_lrpath(lab: Lab) -> None:
+SIZES = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 2048}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any] | None] = {
+    "llama": None,
+    "qwen2": None,
+    "qwen3": None,
+    "internlm": None,
+    "internlm2": None,
+    "internlm3": None,
+    "gpt_neox": {"rotary_pct": 0.5, "rotary_emb_base": 5000.0},
+    "olmo2": {"rope_theta": 500000.0},
+    "mistral": {"sliding_window": None},
+    "gemma": {"head_dim": 8},
+}
+OF_LLAMA = ("llama", "qwen2", "internlm", "internlm2", "internlm3")
+"""Families whose releases are Llamas; of InternLM 3, transformers has a configuration alone."""
+
+
+def model_of(lab: Lab, family: str) -> list[str]:
+    own = FAMILIES[family]
+    if own is None:
+        return [f"model.family={family}", "model.context=2048", "model.rope_theta=500000"]
+    file = lab.folder / f"{family}.json"
+    file.write_text(json.dumps(SIZES | {"model_type": family} | own))
+    return ["model=hf_file", f"model.file={file}"]
+
+
+def test_every_family_is_the_trained_model_in_a_process_without_lrpath(lab: Lab) -> None:
+    folders, expected = [], []
+    for family in FAMILIES:
+        lab.run(*model_of(lab, family), f"study={family}", "paradigm=[from_scratch]", "versions=1", "peak=0.01")
+        for dtype in ("fp32", "bf16"):
+            folder = lab.folder / f"{family}-{dtype}"
+            export(lab, "v1", family, dtype=dtype, folder=folder)
+            folders.append(folder)
+            expected.append((family, dtype))
+
+    for (family, dtype), found in zip(expected, load_elsewhere(*folders), strict=True):
+        study = lab.study(family)
+        _, release = choose_release(study, name="v1")
+        ours = load_release(study, release).lm.eval()
+        tokenizer = read_backbone(study.folders()[0]).tokenizer
+        assert tokenizer is not None
+        ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
+        assert found["ids"] == ids, family
+        with torch.no_grad():
+            logits = ours(torch.tensor([ids[0][:16]])).logits
+        bound = 0.0 if dtype == "fp32" else 0.05 * float(logits.abs().max())  # bf16 has 8 bits: 0.4 % at each rounding
+        torch.testing.assert_close(torch.tensor(found["logits"]), logits, rtol=0, atol=max(bound, 1e-6))
+        assert found["dtype"] == {"fp32": "torch.float32", "bf16": "torch.bfloat16"}[dtype]
+        assert (found["end"], found["pad"], found["longest"], found["cache"]) == ("<|endoftext|>",) * 2 + (16, True)
+        assert found["eos"] == [0, 0]
+        assert found["bos"] == [None, None]
+        assert found["ended"] == [True] * len(TEXTS), family
+        assert found["new"] < 2000
+        assert (found["class"] == "LlamaForCausalLM") == (family in OF_LLAMA)
+
+
+def test_the_command_writes_a_release_into_the_study(lab: Lab) -> None:
     lab.run("model.tie_embeddings=true")
 
-    done = export(lab, "release=v2")
+    done = run_export(lab, "release=v2")
     (folder,) = (lab.folder / "study" / "releases").glob("path_switching-v2-*/model")
-    found = load_elsewhere(folder)
 
     assert done.returncode == 0, done.stderr
     assert str(folder) in done.stdout
+    assert done.stderr == ""
     _, release = choose_release(lab.study(), name="v2")
     ours: CausalLM = load_release(lab.study(), release).eval()
+    (found,) = load_elsewhere(folder)
     with torch.no_grad():
-        logits = ours.lm(torch.tensor(found["ids"])).logits
+        logits = ours.lm(torch.tensor([found["ids"][0][:16]])).logits
     assert torch.equal(torch.tensor(found["logits"]), logits)
-    assert found["end"] == "<|endoftext|>"
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o666 & ~_umask()}
 
 
-def test_the_card_tells_lineage_loss_and_training(lab: Lab) -> None:
+def _umask() -> int:
+    found = os.umask(0)
+    os.umask(found)
+    return found
+
+
+def test_weights_are_written_in_shards_that_transformers_finds(lab: Lab) -> None:
     lab.run()
 
-    export(lab, "release=v2", f"folder={lab.folder / 'v2'}")
-    card = (lab.folder / "v2" / "README.md").read_text()
+    folder, made = export(lab, shard_bytes=4_000)
+    index = read_json(folder / "model.safetensors.index.json")
 
-    main, branch = (lab.study().find(path.id) for path in lab.project().plan.tree.paths if path.name[-4:] != "g.v1")
-    assert main is not None
-    assert branch is not None
-    assert f"`{main.folder.name.split('-')[-1]}` at 14" in card
-    assert "updates [14, 20)" in card
-    assert "nats per token" in card
+    assert made.files == len(list(folder.glob("model-*.safetensors"))) > 3
+    assert set(index["weight_map"].values()) == {file.name for file in folder.glob("model-*.safetensors")}
+    assert index["metadata"]["total_size"] == made.bytes
+    again, _ = export(lab, shard_bytes=4_000, folder=lab.folder / "again")
+    assert [(file.name, file.read_bytes()) for file in sorted(again.glob("*.safetensors"))] == [
+        (file.name, file.read_bytes()) for file in sorted(folder.glob("*.safetensors"))
+    ]
 
 
 def test_a_merged_release_is_exported_as_the_mean_of_its_states(lab: Lab) -> None:
     lab.run("paradigm=[merged]", "paradigms.merged.states=2", "paradigms.merged.spacing=4")
 
-    done = export(lab, "release=merged/v2", f"folder={lab.folder / 'mean'}")
-    assert done.returncode == 0, done.stderr
-    found = load_elsewhere(lab.folder / "mean")
+    folder, _ = export(lab, "merged/v2")
+    (found,) = load_elsewhere(folder)
 
     _, release = choose_release(lab.study(), name="merged/v2")
     ours = load_release(lab.study(), release).eval()
     with torch.no_grad():
-        assert torch.equal(torch.tensor(found["logits"]), ours.lm(torch.tensor(found["ids"])).logits)
+        assert torch.equal(torch.tensor(found["logits"]), ours.lm(torch.tensor([found["ids"][0][:16]])).logits)
+    streamed = dict(ReleaseWeights.of(lab.study(), release).tensors())
+    assert all(torch.equal(streamed[name], value) for name, value in ours.lm.named_parameters())
+
+
+def test_a_mark_that_a_tokenizer_puts_before_a_text_is_left_out(lab: Lab, tmp_path: pathlib.Path) -> None:
+    lab.run("study=first")
+    tokenizer = read_backbone(lab.study("first").folders()[0]).tokenizer
+    assert tokenizer is not None
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    tokenizer.save(str(tmp_path / "given.json"))
+    lab.run(f"data.tokenizer.file={tmp_path / 'given.json'}")
+
+    folder, _ = export(lab)
+
+    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert written.encode("main path").ids == tokenizer.encode("main path", add_special_tokens=False).ids
+
+
+def flip(file: pathlib.Path) -> None:
+    text = file.read_text()
+    at = len(text) // 2
+    file.write_text(text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :])
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "training.json"])
+@pytest.mark.parametrize("damage", [flip, pathlib.Path.unlink, lambda file: (file.parent / "evil.py").write_text("")])
+def test_what_lies_beside_the_weights_is_verified(
+    lab: Lab, name: str, damage: Callable[[pathlib.Path], object]
+) -> None:
+    lab.run("versions=1", "paradigm=[from_scratch]")
+    (folder,) = lab.study().folders()
+    assert [finding for check in verify_study(lab.study()) for finding in check.findings] == []
+
+    damage(folder.folder / BACKBONE / name)
+
+    with refused(StateError, stable=False):
+        export(lab, "v1")
+    (check,) = (check for check in verify_study(lab.study()) if check.name == "backbones")
+    assert len(check.findings) == 1
+
+
+def test_digests_that_are_lost_are_missed(lab: Lab) -> None:
+    lab.run("versions=1", "paradigm=[from_scratch]")
+    (folder,) = lab.study().folders()
+    record = read_json(folder.folder / "path.json")
+    write_json(folder.folder / "path.json", {name: value for name, value in record.items() if name != BACKBONE})
+
+    with refused(StateError, stable=False):
+        export(lab, "v1")
+
+
+def test_a_folder_that_an_earlier_version_made_is_exported_and_made_anew_when_the_path_goes_on(lab: Lab) -> None:
+    lab.run("versions=1", "paradigm=[continual]")
+    (folder,) = lab.study().folders()
+    place = folder.folder / BACKBONE
+    (place / "training.json").unlink()
+    (place / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+    record = read_json(folder.folder / "path.json")
+    write_json(folder.folder / "path.json", {name: value for name, value in record.items() if name != BACKBONE})
+
+    released, _ = export(lab, "v1")
+    (check,) = (check for check in verify_study(lab.study()) if check.name == "backbones")
+    folder.remove_state(10)
+    lab.run("versions=1", "paradigm=[continual]")
+
+    assert read_json(released / "generation_config.json")["eos_token_id"] == 0
+    assert (check.findings, len(check.notes)) == ((), 1)
+    assert read_backbone(folder).is_verified
+    assert sorted(file.name for file in place.iterdir()) == ["config.json", "tokenizer.json", "training.json"]
+
+
+def test_a_release_whose_logits_differ_is_refused_and_leaves_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.run("versions=1", "paradigm=[from_scratch]")
+    written = export_module._for_transformers_4
+    monkeypatch.setattr(export_module, "_for_transformers_4", lambda config: written(config) | {"rms_norm_eps": 0.5})
+
+    with refused(DataError, stable=False):
+        export(lab, "v1")
+    assert [place.name for place in lab.folder.glob("*released*")] == []
+    export(lab, "v1", loads=False)
+
+
+def test_the_card_tells_how_to_use_the_model_and_what_it_is_made_of(lab: Lab) -> None:
+    lab.run()
+
+    folder, made = export(lab)
+    card = (folder / "README.md").read_text()
+
+    main, branch = (lab.study().find(path.id) for path in lab.project().plan.tree.paths if path.name[-4:] != "g.v1")
+    assert main is not None
+    assert branch is not None
+    for text in (
+        f"`{main.folder.name.split('-')[-1]}` at 14",
+        "updates [14, 20)",
+        "nats per token",
+        "`<|endoftext|>` (id 0)",
+        "windows of 16 tokens",
+        "python -m lrpath.export",
+        f"SHA-256 `{lab.project().prepare().digest('v2')}`",
+        *made.compared,
+    ):
+        assert text in card
+    code = card.split("```python\n")[1].split("```")[0]
+    assert len(code.strip().splitlines()) == 10
+    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_export_does_not_overwrite(lab: Lab) -> None:
@@ -90,7 +310,7 @@ def test_an_export_does_not_overwrite(lab: Lab) -> None:
     (lab.folder / "taken").mkdir()
     (lab.folder / "taken" / "thesis.tex").write_text("mine")
 
-    done = export(lab, "release=v1", f"folder={lab.folder / 'taken'}")
+    done = run_export(lab, "release=v1", f"folder={lab.folder / 'taken'}")
 
     assert done.returncode == 2
     assert "holds files already; choose another folder" in done.stderr
@@ -101,7 +321,7 @@ def test_an_export_does_not_overwrite(lab: Lab) -> None:
 def test_a_release_that_was_not_made_is_refused(lab: Lab) -> None:
     runner = lab.runner()
 
-    done = export(lab, "release=v1")
+    done = run_export(lab, "release=v1")
 
     assert runner.study.folder.exists()
     assert done.returncode == 2

@@ -263,3 +263,9 @@ def test_a_binned_curve_holds_means_at_middles() -> None:
     binned = curve.binned(2)
 
     assert (binned.positions_P.tolist(), binned.losses_P.tolist()) == ([2, 5], [2.0, 5.0])
+
+
+@pytest.mark.parametrize("text", ["step,lr,loss\n1,1,{}\n", "step,lr,{}\n1,1,3\n"], ids=["in a row", "in the head"])
+def test_a_field_longer_than_csv_readers_take_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    with refused(DataError):
+        read_csv(write(tmp_path, text.format("3" * 140_000)))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lrpath.analysis.compare import release_folder
+from lrpath.analysis.scores import release_folder
 from lrpath.config.laws import fit_settings
 from lrpath.errors import LawError
 from lrpath.laws.curves import Curve

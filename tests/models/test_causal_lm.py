@@ -136,3 +136,28 @@ def test_sharded_by_fsdp2_the_loss_and_gradients_are_the_same(tmp_path: Path, he
     done = subprocess.run([*launch, str(script), head], capture_output=True, text=True, check=False, env=environment)
 
     assert done.returncode == 0, done.stderr
+
+
+def dropping() -> CausalLM:
+    config = transformers.GPT2Config(n_embd=8, n_layer=2, n_head=2, vocab_size=96, n_positions=32, resid_pdrop=0.3)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return CausalLM(AutoModelForCausalLM.from_config(config)).train()
+
+
+def test_dropout_is_known_by_module_or_field() -> None:
+    assert dropping().has_dropout
+    assert not CausalLM(build_model(tiny(), seed=0)).has_dropout
+    config = build_model(tiny(), seed=0, device="meta").config
+    config.attention_dropout = 0.1
+    assert CausalLM(AutoModelForCausalLM.from_config(config)).has_dropout
+
+
+def test_a_sequence_drops_the_same_units_in_every_micro_batch(ids: torch.Tensor) -> None:
+    model, seeds = dropping(), [5, 6, 7]
+    whole = model(ids, seeds=seeds)
+    torch.rand(3)  # the state of the generator does not count
+    parts = torch.stack([model(ids[n : n + 1], seeds=seeds[n : n + 1]) for n in range(3)])
+
+    assert whole.item() == pytest.approx(parts.mean().item(), rel=1e-6)
+    assert model(ids, seeds=[7, 6, 5]).item() != pytest.approx(whole.item(), rel=1e-6)

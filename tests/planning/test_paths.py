@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from lrpath.errors import PlanError
+from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.paths import (
     Path,
     Release,
+    Seeds,
     StateKey,
     Tree,
     as_record,
@@ -18,6 +19,7 @@ from lrpath.planning.paths import (
 )
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Stream, again, mixture, sequential, union
+from tests.analysis.studies import plan_of
 from tests.planning.strategies import RECIPE, increments_of, recipe_with
 from tests.refusals import refused
 
@@ -195,7 +197,7 @@ def test_a_position_must_lie_on_its_path(path: Path, first: int, last: int) -> N
     ],
 )
 def test_an_impossible_recipe_is_refused(change: dict[str, Any]) -> None:
-    with refused(PlanError):
+    with refused(PlanError, ConfigError):
         recipe_with(**change)
 
 
@@ -423,3 +425,27 @@ def test_a_tree_whose_path_was_removed_is_refused() -> None:
 
     with refused(PlanError):
         from_record(record)
+
+
+def test_one_seed_for_both_is_the_plain_number_in_the_identity() -> None:
+    plain, both, apart = (
+        plan_of(10, seed=seed).tree.paths[0] for seed in (3, Seeds(weights=3, order=3), Seeds(weights=3, order=4))
+    )
+
+    assert both.recipe == plain.recipe
+    assert both.id == plain.id
+    assert plain.recipe.as_record()["seed"] == 3
+    assert apart.id != plain.id
+    assert (apart.recipe.weights_seed, apart.recipe.order_seed) == (3, 4)
+
+
+def test_seeds_that_are_told_apart_are_read_back_from_a_record() -> None:
+    tree = plan_of(10, seed=Seeds(weights=3, order=4)).tree
+
+    assert from_record(as_record(tree)) == tree
+
+
+@pytest.mark.parametrize("order", [-1, 2**63])
+def test_a_seed_out_of_range_is_refused_by_its_name(order: int) -> None:
+    with refused(PlanError, field="seed.order", value=order):
+        plan_of(10, seed=Seeds(weights=1, order=order))

@@ -157,7 +157,7 @@ def test_the_record_of_a_file_follows_its_content_and_not_its_place(tmp_path: Pa
     "content",
     [
         [1],
-        GPT2 | {"auto_map": {"AutoModel": "evil.Model"}},
+        GPT2 | {"auto_map": {"AutoModel": "evil.Model"}, "model_type": "internlm2"},
         {"model_type": "gpt2", "n_embd": 8},
     ],
 )

@@ -130,7 +130,9 @@ def test_a_lease_is_renewed_while_it_is_held(tmp_path: pathlib.Path, monkeypatch
         assert (tmp_path / "lock").stat().st_mtime > 0
 
 
-@pytest.mark.parametrize("text", ["", "process 7 on node", "[1]", '{"host": 3}', "{"])
+@pytest.mark.parametrize(
+    "text", ["", "process 7 on node", "[1]", '{"host": 3}', "{", "[" * 200_000], ids=[*"abcde", "brackets"]
+)
 def test_what_a_kill_or_an_older_version_left_in_the_file_is_nobody_s(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "lock").write_text(text)
 

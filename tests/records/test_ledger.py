@@ -226,7 +226,7 @@ def test_settling_twice_counts_once(place: tuple[PathFolder, Ledger]) -> None:
     assert [(run.id, run.end, run.repeated) for run in ledger.runs()] == [("first", 10, 0)]
 
 
-@pytest.mark.parametrize("text", [None, "", "torn\x00", "-5"])
+@pytest.mark.parametrize("text", [None, "", "torn\x00", "-5", "9" * 19, "²"])
 def test_a_lost_counter_counts_nothing(place: tuple[PathFolder, Ledger], text: str | None) -> None:
     folder, ledger = place
     killed(place, "first", begin=0, reached=10)
@@ -238,6 +238,16 @@ def test_a_lost_counter_counts_nothing(place: tuple[PathFolder, Ledger], text: s
     settle(folder.folder, ledger=ledger)
 
     assert ledger.runs() == []
+
+
+@pytest.mark.parametrize("text", ["9" * 18, "101"])
+def test_a_counter_beyond_the_end_of_its_run_is_refused(place: tuple[PathFolder, Ledger], text: str) -> None:
+    folder, ledger = place
+    killed(place, "first", begin=0, reached=10)
+    (folder.folder / "reached").write_text(text)
+
+    with refused(StateError):
+        settle(folder.folder, ledger=ledger)
 
 
 def test_updates_of_other_paths_are_no_repetition(place: tuple[PathFolder, Ledger]) -> None:

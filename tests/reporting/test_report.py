@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +20,19 @@ from tests.analysis.studies import (
 )
 from tests.refusals import refused
 
-TABLES = ["table.md", "table.csv", "summary.md", "summary.csv", "summary.tex", "seeds.csv", "cost.md", "cost.csv"]
+TABLES = [
+    "setup.md",
+    "table.md",
+    "table.csv",
+    "summary.md",
+    "summary.csv",
+    "summary.tex",
+    "seeds.csv",
+    "matrix.md",
+    "matrix.csv",
+    "cost.md",
+    "cost.csv",
+]
 LOSSES = {"from_scratch": [3.0, 2.0], "continual": [3.0, 2.5], "path_switching": [3.1, 2.25]}
 
 
@@ -35,7 +50,7 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
     assert sorted(file.name for file in study.report.glob("[!.]*")) == sorted([*names, "tb"])
     assert "The paper's order (from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
     assert "exactly as planned" in str(report)
-    assert report.text.endswith(f"tensorboard --logdir {study.folder}")
+    assert report.text.endswith(f"tensorboard --logdir {study.report / 'tb'}")
 
 
 def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path: Path) -> None:
@@ -44,7 +59,11 @@ def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path:
 
     report = write_report(study)
 
-    assert [file.name for file in report.files] == [*TABLES, "rates.png", "index.html"]
+    assert [file.name for file in report.files] == [
+        *(name for name in TABLES if not name.startswith("matrix")),
+        "rates.png",
+        "index.html",
+    ]
     assert not (study.report / "tb").exists()  # no path has curves
     assert "is not known" in report.text
     assert "path_switching.main lacks 14" in report.text
@@ -117,10 +136,11 @@ def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     page = (write_report(study).files[-1]).read_text()
 
     assert "<title>a&amp;b</title>" in page
-    assert page.count("<table>") == page.count("</table>") == 4
-    assert page.count("<details>") == 3  # what may be long is folded; the last version's releases are not
+    assert page.count("<table>") == page.count("</table>") == 6
+    assert page.count("<details>") == 4  # what may be long is folded; setup and the last version's releases are not
     assert page.count('src="data:image/png;base64,') == 3
-    assert "http" not in page
+    assert "http://" not in page
+    assert "https://" not in page
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
 
@@ -134,7 +154,7 @@ def test_of_very_many_releases_the_last_version_s_are_printed_best_first(tmp_pat
 
     shown = write_report(study).text.splitlines()
 
-    rows = [line.split()[2] for line in shown if line.startswith("v2 ")]
+    rows = [line.split()[1] for line in shown if line.startswith("continual ")]
     assert (len(rows), rows[0]) == (21, "(peak=8)")
     assert shown[0] == "Releases of v2, best first"
     assert not any(line.startswith("v1 ") for line in shown)
@@ -154,3 +174,36 @@ def test_an_alpha_sweep_and_domains_are_drawn(tmp_path: Path) -> None:
 
     assert {"alpha.png", "domains.png"} <= {file.name for file in report.files}
     assert (study.report / "alpha.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_from_a_plan_are_text_and_nothing_else(tmp_path: Path) -> None:
+    hostile = '<img src=x onerror="alert(1)">'
+    study, plan = Study(tmp_path / "toy"), plan_of(10, paradigms={"continual": CONTINUAL})
+    (release,) = plan.tree.releases
+    named = replace(
+        plan,
+        increments=(replace(plan.increments[0], version=hostile),),
+        tree=replace(plan.tree, releases=(replace(release, version=hostile),)),
+    )
+    keep(study, named)
+    evaluate_evenly(study, named, {"continual": [2.0]})
+
+    report = write_report(study)
+
+    texts = {file.name: file.read_text() for file in report.files if file.suffix in (".html", ".md")}
+    assert {"index.html", "table.md", "summary.md"} <= texts.keys()
+    assert [name for name, text in texts.items() if "<img src=x" in text] == []
+    assert "&lt;img src=x" in texts["index.html"]
+
+
+def test_the_page_s_policy_allows_its_own_style_and_pictures_only(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    keep(study, plan_of(10))
+
+    page = write_report(study).files[-1].read_text()
+
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
+    (style,) = re.findall("<style>(.*?)</style>", page, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.split("; ")[:3] == ["default-src 'none'", "img-src data:", f"style-src 'sha256-{digest}'"]
+    assert not re.search(r"<script|\son\w+=|\sstyle=", page)

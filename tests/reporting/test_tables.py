@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.records.document_losses import DocumentLoss, write_document_losses
 from lrpath.records.study import Study
-from lrpath.reporting.release_tables import release_csv, release_tables
+from lrpath.reporting.release_tables import release_csv, release_tables, summary_tables
 from lrpath.reporting.tables import (
     Align,
     Column,
@@ -92,6 +93,33 @@ def test_domains_have_columns_only_if_there_are_several(tmp_path: Path) -> None:
     assert "v1/code" not in release_tables(comparison)[0].text()
 
 
+def test_sets_of_few_documents_are_said_beside_the_losses(tmp_path: Path) -> None:
+    study, plan = Study(tmp_path / "toy"), plan_of(10, paradigms={"continual": CONTINUAL})
+    keep(study, plan)
+    (release,) = plan.tree.releases
+    evaluate(study, plan, release, {("v1", "law"): (6.0, 2), ("v1", "web"): (1500.0, 500)})
+
+    def note(text: str) -> list[str]:
+        comparison = StudyComparison.read(study)
+        tables = (*release_tables(comparison), *summary_tables(comparison))
+        return [line for table in tables for line in table.notes if text in line]
+
+    assert note("Held-out documents") == []  # not known: evaluated before losses were kept by document
+
+    folder = study.open(plan.tree.path(release.last.path_id))
+    sizes = {("valid", "law"): 2, ("valid", "web"): 500, ("test", "law"): 3}
+    write_document_losses(
+        folder.document_losses(release.last.position),
+        [
+            DocumentLoss(split=split, version="v1", domain=domain, document=number, nll=3.0, tokens=1)
+            for (split, domain), count in sizes.items()
+            for number in range(count)
+        ],
+    )
+
+    assert len(note("Held-out documents: v1 law 2.")) == 2
+
+
 def test_latex_and_html_escape_what_they_must() -> None:
     table = ReportTable(
         title="50 % <b>",
@@ -116,3 +144,9 @@ def test_latex_and_html_escape_what_they_must() -> None:
     assert "<caption>50 % &lt;b&gt;</caption>" in html
     assert '<td class="left">x&lt;y</td><td>1</td>' in html
     assert "<p>a &amp; b</p>" in html
+
+
+def test_a_name_cannot_command_a_terminal() -> None:
+    table = ReportTable(title="t", columns=(Column(key="a", title="a"),), rows=(("red \x1b[31m\nline",),))
+
+    assert table.text().splitlines()[-1] == "red \N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}line"

@@ -11,10 +11,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lrpath.analysis.compare import read_series
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.records.events import rewrite_path_events
 from lrpath.records.study import Study
 from lrpath.reporting.release_tables import release_tables
-from lrpath.reporting.report import start_tensorboard
-from lrpath.reporting.tensorboard import runs_table
+from lrpath.reporting.report import start_tensorboard, write_report
+from lrpath.reporting.tensorboard_runs import named_runs, runs_table
 from tests.analysis.studies import SCRATCH, SWITCHING, evaluate_evenly, keep, plan_of
 
 LOSSES = {"from_scratch": [3.0, 2.0], "path_switching": [3.1, 2.25]}
@@ -36,7 +37,7 @@ def study(tmp_path: Path) -> Study:
 def rows_of(board: Path) -> dict[str, tuple[dict[str, Any], dict[str, float]]]:
     """Return settings and last figures of every row of HPARAMS by its name."""
     found = {}
-    for folder in (file for file in board.iterdir() if file.is_dir()):
+    for folder in (file.parent for file in board.glob("*/*tfevents*")):
         events = EventAccumulator(str(folder))
         events.Reload()
         content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
@@ -115,23 +116,25 @@ def test_tables_trees_and_layouts_are_shown(study: Study) -> None:
     tags = events.Tags()["tensors"]
     assert [tag for tag in tags if tag.startswith("report/")] == [
         "report/1 Findings",
-        "report/2 Releases of v2, best first",
-        "report/3 Releases over seeds",
-        "report/4 Releases, on held-out text and by cost",
-        "report/5 Cost, planned and run",
-        "report/6 Runs",
-        "report/7 Trees",
+        "report/2 What was run",
+        "report/3 Releases of v2, best first",
+        "report/4 Each release on each version's held-out text",
+        "report/5 Releases over seeds",
+        "report/6 Releases, on held-out text and by cost",
+        "report/7 Cost, planned and run",
+        "report/8 Runs",
+        "report/9 Trees",
     ]
     (table,) = (table.text() for table in release_tables(StudyComparison.read(study)))
-    assert text_of(events, "report/4 Releases, on held-out text and by cost") == f"```\n{table}\n```"
+    assert text_of(events, "report/6 Releases, on held-out text and by cost") == f"```\n{table}\n```"
     assert "updates planned, 0 run" in text_of(events, "report/1 Findings")
-    assert "├─ v1" in text_of(events, "report/7 Trees")
+    assert "├─ v1" in text_of(events, "report/9 Trees")
     (event,) = events.Tensors("custom_scalars__config__")
     layout = Layout.FromString(event.tensor_proto.string_val[0])
     assert {part.title: tags_of(part.chart) for part in layout.category} == {
-        "paths, by position": ["train/loss$", "train/lr$", "train/grad_norm$"],
-        "domains, by position": [r"held_out_loss/v1\.all$", r"held_out_loss/v2\.all$"],
-        "speed, by position": ["speed/tokens_per_second$"],
+        "1 look here first": ["train/loss$", r"held_out_loss/v2\.", "train/lr$"],
+        "2 held-out loss by set": [r"held_out_loss/v1\.all$", r"held_out_loss/v2\.all$"],
+        "3 health": ["train/grad_norm$", "speed/tokens_per_second$"],
     }
 
 
@@ -140,17 +143,41 @@ def tags_of(charts: Iterable[Any]) -> list[str]:
 
 
 def test_the_runs_are_said_to_be_paths_of_which_series(study: Study) -> None:
-    records = runs_table(read_series(study)).records()
+    records = runs_table(named_runs(read_series(study))).records()
 
-    (main,) = (row for row in records if row["run"].startswith("path_switching.main") and "seed=1" in row["series"])
-    (branch,) = (row for row in records if row["series"] == "path_switching (alpha=0.6, seed=1)" and row["end"] == 20)
+    (main,) = (row for row in records if row["run"] == "path_switching_(seed=1)/main")
+    (branch,) = (row for row in records if row["run"] == "path_switching_(alpha=0.6,_seed=1)/v2")
     both = "path_switching (alpha=0.2, seed=1), path_switching (alpha=0.6, seed=1)"
     assert (main["series"], main["first"], main["end"], main["leaves"], main["releases"]) == (both, 0, 18, None, None)
-    assert (branch["first"], branch["leaves"], branch["releases"]) == (14, "path_switching.main", "v2")
-    assert (study.folder / "paths" / branch["run"]).is_dir()
+    assert (branch["first"], branch["end"], branch["leaves"]) == (14, 20, "path_switching.main")
+    assert branch["releases"] == "v2"
+    assert (study.folder / "paths" / branch["folder"]).is_dir()
 
 
-def test_a_board_stands_before_anything_was_run(tmp_path: Path) -> None:
+def test_a_run_s_name_leads_to_the_curves_of_its_path(study: Study) -> None:
+    start_tensorboard(study)
+
+    link = study.report / "tb" / "path_switching_(alpha=0.6,_seed=1)" / "v2"
+    (branch,) = (
+        run for run in named_runs(read_series(study)) if f"{run.folder}/{run.name}" == f"{link.parent.name}/v2"
+    )
+    assert link.is_symlink()
+    assert link.resolve() == (branch.place / "tb").resolve()
+    (branch.place / "tb").mkdir()
+    assert link.is_dir()
+
+
+def test_figures_are_shown_as_images(study: Study) -> None:
+    rewrite_path_events(study.folders()[0])
+
+    write_report(study)
+
+    events = EventAccumulator(str(study.report / "tb"))
+    events.Reload()
+    assert [tag for tag in events.Tags()["images"] if tag.startswith("figures/")] != []
+
+
+def test_tensorboard_is_written_before_anything_was_run(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     keep(study, plan_of(10, 10, paradigms={"from_scratch": SCRATCH}))
 

@@ -19,7 +19,7 @@ def verify_ledger(index: StudyIndex) -> Check:
     for path in paths:
         mine = [run for run in runs if run.path_id == path.id]
         findings += [
-            Finding(path=path.name, position=position, text=f"{path.name}: {problem}")
+            Finding(path=index.label(path), position=position, text=f"{index.label(path)}: {problem}")
             for position, problem in _problems(index, path, mine)
         ]
     ran, repeated = sum(run.updates for run in runs), sum(run.repeated for run in runs)

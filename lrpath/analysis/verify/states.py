@@ -132,8 +132,8 @@ def verify_data(index: StudyIndex) -> Check:
         contents = {increment.version: increment.content for increment in increments}
         for position, read in data_consumed(index, path):
             count += 1
-            place = f"{path.name} at {position:,}"
-            add = partial(Finding, path=path.name, position=position)
+            place = f"{index.label(path)} at {position:,}"
+            add = partial(Finding, path=index.label(path), position=position)
             lines = differences(_without_digests(read), _planned(path, position))
             if lines:
                 findings.append(
@@ -183,7 +183,7 @@ def _planned(path: Path, position: int) -> dict[str, Any]:
     return {
         "sequences": recipe.sequences_per_update,
         "length": recipe.tokens_per_sequence,
-        "seed": recipe.seed,
+        "seed": recipe.order_seed,
         "segments": [
             {"segment": as_record(segment), "first": first, "updates": last - first} for segment, first, last in spans
         ],
@@ -218,10 +218,10 @@ def verify_needed(index: StudyIndex) -> Check:
             missing.remove(position)
             findings.append(
                 Finding(
-                    path=path.name,
+                    path=index.label(path),
                     position=position,
-                    text=f"{path.name}: its state at {position:,}, which a plan needs, was made and is gone; restore "
-                    "it from a copy, or run the plan again to make it from the state before",
+                    text=f"{index.label(path)}: its state at {position:,}, which a plan needs, was made and is gone; "
+                    "restore it from a copy, or run the plan again to make it from the state before",
                 )
             )
         if missing:
@@ -247,22 +247,22 @@ def _unfinished(index: StudyIndex, path: Path, missing: list[int]) -> str:
     ended += f" at {runs[-1].end:,}" if ended else ""
     where = f"it has states up to {made[-1]:,}" if made else "it has no state yet"
     wanted = ", ".join(f"{position:,}" for position in missing)
-    return f"{path.name} is unfinished: {where}, and needs {wanted}{ended}; run the plan again to go on"
+    return f"{index.label(path)} is unfinished: {where}, and needs {wanted}{ended}; run the plan again to go on"
 
 
 def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
-    folder, notes = index.folder(path), []
+    folder, notes, name = index.folder(path), [], index.label(path)
     if folder is None:
         return []
     kept = {*index.tree.needed(path.id), *index.tree.increment_ends(path.id)}
     rolling = [position for position in index.positions(path) if position not in kept]
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
-        notes.append(f"{path.name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
+        notes.append(f"{name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
     incomplete = folder.incomplete()
     if incomplete:
         names = ", ".join(place.name for place in incomplete)
         notes.append(
-            f"{path.name} has incomplete states, which are never loaded: {names}; the next run of the path removes them"
+            f"{name} has incomplete states, which are never loaded: {names}; the next run of the path removes them"
         )
     return notes

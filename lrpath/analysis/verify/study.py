@@ -1,5 +1,6 @@
 """The verification of a study: all checks that need nothing but its files."""
 
+from lrpath.analysis.verify.backbones import verify_backbones
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.ledger import verify_ledger
 from lrpath.analysis.verify.states import (
@@ -29,6 +30,7 @@ def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _don
     index = StudyIndex.of(study)
     return (
         verify_paths(index),
+        verify_backbones(index),
         verify_needed(index),
         verify_states(index, digests=digests, seen=seen),
         verify_data(index),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lrpath.analysis.compare import read_plans
+from lrpath.analysis.path_names import path_names
 from lrpath.errors import StateError
 from lrpath.planning.paths import Path, StateKey, Tree, unite
 from lrpath.planning.plan import Plan
@@ -65,10 +66,17 @@ class StudyIndex:
         """Say whether a plan has the path."""
         return any(path.id == path_id for path in self.tree.paths)
 
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return path_names(self.study, self.plans)
+
+    def label(self, path: Path) -> str:
+        """Return what a path is called, with its α where others have its name."""
+        return self._names.get(path.id, path.name)
+
     def name(self, folder: PathFolder) -> str:
         """Return what a path is called: by the plans, or else by its folder."""
-        names = {path.id: path.name for path in self.tree.paths}
-        return names.get(folder.path_id, folder.folder.name)
+        return self._names.get(folder.path_id, folder.folder.name)
 
     def positions(self, path: Path) -> tuple[int, ...]:
         """Return the positions of a path's whole states when the study was first looked at, ascending.

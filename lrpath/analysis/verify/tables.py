@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Set
 
-from lrpath.analysis.compare import release_folder, scores_of
+from lrpath.analysis.scores import release_folder, scores_of
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
@@ -29,7 +29,7 @@ def verify_rows(index: StudyIndex) -> Check:
         try:
             rows, skipped = folder.metrics.rows(), folder.skipped()
         except StateError as error:
-            findings.append(Finding(path=path.name, text=str(error)))
+            findings.append(Finding(path=index.label(path), text=str(error)))
             continue
         count += len(rows)
         lost, repairs = lost_positions(folder), folder.repairs.rows()
@@ -37,19 +37,19 @@ def verify_rows(index: StudyIndex) -> Check:
         last = max(index.positions(path), default=path.start)
         problems = _gaps(path, rows, last=last, lost=lost) + _wrong_rows(path, rows, skipped=skipped)
         findings += [
-            Finding(path=path.name, position=position, text=f"{path.name}: {problem}; {remedy}")
+            Finding(path=index.label(path), position=position, text=f"{index.label(path)}: {problem}; {remedy}")
             for position, problem in problems
         ]
         if not problems:  # else the same rows would be named twice
             findings += [
-                Finding(path=path.name, position=one.last, text=f"{path.name}: {one.problem}; {MEND}")
+                Finding(path=index.label(path), position=one.last, text=f"{index.label(path)}: {one.problem}; {MEND}")
                 for one in find_alterations(folder)
                 if one.is_readable or one.table != "evaluation"  # `verify_evaluations` says so
             ]
         notes += _unsaved_rows(index, path, rows)
         notes += [
-            f"{path.name}: rows of {row.table} from {row.first:,} to {row.position:,} were altered once, and mended"
-            + (f"; {row.missing:,} are lost" if row.missing else "")
+            f"{index.label(path)}: rows of {row.table} from {row.first:,} to {row.position:,} were altered once, and "
+            "mended" + (f"; {row.missing:,} are lost" if row.missing else "")
             for row in repairs
         ]
     return Check(
@@ -114,7 +114,9 @@ def _unsaved_rows(index: StudyIndex, path: Path, rows: list[MetricsRow]) -> list
     reached = rows[-1].position if rows else last
     if reached <= last:
         return []
-    return [f"{path.name} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"]
+    return [
+        f"{index.label(path)} has rows up to {reached:,}, its last state is at {last:,}; the next run makes them anew"
+    ]
 
 
 def verify_evaluations(index: StudyIndex) -> Check:
@@ -126,9 +128,9 @@ def verify_evaluations(index: StudyIndex) -> Check:
     for path in index.tree.paths:
         folder = index.folder(path)
         try:
-            tables[path.id] = folder.evaluation.rows() if folder is not None else []
+            tables[path.id] = folder.evaluations() if folder is not None else []
         except StateError as error:
-            findings.append(Finding(path=path.name, text=str(error)))
+            findings.append(Finding(path=index.label(path), text=str(error)))
     sets = _sets_by_path(index, tables)
     for path in index.tree.paths:
         if path.id not in tables:
@@ -143,10 +145,10 @@ def verify_evaluations(index: StudyIndex) -> Check:
                 assert folder is not None
                 findings.append(
                     Finding(
-                        path=path.name,
+                        path=index.label(path),
                         position=position,
-                        text=f"{path.name} at {position:,} {problem}; restore {folder.evaluation.file} from a copy, or "
-                        "run the plan again with mend=true",
+                        text=f"{index.label(path)} at {position:,} {problem}; restore {folder.evaluation.file} from a "
+                        "copy, or run the plan again with mend=true",
                     )
                 )
     for release in index.tree.releases:

@@ -42,7 +42,14 @@ class RestoreState(lightning.Callback):
         state_folder = self._process_group.on_rank_zero(lambda: self._find(key, expected=expected))
         assert isinstance(pl_module, LitCausalLM)
         optimizer = trainer.optimizers[0]
-        load_state(state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group)
+        manifest = load_state(
+            state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group
+        )
+        if manifest.get("dropout") != pl_module.dropout_record.get("dropout"):
+            raise MismatchError(
+                f"{state_folder} was made by an earlier version, in which dropout depended on micro-batches and ranks; "
+                "it cannot be gone on with exactly: use another study"
+            )
 
     def _find(self, key: StateKey, *, expected: dict[str, Any]) -> pathlib.Path:
         folder = self._study.find(key.path_id)

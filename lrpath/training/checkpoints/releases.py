@@ -1,45 +1,24 @@
-"""Turns releases into models: loads their state, or the weighted mean of several, and writes Hugging Face folders."""
+"""Turns releases into models: loads their state, or the weighted mean of several, and evaluates the latter."""
 
-import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from lrpath.analysis.compare import release_folder
-from lrpath.errors import DataError, StateError
-from lrpath.models import CausalLM
+from lrpath.analysis.scores import release_folder
+from lrpath.errors import StateError
+from lrpath.models import CausalLM, model_of
 from lrpath.planning import optimizers
 from lrpath.planning.paths import Release, StateKey
-from lrpath.records.files import DIGEST_SUFFIX, atomic_folder, digest_file, write_whole
+from lrpath.records.files import DIGEST_SUFFIX, digest_file, write_whole
 from lrpath.records.lease import owned
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, Table
+from lrpath.training.checkpoints.backbone import read_backbone
 from lrpath.training.checkpoints.states import load_state, read_tensors
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.optimizers import combined
-
-if TYPE_CHECKING:
-    from lrpath.data.store import TokenStore
-
-BACKBONE = "backbone"
-"""Folder beside the states of a path that holds the model's configuration and tokenizer, without weights."""
-
-
-def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore") -> None:
-    """Write the model's configuration and tokenizer into a path's folder, from which any release of it is exported."""
-    if (folder.folder / BACKBONE).exists():
-        return
-    with atomic_folder(folder.folder / BACKBONE) as temporary:
-        if store.tokenizer_file is not None and store.end_id is not None:
-            tokenizer = Tokenizer.from_file(str(store.tokenizer_file))
-            wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=tokenizer.id_to_token(store.end_id))
-            wrapped.save_pretrained(temporary)
-        model.lm.config.save_pretrained(temporary)
 
 
 def load_release(study: Study, release: Release) -> CausalLM:
@@ -48,20 +27,10 @@ def load_release(study: Study, release: Release) -> CausalLM:
     Raises:
         StateError: If a state is missing or altered, or its path's folder says nothing of the model.
     """
-    folders = {key.path_id: study.find(key.path_id) for key, _ in release.parts}
-    missing = [key for key, _ in release.parts if not study.has_state(key)]
-    if missing:
-        raise StateError(
-            f"release {release.paradigm}/{release.version} of study {study.name} is not made yet: "
-            f"{len(missing)} of {len(release.parts)} states are missing; run its plan with lrpath.train"
-        )
-    first = folders[release.parts[0][0].path_id]
-    assert first is not None
-    model = _empty_model(first)
+    folders = folders_of(study, release)
+    model = _empty_model(folders[0])
     sums: dict[str, torch.Tensor] = {}
-    for key, weight in release.parts:
-        folder = folders[key.path_id]
-        assert folder is not None
+    for (key, weight), folder in zip(release.parts, folders, strict=True):
         load_weights(model, folder, key)
         if len(release.parts) > 1:
             _add(sums, dict(model.named_parameters()), weight)
@@ -98,6 +67,23 @@ def _combine(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
             parameter.copy_(combined({"model": parameter.detach()} | kept[name], settings=settings))
 
 
+def folders_of(study: Study, release: Release) -> list[PathFolder]:
+    """Return the path folder of each state of a release.
+
+    Raises:
+        StateError: If a state is missing.
+    """
+    folders = [study.find(key.path_id) for key, _ in release.parts]
+    there = [folder for folder in folders if folder is not None]
+    missing = sum(not study.has_state(key) for key, _ in release.parts)
+    if missing or len(there) < len(folders):
+        raise StateError(
+            f"release {release.paradigm}/{release.version} of study {study.name} is not made yet: "
+            f"{missing} of {len(release.parts)} states are missing; run its plan with lrpath.train"
+        )
+    return there
+
+
 def _add(sums: dict[str, torch.Tensor], parameters: Mapping[str, nn.Parameter], weight: float) -> None:
     for name, parameter in parameters.items():
         part = parameter.detach().double() * weight
@@ -105,11 +91,7 @@ def _add(sums: dict[str, torch.Tensor], parameters: Mapping[str, nn.Parameter], 
 
 
 def _empty_model(folder: PathFolder) -> CausalLM:
-    place = folder.folder / BACKBONE
-    if not (place / "config.json").exists():
-        raise StateError(f"{place / 'config.json'} is missing; restore it from a copy, or run the plan again")
-    config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)
-    return CausalLM(AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False))
+    return CausalLM(model_of(read_backbone(folder).config))
 
 
 def evaluate_merged(
@@ -147,29 +129,3 @@ def _evaluate(
         for (version, domain), (nll, tokens) in found.items()
     )
     write_whole(table.file.with_suffix(DIGEST_SUFFIX), digest_file(table.file) + "\n")
-
-
-def export_release(study: Study, release: Release, *, folder: pathlib.Path, card: str) -> None:
-    """Write a release as a Hugging Face folder that transformers loads without lrpath.
-
-    Args:
-        study: Where its states are.
-        release: The release.
-        folder: Folder to make; must not hold files yet.
-        card: Text of the model card.
-
-    Raises:
-        DataError: If the folder holds files.
-        StateError: As `load_release`.
-    """
-    if folder.exists() and any(folder.iterdir()):
-        raise DataError(f"{folder} holds files already; choose another folder or remove them")
-    model = load_release(study, release)
-    origin = study.find(release.last.path_id)
-    assert origin is not None
-    backbone = origin.folder / BACKBONE
-    with atomic_folder(folder) as temporary:
-        model.lm.save_pretrained(temporary)
-        if (backbone / "tokenizer.json").exists():
-            PreTrainedTokenizerFast.from_pretrained(backbone, local_files_only=True).save_pretrained(temporary)
-        (temporary / "README.md").write_text(card, encoding="utf-8")

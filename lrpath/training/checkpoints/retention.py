@@ -4,6 +4,7 @@ import contextlib
 
 from lrpath.errors import BusyError
 from lrpath.planning.paths import StateKey, Tree
+from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder, oldest_spared
 from lrpath.records.study import Study
 
@@ -51,3 +52,17 @@ def remove_rolling(study: Study, tree: Tree, *, keep: int) -> None:
             for position in existing:
                 if StateKey(path.id, position) not in pinned and position < min(end, spared):
                     owned.remove_state(position)
+
+
+def check_releases(study: Study, tree: Tree) -> None:
+    """Compare the states of all releases with their digests, where a plan is finished.
+
+    Nobody else would look at them before they are exported, and a run that has work to do reads what it begins with.
+
+    Raises:
+        StateError: Naming the file that was altered.
+    """
+    for key in dict.fromkeys(key for release in tree.releases for key, _ in release.parts):
+        folder = study.find(key.path_id)
+        assert folder is not None
+        check_state(folder.state(key.position), key=key)

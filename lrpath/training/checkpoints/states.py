@@ -318,13 +318,19 @@ def load_state(
     return manifest
 
 
-def read_tensors(folder: pathlib.Path) -> Iterator[tuple[str, torch.Tensor]]:
+def read_tensors(folder: pathlib.Path, *, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the whole tensors of a state by name, one in memory at a time, put together from the shards of all ranks.
+
+    Args:
+        folder: Place of the state.
+        prefix: Beginning of the names that are wanted.
 
     Raises:
         StateError: If a file is not a shard.
     """
     for name, stored in sorted(stored_tensors(folder).items()):
+        if not name.startswith(prefix):
+            continue
         tensor = torch.empty(stored.shape, dtype=getattr(torch, stored.dtype))
         with _single_process_warnings_off():
             load({name: tensor}, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)

@@ -4,7 +4,7 @@ A study keeps no tokens: its plans name them by their digests, and the folder of
 """
 
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lrpath.analysis.compare import read_plans
 from lrpath.analysis.verify.finding import Check, Finding
@@ -42,6 +42,9 @@ def verify_held_out(study: Study, *, folder: pathlib.Path, reads: bool = True) -
             findings[str(error)] = Finding(text=str(error))
             continue
         known = set() if store is None else set(store.versions)
+        if mapped := [] if store is None else [name for name in store.versions if store.manifest(name).mapped]:
+            notes[f"the ids of {', '.join(mapped)} lie in files outside of {folder}, and are not looked through"] = None
+            store = _without(store, mapped)
         if missing := [one.version for one in increments if one.version not in known]:
             notes[
                 f"the tokens of {', '.join(missing)} are not in {folder}, so that held-out text is not looked for in "
@@ -72,6 +75,14 @@ def _open(increments: tuple[Increment, ...], folder: pathlib.Path) -> TokenStore
         if names and (best is None or len(names) > len(best[1])):
             best = store, names
     return None if best is None else TokenStore.open(best[0], increments=best[1])
+
+
+def _without(store: TokenStore | None, versions: Sequence[str]) -> TokenStore | None:
+    """Return a store without some of its versions; None if there are no others."""
+    if store is None or set(store.versions) <= set(versions):
+        return None
+    kept = {version: name for version, name in store.increments.items() if version not in versions}
+    return TokenStore.open(store.folder, increments=kept)
 
 
 def _texts(store: TokenStore, leaks: Iterable[Leak]) -> list[str]:

@@ -26,6 +26,8 @@ from lrpath.planning.schedule import Schedule
 Series = dict[int, float]
 """Values by position."""
 
+_LONGEST_FIELD = 131_072
+"""Longest cell of a table of numbers [characters]; a longer one is something else."""
 _USUAL = {
     "step": ("step", "position", "_step", "global_step", "trainer/global_step", "train/global_step", "iteration",
              "iterations", "iter", "update", "updates", "steps"),
@@ -229,6 +231,9 @@ def _csv_rows(file: pathlib.Path) -> tuple[list[tuple[int, dict[str, str]]], Seq
     lines = text.splitlines()
     header = lines[0] if lines else ""
     delimiter = max(",;\t", key=header.count)
+    csv.field_size_limit(
+        _LONGEST_FIELD
+    )  # the module has one limit for all readers, and a reader of documents raises it
     rows = csv.DictReader(lines, delimiter=delimiter)
     try:
         columns = rows.fieldnames or []

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from lrpath.records.document_losses import read_document_losses
 from lrpath.reporting.model_card import choose_release
 from lrpath.training.checkpoints.releases import load_release
+from lrpath.training.document_losses import evaluate_documents
 from lrpath.training.evaluation import evaluate
 from tests.integration.lab import Job, Lab, states_of, tables_of
 
@@ -53,6 +55,20 @@ def test_what_is_evaluated_is_what_is_released_and_not_the_live_weights(lab: Lab
     live = states_of(lab.study())[release.last.path_id, release.last.position]
     name, parameter = next(iter(model.named_parameters()))
     assert parameter.detach().numpy().tobytes() != live[f"model.{name}"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_losses_by_document_are_those_of_the_released_weights_too(lab: Lab, kind: str) -> None:
+    runner = lab.runner(*overrides(kind))
+    runner.run()
+    _, release = choose_release(lab.study(), name="v2")
+    path = lab.study().find(release.last.path_id)
+    assert path is not None
+
+    model = load_release(lab.study(), release)
+    found = evaluate_documents(model, runner.path_trainer.documents, device=torch.device("cpu"), precision="fp32")
+
+    assert list(found) == read_document_losses(path.document_losses(release.last.position))
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])

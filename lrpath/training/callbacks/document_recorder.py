@@ -10,6 +10,7 @@ from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.optimizers import evaluation_weights
 from lrpath.training.planned_run import PlannedRun
 
 
@@ -39,18 +40,19 @@ class DocumentRecorder(UpdateCallback):
         self._process_group = process_group
         self._evaluated = evaluated
 
-    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:  # noqa: ARG002
+    def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
         """Evaluate where the plan needs a state."""
         if position not in self.run.pinned or not self._documents:
             return
         with self._process_group.watchdog.phase("evaluation"):
-            found = evaluate_documents(
-                module.backbone,
-                self._documents,
-                device=module.device,
-                precision=self.run.path.recipe.precision,
-                process_group=self._process_group,
-            )
+            with evaluation_weights(trainer.optimizers[0], settings=module.settings):
+                found = evaluate_documents(
+                    module.backbone,
+                    self._documents,
+                    device=module.device,
+                    precision=self.run.path.recipe.precision,
+                    process_group=self._process_group,
+                )
             file = self._folder.document_losses(position)
             self._process_group.on_rank_zero(self._folder.check_owned)
             self._process_group.on_rank_zero(lambda: write_document_losses(file, found))

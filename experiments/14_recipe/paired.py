@@ -1,0 +1,54 @@
+"""Prints, for every recipe and version of a ladder, the held-out loss and its paired difference to from scratch.
+
+Differences are taken seed by seed; the interval is Student's, 95 %, over seeds. "Same quality" needs its upper end
+under .01 nats per token, as the README of this experiment fixed beforehand.
+
+    python experiments/14_recipe/paired.py outputs/ladder_0.04m
+"""
+
+import math
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from scipy.stats import t as student
+
+from lrpath.analysis.compare import read_outcomes
+from lrpath.records.study import Study
+
+REFERENCE, MARGIN = "from_scratch", 0.01
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Return mean and half width of a 95 % interval."""
+    count = len(values)
+    mean = math.fsum(values) / count
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+    return mean, float(student.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
+
+
+def main(folder: str) -> None:
+    """Write one line a recipe and version."""
+    losses: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    for outcome in read_outcomes(Study.existing(Path(folder).parent, Path(folder).name)):
+        if outcome.headline is not None:
+            losses[outcome.series.paradigm, outcome.version][outcome.series.seed] = outcome.headline.loss
+    versions = sorted({version for _, version in losses})
+    print(f"{'recipe':24s} version seeds  loss    − {REFERENCE}, paired   same quality  ahead in")
+    for paradigm in dict.fromkeys(name for name, _ in losses):
+        for version in versions:
+            ours, theirs = losses[paradigm, version], losses[REFERENCE, version]
+            seeds = sorted(ours.keys() & theirs.keys())
+            differences = [ours[seed] - theirs[seed] for seed in seeds]
+            mean, half = interval(differences)
+            same = "yes" if mean + half < MARGIN else "no"
+            ahead = sum(difference < 0 for difference in differences)
+            loss = math.fsum(ours[seed] for seed in seeds) / len(seeds)
+            print(
+                f"{paradigm:24s} {version:7s} {len(seeds):5d}  {loss:.4f}  {mean:+.4f} ± {half:.4f}"
+                f"        {same:12s}  {ahead}/{len(seeds)}"
+            )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -72,10 +72,10 @@ class StoredData:
         Raises:
             DataError: If what is stored is torn or altered.
         """
-        from lrpath.data.store import TokenStore
-
         if self.store is None:
             return None
+        from lrpath.data.store import TokenStore
+
         names = [increment.name for increment in self.increments]
         return TokenStore.open(self.store, increments=dict(zip(versions, names, strict=False)))
 

@@ -114,7 +114,7 @@ def run(path: pathlib.Path, store: pathlib.Path, *untils: float) -> None:
 
 
 def digest_of(store: pathlib.Path) -> str:
-    files = sorted(file for file in store.glob("store-*/**/*") if file.is_file() and file.name != ".lock")
+    files = sorted(store.glob("store-*/**/*.bin"))  # the manifest names the file that the text was read from
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(store)).encode() + file.read_bytes())

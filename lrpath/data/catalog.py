@@ -232,7 +232,9 @@ class Catalog:
     def _read(self) -> dict[str, Any]:
         try:
             memory = read_json(self._folder / CATALOG_FILE)
-        except StateError:  # none yet, or damaged: what it knew is found again by preparing
+        except (StateError, NotADirectoryError):
+            # None yet, or damaged: what it knew is found again by preparing. A file in place of a folder is refused
+            # where something is to be written, with the field that names it.
             memory = None
         parts = ("stores", "increments", "entries")
         if not isinstance(memory, dict) or memory.get("format") != CATALOG_FORMAT:

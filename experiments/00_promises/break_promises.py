@@ -46,7 +46,7 @@ BREAKS = (
         promise=1,
         what="random numbers are not seeded by position",
         file="lrpath/training/callbacks/seed_random_numbers.py",
-        old="_seed(self.run.random_seed(self.run.begin + trainer.global_step), device=pl_module.device)",
+        old="seed_generators(self.run.random_seed(update), device=pl_module.device)",
         new="pass",
         tests=(
             "test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",
@@ -56,8 +56,8 @@ BREAKS = (
         promise=1,
         what="random numbers depend on the run, not on the position",
         file="lrpath/training/callbacks/seed_random_numbers.py",
-        old="self.run.random_seed(self.run.begin + trainer.global_step)",
-        new="self.run.random_seed(trainer.global_step)",
+        old="seed_generators(self.run.random_seed(update)",
+        new="seed_generators(self.run.random_seed(trainer.global_step)",
         tests=("test_purity.py::test_a_straight_run_equals_a_run_in_pieces",),
     ),
     Break(
@@ -82,8 +82,8 @@ BREAKS = (
         promise=2,
         what="a branch begins with fresh weights",
         file="lrpath/training/callbacks/restore_state.py",
-        old="        load_state(state_folder,",
-        new="        _ = load_state if self._run.begins_path else load_state(state_folder,",
+        old="        manifest = load_state(\n",
+        new="        manifest = {} if self._run.begins_path else load_state(\n",
         tests=("test_purity.py::test_a_branch_with_its_parents_schedule_and_stream_is_its_parent[7]",),
     ),
     Break(
@@ -277,8 +277,9 @@ BREAKS = (
         promise=8,
         what="the number of versions is part of a path's id",
         file="lrpath/planning/paths.py",
-        old='"stream": {"segment": streams.as_record(segment), "from": offset},',
-        new='"stream": {"segment": streams.as_record(segment), "from": offset, "end": self.stream.end},',
+        old='"stream": {"segment": streams.as_record(segment, content=content), "from": offset},',
+        new='"stream": {"segment": streams.as_record(segment, content=content), "from": offset, '
+        '"end": self.stream.end},',
         tests=("test_idempotence.py::test_a_later_version_runs_only_what_is_new_on_the_same_main_path",),
     ),
     Break(

@@ -13,6 +13,7 @@ from lrpath.assembly.project import Project
 from lrpath.data.stream import compare_readings
 from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import read_manifest
+from lrpath.records.path_folder import oldest_spared
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, Table
 from lrpath.training.checkpoints.retention import check_releases, pinned_states
@@ -58,8 +59,9 @@ def _is_untidy(study: Study, project: Project) -> bool:
         folder = study.find(path.id)
         if folder is None or (folder.folder / "running.json").exists():
             return True
-        end = tree.end(path.id)
-        if any(StateKey(path.id, position) not in pinned and position < end for position in folder.positions()):
+        existing, end = folder.positions(), tree.end(path.id)
+        spared = oldest_spared(existing, keep=project.config.cadence.keep) if path.schedule.end is None else end
+        if any(StateKey(path.id, position) not in pinned and position < min(end, spared) for position in existing):
             return True
     return False
 

@@ -321,11 +321,11 @@ class Project:
         Args:
             store: The prepared store; None for what is prepared so far.
         """
-        from lrpath.data.facts import increment_facts
-
         store = store or self.stored.open(self.versions)
         if store is None:
             return []
+        from lrpath.data.facts import increment_facts  # it needs numpy, which a plan of what is not prepared does not
+
         per_update = self.recipe.tokens_per_update
         reads = {increment.version: increment.updates * per_update for increment in self.increments}
         source = self.source

@@ -72,10 +72,10 @@ class StoredData:
         Raises:
             DataError: If what is stored is torn or altered.
         """
-        from lrpath.data.store import TokenStore
-
         if self.store is None:
             return None
+        from lrpath.data.store import TokenStore
+
         names = [increment.name for increment in self.increments]
         return TokenStore.open(self.store, increments=dict(zip(versions, names, strict=False)))
 
@@ -232,7 +232,9 @@ class Catalog:
     def _read(self) -> dict[str, Any]:
         try:
             memory = read_json(self._folder / CATALOG_FILE)
-        except StateError:  # none yet, or damaged: what it knew is found again by preparing
+        except (StateError, NotADirectoryError):
+            # None yet, or damaged: what it knew is found again by preparing. A file in place of a folder is refused
+            # where something is to be written, with the field that names it.
             memory = None
         parts = ("stores", "increments", "entries")
         if not isinstance(memory, dict) or memory.get("format") != CATALOG_FORMAT:

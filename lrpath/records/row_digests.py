@@ -11,7 +11,7 @@ import hashlib
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,6 +224,23 @@ def seal(folder: PathFolder, *, only_missing: bool) -> list[int]:
             write_json(file, seal_manifest(manifest | {"tables": row_digests(folder, position)}))
             sealed.append(position)
     return sealed
+
+
+def rewrite_documents(folder: PathFolder, position: int, *, write: Callable[[], None]) -> None:
+    """Add losses by document to those of a state, whose digest follows; one that was wrong before stays wrong.
+
+    Args:
+        folder: The path's folder.
+        position: Position of the state.
+        write: Writes the file anew.
+    """
+    manifest = read_manifest(folder.state(position))
+    tables = manifest.get("tables")
+    holds = isinstance(tables, dict) and tables.get(DOCUMENTS) == _documents_digest(folder, position)
+    write()
+    if holds and isinstance(tables, dict):
+        tables = {**tables, DOCUMENTS: _documents_digest(folder, position)}
+        write_json(folder.state(position) / MANIFEST, seal_manifest(manifest | {"tables": tables}))
 
 
 def file_of(folder: PathFolder, alteration: Alteration) -> pathlib.Path:

@@ -15,6 +15,7 @@ from lrpath.planning.paths import Recipe, Release, StateKey
 from lrpath.records.document_losses import read_document_losses, write_document_losses
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.row_digests import rewrite_documents
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow
 from lrpath.training.checkpoints.releases import load_release
@@ -136,4 +137,8 @@ def _evaluate(
     if wanted:
         file = one.folder.document_losses(one.position)
         losses = evaluate_documents(model, wanted, device=device, precision=precision)
-        write_document_losses(file, [*read_document_losses(file), *losses])
+        rewrite_documents(
+            one.folder,
+            one.position,
+            write=lambda: write_document_losses(file, [*read_document_losses(file), *losses]),
+        )

@@ -166,6 +166,7 @@ def _run_again(
         folder,
         parent=None if fork is None else tree.path(fork.path_id),
         pinned=lambda: {StateKey(run.path.id, position) for position in (*run.increment_ends, run.end)},
+        needed=lambda: {StateKey(run.path.id, run.end)},
         progress=progress,
     )
 

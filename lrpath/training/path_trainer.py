@@ -141,6 +141,7 @@ class PathTrainer:
         *,
         parent: Path | None,
         pinned: Callable[[], Set[StateKey]],
+        needed: Callable[[], Set[StateKey]],
         progress: PlanProgress,
     ) -> None:
         """Make the updates of a run and save its states; where its guard says so, go back and train again.
@@ -149,7 +150,8 @@ class PathTrainer:
             planned_run: What to do.
             folder: Its path's folder, which this process group owns.
             parent: The path that its path branches from; None for a root.
-            pinned: Returns the states that the plans of the study need at this moment, which are never removed.
+            pinned: Returns the states that retention never removes at this moment.
+            needed: Returns those of them that the plans of the study need: a path never goes back behind one.
             progress: The plan's progress.
 
         Raises:
@@ -164,7 +166,7 @@ class PathTrainer:
         with signals.recording():
             while anomaly := train_until_anomaly(planned_run):
                 gc.collect()
-                go_back = partial(rewind, planned_run, anomaly, folder=folder, pinned=pinned, publish=progress.publish)
+                go_back = partial(rewind, planned_run, anomaly, folder=folder, pinned=needed, publish=progress.publish)
                 planned_run = self.process_group.on_rank_zero(go_back)
                 progress.add_updates(anomaly.position - planned_run.begin)
         # Trainer and callbacks refer to each other, and so keep weights, moments and their copy until a collection.

@@ -266,6 +266,7 @@ class PlanRunner:
                 PathFolder(folder, lease=leases[0] if leases else None),
                 parent=None if fork is None else self.tree.path(fork.path_id),
                 pinned=partial(pinned_states, self.study, self.tree),
+                needed=partial(needed_states, self.study, self.tree),
                 progress=progress,
             )
         return run.end - run.begin

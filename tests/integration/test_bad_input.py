@@ -147,7 +147,7 @@ REFUSED = [
     ("train model=hf_file model.file=remote_code.json", ConfigError, "model.file", "remote_code.json"),
     ("train model=hf_file model.file=text_sizes.json", ConfigError, "model.file", "text_sizes.json"),
     ("train model=hf_file model.file=deep.json", ConfigError, "model.file", "deep.json"),
-    ("train optimizer.beta1=1", PlanError, "optimizer.beta1", 1.0),
+    ("train optimizer.beta1=1", ConfigError, "optimizer.beta1", 1.0),
     ("train optimizer.clip_norm=true", ConfigError, "optimizer.clip_norm", True),
     ("train precision=fp8", PlanError, "precision", "fp8"),
     ("train seed=-1", PlanError, "seed", -1),

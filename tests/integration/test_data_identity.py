@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.errors import DataError, MismatchError
+from lrpath.records.manifest import seal_manifest
 from tests.integration.lab import Lab
 from tests.refusals import refused
 
@@ -24,7 +25,7 @@ def test_a_made_state_that_read_other_tokens_is_refused_by_name(lab: Lab) -> Non
     file = next((lab.folder / "study" / "paths").glob("*.v2-*/states/000000020/state.json"))
     manifest = json.loads(file.read_text())
     manifest["read"]["segments"][0]["increments"]["v2"]["digest"] = "0" * 64
-    file.write_text(json.dumps(manifest))
+    file.write_text(json.dumps(seal_manifest(manifest)))
 
     with refused(MismatchError):
         lab.run()

@@ -6,6 +6,7 @@ import pytest
 
 from lrpath.errors import MismatchError
 from lrpath.records.files import read_json, write_json
+from lrpath.records.manifest import seal_manifest
 from tests.integration.lab import Job, Lab
 from tests.integration.test_ranks import DDP, FSDP, ROUNDING, largest_difference
 from tests.refusals import refused
@@ -47,7 +48,7 @@ def test_a_path_whose_dropout_followed_micro_batches_does_not_go_on(lab: Lab) ->
     manifest = main.state(4) / "state.json"
     record = read_json(manifest)
     assert record.pop("dropout") == "by sequence"
-    write_json(manifest, record)
+    write_json(manifest, seal_manifest(record))
     branch.remove_state(10)
 
     with refused(MismatchError, stable=False):

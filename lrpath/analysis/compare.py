@@ -17,8 +17,9 @@ from lrpath.analysis.scores import Score, scores_of, total
 from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Recipe, Tree
+from lrpath.planning.paths import Tree
 from lrpath.planning.plan import Plan
+from lrpath.planning.recipe import Recipe
 from lrpath.records.held_out import SetName
 from lrpath.records.study import Study
 

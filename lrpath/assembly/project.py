@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
+from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.paths import Path, Recipe, Tree, keep_old_ids, leave_where_data_differ, unite
+from lrpath.planning.paths import Path, Tree, unite
 from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan, from_record
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates

@@ -19,7 +19,8 @@ from lrpath.errors import ConfigError
 from lrpath.models import CausalLM, build_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Path, Recipe
+from lrpath.planning.paths import Path
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder

@@ -23,8 +23,8 @@ from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
-from lrpath.planning.paths import Seeds
 from lrpath.planning.plain import given_fields, typed
+from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times

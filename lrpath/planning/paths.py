@@ -8,7 +8,7 @@ from what is needed of it: the forks and releases that lie on it.
 
 Later segments are appended when their data arrives, so the id cannot hold them. Where two plans of a study go on
 differently, the first one keeps the path, and the other leaves it, as any branch does, at the end of the last increment
-they share (`leave_where_data_differ`): a continuation runs at the parent's own rates and is bit for bit what the
+they share (`lrpath.planning.continuation`): a continuation runs at the parent's own rates and is bit for bit what the
 undivided path would have been. A study therefore gives an id one meaning; two studies may go on differently from equal
 beginnings, and the manifest of every state says what it has read. The alternative, a path for each increment, would
 need no study to name a path, but cut every main path into N runs.
@@ -17,115 +17,23 @@ The id of a path that reads tokens which are not prepared yet begins with `~`: i
 the files' fingerprints, is there to be looked at, and is never kept in a study.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from lrpath.errors import PlanError
-from lrpath.planning import optimizers, streams
+from lrpath.planning import recipe as recipes
 from lrpath.planning import schedule as schedules
+from lrpath.planning import streams
 from lrpath.planning.field_names import nearest
-from lrpath.planning.guard import UNGUARDED, Guard
 from lrpath.planning.lineage import content_id
-from lrpath.planning.optimizers import Optimizer
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Schedule
-from lrpath.planning.streams import PROVISIONAL, Increment, Segment, Stream
+from lrpath.planning.streams import Increment, Segment, Stream
 
 PROVISIONAL_ID = "~"
 """How the id of a path begins that reads tokens which are not prepared yet."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seeds:
-    """Seeds that are told apart, so that a study can hold one still and vary the other.
-
-    Args:
-        weights: Of the initial weights, and of random numbers inside the model, such as dropout's.
-        order: Of the order in which the text is read.
-    """
-
-    weights: int
-    order: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What all updates of a path share.
-
-    Args:
-        model: Shape and initialisation of the backbone, as plain data.
-        data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one. Plans that were kept
-            before ids followed from content have the settings of source and tokenizer here, and keep their ids.
-        optimizer: AdamW's settings.
-        precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
-        seed: Seed of the initial weights and of the data order, or one for each.
-        sequences_per_update: Global batch B [sequences].
-        tokens_per_sequence: Window length L [tokens].
-        guard: What is done about updates that would spoil the path.
-    """
-
-    model: dict[str, Any]
-    data: dict[str, Any]
-    optimizer: Optimizer
-    precision: str
-    seed: int | Seeds
-    sequences_per_update: int
-    tokens_per_sequence: int
-    guard: Guard = UNGUARDED
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("fp32", "bf16"):
-            text = f"precision={self.precision} must be fp32 or bf16"
-            raise PlanError(text, field="precision", value=self.precision)
-        if isinstance(self.seed, Seeds) and self.seed.weights == self.seed.order:
-            object.__setattr__(self, "seed", self.seed.order)  # one number for both is the same recipe, and the same id
-        for name, seed in {"seed.weights": self.weights_seed, "seed.order": self.order_seed}.items():
-            if not 0 <= seed < 2**63:
-                field_name = name if isinstance(self.seed, Seeds) else "seed"
-                raise PlanError(f"{field_name}={seed} must lie in [0, 2^63)", field=field_name, value=seed)
-        for name in ("sequences_per_update", "tokens_per_sequence"):
-            if (value := getattr(self, name)) < 1:
-                raise PlanError(f"batch.{name}={value} must be at least 1", field=f"batch.{name}", value=value)
-
-    @property
-    def weights_seed(self) -> int:
-        """Seed of the initial weights, and of random numbers inside the model."""
-        return self.seed.weights if isinstance(self.seed, Seeds) else self.seed
-
-    @property
-    def order_seed(self) -> int:
-        """Seed of the order in which the text is read."""
-        return self.seed.order if isinstance(self.seed, Seeds) else self.seed
-
-    @property
-    def tokens_per_update(self) -> int:
-        """Global batch [tokens]."""
-        return self.sequences_per_update * self.tokens_per_sequence
-
-    @property
-    def names_source(self) -> bool:
-        """Whether the recipe is of a plan that was kept before ids followed from content."""
-        return "first_increment" in self.data
-
-    @property
-    def is_provisional(self) -> bool:
-        """Whether the tokenizer is not made yet."""
-        return str(self.data.get("tokenizer")).startswith(PROVISIONAL)
-
-    def as_record(self) -> dict[str, Any]:
-        """Return what determines the numbers of a path as plain data; a guard that changes none is left out."""
-        record = asdict(self)
-        del record["guard"]
-        record["optimizer"] = optimizers.as_record(self.optimizer)
-        return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
-
-
-def write_seed(recipe: Recipe) -> str:
-    """Write the seed of a recipe, `seed 1`, or its two."""
-    if isinstance(recipe.seed, Seeds):
-        return f"seeds {recipe.seed.weights} (weights) and {recipe.seed.order} (order)"
-    return f"seed {recipe.seed}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -180,7 +88,7 @@ class Path:
 
         Later segments can be appended when data arrives, so they are compared with what a state has read instead.
         """
-        segment, offset = self._first_segment()
+        segment, offset = self.first_segment()
         content = not self.recipe.names_source  # an old id stays what it was
         return {
             "recipe": self.recipe.as_record(),
@@ -189,14 +97,15 @@ class Path:
             "parent": None if self.parent is None else {"path": self.parent.path_id, "position": self.parent.position},
         }
 
-    def _first_segment(self) -> tuple[Segment, int]:
+    def first_segment(self) -> tuple[Segment, int]:
+        """Return the segment in which the path begins, and after how many of its updates."""
         segment, offset, _ = self.stream.spans(self.start, self.start + 1)[0]
         return segment, offset
 
     def _is_provisional(self) -> bool:
         if self.parent is not None and self.parent.path_id.startswith(PROVISIONAL_ID):
             return True
-        segment, _ = self._first_segment()
+        segment, _ = self.first_segment()
         unknown = any(increment.is_provisional for increment in segment.increments)
         return not self.recipe.names_source and (unknown or self.recipe.is_provisional)
 
@@ -398,7 +307,7 @@ def unite(trees: Iterable[Tree]) -> Tree:
 
 
 def _longer(one: Path, other: Path) -> Path:
-    if _end_of_shared(one, other) is not None:
+    if end_of_shared(one, other) is not None:
         raise PlanError(
             f"{one.name} and {other.name} begin alike but read different increments later. Increments can be appended "
             "to a path but not changed; choose another study for other increments"
@@ -411,7 +320,7 @@ def _count_known(path: Path) -> int:
     return sum(increment.content is not None and not increment.is_provisional for increment in increments)
 
 
-def _end_of_shared(one: Path, other: Path) -> int | None:
+def end_of_shared(one: Path, other: Path) -> int | None:
     """Return the position from which two paths that begin alike read different segments; None if there is none."""
     ours, theirs = ({at: segment for segment, at in _segments_of(path)} for path in (one, other))
     ends = min(one.stream.end, other.stream.end)
@@ -428,83 +337,6 @@ def _segments_of(path: Path) -> list[tuple[Segment, int]]:
         found.append((segment, at))
         at += last - first
     return found
-
-
-def leave_where_data_differ(tree: Tree, known: Mapping[str, Path]) -> Tree:
-    """Return the tree with every path that reads other increments than a known one of its id divided where they differ.
-
-    The path keeps what both share. The rest becomes a continuation that leaves it there, over the tree's own increments
-    and at the rates of the path; forks and releases that lay on the rest lie on the continuation.
-
-    Args:
-        tree: A plan's.
-        known: Paths that the study has, by id; they agree with each other.
-    """
-    moved: dict[str, list[Path]] = {}
-
-    def place(key: StateKey) -> StateKey:
-        parts = moved[key.path_id]
-        return StateKey(next(part for part in reversed(parts) if part.start < key.position).id, key.position)
-
-    for path in tree.paths:
-        parts = [path if path.parent is None else replace(path, parent=place(path.parent))]
-        while (other := known.get(parts[-1].id)) and (at := _end_of_shared(parts[-1], other)) is not None:
-            rest = parts.pop()
-            parts.append(replace(rest, stream=rest.stream.until(at)))
-            if at >= tree.end(path.id):
-                break
-            fork = StateKey(parts[-1].id, at)
-            name = f"{path.name}_from_{at}"
-            parts.append(replace(rest, name=name, schedule=rest.schedule.after(at), parent=fork))
-        moved[path.id] = parts
-    paths = {part.id: part for path in tree.paths for part in moved[path.id]}
-    return Tree(paths=tuple(paths.values()), releases=_moved(tree.releases, place))
-
-
-def keep_old_ids(tree: Tree, known: Iterable[Path]) -> Tree:
-    """Return the tree in which paths that the study made before ids followed from content have the ids they had.
-
-    Args:
-        tree: A plan's.
-        known: Paths that the study has, parents before children, with the contents that their states have read.
-    """
-    old = [path for path in known if path.recipe.names_source]
-    ids: dict[str, str] = {}
-    paths = []
-    for path in tree.paths:
-        parent = None if path.parent is None else StateKey(ids[path.parent.path_id], path.parent.position)
-        own = replace(path, parent=parent)
-        for other in old:
-            named = replace(own, recipe=replace(path.recipe, data=other.recipe.data))
-            if _is_same(named, other):
-                own = named
-                break
-        ids[path.id] = own.id
-        paths.append(own)
-    releases = _moved(tree.releases, lambda key: StateKey(ids[key.path_id], key.position))
-    return Tree(paths=tuple(paths), releases=releases)
-
-
-def _moved(releases: tuple[Release, ...], place: Callable[[StateKey], StateKey]) -> tuple[Release, ...]:
-    """Return releases of the states that took the place of theirs."""
-    return tuple(
-        replace(release, parts=tuple((place(key), weight) for key, weight in release.parts)) for release in releases
-    )
-
-
-def _is_same(one: Path, old: Path) -> bool:
-    """Say whether a path, whose recipe has an old path's words for the data, is that path.
-
-    The plans must agree in all else, and the tokens that it begins with must be those that the old path has read.
-    """
-    (ours, _), (theirs, _) = one._first_segment(), old._first_segment()
-    are_known = all(increment.content is not None for increment in theirs.increments)
-    return (
-        one.id == old.id
-        and are_known
-        and not any(increment.is_provisional for increment in ours.increments)
-        and ours.may_be(theirs)
-    )
 
 
 def as_record(tree: Tree) -> dict[str, Any]:
@@ -535,13 +367,7 @@ def from_record(record: dict[str, Any]) -> Tree:
     """
     paths = []
     for row in record["paths"]:
-        given = row["recipe"]
-        parts = {
-            "optimizer": optimizers.from_record(given["optimizer"]),
-            "guard": replace(UNGUARDED, **given.get("guard", {})),
-        }
-        seed = Seeds(**given["seed"]) if isinstance(given["seed"], dict) else given["seed"]
-        recipe = Recipe(**(given | parts | {"seed": seed}))
+        recipe = recipes.from_record(row["recipe"])
         segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
         path = Path(
             name=row["name"],

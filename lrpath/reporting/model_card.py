@@ -10,8 +10,9 @@ from lrpath.analysis.scores import Score
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Path, Release, Tree, write_seed
+from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.plan import Plan
+from lrpath.planning.recipe import write_seed
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.records.document_losses import DocumentLoss, read_document_losses

@@ -5,8 +5,8 @@ from itertools import groupby
 from typing import Any
 
 from lrpath.analysis.measured_speed import MeasuredSpeed
-from lrpath.planning.paths import write_seed
 from lrpath.planning.plan import Plan
+from lrpath.planning.recipe import write_seed
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_count, write_span
 from lrpath.reporting.plan_tables import (

@@ -11,7 +11,8 @@ import torch
 
 from lrpath.analysis.compare import read_plans
 from lrpath.models import CausalLM
-from lrpath.planning.paths import Recipe, Release, StateKey
+from lrpath.planning.paths import Release, StateKey
+from lrpath.planning.recipe import Recipe
 from lrpath.records.document_losses import read_document_losses, write_document_losses
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder

@@ -16,7 +16,8 @@ from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
 from lrpath.errors import StateError
 from lrpath.models import CausalLM
-from lrpath.planning.paths import Path, Recipe, StateKey
+from lrpath.planning.paths import Path, StateKey
+from lrpath.planning.recipe import Recipe
 from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName

@@ -7,8 +7,8 @@ import pytest
 
 from lrpath.analysis.compare import outcomes_of, read_plans, series_of
 from lrpath.analysis.comparison import StudyComparison
-from lrpath.planning.paths import Seeds
 from lrpath.planning.plan import Plan
+from lrpath.planning.recipe import Seeds
 from lrpath.records.held_out import HeldOutSet
 from lrpath.records.study import Study
 from lrpath.reporting.release_tables import last_version_tables, seed_csv, summary_csv

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import Anchor, Continual, Merged, PathSwitching, Restart, Setting
-from lrpath.planning.paths import Recipe
 from lrpath.planning.plain import typed
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import Increment

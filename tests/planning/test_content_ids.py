@@ -8,17 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
-from lrpath.planning.paths import (
-    Path,
-    Release,
-    StateKey,
-    Tree,
-    as_record,
-    from_record,
-    keep_old_ids,
-    leave_where_data_differ,
-    unite,
-)
+from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
+from lrpath.planning.paths import Path, Release, StateKey, Tree, as_record, from_record, unite
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
 from tests.planning.strategies import RECIPE

@@ -7,16 +7,8 @@ from typing import Any
 import pytest
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paths import (
-    Path,
-    Release,
-    Seeds,
-    StateKey,
-    Tree,
-    as_record,
-    from_record,
-    unite,
-)
+from lrpath.planning.paths import Path, Release, StateKey, Tree, as_record, from_record, unite
+from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Stream, again, mixture, sequential, union
 from tests.analysis.studies import plan_of

@@ -70,7 +70,7 @@ class PathSwitching:
         """Return the main path and N branches: N·T + (N − 1)·α·T updates for equal increments (anchor `end`).
 
         >>> from lrpath.planning.optimizers import AdamW
-        >>> from lrpath.planning.paths import Recipe
+        >>> from lrpath.planning.recipe import Recipe
         >>> from lrpath.planning.streams import Increment
         >>> adamw = AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0)
         >>> recipe = Recipe(

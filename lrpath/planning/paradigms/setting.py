@@ -8,7 +8,8 @@ from typing import Literal, TypeVar
 
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning.optimizers import Optimizer
-from lrpath.planning.paths import Path, Recipe, Release, StateKey
+from lrpath.planning.paths import Path, Release, StateKey
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Decay, Piece, Schedule, constant, warmup
 from lrpath.planning.streams import Increment, Stream, sequential, shuffled
 

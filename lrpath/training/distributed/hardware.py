@@ -9,7 +9,7 @@ import torch
 
 from lrpath.errors import ConfigError
 from lrpath.models import CausalLM
-from lrpath.planning.paths import Recipe
+from lrpath.planning.recipe import Recipe
 from lrpath.training.distributed.parallelize import compile_blocks, recompute_blocks, shard_blocks
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.settings import StrategySettings

@@ -61,7 +61,8 @@ def is_found_in_study(folder: Path) -> bool:
 def is_found_in_store(folder: Path) -> bool:
     """Say whether the store is refused when its tokens are compared with their digests, as every run begins."""
     try:
-        store = TokenStore.open(folder)
+        increments = {place.name: place.name for place in folder.iterdir() if place.is_dir()}
+        store = TokenStore.open(folder, increments=increments)
         for version in store.versions:
             store.check(version, contents=True)
     except LrpathError:

@@ -44,7 +44,9 @@ def kill_self() -> None:
 def stop_self() -> None:
     """Say so on standard output, and stand still until the process is told to go on."""
     os.write(1, f"stopped {os.getpid()}\n".encode())
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # To this thread: sent to the process, the signal may reach it through another thread, and this one would go on
+    # meanwhile, be it to the end of a save.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 OTHER_MACHINE = "OTHER_MACHINE"

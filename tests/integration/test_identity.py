@@ -1,6 +1,7 @@
 """Promise 5: schedule, decay and batch come from the plan; what would change the numbers is another path or refused."""
 
 import hashlib
+import json
 import shutil
 import signal
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from lrpath.assembly.reuse import check_extends
 from lrpath.errors import DataError, MismatchError, StoppedError, TrainingError
 from lrpath.records.ledger import RunningCount
+from lrpath.records.manifest import seal_manifest
 from tests.integration.lab import Lab, states_of
 from tests.refusals import refused
 
@@ -112,7 +114,8 @@ def alter(lab: Lab, version: str) -> None:
     (folder / "train.bin").write_bytes(data)
     manifest = (folder / "increment.json").read_text()
     assert before in manifest
-    (folder / "increment.json").write_text(manifest.replace(before, hashlib.sha256(data).hexdigest()))
+    record = json.loads(manifest.replace(before, hashlib.sha256(data).hexdigest()))
+    (folder / "increment.json").write_text(json.dumps(seal_manifest(record)))
 
 
 @pytest.mark.slow

@@ -73,14 +73,14 @@ class HeldOutFile:
             StateError: As `read`.
         """
         before, wanted = self.read(), list(path_ids)
-        kept = {
-            path_id: {name: one for name, one in before.get(path_id, {}).items() if name[0] in exchanged}
-            for path_id in wanted
-        }
-        merged = {path_id: {**before.get(path_id, {}), **sets, **kept[path_id]} for path_id in wanted}
+        merged = {}
         for path_id in wanted:
-            for name in sorted((sets.keys() & before.get(path_id, {}).keys()) - kept[path_id].keys()):
-                self._check_same(path_id, name, before[path_id][name], sets[name])
+            known = before.get(path_id, {})
+            kept = {version for version, _ in known} & exchanged
+            added = {name: one for name, one in sets.items() if name[0] not in kept}
+            for name in sorted(added.keys() & known.keys()):
+                self._check_same(path_id, name, known[name], added[name])
+            merged[path_id] = {**known, **added}
         if all(before.get(path_id) == merged[path_id] for path_id in wanted):
             return
         with locked(self._file.parent):

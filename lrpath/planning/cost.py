@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from lrpath.errors import ConfigError
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.shape import ModelShape
 
 Strategy = Literal["single", "ddp", "fsdp"]
@@ -78,13 +79,17 @@ def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
     return 3 * (2 * shape.matrix_parameters + attention)
 
 
-def state_bytes(shape: ModelShape) -> int:
-    """Return the size of one state on disk [bytes]: fp32 weights and two fp32 Adam moments, with their headers.
+def state_bytes(shape: ModelShape, *, optimizer: Optimizer) -> int:
+    """Return the size of one state on disk [bytes]: fp32 weights and what the optimizer keeps, with their headers.
+
+    Args:
+        shape: The model.
+        optimizer: Its `kept` says how many fp32 tensors it keeps for each parameter, two moments for example.
 
     Raises:
         ConfigError: If the model is a file whose count of parameters is not stated.
     """
-    return 12 * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
+    return 4 * (1 + optimizer.kept) * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
 
 
 def _known_parameters(shape: ModelShape) -> int:
@@ -169,7 +174,7 @@ class Memory:
     Args:
         parameters: fp32 weights, or the rank's share.
         gradients: fp32 gradients, or the rank's share.
-        optimizer: Two fp32 moments, or the rank's share.
+        optimizer: What the optimizer keeps in fp32, two moments for example, or the rank's share.
         buffers: Copies that a strategy or a precision makes: DDP buckets, bf16 weights, gathered layers.
         activations: Tensors kept for the backward pass, and the loss's chunk.
     """
@@ -193,10 +198,11 @@ def memory_per_rank(
     ranks: int,
     micro_batch: int,
     sequence_length: int,
+    optimizer: Optimizer,
     compute: Compute = "bf16",
     activation_checkpointing: bool = False,
 ) -> Memory:
-    """Estimate the peak memory of one rank in training with AdamW and fp32 weights.
+    """Estimate the peak memory of one rank in training with fp32 weights.
 
     Args:
         shape: The model.
@@ -204,6 +210,7 @@ def memory_per_rank(
         ranks: Number of ranks.
         micro_batch: Sequences of one rank in one forward pass.
         sequence_length: Length of a window [tokens].
+        optimizer: Its `kept` says how many fp32 tensors it keeps for each parameter.
         compute: `fp32`, or `bf16` for mixed precision over fp32 weights.
         activation_checkpointing: Whether a layer keeps its input only and is computed again in the backward pass.
 
@@ -223,7 +230,7 @@ def memory_per_rank(
     return Memory(
         parameters=4 * local,
         gradients=4 * local,
-        optimizer=8 * local,
+        optimizer=4 * optimizer.kept * local,
         buffers=_buffer_bytes(shape, strategy, compute),
         activations=_activation_bytes(shape, tokens, compute, checkpointing=activation_checkpointing),
     )

@@ -5,7 +5,7 @@
     schedule_free   schedule-free AdamW (arXiv 2405.15682): gradients are taken near the average, which is released
 
 A class of an optimizer holds its settings and states what others must know of it: `released` says of which tensors of a
-state the weights of a release are made. No torch is needed to plan with one, or to read a study that was trained by it.
+state the weights of a release are made, and `kept` how large a state is. No torch is needed to plan with one, or to read a study that was trained by it.
 """
 
 import math
@@ -28,6 +28,8 @@ class AdamW:
     """
 
     kind: ClassVar[str] = "adamw"
+    kept: ClassVar[int] = 2
+    """Tensors that it keeps for a parameter, each of the parameter's size: here the two moments."""
     beta1: float
     beta2: float
     eps: float
@@ -68,6 +70,8 @@ class AveragedAdamW(AdamW):
     """
 
     kind: ClassVar[str] = "averaged_adamw"
+    kept: ClassVar[int] = 3
+    """The two moments, and the average."""
     power: float
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
@@ -88,6 +92,8 @@ class ScheduleFree(AdamW):
     """
 
     kind: ClassVar[str] = "schedule_free"
+    kept: ClassVar[int] = 2
+    """The second moment, and the base `z`."""
     power: float
 
     def _rules(self) -> dict[str, tuple[bool, str]]:

@@ -191,7 +191,7 @@ class Memory:
         return self.parameters + self.gradients + self.optimizer + self.buffers + self.activations
 
 
-def memory_per_rank(
+def memory_per_rank(  # noqa: PLR0913 (what the memory of a rank depends on)
     shape: ModelShape,
     *,
     strategy: Strategy,

@@ -5,7 +5,8 @@
     schedule_free   schedule-free AdamW (arXiv 2405.15682): gradients are taken near the average, which is released
 
 A class of an optimizer holds its settings and states what others must know of it: `released` says of which tensors of a
-state the weights of a release are made, and `kept` how large a state is. No torch is needed to plan with one, or to read a study that was trained by it.
+state the weights of a release are made, and `kept` how many tensors a state has for a parameter beside it. No torch is
+needed to plan with one, or to read a study that was trained by it.
 """
 
 import math

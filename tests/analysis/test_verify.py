@@ -353,7 +353,9 @@ def test_candidates_for_a_version_are_each_judged_on_their_own_held_out_sets(tmp
         finish(study, plans[domain], domains={"v2": domain})
         known |= {path.id: path for path in plan.tree.paths}
     main = plans["code"].tree.paths[0]
-    keep_state(part(study, "main", plans["code"]), main, 10)  # where v1 ends, not evaluated; the second candidate's fork
+    keep_state(
+        part(study, "main", plans["code"]), main, 10
+    )  # where v1 ends, not evaluated; the second candidate's fork
 
     assert findings(verify_study(study)) == []
 

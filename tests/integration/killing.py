@@ -28,10 +28,10 @@ from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import Table
 from lrpath.training import path_trainer
-from lrpath.training.callbacks import metrics_recorder
 from lrpath.training.checkpoints import states
 from lrpath.training.checkpoints.states import ShardWriter
 from lrpath.training.distributed import process_group
+from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.forks import start_fork, wait_for
 from tests.integration.planting import VARIABLE, plant
@@ -148,7 +148,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
     "rewound": (path_trainer, "rewind", lambda *_: True, lambda *_: kill_self()),
     "groups": (process_group, "_control_group", lambda *_: True, lambda *_: kill_self()),
-    "evaluated": (metrics_recorder, "evaluate", lambda *_: True, lambda *_: kill_self()),
+    "evaluated": (FitEvaluation, "losses", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 

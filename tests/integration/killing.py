@@ -41,9 +41,9 @@ def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stop_self() -> None:
-    """Say so on standard output, and stand still until the process is told to go on."""
-    os.write(1, f"stopped {os.getpid()}\n".encode())
+def stop_self(say: Callable[[str], None]) -> None:
+    """Say so, and stand still until the process is told to go on."""
+    say(f"stopped {os.getpid()}")
     # To this thread: sent to the process, the signal may reach it through another thread, and this one would go on
     # meanwhile, be it to the end of a save.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
@@ -198,10 +198,6 @@ def kill_when_reached(process: int, position: int, overrides: list[str]) -> None
 if __name__ == "__main__":
     lrpath.reporting.report.write_report = lambda study: study.name  # figures take longer than these runs
     plant(os.environ.get(VARIABLE, ""))
-    move_to_another_machine()
-    if sys.argv[1] == "stop":
-        kill_self = stop_self
-        del sys.argv[1]
     split = sys.argv.index("--")
     codes = [run_in_fork(moment, sys.argv[split + 1 :]) for moment in sys.argv[1:split]]
     sys.stdout.write(json.dumps(codes) + "\n")

@@ -26,8 +26,8 @@ def test_an_owner_that_wakes_up_after_it_was_taken_over_leaves_no_trace(
     machines: tuple[Standby, Standby], *, flock: bool
 ) -> None:
     whole = machines[0].lab.study("undisturbed")
-    # After a row of an evaluation, between shards and manifest, and in an update.
-    moments = ("row:3", "shards:3", "micro:9") if flock else ("shards:6",)
+    # After a row of an evaluation, between shards and manifest, in an update, and while it begins to count a run's.
+    moments = ("row:3", "shards:3", "micro:9") if flock else ("shards:6", "reach:6")
 
     made = [
         take_over(

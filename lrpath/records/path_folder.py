@@ -134,7 +134,8 @@ class PathFolder:
         self.check_owned()
         for folder in self.incomplete():
             shutil.rmtree(folder, ignore_errors=True)
-        remove_temporaries(self.folder)
+        for folder in (self.folder, *(place for place in self.folder.iterdir() if place.is_dir())):
+            remove_temporaries(folder)
 
     def lock(self) -> contextlib.AbstractContextManager[Lease]:
         """Own the path while a block runs; see `lrpath.records.lease`.

@@ -470,6 +470,78 @@ BREAKS = (
             "[start-groups:1]",
         ),
     ),
+    Break(
+        promise=8,
+        what="a path's file is made inside its folder, where its owner clears what is half made",
+        file="lrpath/records/study.py",
+        old='                temporary = temporary_name(paths / "path.json")\n',
+        new='                temporary = temporary_name(made.folder / "path.json")\n',
+        tests=(
+            "../records/test_study.py::test_a_path_s_owner_who_clears_leftovers_disturbs_nobody_who_opens_the_path",
+        ),
+    ),
+    Break(
+        promise=7,
+        what="a manifest of the store is not compared with its digest",
+        file="lrpath/data/manifest.py",
+        old="    if record.keys() - known and record != seal_manifest(record):\n",
+        new="    if not record.keys():\n",
+        tests=("../data/test_store.py::test_a_changed_character_of_a_manifest_is_found",),
+    ),
+    Break(
+        promise=7,
+        what="the digest of losses by document to come is not announced",
+        file="lrpath/records/row_digests.py",
+        old="({DOCUMENTS: known, _DOCUMENTS_TO_COME: new}, text)",
+        new="({DOCUMENTS: known}, text)",
+        tests=(
+            "../records/test_row_digests.py::"
+            "test_losses_by_document_fit_their_digest_wherever_a_kill_comes_while_more_are_added",
+        ),
+    ),
+    Break(
+        promise=7,
+        what="what a kill left in the folders of a path stays",
+        file="lrpath/records/path_folder.py",
+        old="        for folder in (self.folder, *(place for place in self.folder.iterdir() if place.is_dir())):\n",
+        new="        for folder in (self.folder,):\n",
+        tests=("../records/test_path_folder.py::test_clearing_removes_what_a_killed_save_left_and_nothing_else",),
+    ),
+    Break(
+        promise=8,
+        what="an owner that was taken over takes a file that is gone for a fault of the disk",
+        file="lrpath/training/plan_runner.py",
+        old="                held.check_owned()  # who",
+        new="                pass  # who",
+        tests=("test_takeovers.py::test_an_owner_that_wakes_up_after_it_was_taken_over_leaves_no_trace[no flock]",),
+    ),
+    Break(
+        promise=9,
+        what="a state is taken to hold two moments, whatever the optimizer",
+        file="lrpath/planning/cost.py",
+        old="    return 4 * (1 + optimizer.kept) * ",
+        new="    return 4 * 3 * ",
+        tests=("../planning/test_cost.py::test_a_state_is_the_weights_and_what_the_optimizer_keeps",),
+    ),
+    Break(
+        promise=13,
+        what="a fit is evaluated with its live weights",
+        file="lrpath/training/fit_evaluation.py",
+        old="        with evaluation_weights(trainer.optimizers[0], settings=module.settings):\n            yield",
+        new="        if evaluation_weights and trainer:\n            yield",
+        tests=(
+            "test_optimizers.py::test_what_is_evaluated_is_what_is_released_and_not_the_live_weights",
+            "test_optimizers.py::test_losses_by_document_are_those_of_the_released_weights_too",
+        ),
+    ),
+    Break(
+        promise=14,
+        what="candidates for a version are judged on each other's held-out sets",
+        file="lrpath/analysis/verify/tables.py",
+        old="            if len({digest for *_, digest in found} - {None}) < 2:\n",
+        new="            if found:\n",
+        tests=("../analysis/test_verify.py::test_candidates_for_a_version_are_each_judged_on_their_own_held_out_sets",),
+    ),
 )
 
 

@@ -33,7 +33,7 @@ def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: pat
     save(folder, 8).rename(folder.folder / "states" / "000000008 (copy)")
     losses = folder.document_losses(7).with_name(
         ".tmp-0123456789ab.csv"
-    )  # killed while losses by document were written
+    )  # of a killed write
     losses.parent.mkdir()
     losses.touch()
 

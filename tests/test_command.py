@@ -12,11 +12,6 @@ from lrpath.config.command_line import as_lrpath_error
 
 NOT_ENTRIES = {"__init__", "__main__", "entry", "errors"}
 ENTRIES = {path.stem for path in Path(command.__file__).parent.glob("*.py")} - NOT_ENTRIES
-    "__init__",
-    "__main__",
-    "entry",
-    "errors",
-}
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

@@ -47,7 +47,7 @@ BREAKS = (
         what="random numbers are not seeded by position",
         file="lrpath/training/planned_run.py",
         old='        text = f"update {update} of seed {self.path.recipe.weights_seed}"\n',
-        new='        text = f"{__import__(\'time\').time_ns()}"\n',
+        new="        text = f\"{__import__('time').time_ns()}\"\n",
         tests=(
             "test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",
         ),

@@ -148,9 +148,9 @@ BREAKS = (
     Break(
         promise=4,
         what="a sharded model stays gathered after an evaluation, when its state is saved",
-        file="lrpath/training/evaluation.py",
-        old="        backbone.reshard()",
-        new="        pass",
+        file="lrpath/training/fit_evaluation.py",
+        old="                module.backbone.reshard()",
+        new="                pass",
         tests=("test_ranks.py::test_two_ranks_make_what_one_process_makes",),
     ),
     Break(

@@ -83,7 +83,7 @@ def main() -> None:
         plant("main:7=nan")
         lab.run(*CHANGES, *GUARDED)
         study = lab.study().folder
-        (store,) = (place for place in (folder / "stores").iterdir() if place.is_dir())
+        (store,) = (folder / "stores").glob("store-*")
         assert not is_found_in_study(study)
         assert not is_found_in_store(store)
         rows = [

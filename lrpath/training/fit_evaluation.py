@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import lightning
+from torch.distributed.fsdp import FSDPModule
 
 from lrpath.models import CausalLM
 from lrpath.records.document_losses import DocumentLoss
@@ -61,3 +62,5 @@ class FitEvaluation:
     def _released(self, trainer: lightning.Trainer, module: LitCausalLM) -> Iterator[CausalLM]:
         with evaluation_weights(trainer.optimizers[0], settings=module.settings):
             yield module.backbone
+            if isinstance(module.backbone, FSDPModule):
+                module.backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes

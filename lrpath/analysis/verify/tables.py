@@ -128,6 +128,10 @@ def verify_evaluations(index: StudyIndex) -> Check:
     notes: list[str] = []
     count = 0
     tables: dict[str, list[EvaluationRow]] = {}
+    try:
+        index.study.held_out.read()
+    except StateError as error:
+        findings.append(Finding(text=str(error)))
     for path in index.tree.paths:
         folder = index.folder(path)
         try:

@@ -24,6 +24,10 @@ _TOLERANCE = 1e-5
 """Relative; the two sum the same float32 terms in another order, some 1e-7 apart. A z-loss of 1e-4 adds 5e-4."""
 
 
+_APART = 1e-4
+"""Relative; masked and unmasked kernels differ by some 1e-6, and a model that reads the first document by its share."""
+
+
 def check_every_parameter_counts(config: PreTrainedConfig, *, file: str) -> None:
     """Check that a model has no experts: a plan counts every parameter for every token.
 
@@ -81,6 +85,43 @@ def check_loss_is_ours(model: PreTrainedModel) -> None:
                 )
     finally:
         model.train(was_training)
+
+
+@torch.no_grad()
+def check_documents_are_apart(model: PreTrainedModel, *, end_id: int) -> None:
+    """Check on a few tokens that a window of two documents has the losses that each document has by itself.
+
+    A model may carry a state from token to token, or derive positions from something else than what it is told.
+
+    Raises:
+        ConfigError: If the losses differ, or the model takes no positions.
+    """
+    ours, kind = CausalLM(model, document_end=end_id), type(model).__name__
+    ids_BL = _some_ids(model)
+    ids_BL[ids_BL == end_id] = (end_id + 1) % model.config.get_text_config().vocab_size
+    cut = ids_BL.shape[1] // 2
+    ids_BL[:, cut - 1] = end_id
+    was_training = model.training
+    model.eval()
+    try:
+        together = ours.token_nll(ids_BL)[:, cut:]
+        alone = CausalLM(model).token_nll(ids_BL[:, cut:])
+    except (TypeError, RuntimeError, IndexError, AttributeError, KeyError, ValueError) as error:
+        raise _not_apart(kind, f"it takes no positions: {' '.join(str(error).split())[:120]}") from error
+    finally:
+        model.train(was_training)
+    apart = (together - alone).abs().max().item()
+    if not apart <= _APART * alone.abs().max().item():  # also for what is not finite
+        raise _not_apart(kind, f"the second of two documents has losses that are up to {apart:.2g} nats apart")
+
+
+def _not_apart(kind: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"data.mask=document: {kind} does not keep the documents of a window apart ({why}); choose another model, or "
+        "data.mask=none",
+        field="data.mask",
+        value="document",
+    )
 
 
 def _some_ids(model: PreTrainedModel) -> Tensor:

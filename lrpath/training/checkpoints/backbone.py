@@ -41,6 +41,7 @@ class Backbone:
         end_id: Id of the mark that ends every document; None without a tokenizer.
         window: Tokens of a training window.
         sample: Ids of the training text; empty for a path of an earlier version.
+        document_end: Id of the mark behind which attention ends; None where a window is attended to as a whole.
         is_verified: Whether the files were compared with digests in the path's record, which earlier versions lack.
     """
 
@@ -49,6 +50,7 @@ class Backbone:
     end_id: int | None
     window: int
     sample: tuple[int, ...]
+    document_end: int | None
     is_verified: bool
 
     @property
@@ -110,6 +112,7 @@ def read_backbone(folder: PathFolder) -> Backbone:
         end_id=facts["end_id"],
         window=facts["window"],
         sample=tuple(facts["sample"]),
+        document_end=facts["end_id"] if folder.recipe()["data"].get("mask") == "document" else None,
         is_verified=is_verified,
     )
 

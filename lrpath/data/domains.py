@@ -4,7 +4,7 @@
 number of the domain in the manifest. The tokens of a domain are those of its runs one after another, and its windows
 are cut from them as those of an increment are from all: documents of other domains between them are passed over.
 
-Shapes: R runs, C = 2 columns, N windows, L + 1 ids of a window.
+Shapes: R runs, N windows, L + 1 ids of a window.
 """
 
 import pathlib
@@ -59,8 +59,8 @@ def read_runs(file: pathlib.Path, *, number: int, tokens: int) -> DomainRuns:
         number: Of the domain, in the manifest.
         tokens: Training tokens of the increment.
     """
-    rows_RC = np.fromfile(file, dtype="<i8").reshape(-1, 2)
-    begins_R = rows_RC[:, 0]
+    rows = np.fromfile(file, dtype="<i8").reshape(-1, 2)
+    begins_R = rows[:, 0]
     lengths_R = np.diff(begins_R, append=tokens)
-    mine = rows_RC[:, 1] == number
+    mine = rows[:, 1] == number
     return DomainRuns(begins_R=begins_R[mine].copy(), ends_R=np.cumsum(lengths_R[mine]))

@@ -13,7 +13,7 @@ window of this domain it is; the rest then goes as above, with each domain as a 
 
 Nothing here knows how many ranks there are: a rank takes every `ranks`-th slot.
 
-Shapes: B slots of an update, N any number of slots, K rounds, G domains.
+Shapes: B slots of an update, N any number of slots, K rounds.
 """
 
 import json
@@ -312,10 +312,10 @@ def _domains_of(places_N: Integers, sizes: tuple[int, ...]) -> tuple[Integers, I
         return np.zeros_like(places_N), places_N
     # Products of two counts of windows may pass 2⁶³: then numpy calculates with Python's integers.
     given_N = places_N if sum(sizes) < 1 << 30 else places_N.astype(object)
-    counts_GN = np.array(counts_before(given_N, sizes), dtype=np.int64)
-    after_GN = np.array(counts_before(given_N + 1, sizes), dtype=np.int64)
-    domains_N = np.argmax(after_GN - counts_GN, axis=0)
-    return domains_N, counts_GN[domains_N, np.arange(len(places_N))]
+    before = np.array(counts_before(given_N, sizes), dtype=np.int64)
+    after = np.array(counts_before(given_N + 1, sizes), dtype=np.int64)
+    domains_N = np.argmax(after - before, axis=0)
+    return domains_N, before[domains_N, np.arange(len(places_N))]
 
 
 def _draws(numbers_N: Integers, parts: tuple[int, ...]) -> tuple[Integers, Integers]:

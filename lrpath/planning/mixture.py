@@ -7,9 +7,9 @@ n windows are shared out to domains of sizes s₁ ≥ s₂ ≥ …, which add up
 
 Each step of m raises exactly one of these counts, by one, so that they say which domain window m is from, without a
 table and without a state. At m = n every count is its size. With two domains no count is ever more than 1/2 a window
-from its share m · s/n; with D of them, none is more than (1 + H)/2 from it, where H = 1 + 1/2 + … + 1/(D − 2), since the
-i-th of them inherits 1/2 · s_i / (what is left after step k) ≤ 1/2 · 1/(i − k) from each step k before it: 1.5 windows
-for seven domains.
+from its share m · s/n; with D of them, none is more than (1 + H)/2 from it, where H = 1 + 1/2 + … + 1/(D − 2), since
+the i-th of them inherits 1/2 · s_i / (what is left after step k) ≤ 1/2 · 1/(i − k) from each step k before it: 1.6
+windows for seven domains.
 
 Rejected: the domain furthest behind its share (Tijdeman's rule, never a whole window off) needs a table as long as the
 period, which for the union of increments of several mixtures is the whole union.

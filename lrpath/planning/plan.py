@@ -249,5 +249,5 @@ def from_record(record: dict[str, Any]) -> Plan:
 
 
 def _increment(version: str, entry: int | dict[str, Any]) -> Increment:
-    fields = {"updates": entry} if isinstance(entry, int) else dict(entry)
+    fields: dict[str, Any] = {"updates": entry} if isinstance(entry, int) else dict(entry)
     return Increment(version=version, mixture=in_order(fields.pop("mixture", {})), **fields)

@@ -30,7 +30,8 @@ class Recipe:
     Args:
         model: Shape and initialisation of the backbone, as plain data.
         data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one; `mask`, where attention
-            ends at the borders of documents. Plans that were kept before ids followed from content have the settings of source and tokenizer here, and keep their ids.
+            ends at the borders of documents. Plans that were kept before ids followed from content have the settings
+            of source and tokenizer here, and keep their ids.
         optimizer: AdamW's settings.
         precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
         seed: Seed of the initial weights and of the data order, or one for each.

@@ -122,7 +122,7 @@ class TokensSource:
         """
         self.increment_spec(arrival.number)
         entry = self.files[arrival.number]
-        return self._shards(tuple(entry.values()) if isinstance(entry, Mapping) else entry, name=_TRAIN)
+        return self._shards([*entry.values()] if isinstance(entry, Mapping) else entry, name=_TRAIN)
 
     def train_domains(self, arrival: Arrival) -> dict[str, int]:
         """Return how many training ids of an increment are of which domain, in order; empty if no domain is named."""
@@ -145,7 +145,7 @@ class TokensSource:
     def _heldout_of(self, number: int) -> dict[str, Files]:
         return {domain: files[0] if len(files) == 1 else files[number] for domain, files in self.heldout.items()}
 
-    def _shards(self, entry: Files, *, name: str) -> "IdShards":
+    def _shards(self, entry: Files | list[Files], *, name: str) -> "IdShards":
         from lrpath.data.id_shards import IdShards
 
         files = _files_of(entry, name=name)
@@ -194,9 +194,9 @@ def _other_readings(ids_N: "NDArray[Any]", bits: int) -> "list[tuple[str, NDArra
     return readings
 
 
-def _files_of(entry: Files, *, name: str) -> list[pathlib.Path]:
+def _files_of(entry: Files | list[Files], *, name: str) -> list[pathlib.Path]:
     """Return the files that an entry names, in natural order where it is a folder or a glob."""
-    if isinstance(entry, tuple):
+    if not isinstance(entry, str):
         return [path for part in entry for path in _files_of(part, name=name)]
     place = pathlib.Path(entry)
     if place.is_file():

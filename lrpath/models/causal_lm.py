@@ -80,14 +80,18 @@ class CausalLM(nn.Module):
         return self._loss(ids, per_sequence=per_sequence, per_token=per_token)
 
     def _loss(self, ids: Tensor, *, per_sequence: bool = False, per_token: bool = False) -> Tensor:
-        backbone, weight_VD = backbone_and_head(self.lm)
-        hidden_BTD = backbone(input_ids=ids[:, :-1], use_cache=False, **self._positions(ids[:, :-1])).last_hidden_state
-        targets_BT = ids[:, 1:]
+        weight_VD, hidden_BTD, targets_BT = self.head_weight, self.hidden(ids[:, :-1]), ids[:, 1:]
         if per_token:
             return token_nll(hidden_BTD, weight_VD, targets_BT)
         if per_sequence:
             return token_nll(hidden_BTD, weight_VD, targets_BT).sum(dim=-1, dtype=torch.float64)
         return causal_loss(hidden_BTD, weight_VD, targets_BT, reduction="mean")
+
+    def hidden(self, ids_BT: Tensor) -> Tensor:
+        """Return the final hidden states, `[B, T, D]`, of token ids."""
+        backbone, _ = backbone_and_head(self.lm)
+        states: Tensor = backbone(input_ids=ids_BT, use_cache=False, **self._positions(ids_BT)).last_hidden_state
+        return states
 
     def _positions(self, ids_BT: Tensor) -> dict[str, Tensor]:
         """Return the positions that transformers is given; nothing where documents are not told apart.

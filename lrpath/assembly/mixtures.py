@@ -60,11 +60,11 @@ def check_domains(data: DataConfig, manifests: Mapping[str, "Manifest"]) -> None
         if weights is None or not manifest.trained:
             continue
         there = ", ".join(f"{name} ({tokens:,} tokens)" for name, tokens in manifest.trained.items())
-        for name in weights.keys() - manifest.trained.keys():
+        for name in sorted(weights.keys() - manifest.trained.keys()):
             if weights[name]:
                 text = f"{_FIELD} gives domain {name} {weights[name]:g}, and {version} has no training text of it"
                 raise DataError(f"{text} (there: {there}); correct it", field=f"{_FIELD}.{name}", value=weights[name])
-        for name in manifest.trained.keys() - weights.keys():
+        for name in sorted(manifest.trained.keys() - weights.keys()):
             text = f"{version} has text of domain {name}, of which {_FIELD} says nothing (there: {there})"
             raise DataError(f"{text}; give it a weight, or 0 to leave it out", field=f"{_FIELD}.{name}", value=None)
 

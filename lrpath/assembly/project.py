@@ -136,13 +136,14 @@ class Project:
     def increments(self) -> tuple[Increment, ...]:
         """The data of each version, in order of arrival."""
         contents = [self._content(number) for number in range(self.config.versions)]
+        mixtures = [self._mixture(number) for number in range(self.config.versions)]
         manifests = [increment.manifest for increment in self.stored.increments]
         check_domains(self.config.data, dict(zip(self.versions, manifests, strict=False)))
         return tuple(
             Increment(
                 version=version,
                 updates=self._updates(number, length),
-                mixture=self._mixture(number),
+                mixture=mixtures[number],
                 **contents[number],
             )
             for number, (version, length) in enumerate(zip(self.versions, self._lengths, strict=True))

@@ -314,7 +314,7 @@ def _placed(source: Source, number: int) -> dict[str, Any] | None:
         paths = [pathlib.Path(path) for path in source.paths]
         if source.versions.by == "file" and paths:
             paths = source.entries()[number : number + 1]
-        domains = {name: str(pathlib.Path(path).resolve()) for name, path in source.domains.items()}
+        domains = {name: str(pathlib.Path(path).resolve()) for name, path in source.places.items()}
         places = {"paths": [str(path.resolve()) for path in paths], "domains": domains}
         return places | {"number": number, "source": _nameless(source.spec())}
     if isinstance(source, TokensSource) and number < len(source.files):

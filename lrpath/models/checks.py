@@ -25,7 +25,7 @@ _TOLERANCE = 1e-5
 
 
 _APART = 2e-5
-"""Of the largest hidden state: kernels with and without a mask differ by some 1e-6; a model that sees the first document
+"""Of the largest hidden state: kernels with and without a mask differ by 1e-6; a model that sees the first document
 differs by 2.6e-4 or more already with its initial weights, through a convolution over three tokens, for example."""
 
 
@@ -113,9 +113,7 @@ def check_documents_are_apart(model: PreTrainedModel, *, end_id: int) -> None:
         model.train(was_training)
     apart = ((together - alone).abs().max() / alone.abs().max()).item()
     if not apart <= _APART:  # also for what is not finite
-        raise _not_apart(
-            kind, f"the second of two documents has hidden states that differ by {apart:.2g} of the largest"
-        )
+        raise _not_apart(kind, f"hidden states of the second of two documents differ by {apart:.2g} of the largest")
 
 
 def _not_apart(kind: str, why: str) -> ConfigError:

@@ -30,9 +30,7 @@ def mixed(version: str, updates: int, **weights: float) -> Increment:
 def test_every_window_is_of_one_domain_and_all_windows_of_each_are_given_out(sizes: tuple[int, ...]) -> None:
     counts = [counts_before(window, sizes) for window in range(sum(sizes) + 1)]
 
-    steps = [
-        [b - a for a, b in zip(before, after, strict=True)] for before, after in zip(counts, counts[1:], strict=False)
-    ]
+    steps = [[b - a for a, b in zip(before, after, strict=True)] for before, after in pairwise(counts)]
     assert all(sorted(step) == [0] * (len(sizes) - 1) + [1] for step in steps)
     assert counts[-1] == list(sizes)
 

@@ -20,9 +20,9 @@ class TextSource:
     """Text of files and folders, divided into increments.
 
     Args:
-        paths: Files or folders; a folder stands for all its files, at any depth. Either these or the places in `domains`.
+        paths: Files or folders; a folder stands for all its files, at any depth. Either these or places in `domains`.
         domains: One file or folder for each domain, when the records do not name their domain; or `folders`: in each of
-            `paths`, or in each version's entry of them, the first folder above a file names its domain.
+            `paths`, or in each version's entry of them, the first folder that a file lies in names its domain.
         text_field: Field or column that holds the text.
         versions: How the records are divided. By file: a single folder's entries, `V2` before `V10`, or the listed
             paths, are the increments; an entry that is a folder gives all its files.
@@ -182,8 +182,8 @@ def _folder_domain(path: pathlib.Path, root: pathlib.Path) -> str:
     first, *others = path.relative_to(root).parts if root.is_dir() else (path.name,)
     if not others or not is_name(first):
         raise DataError(
-            f"{path} must lie in a folder of {root} that names its domain with letters, digits, `.`, `_`, `-`; move it, "
-            "or leave out data.source.domains",
+            f"{path} must lie in a folder of {root} that names its domain with letters, digits, `.`, `_`, `-`; move "
+            "it, or leave out data.source.domains",
             field="data.source.domains",
             value="folders",
         )

@@ -129,7 +129,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "matrix.csv": matrix_csv(comparison) if matrices else "",
         "cost.md": "\n".join(table.markdown() for table in costs),
         "cost.csv": costs[0].csv(),
-        "domains.csv": costs[1].csv() if len(costs) > 1 else "",
+        "tokens_by_domain.csv": costs[1].csv() if len(costs) > 1 else "",
     }
     texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():

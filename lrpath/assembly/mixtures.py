@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lrpath.config.schema import DataConfig
-from lrpath.data.sources import TokensSource
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.mixture import MIXTURE_PARTS, parse_mixture
 
@@ -14,13 +13,14 @@ if TYPE_CHECKING:
 _FIELD = "data.mixture"
 
 
-def mixture_of(data: DataConfig, number: int, *, versions: int) -> tuple[tuple[str, int], ...]:
+def mixture_of(data: DataConfig, number: int, *, versions: int, named: bool) -> tuple[tuple[str, int], ...]:
     """Return the mixture of a version, in parts; empty where it is read as it is stored.
 
     Args:
         data: The configuration.
         number: Of the version, from 0.
         versions: How many there are.
+        named: Whether its source can say which text is of which domain.
 
     Raises:
         ConfigError: If there is not one entry for each version, a weight is refused, or a source of ids does not say
@@ -34,13 +34,11 @@ def mixture_of(data: DataConfig, number: int, *, versions: int) -> tuple[tuple[s
     weights = given[number] if isinstance(given, tuple) else given
     if weights is None:
         return ()
-    files = data.source.files if isinstance(data.source, TokensSource) else ()
-    if number < len(files) and not isinstance(files[number], Mapping):
+    if not named:
         raise ConfigError(
             f"{field} is given, and data.source.files does not say which ids of version {number + 1} are of which "
             f"domain; name the files of each: {{{', '.join(f'{name}: …' for name in weights)}}}",
             field="data.source.files",
-            value=files[number],
         )
     return parse_mixture(weights, field=field)
 

@@ -135,8 +135,8 @@ class Project:
     @cached_property
     def increments(self) -> tuple[Increment, ...]:
         """The data of each version, in order of arrival."""
-        contents = [self._content(number) for number in range(self.config.versions)]
         mixtures = [self._mixture(number) for number in range(self.config.versions)]
+        contents = [self._content(number) for number in range(self.config.versions)]
         manifests = [increment.manifest for increment in self.stored.increments]
         check_domains(self.config.data, dict(zip(self.versions, manifests, strict=False)))
         return tuple(
@@ -150,7 +150,8 @@ class Project:
         )
 
     def _mixture(self, number: int) -> tuple[tuple[str, int], ...]:
-        return mixture_of(self.config.data, number, versions=self.config.versions)
+        named = not isinstance(self.source, TokensSource) or self.source.names_domains(number)
+        return mixture_of(self.config.data, number, versions=self.config.versions, named=named)
 
     @property
     def versions(self) -> tuple[str, ...]:

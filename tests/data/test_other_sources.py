@@ -12,7 +12,7 @@ from lrpath.data.prepare import prepare
 from lrpath.data.sources import Arrival, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import NO_HELDOUT
+from tests.data.making import NO_HELDOUT, tokens_source
 from tests.refusals import refused
 
 FIRST = Arrival(version="v1", number=0)

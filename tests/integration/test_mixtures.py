@@ -142,3 +142,10 @@ def test_other_ranks_and_micro_batches_read_the_same_and_make_the_same(mixing: L
     assert largest_difference(mixing.study("pieces"), mixing.study("whole")) < ROUNDING
     check_samples(mixing, "ddp", *one, *PAIR, ranks=2)
     check_samples(mixing, "pieces", *one, ranks=2)
+
+
+def test_ids_without_named_domains_cannot_be_mixed(mixing: Lab) -> None:
+    ids = ("data=tokens", "data.source.files=[a.bin,b.bin]", "data.tokenizer=null", "data.source.vocab_size=300")
+
+    with refused(ConfigError, field="data.source.files"):
+        _ = mixing.project(*ids, "model.vocab_size=300", "data.mixture={web: 1}").plan

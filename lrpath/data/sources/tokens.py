@@ -124,6 +124,10 @@ class TokensSource:
         entry = self.files[arrival.number]
         return self._shards([*entry.values()] if isinstance(entry, Mapping) else entry, name=_TRAIN)
 
+    def names_domains(self, number: int) -> bool:
+        """Tell whether it is said which ids of an increment are of which domain; of a missing one, that it may be."""
+        return number >= len(self.files) or isinstance(self.files[number], Mapping)
+
     def train_domains(self, arrival: Arrival) -> dict[str, int]:
         """Return how many training ids of an increment are of which domain, in order; empty if no domain is named."""
         entry = self.files[arrival.number]

@@ -41,8 +41,8 @@ class Backbone:
         end_id: Id of the mark that ends every document; None without a tokenizer.
         window: Tokens of a training window.
         sample: Ids of the training text; empty for a path of an earlier version.
-        document_end: Id of the mark behind which attention ends; None where a window is attended to as a whole.
         is_verified: Whether the files were compared with digests in the path's record, which earlier versions lack.
+        document_end: Id of the mark behind which attention ends; None where a window is attended to as a whole.
     """
 
     config: PreTrainedConfig
@@ -50,8 +50,8 @@ class Backbone:
     end_id: int | None
     window: int
     sample: tuple[int, ...]
-    document_end: int | None
     is_verified: bool
+    document_end: int | None = None
 
     @property
     def end_mark(self) -> str | None:

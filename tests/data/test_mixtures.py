@@ -119,6 +119,16 @@ def test_an_update_has_its_share_to_a_window() -> None:
         assert abs(found[:end].count("v1/code") - Fraction(17 * end, 56)) <= Fraction(1, 2)  # 17 of 56 windows
 
 
+def test_windows_whose_products_pass_64_bits_are_shared_exactly() -> None:
+    updates = 1 << 40
+    held = {"v1": 1 << 50, "v1/web": 1 << 50, "v1/code": 1 << 50}
+    order = order_of(sequential((mixed("v1", updates, web=7, code=3),)), windows=held)
+
+    for update in (0, updates // 3, updates - 1):
+        found = Counter(part.partition("/")[2] for part, _ in pairs(order, update, update + 1))
+        assert found == domain_reads(order.stream.spans(update, update + 1), sequences=B)
+
+
 def test_a_domain_is_repeated_as_often_as_is_allowed_and_no_more() -> None:
     stream = sequential((mixed("v1", 9, web=1, code=2),))  # 48 windows of code, of which there are 25
 

@@ -14,7 +14,7 @@ from lrpath.planning.readings import domain_tokens
 from lrpath.reporting.domain_table import executed_domain_table
 from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import WORDS, Job, Lab, states_of, tables_of
-from tests.integration.test_ranks import DDP, PAIR, ROUNDING, check_samples, largest_difference
+from tests.integration.test_ranks import DDP, FSDP, PAIR, ROUNDING, check_samples, largest_difference
 from tests.refusals import refused
 
 MIXED = ("data.mixture={web: 3, code: 1}", "data.mask=document")
@@ -133,13 +133,15 @@ def test_other_ranks_and_micro_batches_read_the_same_and_make_the_same(mixing: L
     ended = mixing.ranked(
         Job(("study=ddp", DDP, *one, *PAIR)),
         Job(("study=pieces", DDP, *one, "strategy.micro_batch=1")),
+        Job(("study=shards", FSDP, *one)),
         ranks=2,
     )
 
     assert ended.code == 0, ended.err
     assert states_of(mixing.study("ddp")) == states_of(mixing.study("pair"))
     assert tables_of(mixing.study("ddp")) == tables_of(mixing.study("pair"))
-    assert largest_difference(mixing.study("pieces"), mixing.study("whole")) < ROUNDING
+    for study in ("pieces", "shards"):
+        assert largest_difference(mixing.study(study), mixing.study("whole")) < ROUNDING
     check_samples(mixing, "ddp", *one, *PAIR, ranks=2)
     check_samples(mixing, "pieces", *one, ranks=2)
 

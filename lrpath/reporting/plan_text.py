@@ -101,7 +101,8 @@ def _header(plan: Plan) -> str:
         f"plan {plan.id}",
         f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, {write_seed(recipe)}",
         f"batch       {recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens "
-        f"= {plan.tokens_per_update:,} tokens an update",
+        f"= {plan.tokens_per_update:,} tokens an update"
+        + (", attention within a document" if recipe.masks_documents else ""),
         f"increments  {_increments(plan)}",
     ]
     return "\n".join(lines)

@@ -138,7 +138,7 @@ def test_a_path_s_owner_who_clears_leftovers_disturbs_nobody_who_opens_the_path(
     study, flush = Study(tmp_path), files.flush_file
 
     def clear_meanwhile(file: pathlib.Path) -> None:
-        for folder in (tmp_path / "paths").glob("*-*"):
+        for folder in (tmp_path / "paths").glob("[!.]*-*"):
             PathFolder(folder).clear_incomplete()
         flush(file)
 

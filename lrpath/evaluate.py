@@ -17,7 +17,7 @@ from lrpath.reporting.version_matrix import matrix_tables
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate the states that lack a loss, and print what every release knows of every version's text."""
     settings, asked = schema.load_evaluate(cfg)
-    study = Study.existing(Path(settings.outputs), settings.study)
+    study = Study.existing(settings.outputs, settings.study)
     if settings.strategy.name != "single":
         text = f"strategy={settings.strategy.name}: states are evaluated in one process; leave strategy out"
         raise ConfigError(text, field="strategy", value=settings.strategy.name)

@@ -128,6 +128,7 @@ def remove_unneeded(held: PathOnDisk, *, study: Study) -> None:
     """
     with held.folder.lock():
         held.folder.clear_incomplete()
+        study.fetch(plans_only=True)
         now = {path.folder.path_id: path for path in read_inventory(study).paths}.get(held.folder.path_id)
         for state in () if now is None else now.removable:
             if state.key in {known.key for known in held.removable}:

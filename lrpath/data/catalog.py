@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, read_store_record
+from lrpath.data.remote import is_here
 from lrpath.data.sources import Source, TextSource, TokensSource
 from lrpath.data.sources.files import natural_key
 from lrpath.data.sources.text import entry_spec
@@ -65,6 +66,10 @@ class StoredData:
     store: pathlib.Path | None = None
     tokenizer: str | None = None
     increments: tuple[StoredIncrement, ...] = ()
+
+    def is_here(self) -> bool:
+        """Say whether the tokens are on this machine, and not at the data folder's URL alone."""
+        return self.store is None or all(is_here(self.store / increment.name) for increment in self.increments)
 
     def open(self, versions: Sequence[str]) -> "TokenStore | None":
         """Open the store at as many of some versions, in the order of arrival, as are stored; None if none is begun.

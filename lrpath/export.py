@@ -13,7 +13,7 @@ from lrpath.analysis.scores import release_folder
 from lrpath.config.schema import ExportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.remote.folder import local_folder, remote_of
-from lrpath.records.remote.study_copy import upload_files
+from lrpath.records.remote.study_copy import check_empty, upload_files
 from lrpath.records.study import Study
 from lrpath.reporting.model_card import card_text, choose_release
 
@@ -25,6 +25,9 @@ def export(cfg: DictConfig) -> None:
     series, release = choose_release(study, name=config.release)
     place = config.folder or str(release_folder(study, release=release) / "model")
     folder = local_folder(place)
+    if (address := remote_of(place)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)  # of an export that was killed before it was uploaded
+    check_empty(address or study.url_of(folder))
     with entry.lasting():
         from lrpath.training.checkpoints.export import export_release
 
@@ -40,7 +43,7 @@ def export(cfg: DictConfig) -> None:
     )
     for line in made.compared:
         sys.stdout.write(f"{line}\n")
-    if (address := remote_of(place)) is not None:
+    if address is not None:
         upload_files(address, folder)
         shutil.rmtree(folder)
     study.upload()

@@ -22,6 +22,7 @@ from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, r
 from lrpath.data.remote import is_here
 from lrpath.data.sources import Source, TextSource, TokensSource
 from lrpath.data.sources.files import natural_key
+from lrpath.data.sources.remote_path import source_path
 from lrpath.data.sources.text import entry_spec
 from lrpath.data.sources.tokens import Files
 from lrpath.data.tokenizer import TokenizerSettings
@@ -316,10 +317,10 @@ def _placed(source: Source, number: int) -> dict[str, Any] | None:
     """Return the places of an increment's files; None for a source that reads no files of its own."""
     places: dict[str, Any]
     if isinstance(source, TextSource):
-        paths = [pathlib.Path(path) for path in source.paths]
+        paths = [source_path(path) for path in source.paths]
         if source.versions.by == "file" and paths:
             paths = source.entries()[number : number + 1]
-        domains = {name: str(pathlib.Path(path).resolve()) for name, path in source.domains.items()}
+        domains = {name: str(source_path(path).resolve()) for name, path in source.domains.items()}
         places = {"paths": [str(path.resolve()) for path in paths], "domains": domains}
         return places | {"number": number, "source": _nameless(source.spec())}
     if isinstance(source, TokensSource) and number < len(source.files):
@@ -333,7 +334,7 @@ def _listed_folder(source: Source) -> pathlib.Path | None:
     """Return the folder whose entries are the increments, if they are not listed in the configuration."""
     if not isinstance(source, TextSource) or source.versions.by != "file" or len(source.paths) != 1:
         return None
-    folder = pathlib.Path(source.paths[0]).resolve()
+    folder = source_path(source.paths[0]).resolve()
     return folder if folder.is_dir() or not folder.exists() else None
 
 

@@ -5,7 +5,7 @@ The one file of a version is copied into the store; several are mapped where the
 
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -49,6 +49,14 @@ class TokensSource:
             raise ConfigError(
                 "data.source.files is empty; name the ids of each version", field=_TRAIN, value=self.files
             )
+        for place in _places([*self.files, *self.heldout.values()]):
+            if "://" in place:
+                raise ConfigError(
+                    f"data.source: {place} is a URL, and ids are read through memory maps; copy the file to this "
+                    "machine and name it there",
+                    field=_TRAIN,
+                    value=place,
+                )
         if self.bits not in (16, 32):
             raise ConfigError(
                 f"data.source.bits must be 16 or 32, not {self.bits}", field="data.source.bits", value=self.bits
@@ -196,6 +204,14 @@ def _files_of(entry: Files, *, name: str) -> list[pathlib.Path]:
     if not found:
         raise DataError(f"{place} {what}; correct {name}", field=name, value=entry)
     return sorted(found, key=_natural)
+
+
+def _places(entries: Sequence[Any]) -> Iterator[str]:
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield from _places(entry)
 
 
 def _glob(place: pathlib.Path) -> list[pathlib.Path]:

@@ -59,7 +59,7 @@ def check_address(place: str | None, *, field: str) -> None:
         fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         extra = f"lrpath[{_EXTRAS[protocol]}]" if protocol in _EXTRAS else None
-        advice = f"pip install '{extra}'" if extra else f"{str(error).rstrip('.')}, from PyPI with pip"
+        advice = f"pip install '{extra}'" if extra else str(error).rstrip(".")
         text = f"{field}={place}: file system {protocol}:// is not installed: {advice}"
         raise ConfigError(text, field=field, value=place) from None
     except ValueError:
@@ -127,7 +127,7 @@ class RemoteFolder:
                 found = self._fs.find(place, detail=True)
             except FileNotFoundError:
                 return {}
-        return {name[len(self._root) + 1 :]: _entry(info) for name, info in found.items()}
+        return {name[len(self._root) + 1 :]: entry_of(info) for name, info in found.items()}
 
     def read(self, name: str) -> bytes:
         """Return the content of an object.
@@ -191,7 +191,7 @@ class RemoteFolder:
         self.write(name, b"")
         try:
             with self._explained(name):
-                modified = _entry(self._fs.info(self._place(name))).modified
+                modified = entry_of(self._fs.info(self._place(name))).modified
         finally:
             self.remove(name)
         return time.time() if modified is None else modified
@@ -218,7 +218,8 @@ class RemoteFolder:
             ) from error
 
 
-def _entry(info: dict[str, Any]) -> RemoteEntry:
+def entry_of(info: dict[str, Any]) -> RemoteEntry:
+    """Return size, stamp and time of an object, from whatever its file system calls them."""
     times = [info[name] for name in _MODIFIED if info.get(name) is not None]
     modified = _seconds(times[0]) if times else None
     digest = next((str(info[name]) for name in _DIGESTS if info.get(name)), None)

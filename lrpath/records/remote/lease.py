@@ -77,10 +77,9 @@ class RemoteLease:
             "token": uuid4().hex,
             "ended": False,
         }
-        made = self._folder.create(_name(self.number), self._content())
-        self.check()  # also if it was made: others may have come and gone since the listing
-        if not made:
+        if not self._folder.create(_name(self.number), self._content()):
             raise self._busy(self._read(self.number))
+        self.check()  # others may have come and gone since the listing
         for name in entries:
             if (found := _NUMBERED.fullmatch(name)) and int(found[1]) <= self.before - _KEPT:
                 self._folder.remove(name)
@@ -111,7 +110,10 @@ class RemoteLease:
         newest = newest_lease(self._folder.entries(FOLDER))
         owner = self._read(newest)
         if newest != self.number or owner.get("token") != self._owner["token"]:
-            self._lost = self._busy(owner)
+            self._lost = BusyError(
+                f"{self._folder.address} was taken over by {_named(owner)}, because this process did not renew its "
+                f"lease for more than {EXPIRY:.0f} s; training goes on there"
+            )
             raise self._lost
 
     def check_renewed(self) -> None:
@@ -170,9 +172,9 @@ class RemoteLease:
         return owner.get("copy") == self._copy
 
     def _busy(self, owner: dict[str, Any]) -> BusyError:
-        named = f"process {owner['process']} on {owner['host']}" if {"process", "host"} <= owner.keys() else "another"
         return BusyError(
-            f"{self._folder.address} is owned by {named}; wait until it ends and run this again, or add wait=true"
+            f"{self._folder.address} is owned by {_named(owner)}; wait until it ends and run this again, or add "
+            "wait=true"
         )
 
     def _read(self, number: int) -> dict[str, Any]:
@@ -188,6 +190,11 @@ class RemoteLease:
 
 def _name(number: int) -> str:
     return f"{FOLDER}/{number:09d}.json"
+
+
+def _named(owner: dict[str, Any]) -> str:
+    known = {"process", "host"} <= owner.keys()
+    return f"process {owner['process']} on {owner['host']}" if known else "another process"
 
 
 def _namespace() -> str:

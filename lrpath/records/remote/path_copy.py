@@ -68,6 +68,7 @@ class PathCopy:
         wanted = {name: entry for name, entry in entries.items() if _is_table(name) or _is_manifest(name)}
         if replaces:
             self._drop_others(wanted)
+        self._drop_states(wanted, also_here=replaces)
         for name, entry in sorted(wanted.items(), key=lambda item: _is_manifest(item[0])):  # rows before their states
             file = self.folder / name
             is_same = record.same_here(name, file) and record.same_there(name, entry)
@@ -90,10 +91,13 @@ class PathCopy:
         for name, file in files_in(self.folder, without=_NOT_TABLES).items():
             if name not in wanted:
                 file.unlink()
-        for state in (self.folder / _STATES).glob("*"):
-            if f"{_STATES}/{state.name}/{MANIFEST}" not in wanted:
-                (state / MANIFEST).unlink(missing_ok=True)
-                shutil.rmtree(state, ignore_errors=True)
+
+    def _drop_states(self, wanted: Entries, *, also_here: bool) -> None:
+        """Remove states that are not there: those whose shards are not here either, or all."""
+        for name, file in self._manifests():
+            if name not in wanted and (also_here or not self.is_here(file.parent)):
+                file.unlink()
+                shutil.rmtree(file.parent, ignore_errors=True)
 
     def is_ahead(self) -> bool:
         """Say whether something here was not uploaded yet, by the record alone."""

@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 
-from lrpath.errors import BusyError
+from lrpath.errors import BusyError, StorageError
 from lrpath.records.files import complete_lines, exclusive, locked, read_json, write_json, write_whole
 from lrpath.records.lease import owned
-from lrpath.records.remote.folder import RemoteEntry, RemoteFolder, local_folder
+from lrpath.records.remote.folder import RemoteEntry, RemoteFolder, local_folder, remote_of
 from lrpath.records.remote.lease import RemoteLease
 from lrpath.records.remote.path_copy import FETCHING, PathCopy
 from lrpath.records.remote.working_copy import SyncRecord, WorkingCopy, files_in, stamp_of
@@ -190,6 +190,17 @@ class StudyCopy:
         for aside in (self.copy.folder / FETCHING).glob("*"):
             if time.time() - aside.stat().st_mtime > _LEFT_BEHIND_SECONDS:
                 shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_empty(place: str) -> None:
+    """Raise if there is something at a URL already; a folder on this machine is not looked at.
+
+    Raises:
+        StorageError: If there is.
+    """
+    if remote_of(place) is not None and RemoteFolder(place).entries():
+        text = f"{place} holds files already; choose another folder or remove them"
+        raise StorageError(text, field="folder", value=place)
 
 
 def upload_files(address: str, folder: pathlib.Path) -> None:

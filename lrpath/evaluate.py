@@ -1,7 +1,6 @@
 """`python -m lrpath.evaluate +exp=…`: evaluate kept states again, on the held-out sets of a configuration."""
 
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 

@@ -1,6 +1,5 @@
 """`python -m lrpath.export study=… release=v4`: write a release as a Hugging Face folder."""
 
-import pathlib
 import shlex
 import shutil
 import sys

@@ -1,7 +1,6 @@
 """`python -m lrpath.show study=…`: print what a study holds on disk, without torch."""
 
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 

@@ -204,6 +204,6 @@ def check_same(process_group: ProcessGroup, project: Project) -> None:
             raise ConfigError(f"{whose} writes to {its_folder}, rank 0 to {first_folder}; make outputs absolute")
         if not it_sees:
             raise ConfigError(
-                f"{whose} does not see what rank 0 wrote to {first_folder}; {_shared_place(project)} must lie on a file "
-                "system that all nodes share"
+                f"{whose} does not see what rank 0 wrote to {first_folder}; {_shared_place(project)} must lie on a "
+                "file system that all nodes share"
             )

@@ -12,7 +12,7 @@ import pathlib
 from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, TOKENIZER_FILE, TRAIN_FILE, Manifest
 from lrpath.errors import DataError
 from lrpath.records.files import locked, write_json
-from lrpath.records.remote.folder import RemoteEntry, RemoteFolder, local_folder
+from lrpath.records.remote.folder import Entries, RemoteFolder, is_plain, local_folder
 from lrpath.records.remote.working_copy import WorkingCopy, files_in
 
 _CATALOG = "catalog.json"
@@ -63,8 +63,8 @@ def fetch_increment(folder: pathlib.Path) -> None:
             remote.download(f"{below}/{name}", folder / name)
         except FileNotFoundError:
             raise DataError(
-                f"{copy.address}/{below}/{name} is missing, and {MANIFEST_FILE} lists it; remove {copy.address}/{below} "
-                f"and {folder}, and prepare the text again"
+                f"{copy.address}/{below}/{name} is missing, and {MANIFEST_FILE} lists it; remove "
+                f"{copy.address}/{below} and {folder}, and prepare the text again"
             ) from None
 
 
@@ -96,9 +96,7 @@ def upload_stores(folder: pathlib.Path) -> None:
             remote.write(_CATALOG, (folder / _CATALOG).read_bytes())
 
 
-def _upload_increment(
-    copy: WorkingCopy, remote: RemoteFolder, manifest: pathlib.Path, entries: dict[str, RemoteEntry]
-) -> None:
+def _upload_increment(copy: WorkingCopy, remote: RemoteFolder, manifest: pathlib.Path, entries: Entries) -> None:
     place = manifest.relative_to(copy.folder).as_posix()
     if place in entries:
         return
@@ -111,7 +109,10 @@ def _upload_increment(
 
 def _listed(folder: pathlib.Path) -> list[str]:
     manifest = Manifest.read(folder / MANIFEST_FILE)
-    return sorted(name for name in manifest.files if not (manifest.mapped and name == TRAIN_FILE))
+    names = sorted(name for name in manifest.files if not (manifest.mapped and name == TRAIN_FILE))
+    if odd := [name for name in names if not is_plain(name)]:
+        raise DataError(f"{folder / MANIFEST_FILE} lists {odd[0]!r}, which leaves the store; remove {folder}")
+    return names
 
 
 def _merge_catalog(copy: WorkingCopy, remote: RemoteFolder) -> bool:

@@ -120,6 +120,7 @@ class PathFolder:
             BusyError: If another process owns the path by now.
         """
         self.check_owned()
+        assert self._copy is not None or PathCopy.of(self.folder) is None, "at a URL, a state is removed by its owner"
         if self._copy is not None:
             self._copy.remove_state(position)  # first there: what is here and not there would be uploaded again
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
@@ -140,8 +141,6 @@ class PathFolder:
         for folder in self.incomplete():
             shutil.rmtree(folder, ignore_errors=True)
         remove_temporaries(self.folder)
-        if self._copy is not None:
-            self._copy.clear_incomplete()
 
     def is_here(self, position: int) -> bool:
         """Say whether the shards of a state are on this machine, and not at the study's URL alone.

@@ -78,7 +78,7 @@ def running_server() -> Iterator[Server]:
             endpoint_url=server.url,
             region_name="us-east-1",
             aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106
+            aws_secret_access_key="test",
         )
         client.create_bucket(Bucket=BUCKET)
         yield server

@@ -1,5 +1,6 @@
 """A study on S3: killed during an upload and gone on by a fresh machine, it is the study that was not killed."""
 
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,11 +42,12 @@ def test_a_study_killed_while_it_uploads_is_gone_on_with_by_a_machine_that_has_n
         RemoteFolder(f"s3://{BUCKET}/corpus").upload(file, file.name)
     changes = (f"outputs={url}", f"data.folder={url}/data", f"data.source.paths=[s3://{BUCKET}/corpus]")
 
+    started: list[subprocess.Popen[str]] = []
     for number, (part, before) in enumerate(KILLS):
-        server.kill_at(lambda: process.pid, part, before=before)
-        process = lab.start(*changes, env={"LRPATH_CACHE": str(tmp_path / f"machine-{number}")})
-        _, reported = process.communicate(timeout=300)
-        assert process.returncode == -9, reported
+        server.kill_at(lambda: started[-1].pid, part, before=before)
+        started.append(lab.start(*changes, env={"LRPATH_CACHE": str(tmp_path / f"machine-{number}")}))
+        _, reported = started[-1].communicate()
+        assert started[-1].returncode == -9, reported
     monkeypatch.setenv("LRPATH_CACHE", str(tmp_path / "last"))
     lab.run(*changes)
 

@@ -1,5 +1,8 @@
 """A study at a URL: whole or absent there whoever is killed, and the bits are those of a study on a disk."""
 
+import importlib
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from lrpath import entry
 from lrpath.errors import BusyError, StateError
 from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import MANIFEST, check_state
@@ -178,3 +182,36 @@ def test_a_removed_state_is_gone_there_and_on_the_next_machine(lab: Lab, url: st
 
     assert main_path(Study.existing(url, "study")).positions() == before[1:]
     assert not fsspec.filesystem("memory").find(f"{url}/study/paths/{path.folder.name}/states/{before[0]:09d}")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_entry_takes_a_url(
+    lab: Lab, url: str, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, *given: str, field: str = "config") -> str:
+        module = importlib.import_module(f"lrpath.{name}")
+        monkeypatch.setattr(sys, "argv", [f"lrpath.{name}", *given])
+        entry.run(module.give_advice if name == "advise" else getattr(module, name), config_name=field)
+        return capsys.readouterr().out
+
+    plan = [*lab.overrides(f"outputs={url}", "versions=1", f"data.folder={url}/data")]
+    study = [f"outputs={url}", "study=study"]
+    system = fsspec.filesystem("memory")
+
+    assert "10 updates were run" in run("train", *plan)
+    machine("second")
+    assert "reuses 10 of 10 updates" in run("plan", *plan)
+    assert not list(Path(os.environ["LRPATH_CACHE"]).rglob("*.safetensors"))
+    assert "0 updates were run" in run("train", *plan)
+    machine("third")
+    assert "v1" in run("report", *study, field="report")
+    assert "states" in run("show", *study, field="show")
+    assert "nothing" in run("verify", *plan, field="verify")
+    made = run("export", *study, "release=v1", f"folder={url}/model", field="export")
+    assert f"is in {url}/model" in made
+    assert {Path(name).name for name in system.find(f"{url}/model")} >= {"config.json", "model.safetensors"}
+    assert system.exists(f"{url}/study/report/index.html")
+    assert "removed" in run("prune", *study, "drop=1", "ask=false", field="prune")
+    assert not system.find(f"{url}/study/plans")
+    assert not system.glob(f"{url}/study/paths/*/states/*/*")

@@ -85,8 +85,8 @@ class RemotePath:
         with self._explained():
             found = self._fs.ls(self._address, detail=True)
         for info in found:
-            name = info["name"].rstrip("/").rpartition("/")[2]
-            if name and name != self.name or info["type"] == "directory":
+            name = info["name"].removesuffix("/" if info["type"] == "directory" else "").rpartition("/")[2]
+            if name:  # an object that stands for the folder itself has none
                 yield RemotePath(f"{self._address}/{name}", info=info)
 
     def glob(self, pattern: str) -> "Iterator[RemotePath]":

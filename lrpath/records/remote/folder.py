@@ -74,6 +74,15 @@ def check_address(place: str | None, *, field: str) -> None:
         raise ConfigError(text, field=field, value=place)
 
 
+def is_plain(name: str) -> bool:
+    """Say whether a name stays inside the folder that it is put in: object stores allow `..` in names.
+
+    >>> is_plain("plans/a.json"), is_plain("plans/../../a.json"), is_plain("/etc/passwd")
+    (True, False, False)
+    """
+    return "\\" not in name and "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteEntry:
     """An object, by the listing.
@@ -89,11 +98,15 @@ class RemoteEntry:
     modified: float | None
 
 
+Entries = dict[str, RemoteEntry]
+"""Objects of a folder by name."""
+
+
 class RemoteFolder:
     """A folder at a URL. Names are relative to it, with `/` between their parts.
 
-    Whatever goes wrong on the way is a `StorageError` that names the object. Credentials, endpoints and retries are those
-    of the fsspec file system: https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration.
+    Whatever goes wrong on the way is a `StorageError` that names the object. Credentials, endpoints and retries are
+    those of the fsspec file system: https://filesystem-spec.readthedocs.io/en/latest/features.html#configuration.
 
     Args:
         address: Its URL.
@@ -118,7 +131,7 @@ class RemoteFolder:
         """Return a folder of this folder."""
         return RemoteFolder(f"{self.address}/{name}")
 
-    def entries(self, below: str = "") -> dict[str, RemoteEntry]:
+    def entries(self, below: str = "") -> Entries:
         """Return all objects of the folder, or of a folder in it, at any depth, by name."""
         place = self._place(below) if below else self._root
         with self._explained(below):
@@ -127,7 +140,8 @@ class RemoteFolder:
                 found = self._fs.find(place, detail=True)
             except FileNotFoundError:
                 return {}
-        return {name[len(self._root) + 1 :]: entry_of(info) for name, info in found.items()}
+        names = {name[len(self._root) + 1 :]: info for name, info in found.items()}
+        return {name: entry_of(info) for name, info in names.items() if is_plain(name)}
 
     def read(self, name: str) -> bytes:
         """Return the content of an object.

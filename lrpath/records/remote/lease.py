@@ -8,8 +8,8 @@ which changes its time; times are compared by the file system's clock. Where a f
 it is absent (`RemoteFolder.is_exclusive`), the object is looked for, written, and read back: two machines that begin in
 the same second could both take it, so there they must not.
 
-The rules are those of `lrpath.records.lease`; that one holds between the processes of one working copy, this one between
-working copies.
+The rules are those of `lrpath.records.lease`; that one holds between the processes of one working copy, this one
+between working copies.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from lrpath.errors import BusyError, StorageError
 from lrpath.records.lease import EXPIRY, machine_id
-from lrpath.records.remote.folder import RemoteEntry, RemoteFolder
+from lrpath.records.remote.folder import Entries, RemoteEntry, RemoteFolder
 
 FOLDER = "lease"
 _NUMBERED = re.compile(rf"{FOLDER}/([0-9]{{9}})\.json")
@@ -33,7 +33,7 @@ _KEPT = 2
 _POLL_SECONDS = 1.0
 
 
-def newest_lease(names: "dict[str, RemoteEntry]") -> int:
+def newest_lease(names: Entries) -> int:
     """Return the newest number among the objects of a folder; 0 if nobody has owned it."""
     return max((int(found[1]) for name in names if (found := _NUMBERED.fullmatch(name))), default=0)
 
@@ -154,8 +154,8 @@ class RemoteLease:
         silent = max(self._folder.now() - entry.modified, 0.0)
         if silent < EXPIRY:
             raise BusyError(
-                f"{self._busy(owner)}. It renewed its lease {silent:.0f} s ago; after {EXPIRY:.0f} s without renewal it "
-                "counts as dead"
+                f"{self._busy(owner)}. It renewed its lease {silent:.0f} s ago; after {EXPIRY:.0f} s without renewal "
+                "it counts as dead"
             )
 
     def _is_gone(self, owner: dict[str, Any]) -> bool:
@@ -168,7 +168,7 @@ class RemoteLease:
             return True
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return False
-        # Alive, or another of the same number: whoever asks holds the lock of its working copy, so no other process does.
+        # Alive, or another of the same number. Whoever asks holds the lock of its working copy, as nobody else does.
         return owner.get("copy") == self._copy
 
     def _busy(self, owner: dict[str, Any]) -> BusyError:

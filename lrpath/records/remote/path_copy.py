@@ -6,6 +6,7 @@ state, which a run cuts as it cuts its own.
 """
 
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 from uuid import uuid4
@@ -13,17 +14,17 @@ from uuid import uuid4
 from lrpath.errors import StateError, StorageError
 from lrpath.records.files import digest_file, make_folder
 from lrpath.records.manifest import MANIFEST, read_manifest
-from lrpath.records.remote.folder import RemoteEntry, RemoteFolder
+from lrpath.records.remote.folder import Entries, RemoteFolder, is_plain
 from lrpath.records.remote.lease import FOLDER, RemoteLease, newest_lease
-from lrpath.records.remote.working_copy import SyncRecord, WorkingCopy, files_in, stamp_of
+from lrpath.records.remote.working_copy import MARKER, SyncRecord, WorkingCopy, files_in, stamp_of
+from lrpath.records.shards import SUFFIX, shown
 
 _STATES = "states"
+_MANIFEST = re.compile(rf"{_STATES}/[0-9]{{9,}}/{re.escape(MANIFEST)}")
 _NOT_TABLES = frozenset({_STATES, "tb"})
 """Folders of a path that are not uploaded with its tables; TensorBoard's events are made from these."""
 FETCHING = ".fetching"
 """Folder of the working copy of a study in which shards are while they are fetched."""
-
-Entries = dict[str, RemoteEntry]
 
 
 class PathCopy:
@@ -60,6 +61,8 @@ class PathCopy:
             entries: The objects there; None to list them.
         """
         entries = self.remote.entries() if entries is None else entries
+        if self.lease is not None:
+            self._clear_incomplete(entries)
         record = SyncRecord.read(self.folder)
         newest = self.lease.before if self.lease is not None else newest_lease(entries)
         replaces = newest != record.lease
@@ -117,16 +120,16 @@ class PathCopy:
         record, entries = SyncRecord.read(self.folder), self.remote.entries()
         record.lease = self.lease.number
         manifests = {
-            name: file
-            for name, file in self._manifests()
-            if name not in entries or not record.same_here(name, file)
+            name: file for name, file in self._manifests() if name not in entries or not record.same_here(name, file)
         }
         for file in manifests.values():
             if self.is_here(file.parent):
                 self._upload_shards(file.parent, entries)
         self.lease.check()
         tables = files_in(self.folder, without=_NOT_TABLES)
-        changed = {name: file for name, file in tables.items() if name not in entries or not record.same_here(name, file)}
+        changed = {
+            name: file for name, file in tables.items() if name not in entries or not record.same_here(name, file)
+        }
         # a file may be written to meanwhile: what is remembered is how it was before
         stamps = {name: stamp_of(file) for name, file in (changed | manifests).items()}
         for name, file in changed.items():
@@ -176,12 +179,10 @@ class PathCopy:
         for name in self.remote.entries(below):
             self.remote.remove(name)
 
-    def clear_incomplete(self) -> None:
-        """Remove what killed uploads have left there: shards whose state has no manifest there, and is not whole here."""
-        entries = self.remote.entries(_STATES)
+    def _clear_incomplete(self, entries: Entries) -> None:
+        """Remove what killed uploads have left there: shards of a state that has no manifest there."""
         for name in entries:
-            state = name.rpartition("/")[0]
-            if f"{state}/{MANIFEST}" not in entries and not (self.folder / state / MANIFEST).exists():
+            if name.startswith(f"{_STATES}/") and f"{name.rpartition('/')[0]}/{MANIFEST}" not in entries:
                 self.remote.remove(name)
 
     def is_here(self, state: pathlib.Path) -> bool:
@@ -202,6 +203,8 @@ class PathCopy:
         try:
             for name, entry in missing.items():
                 place = f"{_STATES}/{state.name}/{name}"
+                if "/" in name or not is_plain(name) or not name.endswith(SUFFIX):
+                    raise self._damaged(f"{_STATES}/{state.name}/{MANIFEST}", f"lists {shown(name)}, which is no shard")
                 try:
                     self.remote.download(place, aside / name)
                 except FileNotFoundError:
@@ -251,8 +254,11 @@ class PathCopy:
 
 
 def _is_table(name: str) -> bool:
-    return name.partition("/")[0] not in {*_NOT_TABLES, FOLDER} and not name.startswith("clock-")
+    """Say whether an object is a table, or what else lies beside the states; a copied working copy has other files."""
+    top = name.partition("/")[0]
+    is_hidden = any(part.startswith(".") for part in name.split("/"))
+    return top not in {*_NOT_TABLES, FOLDER, MARKER, "lock"} and not is_hidden and not name.startswith("clock-")
 
 
 def _is_manifest(name: str) -> bool:
-    return name.startswith(f"{_STATES}/") and name.endswith(f"/{MANIFEST}")
+    return _MANIFEST.fullmatch(name) is not None

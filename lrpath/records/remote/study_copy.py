@@ -8,10 +8,10 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 
-from lrpath.errors import BusyError, StorageError
+from lrpath.errors import BusyError, StateError, StorageError
 from lrpath.records.files import complete_lines, exclusive, locked, read_json, write_json, write_whole
 from lrpath.records.lease import owned
-from lrpath.records.remote.folder import RemoteEntry, RemoteFolder, local_folder, remote_of
+from lrpath.records.remote.folder import Entries, RemoteEntry, RemoteFolder, local_folder, remote_of
 from lrpath.records.remote.lease import RemoteLease
 from lrpath.records.remote.path_copy import FETCHING, PathCopy
 from lrpath.records.remote.working_copy import SyncRecord, WorkingCopy, files_in, stamp_of
@@ -21,8 +21,6 @@ _MERGED = (_LEDGER, _COMMANDS, _HELD_OUT)
 _SYNC = ".sync"
 """Folder whose lock lets one process of a working copy at a time merge and compare."""
 _LEFT_BEHIND_SECONDS = 3600.0
-
-Entries = dict[str, RemoteEntry]
 
 
 def studies_at(outputs: str) -> list[str]:
@@ -168,7 +166,8 @@ class StudyCopy:
 
     def _merge(self) -> bool:
         """Add to the files here what is at the URL and not here; say whether something is here that is not there."""
-        return any([self._merge_file(name) for name in _MERGED])
+        ahead = [self._merge_file(name) for name in _MERGED]  # each of them, also where the first is ahead
+        return any(ahead)
 
     def _merge_file(self, name: str) -> bool:
         file, content = self.copy.folder / name, b""
@@ -176,7 +175,13 @@ class StudyCopy:
             content = self.remote.read(name)
         if name == _HELD_OUT:
             with locked(self.copy.folder):
-                return _merge_held_out(file, content)
+                try:
+                    return _merge_held_out(file, content)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise StateError(
+                        f"{self.copy.address}/{name} does not say on what paths are evaluated ({error}); restore it "
+                        "from a copy"
+                    ) from None
         lines = content.decode(errors="replace").splitlines()
         if name == _COMMANDS:
             with locked(self.copy.folder):

@@ -119,7 +119,7 @@ def stamp_of(file: pathlib.Path) -> Stamp:
 
 
 def files_in(folder: pathlib.Path, *, without: frozenset[str] = frozenset()) -> dict[str, pathlib.Path]:
-    """Return the files of a folder that belong at a URL too, by name with `/`: no locks, no records, nothing unfinished.
+    """Return the files of a folder that belong at a URL too, by name with `/`: no locks, records, or unfinished files.
 
     Args:
         folder: The folder.
@@ -130,7 +130,9 @@ def files_in(folder: pathlib.Path, *, without: frozenset[str] = frozenset()) -> 
         here = pathlib.Path(place)
         top = here == folder
         folders[:] = sorted(
-            name for name in folders if not (name.startswith(".") or is_temporary(here / name) or (top and name in without))
+            name
+            for name in folders
+            if not (name.startswith(".") or is_temporary(here / name) or (top and name in without))
         )
         for name in files:
             if not (name.startswith(".") or (top and name in {MARKER, "lock", *without})):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import pathlib
 import re
@@ -117,6 +118,7 @@ class RemoteFolder:
 
         self.address = address.rstrip("/")
         self.protocol, _ = split_address(address)
+        logging.getLogger("botocore").setLevel(logging.WARNING)  # Hydra shows where it has found credentials, else
         with self._explained(""):
             # A listing that is remembered would hide what another machine has written since.
             self._fs, root = fsspec.core.url_to_fs(self.address, use_listings_cache=False)

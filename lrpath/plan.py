@@ -27,7 +27,7 @@ def plan(cfg: DictConfig) -> None:
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
-        "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),
+        "speed": measured_speed(project.plan, outputs=project.study_folder.parent, study=settings.study),
     }
     if settings.format == "json":
         more = {

@@ -25,6 +25,8 @@ def train(cfg: DictConfig) -> None:
         _ = project.selected, project.plan  # what is impossible is refused before torch is imported
         check_extends(project)
     console = Console()
+    if project.study.url is not None:
+        _show(console, f"{project.study.url}: the working copy is {project.study.folder}")
     done = not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console))
     updates = 0 if done else _run(project, console)
     if updates is None:
@@ -32,6 +34,7 @@ def train(cfg: DictConfig) -> None:
     from lrpath.reporting.report import write_report
 
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+    project.study.upload()
 
 
 def _run(project: Project, console: Console) -> int | None:

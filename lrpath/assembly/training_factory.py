@@ -184,6 +184,11 @@ def _appears(file: pathlib.Path) -> bool:
     return False
 
 
+def _shared_place(project: Project) -> str:
+    """Return what names the place that all nodes must see: of a study at a URL, the first rank uploads for all."""
+    return "outputs" if project.study.url is None else "the working copy (variable LRPATH_CACHE)"
+
+
 def check_same(process_group: ProcessGroup, project: Project) -> None:
     """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
 
@@ -203,6 +208,6 @@ def check_same(process_group: ProcessGroup, project: Project) -> None:
             raise ConfigError(f"{whose} writes to {its_folder}, rank 0 to {first_folder}; make outputs absolute")
         if not it_sees:
             raise ConfigError(
-                f"{whose} does not see what rank 0 wrote to {first_folder}; outputs must lie on a file system that all "
-                "nodes share"
+                f"{whose} does not see what rank 0 wrote to {first_folder}; {_shared_place(project)} must lie on a "
+                "file system that all nodes share"
             )

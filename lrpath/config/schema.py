@@ -29,6 +29,7 @@ from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
+from lrpath.records.remote.folder import check_address
 from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class DataConfig:
     mask: Literal["none", "document"]
 
     def __post_init__(self) -> None:
-        check_local(self.folder, field="data.folder")
+        check_address(self.folder, field="data.folder")
         if not isinstance(self.repeat, bool) and self.repeat < 1:
             text = f"data.repeat={self.repeat:g} must be at least 1 epoch, true or false"
             raise ConfigError(text, field="data.repeat", value=self.repeat)
@@ -257,7 +258,7 @@ class ExportConfig:
     check: Literal["load", "tokenizer"]
 
     def __post_init__(self) -> None:
-        check_local(self.folder, field="folder")
+        check_address(self.folder, field="folder")
         _check_place(self.outputs, self.study)
         if not self.shard_gb > 0:
             raise ConfigError(f"shard_gb={self.shard_gb} must be more than 0", field="shard_gb", value=self.shard_gb)
@@ -299,22 +300,21 @@ def _check_label(label: str) -> None:
 
 
 def check_local(place: str | None, *, field: str) -> None:
-    """Refuse a place that is not of a file system: `s3://…` would become a folder named `s3:`.
+    """Refuse a URL for what is written on this machine alone: `s3://…` would become a folder named `s3:`.
 
     Raises:
         ConfigError: If there is `://` in the place.
     """
     if place is not None and "://" in place:
         raise ConfigError(
-            f"{field}={place} is an address, and lrpath writes to file systems only; mount the storage and give the "
-            "path of a folder",
+            f"{field}={place} is a URL, and {field} is written on this machine; give a path, and copy the file there",
             field=field,
             value=place,
         )
 
 
 def _check_place(outputs: str, study: str) -> None:
-    check_local(outputs, field="outputs")
+    check_address(outputs, field="outputs")
     if not outputs:
         text = "outputs is empty; name the folder of studies: outputs=outputs"
         raise ConfigError(text, field="outputs", value=outputs)

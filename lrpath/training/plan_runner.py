@@ -27,7 +27,14 @@ from lrpath.training.callbacks.restore_state import check_data_consumed
 from lrpath.training.checkpoints.disk import check_disk
 from lrpath.training.checkpoints.mending import mend_tables
 from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import check_releases, needed_states, pinned_states, remove_rolling
+from lrpath.training.checkpoints.retention import (
+    check_releases,
+    needed_now,
+    needed_states,
+    pinned_now,
+    pinned_states,
+    remove_rolling,
+)
 from lrpath.training.checkpoints.states import explain_disk_error
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -93,7 +100,7 @@ class PlanRunner:
         for path in self.tree.paths:
             self.study.check_single(path.id)
         for folder in self._folders():
-            if not (folder.folder / "running.json").exists():
+            if not (folder.folder / "running.json").exists() and not folder.is_ahead():
                 continue
             with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
                 settle(folder.folder, ledger=self.study.ledger)
@@ -265,8 +272,8 @@ class PlanRunner:
                 run,
                 PathFolder(folder, lease=leases[0] if leases else None),
                 parent=None if fork is None else self.tree.path(fork.path_id),
-                pinned=partial(pinned_states, self.study, self.tree),
-                needed=partial(needed_states, self.study, self.tree),
+                pinned=partial(pinned_now, self.study, self.tree),
+                needed=partial(needed_now, self.study, self.tree),
                 progress=progress,
             )
         return run.end - run.begin

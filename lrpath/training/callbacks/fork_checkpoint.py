@@ -75,10 +75,12 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
                 tensors=tensors,
                 facts=self._facts(position),
                 check=self._folder.check_owned,
-                then=partial(self._remove_before, position),
+                then=partial(self._keep, position),
             )
 
-    def _remove_before(self, position: int) -> None:
+    def _keep(self, position: int) -> None:
+        """Upload a state that is whole, if the study is at a URL, and then remove the rolling ones before it."""
+        self._folder.upload()
         pinned, existing = self._pinned(), self._folder.positions()
         oldest = self.run.oldest_kept(position, existing)
         for earlier in existing:

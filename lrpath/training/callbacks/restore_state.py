@@ -57,7 +57,7 @@ class RestoreState(lightning.Callback):
             raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
         state_folder = folder.state(key.position)
         check_data_consumed(state_folder, expected=expected)
-        return state_folder
+        return folder.fetched_state(key.position)
 
 
 def check_data_consumed(state_folder: pathlib.Path, *, expected: dict[str, Any]) -> None:

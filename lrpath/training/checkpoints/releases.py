@@ -47,7 +47,7 @@ def load_weights(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
     Raises:
         StateError: If the state is missing, incomplete or altered, or was made for another model.
     """
-    load_state(folder.state(key.position), key=key, module=model, optimizer=None)
+    load_state(folder.fetched_state(key.position), key=key, module=model, optimizer=None)
     _combine(model, folder, key)
 
 
@@ -58,7 +58,7 @@ def _combine(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
     if not others:
         return
     kept: dict[str, dict[str, torch.Tensor]] = {}
-    for full_name, tensor in read_tensors(folder.state(key.position)):
+    for full_name, tensor in read_tensors(folder.fetched_state(key.position)):
         kind, _, name = full_name.partition(".")
         if kind in others:
             kept.setdefault(name, {})[kind] = tensor

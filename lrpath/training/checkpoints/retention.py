@@ -9,6 +9,18 @@ from lrpath.records.path_folder import PathFolder, oldest_spared
 from lrpath.records.study import Study
 
 
+def pinned_now(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the pinned states, also by plans that other machines have kept at the study's URL since it was fetched."""
+    study.fetch(plans_only=True)
+    return pinned_states(study, tree)
+
+
+def needed_now(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the needed states, as `pinned_now`."""
+    study.fetch(plans_only=True)
+    return needed_states(study, tree)
+
+
 def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
     """Return the states that retention never removes.
 
@@ -40,11 +52,13 @@ def remove_rolling(study: Study, tree: Tree, *, keep: int) -> None:
         tree: The plan.
         keep: Newest states of a main path that stay.
     """
-    pinned = pinned_states(study, tree)
+    pinned = pinned_now(study, tree)
     for path in tree.paths:
         folder = study.find(path.id)
         if folder is None or not study.has_state(StateKey(path.id, tree.end(path.id))):
             continue
+        if all(StateKey(path.id, position) in pinned for position in folder.positions()):
+            continue  # a lease at a URL costs a second
         with contextlib.suppress(BusyError), folder.lock() as lease:
             owned = PathFolder(folder.folder, lease=lease)
             existing, end = owned.positions(), tree.end(path.id)
@@ -65,4 +79,5 @@ def check_releases(study: Study, tree: Tree) -> None:
     for key in dict.fromkeys(key for release in tree.releases for key, _ in release.parts):
         folder = study.find(key.path_id)
         assert folder is not None
-        check_state(folder.state(key.position), key=key)
+        if folder.is_here(key.position):  # of a study at a URL, what no run has loaded is only there
+            check_state(folder.state(key.position), key=key)

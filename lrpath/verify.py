@@ -57,9 +57,9 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     with hardware.initialized():
         checks = process_group.on_rank_zero(lambda: _of_files(settings, asked, study))
         console = Console(stderr=True)
-        runner = open_training_factory(project, process_group).runner(hardware, console)
+        path_trainer = open_training_factory(project, process_group).path_trainer(hardware)
         assert asked.null_fork is not None
-        found = verify_null_forks(runner.path_trainer, runner.tree, updates=asked.null_fork, console=console)
+        found = verify_null_forks(path_trainer, project.plan.tree, updates=asked.null_fork, console=console)
     return (*checks, found)
 
 

@@ -39,6 +39,7 @@ from lrpath.records.files import (
 )
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state, seal_manifest
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
+from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import moments
 
@@ -365,14 +366,3 @@ def _cause(error: CheckpointException) -> BaseException:
     """Return what the first rank that failed has raised."""
     cause: BaseException = next(iter(error.failures.values()))[0]
     return cause
-
-
-def explain_disk_error(error: OSError, folder: pathlib.Path) -> str:
-    """Return what to do about a file or state that could not be written."""
-    free = shutil.disk_usage(folder.parent if folder.parent.exists() else pathlib.Path("/")).free
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free). Earlier states are whole: free "
-            "some space and run the same command again"
-        )
-    return f"{folder} was not written ({error}). Earlier states are whole: correct this and run the same command again"

@@ -47,6 +47,7 @@ def _of_files(settings: schema.Config, asked: schema.VerifyConfig, study: Study)
 def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
+    project.check_engine("lrpath.verify null_fork=…")
     _ = project.plan  # an impossible plan is refused before torch is imported
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, open_training_factory

@@ -28,6 +28,7 @@ from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
+from lrpath.training.command.settings import CommandEngine, Engine
 from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
@@ -123,6 +124,7 @@ class Config:
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer
     strategy: StrategySettings
+    engine: Engine
     logger: LoggerConfig
     cadence: Cadence
     cluster: ClusterConfig
@@ -152,6 +154,17 @@ class Config:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
         self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
+        if isinstance(self.engine, CommandEngine):
+            self._check_command()
+
+    def _check_command(self) -> None:
+        """Raise if something is asked for that lrpath's own trainer alone does."""
+        if self.strategy.name != "single":
+            text = f"strategy={self.strategy.name}: with engine=command the command starts its own ranks; leave it out"
+            raise ConfigError(text, field="strategy", value=self.strategy.name)
+        if self.guard.acts:
+            text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
+            raise ConfigError(text, field="guard.policy", value=self.guard.policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class Recipe:
         sequences_per_update: Global batch B [sequences].
         tokens_per_sequence: Window length L [tokens].
         guard: What is done about updates that would spoil the path.
+        engine: Name of the trainer that makes the updates, if it is not lrpath's own: it makes other numbers.
     """
 
     model: dict[str, Any]
@@ -47,6 +48,7 @@ class Recipe:
     sequences_per_update: int
     tokens_per_sequence: int
     guard: Guard = UNGUARDED
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
@@ -88,9 +90,11 @@ class Recipe:
         return str(self.data.get("tokenizer")).startswith(PROVISIONAL)
 
     def as_record(self) -> dict[str, Any]:
-        """Return what determines the numbers of a path as plain data; a guard that changes none is left out."""
+        """Return what determines the numbers of a path as plain data, without a guard or engine that changes none."""
         record = asdict(self)
         del record["guard"]
+        if self.engine is None:
+            del record["engine"]
         record["optimizer"] = optimizers.as_record(self.optimizer)
         return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
 

@@ -37,7 +37,7 @@ from lrpath.records.files import (
     temporary_name,
     write_json,
 )
-from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state, seal_manifest
+from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_made_here, check_state, seal_manifest
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
@@ -306,6 +306,7 @@ def load_state(
         StateError: If the state is missing, incomplete or altered, or was made for another model.
     """
     manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
+    ranks.on_rank_zero(lambda: check_made_here(folder))
     wanted = tensors_of(module, optimizer)
     _check_fits(ranks.on_rank_zero(lambda: stored_tensors(folder)), wanted, folder=folder, whole=optimizer is not None)
     reader = HuggingFaceStorageReader(str(folder))

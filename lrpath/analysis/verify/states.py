@@ -12,7 +12,7 @@ from lrpath.planning.lineage import canonical, content_id, differences
 from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.streams import as_record
 from lrpath.records.files import digest_file, read_json
-from lrpath.records.manifest import check_state, read_manifest
+from lrpath.records.manifest import check_state, read_manifest, state_files
 from lrpath.records.path_folder import PathFolder
 
 Seen = Callable[[int, int], None]
@@ -73,7 +73,7 @@ def verify_states(index: StudyIndex, *, digests: bool, seen: Seen = lambda _done
         seen: Called while files are read.
     """
     states = list(_states(index))
-    sizes = [sum(file.lstat().st_size for file in folder.state(key.position).glob("*")) for key, folder in states]
+    sizes = [_size(folder.state(key.position)) for key, folder in states]
     reader = _Reader(total=sum(sizes), seen=seen)
     findings = []
     for key, folder in states:
@@ -87,6 +87,10 @@ def verify_states(index: StudyIndex, *, digests: bool, seen: Seen = lambda _done
         count=len(states),
         findings=tuple(findings),
     )
+
+
+def _size(folder: pathlib.Path) -> int:
+    return sum((folder / name).lstat().st_size for name in state_files(folder))
 
 
 class _Reader:

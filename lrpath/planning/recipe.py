@@ -31,7 +31,7 @@ class Recipe:
         model: Shape and initialisation of the backbone, as plain data.
         data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one. Plans that were kept
             before ids followed from content have the settings of source and tokenizer here, and keep their ids.
-        optimizer: AdamW's settings.
+        optimizer: The optimizer's settings; None for a module with an optimizer of its own, which `model` describes.
         precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
         seed: Seed of the initial weights and of the data order, or one for each.
         sequences_per_update: Global batch B [sequences].
@@ -42,7 +42,7 @@ class Recipe:
 
     model: dict[str, Any]
     data: dict[str, Any]
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     precision: str
     seed: int | Seeds
     sequences_per_update: int
@@ -95,7 +95,10 @@ class Recipe:
         del record["guard"]
         if self.engine is None:
             del record["engine"]
-        record["optimizer"] = optimizers.as_record(self.optimizer)
+        if self.optimizer is None:
+            del record["optimizer"]
+        else:
+            record["optimizer"] = optimizers.as_record(self.optimizer)
         return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
 
 
@@ -110,5 +113,5 @@ def from_record(record: dict[str, Any]) -> Recipe:
     """Return the recipe that `Recipe.as_record` wrote."""
     seed = Seeds(**record["seed"]) if isinstance(record["seed"], dict) else record["seed"]
     guard = replace(UNGUARDED, **record.get("guard", {}))
-    optimizer = optimizers.from_record(record["optimizer"])
+    optimizer = optimizers.from_record(record["optimizer"]) if "optimizer" in record else None
     return Recipe(**(record | {"seed": seed, "guard": guard, "optimizer": optimizer}))

@@ -208,6 +208,7 @@ class PathTrainer:
     ) -> Anomaly | None:
         """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
         group, recipe = self.process_group, run.path.recipe
+        assert recipe.optimizer is not None
         backbone = self.factory.model(recipe)
         group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
         kept_rows = group.on_rank_zero(lambda: prepare_tables(run, folder))

@@ -307,8 +307,25 @@ def load_state(
     """
     manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
     ranks.on_rank_zero(lambda: check_made_here(folder))
-    wanted = tensors_of(module, optimizer)
-    _check_fits(ranks.on_rank_zero(lambda: stored_tensors(folder)), wanted, folder=folder, whole=optimizer is not None)
+    load_tensors(folder, tensors_of(module, optimizer), whole=optimizer is not None, ranks=ranks)
+    return manifest
+
+
+def load_tensors(
+    folder: pathlib.Path, wanted: dict[str, torch.Tensor], *, whole: bool, ranks: ProcessGroup = SINGLE_PROCESS
+) -> None:
+    """Load tensors of a state that was checked into those given.
+
+    Args:
+        folder: Place of the state.
+        wanted: Tensors by name, whole or sharded; they get the state's numbers.
+        whole: Whether the state must hold nothing else.
+        ranks: Those that hold the tensors, all of which call this.
+
+    Raises:
+        StateError: If the state lacks a tensor, has another type or shape, or cannot be read.
+    """
+    _check_fits(ranks.on_rank_zero(lambda: stored_tensors(folder)), wanted, folder=folder, whole=whole)
     reader = HuggingFaceStorageReader(str(folder))
     try:
         with _single_process_warnings_off():
@@ -317,7 +334,6 @@ def load_state(
         raise StateError(
             f"{folder} cannot be read ({_cause(error)}); correct this, or restore the state from a copy"
         ) from error
-    return manifest
 
 
 def read_tensors(folder: pathlib.Path, *, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:

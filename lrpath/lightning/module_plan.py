@@ -35,10 +35,10 @@ def plan_module(
     Raises:
         PlanError: If a paradigm cannot be planned.
 
-    >>> from lrpath.planning.paradigms import PathSwitching
+    >>> from lrpath.planning.paradigms import Anchor, PathSwitching
     >>> from lrpath.planning.schedule import Decay, Shape
     >>> switching = PathSwitching(
-    ...     peak=0.1, warmup=2, alpha=0.5, anchor="end", decay=Decay(shape=Shape.LINEAR, floor=0.0)
+    ...     peak=0.1, warmup=2, alpha=0.5, anchor=Anchor.END, decay=Decay(shape=Shape.LINEAR, floor=0.0)
     ... )
     >>> plan = plan_module(
     ...     "mine", describes={"width": 8}, increments={"v1": 8, "v2": 8}, paradigms={"switching": switching}, batch=4,

@@ -67,7 +67,7 @@ class PathForks(PathCallback, Checkpoint):
         """Own the path, and load the state that it goes on from."""
         super().on_fit_start(trainer, pl_module)
         _check_trainer(trainer, pl_module)
-        self._reached, self._seeded, self._skipped, self._scale = self.run.begin, -1, [], 0.0
+        self._reached, self._seeded, self._skipped = self.run.begin, -1, []
         self._ranks = _ranks_of(trainer)
         begins = self._ranks.gather(lambda: (self.run.path.id, self.run.begin))
         if len(set(begins)) > 1:
@@ -78,6 +78,8 @@ class PathForks(PathCallback, Checkpoint):
         self._batches = BatchDigests(self.run) if self._check_batches else None
         if self.run.planned.starting_state() is not None:
             self._load(trainer, pl_module)
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self._scale = 0.0 if scaler is None else scaler.get_scale()
 
     def _own(self) -> None:
         """Own the path, remove what a killed fit has left, and count the updates for the ledger; the first rank."""
@@ -115,7 +117,6 @@ class PathForks(PathCallback, Checkpoint):
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None and theirs.get("scaler"):
             scaler.load_state_dict(theirs["scaler"])
-            self._scale = scaler.get_scale()
         self._skipped = list(theirs.get("skipped", [])) if key.path_id == self.run.path.id else []
 
     def on_train_batch_start(

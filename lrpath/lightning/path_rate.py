@@ -56,8 +56,8 @@ class PathRate(PathCallback):
         if steps < self.run.updates:
             raise ConfigError(
                 f"the Trainer would end after {steps:,.0f} updates, and {self.run.path.name} needs "
-                f"{self.run.updates:,} from {self.run.begin:,} to {self.run.end:,}; give Trainer(max_steps=run.updates, "
-                "max_epochs=-1) and a data loader that is long enough",
+                f"{self.run.updates:,} from {self.run.begin:,} to {self.run.end:,}; give it max_steps=run.updates, "
+                "max_epochs=-1 and a data loader that is long enough",
                 field="max_steps",
                 value=trainer.max_steps,
             )

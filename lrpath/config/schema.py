@@ -130,6 +130,7 @@ class Config:
     cluster: ClusterConfig
     guard: Guard
     figure: str | None
+    rates: str | None
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
@@ -138,6 +139,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
+        check_local(self.rates, field="rates")
         _check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
             text = f"study={self.study} is where data.folder keeps token stores; choose another name"

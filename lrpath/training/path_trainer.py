@@ -47,8 +47,8 @@ from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
+from lrpath.training.prepare_rows import prepare_tables
 from lrpath.training.rewind import RewindError, rewind
-from lrpath.training.run_tables import prepare_tables
 from lrpath.training.settings import Cadence
 from lrpath.training.update_result import Anomaly
 

@@ -39,5 +39,5 @@ def test_two_ranks_fork_branch_and_resume_with_equal_bits(tmp_path: Path, strate
     assert any("switching.v1" in name for name in bits(killed))
     runs = Study(killed).ledger.runs()
     assert [(one.outcome, one.ranks) for one in runs] == [("killed", 2), ("done", 2), ("done", 2)]
-    fit(run(killed, "v2")  # one rank goes on from what two have saved
+    fit(run(killed, "v2"))  # one rank goes on from what two have saved
     assert run(killed, "v2").updates == 0

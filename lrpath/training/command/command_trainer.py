@@ -40,7 +40,7 @@ from lrpath.training.data_consumed import check_data_consumed
 from lrpath.training.engine import OneProcess, Processes
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
-from lrpath.training.run_tables import prepare_tables
+from lrpath.training.prepare_rows import prepare_tables
 from lrpath.training.settings import Cadence
 
 

@@ -24,20 +24,22 @@ def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_ranks_fork_branch_and_resume_with_equal_bits(tmp_path: Path, strategy: str) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    dying = torchrun(strategy, f"{whole}:main", f"{killed}:main:8")
-    begin = run(killed, "main").begin
-    done = torchrun(strategy, f"{killed}:main", f"{killed}:v1")
+def test_two_ranks_fork_branch_and_resume_with_equal_bits(tmp_path: Path) -> None:
+    ddp, fsdp = (f"{name}:{tmp_path / name}" for name in ("ddp", "fsdp"))
+    again = [f"{one}-killed:{path}" for one in (ddp, fsdp) for path in ("main", "v1")]
+    dying = torchrun(f"{ddp}:main", f"{ddp}-killed:main:8", *again[:2], f"{fsdp}:main", f"{fsdp}-killed:main:8:kill")
+    begin = run(tmp_path / "fsdp-killed", "main").begin
+    done = torchrun(*again[2:])
 
-    assert done.returncode == 0, done.stderr
-    assert begin == 6, dying.stderr
-    kept = bits(whole)
-    assert {name: one for name, one in bits(killed).items() if name in kept} == kept
-    assert {name.rpartition(" ")[2] for name in kept} >= {f"{position:09d}" for position in (4, 10, 14)}
-    assert any("switching.v1" in name for name in bits(killed))
-    runs = Study(killed).ledger.runs()
-    assert [(one.outcome, one.ranks) for one in runs] == [("killed", 2), ("done", 2), ("done", 2)]
-    fit(run(killed, "v2"))  # one rank goes on from what two have saved
-    assert run(killed, "v2").updates == 0
+    assert dying.returncode != 0, dying.stderr
+    assert done.returncode == 0, done.stderr + dying.stderr
+    assert begin == 6
+    for name, outcome in (("ddp", "stopped"), ("fsdp", "killed")):
+        kept, killed = bits(tmp_path / name), bits(tmp_path / f"{name}-killed")
+        assert {state: one for state, one in killed.items() if state in kept} == kept
+        assert {state.rpartition(" ")[2] for state in kept} >= {f"{position:09d}" for position in (4, 10, 14)}
+        assert any("switching.v1" in state for state in killed)
+        runs = Study(tmp_path / f"{name}-killed").ledger.runs()
+        assert [(one.outcome, one.ranks) for one in runs] == [(outcome, 2), ("done", 2), ("done", 2)]
+    fit(run(tmp_path / "fsdp-killed", "v2"))  # one rank goes on from what two have saved
+    assert run(tmp_path / "fsdp-killed", "v2").updates == 0

@@ -18,9 +18,8 @@ for path in plan.tree.paths:
     equal += sum(row.lr == path.schedule.rate(row.position - 1) for row in rows)
 runs = study.ledger.runs()
 print(f"{study.name}: {equal:,} of {updates:,} updates ran at the plan's rate")
-print(
-    f"ledger: {sum(run.updates for run in runs):,} updates ran, {sum(run.repeated for run in runs):,} of them repeated, "
-    f"in {len(runs)} runs: {', '.join(sorted({run.outcome for run in runs}))}"
-)
+ran, repeated = sum(run.updates for run in runs), sum(run.repeated for run in runs)
+outcomes = ", ".join(sorted({run.outcome for run in runs}))
+print(f"ledger: {ran:,} updates ran, {repeated:,} of them repeated, in {len(runs)} runs: {outcomes}")
 states = sum(len(folder.positions()) for folder in study.folders())
 print(f"{states} states on disk, {sum(1 for _ in plan.tree.states())} needed by the plan")

@@ -1,8 +1,8 @@
 """One stretch of a path by litgpt's pre-training: `python litgpt_trainer.py STRETCH`.
 
-`litgpt.pretrain.main` is run as it is but for three functions that it calls: the rate of an iteration is the plan's; the
-model is not compiled, which would take longer than these updates; and litgpt's own command line, which was not used, is
-not kept beside the weights. Rates and losses are what litgpt logs.
+`litgpt.pretrain.main` is run as it is but for three functions that it calls: the rate of an iteration is the plan's;
+the model is not compiled, which would take longer than these updates; and litgpt's own command line, which was not
+used, is not kept beside the weights. Rates and losses are what litgpt logs.
 """
 
 from pathlib import Path

@@ -52,7 +52,8 @@ class _Rows(torch.utils.data.Dataset):
     def __init__(self, data: dict) -> None:
         self.data = data
         self.length = data["tokens_per_sequence"]
-        self.slots = np.load(data["file"], mmap_mode="r").reshape(-1, 2 if data["kind"] == "windows" else self.length + 1)
+        slots = np.load(data["file"], mmap_mode="r")
+        self.slots = slots.reshape(-1, slots.shape[-1])
         self.tokens: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:

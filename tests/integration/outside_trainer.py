@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-STRETCH, *FAULTS = sys.argv[1:]
+STRETCH, *FAULTS = sys.argv[1:] or [""]
 
 
 def main() -> None:
@@ -68,4 +68,5 @@ def row(held_out: dict, position: int, weights: np.ndarray) -> dict:
     return found | {"nll": float(tokens * (1 + np.square(weights).sum())), "tokens": tokens}
 
 
-main()
+if __name__ == "__main__":
+    main()

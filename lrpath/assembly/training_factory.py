@@ -16,7 +16,7 @@ from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError
-from lrpath.models import CausalLM, build_model, count_parameters, hf_config
+from lrpath.models import CausalLM, build_model, check_documents_are_apart, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path
@@ -46,7 +46,11 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
-        return CausalLM(build_model(self.project.shape, seed=recipe.weights_seed))
+        model = build_model(self.project.shape, seed=recipe.weights_seed)
+        end_id = self.store.end_id if recipe.masks_documents else None
+        if end_id is not None and self.project.shape.family == "file":  # tests hold the other families to it
+            check_documents_are_apart(model, end_id=end_id)
+        return CausalLM(model, document_end=end_id)
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""

@@ -21,6 +21,7 @@ def evaluate(cfg: DictConfig) -> None:
         text = f"strategy={settings.strategy.name}: states are evaluated in one process; leave strategy out"
         raise ConfigError(text, field="strategy", value=settings.strategy.name)
     project = Project(settings)
+    project.check_engine("lrpath.evaluate")
     _ = project.plan  # an impossible plan is refused before torch is imported
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, open_training_factory

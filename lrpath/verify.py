@@ -47,6 +47,7 @@ def _of_files(settings: schema.Config, asked: schema.VerifyConfig, study: Study)
 def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
+    project.check_engine("lrpath.verify null_fork=…")
     _ = project.plan  # an impossible plan is refused before torch is imported
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, open_training_factory
@@ -57,9 +58,9 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     with hardware.initialized():
         checks = process_group.on_rank_zero(lambda: _of_files(settings, asked, study))
         console = Console(stderr=True)
-        runner = open_training_factory(project, process_group).runner(hardware, console)
+        path_trainer = open_training_factory(project, process_group).path_trainer(hardware)
         assert asked.null_fork is not None
-        found = verify_null_forks(runner.path_trainer, runner.tree, updates=asked.null_fork, console=console)
+        found = verify_null_forks(path_trainer, project.plan.tree, updates=asked.null_fork, console=console)
     return (*checks, found)
 
 

@@ -24,6 +24,7 @@ from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
+from lrpath.training.command.settings import CommandEngine
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
@@ -136,6 +137,7 @@ class Project:
             sequences_per_update=config.batch.sequences_per_update,
             tokens_per_sequence=config.batch.tokens_per_sequence,
             guard=config.guard,
+            engine=config.engine.name if isinstance(config.engine, CommandEngine) else None,
         )
 
     @property
@@ -317,6 +319,20 @@ class Project:
         """Forget what was read of data and study: others may have prepared tokens and kept plans since."""
         for name in ("kept_plans", "known_paths", "stored", "recipe", "increments", "plan", "selected"):
             self.__dict__.pop(name, None)
+
+    def check_engine(self, what: str) -> None:
+        """Raise if a command makes the updates, for what lrpath's own trainer alone can do.
+
+        Raises:
+            ConfigError: Naming what was asked.
+        """
+        if isinstance(self.config.engine, CommandEngine):
+            raise ConfigError(
+                f"engine=command: {what} needs lrpath's own trainer, and lrpath never opens the states of "
+                f"{self.config.engine.name}; do this with that trainer's own tools",
+                field="engine",
+                value="command",
+            )
 
     @cached_property
     def study_folder(self) -> pathlib.Path:

@@ -30,6 +30,7 @@ from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
 from lrpath.records.remote.folder import check_address
+from lrpath.training.command.settings import CommandEngine, Engine
 from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
@@ -136,11 +137,13 @@ class Config:
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer
     strategy: StrategySettings
+    engine: Engine
     logger: LoggerConfig
     cadence: Cadence
     cluster: ClusterConfig
     guard: Guard
     figure: str | None
+    rates: str | None
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
@@ -149,6 +152,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
+        check_local(self.rates, field="rates")
         _check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
             text = f"study={self.study} is where data.folder keeps token stores; choose another name"
@@ -165,6 +169,17 @@ class Config:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
         self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
+        if isinstance(self.engine, CommandEngine):
+            self._check_command()
+
+    def _check_command(self) -> None:
+        """Raise if something is asked for that lrpath's own trainer alone does."""
+        if self.strategy.name != "single":
+            text = f"strategy={self.strategy.name}: with engine=command the command starts its own ranks; leave it out"
+            raise ConfigError(text, field="strategy", value=self.strategy.name)
+        if self.guard.acts:
+            text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
+            raise ConfigError(text, field="guard.policy", value=self.guard.policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

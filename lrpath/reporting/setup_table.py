@@ -62,6 +62,8 @@ def _batch(series: Series) -> str:
 
 def _optimizer(series: Series) -> str:
     one = series.recipe.optimizer
+    if one is None:
+        return "the module's own"
     clip = "gradients not clipped" if one.clip_norm is None else f"gradient norm clipped at {one.clip_norm:g}"
     numbers = f"β {one.beta1:g} and {one.beta2:g}, ε {one.eps:g}, weight decay {one.weight_decay:g}"
     return f"{type(one).__name__}, {numbers}, {clip}"

@@ -13,7 +13,7 @@ from lrpath.planning.lineage import canonical, content_id, differences
 from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.streams import as_record
 from lrpath.records.files import digest_file, read_json
-from lrpath.records.manifest import check_state, read_manifest
+from lrpath.records.manifest import check_state, read_manifest, state_files
 from lrpath.records.path_folder import PathFolder
 
 Seen = Callable[[int, int], None]
@@ -95,7 +95,8 @@ def _size(folder: PathFolder, position: int) -> int:
     with contextlib.suppress(StateError):
         if not folder.is_here(position):
             return sum(entry["bytes"] for entry in read_manifest(folder.state(position))["files"].values())
-    return sum(file.lstat().st_size for file in folder.state(position).glob("*"))
+    state = folder.state(position)
+    return sum((state / name).lstat().st_size for name in state_files(state))
 
 
 class _Reader:

@@ -1,12 +1,14 @@
 """Which states are kept: those that plans need, those where an increment ends, and the newest of a main path."""
 
 import contextlib
+from collections.abc import Callable, Set
 
 from lrpath.errors import BusyError
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder, oldest_spared
 from lrpath.records.study import Study
+from lrpath.training.planned_run import PlannedRun
 
 
 def pinned_now(study: Study, tree: Tree) -> set[StateKey]:
@@ -38,6 +40,23 @@ def needed_states(study: Study, tree: Tree) -> set[StateKey]:
     for record in study.plans().values():
         needed |= {StateKey(path_id, position) for path_id, position in record["states"]}
     return needed
+
+
+def keep_newest(position: int, *, run: PlannedRun, folder: PathFolder, pinned: Callable[[], Set[StateKey]]) -> None:
+    """Upload a state that has just been saved, if the study is at a URL, and then remove the rolling ones before it.
+
+    Args:
+        position: Position of the state that is whole now.
+        run: The run that has saved it.
+        folder: Its path's folder.
+        pinned: Returns the states that are never removed, at this moment.
+    """
+    folder.upload()
+    never, existing = pinned(), folder.positions()
+    oldest = run.oldest_kept(position, existing)
+    for earlier in existing:
+        if earlier < oldest and StateKey(run.path.id, earlier) not in never:
+            folder.remove_state(earlier)
 
 
 def remove_rolling(study: Study, tree: Tree, *, keep: int) -> None:

@@ -3,6 +3,7 @@
 from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config, model_of
 from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head, seed_generators
 from lrpath.models.loss import causal_loss, token_nll
+from lrpath.models.pretrained import load_pretrained
 from lrpath.models.quiet import quiet_transformers
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "causal_loss",
     "count_parameters",
     "hf_config",
+    "load_pretrained",
     "model_of",
     "quiet_transformers",
     "seed_generators",

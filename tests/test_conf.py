@@ -18,9 +18,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models
 
 from lrpath.assembly.project import Project
 from lrpath.config import schema
@@ -56,8 +59,23 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for number in range(1, 5):
         (folder / f"months/v{number}").mkdir(parents=True)
         (folder / f"months/v{number}/text.txt").write_text("text")
+    for name in ("EleutherAI/pythia-410m", "EleutherAI/pythia-160m", "outputs/checkpoints/gpt_neox"):
+        write_weights(folder / name)
     with contextlib.chdir(folder):
         yield
+
+
+def write_weights(folder: Path) -> None:
+    """Write a GPT-NeoX of zeros with a tokenizer, which says its sizes and its count of parameters, and no more."""
+    folder.mkdir(parents=True)
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4}
+    shape = {"model_type": "gpt_neox", "vocab_size": 300, "max_position_embeddings": 2048, "eos_token_id": 0}
+    (folder / "config.json").write_text(json.dumps(shape | sizes))
+    save_file({"weight": np.zeros((256, 160), np.float32)}, folder / "model.safetensors")
+    letters = {chr(number): number - 47 for number in range(48, 123)}
+    tokenizer = Tokenizer(models.WordLevel({"<end>": 0} | letters, unk_token="<end>"))
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 @lru_cache
@@ -226,6 +244,7 @@ def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
         ],
         ("data", "hf"): ["data.source.dataset=some/data", "data.source.revision=0123456"],
         ("model", "hf_file"): [f"model.file={sizes}"],
+        ("model", "weights"): ["model.weights=outputs/checkpoints/gpt_neox"],
     }
     return [value for choice in chosen.items() for value in values.get(choice, [])]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lrpath.config.typed import field_names, plain_root, typed_root
-from lrpath.config.weights import with_tokenizer_of_weights
+from lrpath.config.weights import with_weights
 from lrpath.data.manifest import is_name
 from lrpath.data.sources import HfSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
@@ -366,7 +366,7 @@ def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
     Raises:
         ConfigError: If a field is refused.
     """
-    completed = _with_vocab_size(with_tokenizer_of_weights(_with_values_of_kinds(cfg)))
+    completed = _with_vocab_size(with_weights(_with_values_of_kinds(cfg)))
     plain = plain_root(completed, known=(*field_names(Config), *SHARED, *beside))
     # First: a paradigm that is filled from `peak` would refuse it under a name that nobody has typed.
     typed(SharedConfig, {name: plain[name] for name in SHARED if name in plain}, place="")

@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lrpath.errors import ConfigError
+from lrpath.planning.plain import given_fields
+from lrpath.planning.shape import ModelShape
+from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.weight_folder import TOKENIZER, WeightFolder, refusal
 
 _FIELD = "model.weights"
+_SIZES = {entry.name for entry in given_fields(ModelShape)} - {entry.name for entry in given_fields(WeightsModel)}
+"""Fields of `model` that a folder of weights says itself."""
 MEMORIES = "weights"
 """Folder of `data.folder` where folders of weights are remembered."""
 
@@ -27,7 +32,17 @@ def with_model_group(overrides: Sequence[str]) -> list[str]:
     """
     given = next((word for word in overrides if word.startswith(f"{_FIELD}=")), None)
     chosen = next((word for word in overrides if word.startswith("model=")), None)
-    if given is None or chosen == "model=weights":
+    if given is None:
+        return list(overrides)
+    for word in overrides:
+        field = word.partition("=")[0]
+        if field.startswith("model.") and field.partition(".")[2] in _SIZES:
+            raise ConfigError(
+                f"{word} beside {given}: sizes come from the config.json of the weights; leave out {word}",
+                field=field,
+                value=word.partition("=")[2],
+            )
+    if chosen == "model=weights":
         return list(overrides)
     if chosen is not None:
         raise ConfigError(
@@ -38,8 +53,8 @@ def with_model_group(overrides: Sequence[str]) -> list[str]:
     return ["model=weights", *overrides]
 
 
-def with_tokenizer_of_weights(cfg: DictConfig) -> DictConfig:
-    """Return a configuration whose tokenizer, as far as it is null, is that of the folder of `model.weights`.
+def with_weights(cfg: DictConfig) -> DictConfig:
+    """Return a configuration whose tokenizer, as far as it is null, and sizes are those of `model.weights`.
 
     Raises:
         ConfigError: If the folder is refused, or has no tokenizer and the source needs one.
@@ -48,10 +63,13 @@ def with_tokenizer_of_weights(cfg: DictConfig) -> DictConfig:
     if given is None:
         return cfg
     weights = WeightFolder.find(given, memories=Path(_text(cfg, "data.folder") or "") / MEMORIES)
+    completed = copy.deepcopy(cfg)
+    with open_dict(completed):
+        for name in _SIZES & set(completed.model):
+            del completed.model[name]  # of a file that makes any model small, conf/scale; a command line is refused
     tokenizer: Any = OmegaConf.select(cfg, "data.tokenizer")
     if not isinstance(tokenizer, DictConfig):
-        return cfg
-    completed = copy.deepcopy(cfg)
+        return completed
     if tokenizer.get("file") is None:
         if not weights.file(TOKENIZER).is_file():
             if _text(cfg, "data.source.kind") != "tokens":

@@ -1,5 +1,6 @@
 """Checkpoints as transformers writes them: a tiny GPT-NeoX, Llama and Qwen3 with a tokenizer, in a folder each."""
 
+import copy
 import random
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def made_model(family: str, *, dtype: torch.dtype = torch.float32) -> PreTrained
     """Return a model that is sure of something, so that another model has another loss."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(7)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(CONFIGS[family])
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            copy.deepcopy(CONFIGS[family]), dtype=torch.float32  # which it would note in the configuration
+        )
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 torch.nn.init.normal_(parameter, std=0.2)

@@ -47,6 +47,7 @@ def load_pretrained(shape: ModelShape, *, folder: pathlib.Path, attention: Atten
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
             )
     except Exception as error:  # transformers fails in whatever way the first line that reads the folder fails
         raise refusal(

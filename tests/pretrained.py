@@ -51,7 +51,8 @@ def made_model(family: str, *, dtype: torch.dtype = torch.float32) -> PreTrained
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(7)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            copy.deepcopy(CONFIGS[family]), dtype=torch.float32  # which it would note in the configuration
+            copy.deepcopy(CONFIGS[family]),
+            dtype=torch.float32,  # which it would note in the configuration
         )
         for parameter in model.parameters():
             if parameter.ndim > 1:

@@ -25,7 +25,9 @@ LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"
 class CheckedConfigLoader(ConfigLoaderImpl):
     """Composes configurations as Hydra does, and refuses one that would have foreign code called."""
 
-    def load_configuration(self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any) -> DictConfig:
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
         """Return the composed configuration.
 
         Raises:

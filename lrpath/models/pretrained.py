@@ -70,7 +70,7 @@ def load_pretrained(shape: ModelShape, *, folder: pathlib.Path, attention: Atten
     assert all(one.dtype == torch.float32 for one in model.parameters())
     if shape.parameters is not None:
         assert_parameter_count(model, shape)
-    trained: PreTrainedModel = model.train().requires_grad_(True)  # from_pretrained returns it for evaluation
+    trained: PreTrainedModel = model.train()  # from_pretrained returns it for evaluation, without dropout
     check_loss_is_ours(trained)
     return trained
 

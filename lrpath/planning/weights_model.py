@@ -43,6 +43,7 @@ class WeightsModel:
         try:
             return replace(model.shape(), weights=weights)
         except ConfigError as error:
+            if error.field != "model.file":
+                raise
             text = str(error).replace("model.file ", "model.weights: ")
-            field, value = ("model.weights", self.weights) if error.field == "model.file" else (error.field, error.value)
-            raise ConfigError(text, field=field, value=value) from None
+            raise ConfigError(text, field="model.weights", value=self.weights) from None

@@ -39,9 +39,9 @@ def snapshot_of(given: str) -> pathlib.Path:
             )
         )
     except Exception as error:  # requests', the hub's and the file system's own kinds
-        reason = str(error).split("\n")[0][:200]
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
         raise ConfigError(
-            f"model.weights={given} is no folder here, and the hub does not give it ({type(error).__name__}: {reason}); "
+            f"model.weights={given} is no folder here, and the hub does not give it ({reason}); "
             "correct the name, or download it elsewhere and give the folder",
             field="model.weights",
             value=given,

@@ -56,7 +56,9 @@ def test_a_digest_is_of_tensors_and_not_of_shards_places_or_metadata(tmp_path: P
 
 
 def test_parameters_are_counted_without_buffers_and_tied_ones_once(tmp_path: Path) -> None:
-    untied = find(write_folder(tmp_path / "untied", TENSORS | BUFFERS | {"lm_head.weight": np.zeros((5, 2), np.float32)}))
+    untied = find(
+        write_folder(tmp_path / "untied", TENSORS | BUFFERS | {"lm_head.weight": np.zeros((5, 2), np.float32)})
+    )
     tied = find(
         write_folder(
             tmp_path / "tied", TENSORS | {"lm_head.weight": np.zeros((5, 2), np.float32)}, tie_word_embeddings=True

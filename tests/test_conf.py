@@ -18,18 +18,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
-from safetensors.numpy import save_file
-from tokenizers import Tokenizer, models
 
 from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.planning.paths import unite
 from lrpath.planning.plain import as_plain
 from lrpath.planning.schedule import Piece
+from tests.zero_weights import write_zero_weights
 
 CONF = schema.conf_folder()
 GOLDEN = Path(__file__).parent / "golden"
@@ -60,22 +58,9 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         (folder / f"months/v{number}").mkdir(parents=True)
         (folder / f"months/v{number}/text.txt").write_text("text")
     for name in ("EleutherAI/pythia-410m", "EleutherAI/pythia-160m", "outputs/checkpoints/gpt_neox"):
-        write_weights(folder / name)
+        write_zero_weights(folder / name)
     with contextlib.chdir(folder):
         yield
-
-
-def write_weights(folder: Path) -> None:
-    """Write a GPT-NeoX of zeros with a tokenizer, which says its sizes and its count of parameters, and no more."""
-    folder.mkdir(parents=True)
-    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4}
-    shape = {"model_type": "gpt_neox", "vocab_size": 300, "max_position_embeddings": 2048, "eos_token_id": 0}
-    (folder / "config.json").write_text(json.dumps(shape | sizes))
-    save_file({"weight": np.zeros((256, 160), np.float32)}, folder / "model.safetensors")
-    letters = {chr(number): number - 47 for number in range(48, 123)}
-    tokenizer = Tokenizer(models.WordLevel({"<end>": 0} | letters, unk_token="<end>"))
-    tokenizer.add_special_tokens(["<end>"])
-    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 @lru_cache

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from lrpath import entry, plan
+from lrpath.config import schema
 from lrpath.config.weights import with_model_group
+from lrpath.data.sources import TokensSource
 from lrpath.errors import ConfigError
 from tests.refusals import refused
 from tests.zero_weights import write_zero_weights
@@ -55,6 +58,28 @@ def test_weights_that_are_not_given_are_asked_for(
         entry.run(plan.plan, config_name="config")
 
     assert "model.weights must be given" in capsys.readouterr().err
+
+
+def test_ids_without_a_tokenizer_may_be_all_that_the_weights_know(tmp_path: Path) -> None:
+    folder = write_zero_weights(tmp_path / "checkpoint")
+    words = ["data=tokens", f"data.source.files=[{tmp_path}/ids.bin]", "model=weights", f"model.weights={folder}"]
+    places = [f"outputs={tmp_path}"]
+
+    def data_of(*more: str) -> schema.DataConfig:
+        with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
+            return schema.load(compose("config", overrides=[*words, *places, *more])).data
+
+    taken = data_of()
+    (folder / "tokenizer.json").unlink()
+    alone, bounded = data_of(), data_of("data.source.vocab_size=200")
+
+    assert taken.tokenizer is not None
+    assert (taken.tokenizer.file, taken.tokenizer.end_mark) == (str(folder / "tokenizer.json"), "<end>")
+    assert isinstance(taken.source, TokensSource)
+    assert isinstance(alone.source, TokensSource)
+    assert isinstance(bounded.source, TokensSource)
+    assert (taken.source.vocab_size, alone.source.vocab_size, bounded.source.vocab_size) == (76, 300, 200)
+    assert (alone.tokenizer, bounded.tokenizer) == (None, None)
 
 
 @pytest.mark.slow

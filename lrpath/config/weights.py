@@ -17,6 +17,7 @@ from lrpath.records.weight_folder import TOKENIZER, WeightFolder, refusal
 _FIELD = "model.weights"
 _SIZES = {entry.name for entry in given_fields(ModelShape)} - {entry.name for entry in given_fields(WeightsModel)}
 """Fields of `model` that a folder of weights says itself."""
+_IDS_OF_TOKENIZER = "${data.tokenizer.vocab_size}"
 MEMORIES = "weights"
 """Folder of `data.folder` where folders of weights are remembered."""
 
@@ -74,8 +75,7 @@ def with_weights(cfg: DictConfig) -> DictConfig:
         if not weights.file(TOKENIZER).is_file():
             if _text(cfg, "data.source.kind") != "tokens":
                 raise _without_tokenizer(weights)
-            OmegaConf.update(completed, "data.tokenizer", None, merge=False)
-            return completed
+            return _without_any_tokenizer(completed, weights)
         OmegaConf.update(completed, "data.tokenizer.file", str(weights.file(TOKENIZER)))
     if tokenizer.get("end_mark") is None:
         if weights.end_mark is None:
@@ -86,6 +86,15 @@ def with_weights(cfg: DictConfig) -> DictConfig:
             )
         OmegaConf.update(completed, "data.tokenizer.end_mark", weights.end_mark)
     return completed
+
+
+def _without_any_tokenizer(cfg: DictConfig, weights: WeightFolder) -> DictConfig:
+    """Return a configuration of ids alone, which may be all that the weights have a row for unless it is said."""
+    OmegaConf.update(cfg, "data.tokenizer", None, merge=False)
+    raw: Any = OmegaConf.to_container(cfg, resolve=False)
+    if raw["data"]["source"].get("vocab_size") == _IDS_OF_TOKENIZER:
+        OmegaConf.update(cfg, "data.source.vocab_size", weights.vocab_size)
+    return cfg
 
 
 def _text(cfg: DictConfig, field: str) -> str | None:

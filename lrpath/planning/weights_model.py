@@ -43,7 +43,7 @@ class WeightsModel:
         try:
             return replace(model.shape(), weights=weights)
         except ConfigError as error:
-            if error.field != "model.file":
-                raise
             text = str(error).replace("model.file ", "model.weights: ")
-            raise ConfigError(text, field="model.weights", value=self.weights) from None
+            is_file = error.field == "model.file"
+            field, value = ("model.weights", self.weights) if is_file else (error.field, error.value)
+            raise ConfigError(text, field=field, value=value) from None

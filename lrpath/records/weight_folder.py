@@ -149,6 +149,12 @@ class WeightFolder:
         added = self._content(TOKENIZER).get("added_tokens") or []
         return next((str(one["content"]) for one in added if one.get("id") == first), None)
 
+    @property
+    def vocab_size(self) -> int | None:
+        """Rows of the embedding, by `config.json`; None if it does not say."""
+        size = self._content(CONFIG).get("vocab_size")
+        return size if type(size) is int else None
+
     def current_digest(self) -> str:
         """Return the digest of the tensors as they are in the files now, read as a whole.
 

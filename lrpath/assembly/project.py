@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lrpath.assembly.mixtures import check_domains, mixture_of, windows_once
 from lrpath.config.schema import Config
 from lrpath.config.weights import MEMORIES
 from lrpath.data.sources import Source, TokensSource
@@ -13,6 +14,7 @@ from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
+from lrpath.planning.mixture import windows_by_domain
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Tree, unite
 from lrpath.planning.plain import given_fields, placed
@@ -161,7 +163,7 @@ class Project:
         config, tokenizer = self.config, self.stored.tokenizer
         if self.stored.store is None and config.data.tokenizer is not None:
             tokenizer = PROVISIONAL + content_id(config.data.tokenizer.spec())
-        data = {"tokenizer": tokenizer}
+        data = {"tokenizer": tokenizer} | self._mask
         return Recipe(
             model=self.shape.as_record(),
             data=data,
@@ -173,14 +175,31 @@ class Project:
             guard=config.guard,
         )
 
+    @property
+    def _mask(self) -> dict[str, str]:
+        """What the recipe says of attention between documents: nothing where there is no mask, as before masks."""
+        return {} if self.config.data.mask == "none" else {"mask": self.config.data.mask}
+
     @cached_property
     def increments(self) -> tuple[Increment, ...]:
         """The data of each version, in order of arrival."""
+        mixtures = [self._mixture(number) for number in range(self.config.versions)]
         contents = [self._content(number) for number in range(self.config.versions)]
+        manifests = [increment.manifest for increment in self.stored.increments]
+        check_domains(self.config.data, dict(zip(self.versions, manifests, strict=False)))
         return tuple(
-            Increment(version=version, updates=self._updates(number, length), **contents[number])
+            Increment(
+                version=version,
+                updates=self._updates(number, length),
+                mixture=mixtures[number],
+                **contents[number],
+            )
             for number, (version, length) in enumerate(zip(self.versions, self._lengths, strict=True))
         )
+
+    def _mixture(self, number: int) -> tuple[tuple[str, int], ...]:
+        named = not isinstance(self.source, TokensSource) or self.source.names_domains(number)
+        return mixture_of(self.config.data, number, versions=self.config.versions, named=named)
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -213,7 +232,8 @@ class Project:
                 value=length,
             )
         batch, manifest = self.config.batch, self.stored.increments[number].manifest
-        updates = manifest.windows(batch.tokens_per_sequence) // batch.sequences_per_update
+        windows = windows_once(manifest, self._mixture(number), length=batch.tokens_per_sequence)
+        updates = windows // batch.sequences_per_update
         if not updates:
             raise PlanError(
                 f"increment={ONE_EPOCH}: v{number + 1} has {manifest.tokens:,} training tokens, fewer than the "
@@ -311,7 +331,7 @@ class Project:
         if increments == self.increments and not self.recipe.is_provisional:
             return self.plan
         assumed = Project(self.config)
-        data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]}
+        data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]} | self._mask
         recipe = replace(self.recipe, data=data) if self.recipe.is_provisional else self.recipe
         known_here = {"recipe": recipe, "known_paths": self.known_paths, "shape": self.shape}
         assumed.__dict__ |= known_here  # in place of what they would find
@@ -350,6 +370,7 @@ class Project:
         """
         from lrpath.data.prepare import prepare
 
+        mixed = {number for number in range(self.config.versions) if self._mixture(number)}
         _ = self.study  # a place that cannot be written to is refused before hours are spent on text
         store = prepare(
             self.source,
@@ -360,6 +381,7 @@ class Project:
             old=self._old_data,
             notice=notice,
             needs_heldout=True,
+            needs_domains=mixed,
         )
         self._check_vocabulary(self.shape, store.vocab_size)
         self.refresh()
@@ -382,7 +404,13 @@ class Project:
         reads = {increment.version: increment.updates * per_update for increment in self.increments}
         source = self.source
         asked = 0 if isinstance(source, TokensSource) else source.heldout.documents
-        return increment_facts(store, reads=reads, asked=asked)
+        sequences, length = self.recipe.sequences_per_update, self.recipe.tokens_per_sequence
+        mixed = {
+            one.version: {name: count * length for name, count in windows_by_domain(one, sequences=sequences).items()}
+            for one in self.increments
+            if one.mixture
+        }
+        return increment_facts(store, reads=reads, asked=asked, mixed=mixed)
 
     def batches(self, path: Path, *, store: "TokenStore") -> "TokenBatches":
         """Return a path's data as a function of position.

@@ -17,7 +17,14 @@ from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError
-from lrpath.models import CausalLM, build_model, count_parameters, hf_config, load_pretrained
+from lrpath.models import (
+    CausalLM,
+    build_model,
+    check_documents_are_apart,
+    count_parameters,
+    hf_config,
+    load_pretrained,
+)
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path
@@ -48,7 +55,14 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with weights that depend on the recipe's model and seed alone."""
-        return CausalLM(build_model(self.project.shape, seed=recipe.weights_seed))
+        return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed), recipe)
+
+    def _with_loss(self, model: PreTrainedModel, recipe: Recipe) -> CausalLM:
+        """Return a model with the loss of a recipe, which may end attention at the borders of documents."""
+        end_id = self.store.end_id if recipe.masks_documents else None
+        if end_id is not None and self.project.shape.family == "file":  # tests hold the other families to it
+            check_documents_are_apart(model, end_id=end_id)
+        return CausalLM(model, document_end=end_id)
 
     def initial_model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with the weights that a root path begins with: those of a folder, or as `model`.
@@ -70,7 +84,7 @@ class ProjectTrainingFactory:
                 f"has digest {found[:12]}, and the plan was made of {recipe.weights[:12]}; it has changed since: "
                 "restore it, or plan again",
             )
-        return CausalLM(model)
+        return self._with_loss(model, recipe)
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""

@@ -85,6 +85,18 @@ def test_a_root_begins_with_the_checkpoints_own_loss(lab: Lab, family: str) -> N
     assert {row.held_out: (row.nll, row.tokens) for row in at_start} == expected
 
 
+def test_attention_that_ends_with_a_document_does_so_from_weights_too(lab: Lab) -> None:
+    checkpoint = write_checkpoint(lab.folder / "llama", "llama")
+    runner = lab.runner(*beginning(checkpoint, "data.mask=document", "versions=1"))
+    batches, end_id = runner.path_trainer.factory.batches(runner.tree.paths[0]), made_tokenizer().eos_token_id
+
+    runner.run()
+
+    ids_BL = torch.as_tensor(batches.batch(0))
+    losses = [CausalLM(load_checkpoint(checkpoint), document_end=end)(ids_BL).item() for end in (end_id, None)]
+    assert first_loss(lab.study()) == losses[0] != losses[1]
+
+
 def test_a_checkpoint_is_rewarmed_on_another_domain_released_and_the_root_of_a_new_study(lab: Lab) -> None:
     checkpoint = write_checkpoint(lab.folder / "neox", "gpt_neox")
     rewarm = ("paradigm=[rewarm]", "paradigms.rewarm.rewarm=2")

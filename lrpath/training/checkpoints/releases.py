@@ -91,7 +91,8 @@ def _add(sums: dict[str, torch.Tensor], parameters: Mapping[str, nn.Parameter], 
 
 
 def _empty_model(folder: PathFolder) -> CausalLM:
-    return CausalLM(model_of(read_backbone(folder).config))
+    backbone = read_backbone(folder)
+    return CausalLM(model_of(backbone.config), document_end=backbone.document_end)
 
 
 def evaluate_merged(

@@ -14,10 +14,11 @@ from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
 from lrpath.errors import MismatchError
 from lrpath.reporting.plan_text import plan_json, plan_text
+from lrpath.reporting.trainer_paths import FORMAT, trainer_paths, write_rates
 
 
 def plan(cfg: DictConfig) -> None:
-    """Print the plan of a configuration, as text or JSON, and draw its rates if `figure` names a file."""
+    """Print the plan of a configuration, as text or JSON; draw its rates into `figure`, write them into `rates`."""
     project = Project(schema.load(cfg))
     refusal = _refusal(project)
     settings = project.config
@@ -27,14 +28,18 @@ def plan(cfg: DictConfig) -> None:
         "shape": project.shape,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
-        "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),
+        "speed": measured_speed(project.plan, outputs=project.study_folder.parent, study=settings.study),
     }
+    rates = None if settings.rates is None else Path(settings.rates)
+    if rates is not None:
+        write_rates(project.plan, rates)
     if settings.format == "json":
         more = {
+            "tree": trainer_paths(project.plan, rates=rates),
             "data": [facts.as_record() for facts in project.increment_facts()],
             "reuse": read_reuse(project).as_record() | {"refusal": refusal},
         }
-        text = json.dumps(plan_json(project.plan, **details) | more, indent=1)
+        text = json.dumps({"format": FORMAT} | plan_json(project.plan, **details) | more, indent=1)
     else:
         refused = "" if refusal is None else f"\ntrain will refuse this plan: {refusal}"
         prepared = "".join(f"{facts.line()}\n" for facts in project.increment_facts())
@@ -45,6 +50,8 @@ def plan(cfg: DictConfig) -> None:
 
         plot_rates(project.plan, Path(settings.figure))
         sys.stderr.write(f"drawn: {settings.figure}\n")
+    if rates is not None:
+        sys.stderr.write(f"rates of every path: {rates}\n")
 
 
 def _refusal(project: Project) -> str | None:

@@ -13,6 +13,7 @@ from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
 from lrpath.records.commands import Command
+from lrpath.training.command.settings import CommandEngine
 
 
 def train(cfg: DictConfig) -> None:
@@ -25,13 +26,17 @@ def train(cfg: DictConfig) -> None:
         _ = project.selected, project.plan  # what is impossible is refused before torch is imported
         check_extends(project)
     console = Console()
+    if project.study.url is not None:
+        _show(console, f"{project.study.url}: the working copy is {project.study.folder}")
     done = not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console))
-    updates = 0 if done else _run(project, console)
+    run = _run_command if isinstance(config.engine, CommandEngine) else _run
+    updates = 0 if done else run(project, console)
     if updates is None:
         return
     from lrpath.reporting.report import write_report
 
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+    project.study.upload()
 
 
 def _run(project: Project, console: Console) -> int | None:
@@ -47,7 +52,9 @@ def _run(project: Project, console: Console) -> int | None:
         )
         process_group.on_rank_zero(lambda: check_extends(project))  # now that the tokens are known
         if process_group.is_rank_zero:
-            for line in (*factory.increment_lines(), *read_reuse(project).text().splitlines()):
+            weights = project.plan.weights
+            begins = () if weights is None else (f"begins with {weights.line()}",)
+            for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(project.keep_plan)
@@ -59,6 +66,21 @@ def _run(project: Project, console: Console) -> int | None:
             process_group.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
     return updates if process_group.is_rank_zero else None
+
+
+def _run_command(project: Project, console: Console) -> int:
+    """Make what is missing by the command of another trainer, without torch; return how many updates that took."""
+    from lrpath.assembly.command_factory import build_command_trainer
+    from lrpath.assembly.runner import build_runner
+
+    store = project.prepare(_preparation_line(console), notice=lambda line: _show(console, line))
+    check_extends(project)  # now that the tokens are known
+    for line in read_reuse(project).text().splitlines():
+        _show(console, line)
+    runner = build_runner(project, build_command_trainer(project, store), console)
+    project.keep_plan()
+    project.study.commands.add(Command.of_this_process("lrpath.train"))
+    return runner.run()
 
 
 def _show(console: Console, line: str) -> None:

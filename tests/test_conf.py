@@ -27,6 +27,7 @@ from lrpath.config import schema
 from lrpath.planning.paths import unite
 from lrpath.planning.plain import as_plain
 from lrpath.planning.schedule import Piece
+from tests.zero_weights import write_zero_weights
 
 CONF = schema.conf_folder()
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,7 +39,7 @@ LADDERS = {name for name in EXPERIMENTS if "/rung:" in (CONF / "exp" / f"{name}.
 """Experiments that have rungs, rung=0.04m, in place of the two scales."""
 SCALED = [name for name in EXPERIMENTS if name not in LADDERS]
 PLANNED = [("", name) for name in EXPERIMENTS] + [("mini/", name) for name in SCALED]
-GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "logger")
+GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "engine", "logger")
 OPTIONS = {group: [file.stem for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))] for group in GROUPS}
 OTHERS = [group for group in GROUPS if group != "paradigm"]
 CHOICES = [{"paradigm": option} for option in OPTIONS["paradigm"]] + [
@@ -56,6 +57,8 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for number in range(1, 5):
         (folder / f"months/v{number}").mkdir(parents=True)
         (folder / f"months/v{number}/text.txt").write_text("text")
+    for name in ("EleutherAI/pythia-410m", "EleutherAI/pythia-160m", "outputs/checkpoints/gpt_neox"):
+        write_zero_weights(folder / name)
     with contextlib.chdir(folder):
         yield
 
@@ -226,6 +229,8 @@ def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
         ],
         ("data", "hf"): ["data.source.dataset=some/data", "data.source.revision=0123456"],
         ("model", "hf_file"): [f"model.file={sizes}"],
+        ("engine", "command"): ["engine.name=mine", "engine.run='train {stretch}'", "strategy.name=single"],
+        ("model", "weights"): ["model.weights=outputs/checkpoints/gpt_neox"],
     }
     return [value for choice in chosen.items() for value in values.get(choice, [])]
 

@@ -89,7 +89,7 @@ BREAKS = (
     Break(
         promise=3,
         what="rows after the resumed state are not cut",
-        file="lrpath/training/path_trainer.py",
+        file="lrpath/training/prepare_rows.py",
         old="        table.cut(run.begin, later=later)\n",
         new="        table.cut(10**9)\n",
         tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not[at states]",),
@@ -121,7 +121,7 @@ BREAKS = (
     Break(
         promise=3,
         what="rows behind a state that is made again are lost",
-        file="lrpath/training/path_trainer.py",
+        file="lrpath/training/prepare_rows.py",
         old="        table.cut(run.begin, later=later)\n",
         new="        table.cut(run.begin)\n",
         tests=(
@@ -189,7 +189,7 @@ BREAKS = (
     Break(
         promise=5,
         what="what a state has read is not compared",
-        file="lrpath/training/callbacks/restore_state.py",
+        file="lrpath/training/data_consumed.py",
         old="    if lines or not isinstance(read, dict):",
         new="    if not isinstance(read, dict):",
         tests=("test_identity.py::test_a_branch_does_not_leave_a_state_that_has_read_other_data",),
@@ -214,8 +214,8 @@ BREAKS = (
         promise=6,
         what="retention knows the plans from before the run only",
         file="lrpath/training/plan_runner.py",
-        old="                pinned=partial(pinned_states, self.study, self.tree),\n",
-        new="                pinned=lambda known=pinned_states(self.study, self.tree): known,\n",
+        old="                pinned=partial(pinned_now, self.study, self.tree),\n",
+        new="                pinned=lambda known=pinned_now(self.study, self.tree): known,\n",
         tests=("test_retention.py::test_a_plan_that_is_kept_while_another_runs_is_heard",),
     ),
     Break(
@@ -360,8 +360,8 @@ BREAKS = (
         promise=15,
         what="a message names the state before without having read it",
         file="lrpath/records/manifest.py",
-        old="            is_whole = _problem(place, files, digest=None if digest is None else digest_file) is None\n",
-        new="            is_whole = bool(files)\n",
+        old="is_whole = _problem(place, read_manifest(place), digest=None if digest is None else digest_file) is None",
+        new="is_whole = bool(read_manifest(place))",
         tests=("test_states_on_disk.py::test_a_state_that_is_named_to_go_on_from_is_whole",),
     ),
     Break(
@@ -514,7 +514,7 @@ BREAKS = (
         promise=9,
         what="a state is taken to hold two moments, whatever the optimizer",
         file="lrpath/planning/cost.py",
-        old="    return 4 * (1 + optimizer.kept) * ",
+        old="    return 4 * (1 + _kept(optimizer)) * ",
         new="    return 4 * 3 * ",
         tests=("../planning/test_cost.py::test_a_state_is_the_weights_and_what_the_optimizer_keeps",),
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrpath.assembly.mixtures import check_domains, mixture_of, windows_once
 from lrpath.config.schema import Config
+from lrpath.config.weights import MEMORIES
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
@@ -22,8 +23,11 @@ from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
+from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
+from lrpath.records.weight_folder import CONFIG, TOKENIZER, WeightFolder
+from lrpath.training.command.settings import CommandEngine
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
@@ -50,8 +54,7 @@ class Project:
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
-        model = self.config.model
-        shape = model if isinstance(model, ModelShape) else model.shape()
+        shape = self._shape_of_model()
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
@@ -64,12 +67,58 @@ class Project:
         self._check_vocabulary(shape, ids or 0)
         return shape
 
+    def _shape_of_model(self) -> ModelShape:
+        model, weights = self.config.model, self.weights
+        if isinstance(model, WeightsModel):
+            assert weights is not None
+            return model.shape(
+                config_file=weights.file(CONFIG),
+                weights=weights.starting_weights,
+                parameters=weights.parameters,
+            )
+        return model if isinstance(model, ModelShape) else model.shape()
+
+    @cached_property
+    def weights(self) -> WeightFolder | None:
+        """The folder with whose weights root paths begin; None where they are drawn from the seed.
+
+        Raises:
+            ConfigError: If it is refused.
+        """
+        model = self.config.model
+        if not isinstance(model, WeightsModel):
+            return None
+        return WeightFolder.find(model.weights, memories=pathlib.Path(self.config.data.folder) / MEMORIES)
+
     def _check_vocabulary(self, shape: ModelShape, ids: int) -> None:
-        if shape.vocab_size < ids:
+        if self.weights is not None:
+            self._check_vocabulary_of_weights(self.weights, rows=shape.vocab_size, ids=ids)
+        elif shape.vocab_size < ids:
             raise ConfigError(
                 f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it",
                 field="model.vocab_size",
                 value=shape.vocab_size,
+            )
+
+    def _check_vocabulary_of_weights(self, weights: WeightFolder, *, rows: int, ids: int) -> None:
+        """Refuse ids that the weights were not trained on: a row of their embedding means one token."""
+        if rows < ids:
+            raise ConfigError(
+                f"model.weights={weights.given} has an embedding of {rows:,} rows, and the data has {ids:,} token ids; "
+                "give the tokenizer that the weights were trained with",
+                field="model.weights",
+                value=weights.given,
+            )
+        tokenizer, own = self.config.data.tokenizer, weights.file(TOKENIZER)
+        if tokenizer is None or tokenizer.file is None or not own.is_file() or pathlib.Path(tokenizer.file) == own:
+            return
+        known = replace(tokenizer, file=str(own), vocab_size=None).ids()
+        if ids != known:
+            raise ConfigError(
+                f"data.tokenizer.file={tokenizer.file} has {ids:,} ids, and {own}, with which the weights of "
+                f"{weights.given} were trained, has {known:,}; give data.tokenizer.file=null for the latter",
+                field="data.tokenizer.file",
+                value=tokenizer.file,
             )
 
     @cached_property
@@ -90,6 +139,17 @@ class Project:
         return {path.id: path for path in with_read_contents(Study(self.study_folder), tree.paths)}
 
     @cached_property
+    def data_folder(self) -> pathlib.Path:
+        """Where prepared tokens are kept; of a URL the working copy, fetched when this is first asked for.
+
+        Raises:
+            StorageError: If the URL cannot be read.
+        """
+        from lrpath.data.remote import fetch_stores
+
+        return fetch_stores(self.config.data.folder)
+
+    @cached_property
     def stored(self) -> "StoredData":
         """What is stored of the data, by the catalog: nothing is read but manifests and samples of the files.
 
@@ -98,7 +158,7 @@ class Project:
         """
         from lrpath.data.catalog import Catalog
 
-        catalog = Catalog(pathlib.Path(self.config.data.folder))
+        catalog = Catalog(self.data_folder)
         tokenizer, count = self.config.data.tokenizer, self.config.versions
         return catalog.find(self.source, tokenizer=tokenizer, count=count, old=self._old_data)
 
@@ -125,6 +185,7 @@ class Project:
             sequences_per_update=config.batch.sequences_per_update,
             tokens_per_sequence=config.batch.tokens_per_sequence,
             guard=config.guard,
+            engine=config.engine.name if isinstance(config.engine, CommandEngine) else None,
         )
 
     @property
@@ -202,7 +263,7 @@ class Project:
             return {"content": manifest.content, "held_out": manifest.held_out}
         from lrpath.data.catalog import Catalog
 
-        catalog = Catalog(pathlib.Path(self.config.data.folder))
+        catalog = Catalog(self.data_folder)
         content = catalog.provisional(self.source, tokenizer=self.config.data.tokenizer, number=number)
         return {"content": content}
 
@@ -234,11 +295,12 @@ class Project:
             increments=increments,
             paradigms=self.config.paradigms,
             tree=self.in_study(unite(trees)),
-            model_name=self.shape.family,
+            model_name=self.shape.family if self.shape.weights is None else self.config.model.family,
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,
             state_bytes=state_bytes(self.shape, optimizer=self.recipe.optimizer) if known else None,
             source=self.source.kind,
+            weights=self.shape.weights,
         )
 
     def in_study(self, tree: Tree) -> Tree:
@@ -268,7 +330,8 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
+        _writable(self.study_folder, field="outputs", value=self.config.outputs)
+        return Study(self.study_folder)
 
     def assuming(self, old: Plan) -> Plan:
         """Return the plan with what is not prepared taken for what a plan of the study has under the same version."""
@@ -284,7 +347,8 @@ class Project:
         assumed = Project(self.config)
         data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]} | self._mask
         recipe = replace(self.recipe, data=data) if self.recipe.is_provisional else self.recipe
-        assumed.__dict__ |= {"recipe": recipe, "known_paths": self.known_paths}  # in place of what they would find
+        known_here = {"recipe": recipe, "known_paths": self.known_paths, "shape": self.shape}
+        assumed.__dict__ |= known_here  # in place of what they would find
         return assumed._plan_over(increments)
 
     def keep_plan(self) -> None:
@@ -306,10 +370,28 @@ class Project:
         for name in ("kept_plans", "known_paths", "stored", "recipe", "increments", "plan", "selected"):
             self.__dict__.pop(name, None)
 
-    @property
+    def check_engine(self, what: str) -> None:
+        """Raise if a command makes the updates, for what lrpath's own trainer alone can do.
+
+        Raises:
+            ConfigError: Naming what was asked.
+        """
+        if isinstance(self.config.engine, CommandEngine):
+            raise ConfigError(
+                f"engine=command: {what} needs lrpath's own trainer, and lrpath never opens the states of "
+                f"{self.config.engine.name}; do this with that trainer's own tools",
+                field="engine",
+                value="command",
+            )
+
+    @cached_property
     def study_folder(self) -> pathlib.Path:
-        """Where the study is or will be."""
-        return pathlib.Path(self.config.outputs) / self.config.study
+        """Where the study is or will be; of one at a URL the working copy, fetched when this is first asked for.
+
+        Raises:
+            StorageError: If the URL cannot be read.
+        """
+        return Study.at(self.config.outputs, self.config.study).folder
 
     def prepare(self, progress: "PreparationProgress | None" = None, *, notice: "Notice | None" = None) -> "TokenStore":
         """Return the token store of the versions, prepared if it is not there; the plan's ids are final from then on.
@@ -326,7 +408,7 @@ class Project:
             self.source,
             tokenizer=self.config.data.tokenizer,
             versions=self.versions,
-            folder=_writable("", field="data.folder", value=self.config.data.folder),
+            folder=_writable(self.data_folder, field="data.folder", value=self.config.data.folder),
             progress=progress,
             old=self._old_data,
             notice=notice,
@@ -345,6 +427,8 @@ class Project:
         Args:
             store: The prepared store; None for what is prepared so far.
         """
+        if store is None and not self.stored.is_here():
+            return []  # at a URL: what a line in a plan says is not worth fetching all tokens
         store = store or self.stored.open(self.versions)
         if store is None:
             return []
@@ -380,9 +464,8 @@ class Project:
         )
 
 
-def _writable(name: str, *, field: str, value: str) -> pathlib.Path:
-    """Return a folder in the one that a field names; it, or the nearest parent that exists, is one to write to."""
-    folder = pathlib.Path(value) / name
+def _writable(folder: pathlib.Path, *, field: str, value: str) -> pathlib.Path:
+    """Return a folder that a field names; it, or the nearest parent that exists, is one to write to."""
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
         text = f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}"

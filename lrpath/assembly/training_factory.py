@@ -8,15 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from transformers import PreTrainedModel
 
-from lrpath.assembly.held_out import held_out_sets
+from lrpath.assembly.held_out import describe_held_out_sets, held_out_sets
 from lrpath.assembly.project import Project
-from lrpath.data.held_out_text import held_out_set
+from lrpath.assembly.runner import build_runner
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError
-from lrpath.models import CausalLM, build_model, check_documents_are_apart, count_parameters, hf_config
+from lrpath.models import (
+    CausalLM,
+    build_model,
+    check_documents_are_apart,
+    count_parameters,
+    hf_config,
+    load_pretrained,
+)
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path
@@ -24,6 +32,7 @@ from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.weight_folder import refusal
 from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
@@ -45,12 +54,37 @@ class ProjectTrainingFactory:
     store: TokenStore
 
     def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
-        model = build_model(self.project.shape, seed=recipe.weights_seed)
+        """Return the backbone with weights that depend on the recipe's model and seed alone."""
+        return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed), recipe)
+
+    def _with_loss(self, model: PreTrainedModel, recipe: Recipe) -> CausalLM:
+        """Return a model with the loss of a recipe, which may end attention at the borders of documents."""
         end_id = self.store.end_id if recipe.masks_documents else None
         if end_id is not None and self.project.shape.family == "file":  # tests hold the other families to it
             check_documents_are_apart(model, end_id=end_id)
         return CausalLM(model, document_end=end_id)
+
+    def initial_model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with the weights that a root path begins with: those of a folder, or as `model`.
+
+        Every rank reads the folder, and compares the digest of what it has read with that of the recipe: ranks on other
+        nodes may see another folder under the same name.
+
+        Raises:
+            ConfigError: As `load_pretrained`, or if the folder is gone or has changed since it was planned.
+        """
+        if recipe.weights is None:
+            return self.model(recipe)
+        model = load_weights(self.project)
+        weights = self.project.weights
+        assert weights is not None
+        if (found := weights.current_digest()) != recipe.weights:
+            raise refusal(
+                weights.given,
+                f"has digest {found[:12]}, and the plan was made of {recipe.weights[:12]}; it has changed since: "
+                "restore it, or plan again",
+            )
+        return self._with_loss(model, recipe)
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
@@ -80,12 +114,7 @@ class ProjectTrainingFactory:
 
     def describe_held_out(self) -> dict[SetName, HeldOutSet]:
         """Return digest and sizes of every held-out set, as it is evaluated."""
-        tokenizer_file, end_id = self.store.tokenizer_file, self.store.end_id
-        documents = {name[1:]: found.documents_NL for name, found in self.document_sets().items() if name[0] == "valid"}
-        return {
-            name: held_out_set(windows_NL, documents.get(name), tokenizer_file=tokenizer_file, end_id=end_id)
-            for name, windows_NL in self.held_out().items()
-        }
+        return describe_held_out_sets(self.project, self.store)
 
     def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
         """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
@@ -111,11 +140,10 @@ class ProjectTrainingFactory:
         shape = self.project.shape
         return shape if shape.parameters is not None else replace(shape, stated_parameters=count_parameters(shape))
 
-    def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
-        """Return the plan runner of the project's plan."""
-        config, plan = self.project.config, self.project.plan
-        shape = self._counted_shape()
-        path_trainer = PathTrainer(
+    def path_trainer(self, hardware: Hardware) -> PathTrainer:
+        """Return what makes the updates of the project's paths."""
+        config, shape = self.project.config, self._counted_shape()
+        return PathTrainer(
             study=self.project.study,
             factory=self,
             hardware=hardware,
@@ -126,15 +154,25 @@ class ProjectTrainingFactory:
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),
         )
-        return PlanRunner(
-            tree=plan.tree,
-            order=plan.versions,
-            path_trainer=path_trainer,
-            console=console,
-            selected=self.project.selected,
-            wait=config.wait,
-            mend=config.mend,
+
+    def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
+        """Return the plan runner of the project's plan."""
+        return build_runner(self.project, self.path_trainer(hardware), console)
+
+
+def load_weights(project: Project) -> PreTrainedModel:
+    """Return the model of the folder that `model.weights` names, whatever its digest.
+
+    Raises:
+        ConfigError: As `load_pretrained`, or if the folder is gone.
+    """
+    weights = project.weights
+    assert weights is not None
+    if weights.folder is None:
+        raise refusal(
+            weights.given, "is gone, and a path that begins with its weights has no state yet; restore the folder"
         )
+    return load_pretrained(project.shape, folder=weights.folder)
 
 
 def open_training_factory(
@@ -153,7 +191,10 @@ def open_training_factory(
 
     def prepare() -> None:
         if project.shape.family == "file":
-            hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
+            # What transformers or lrpath refuses is said before text is prepared for hours.
+            hf_config(project.shape)
+            if project.weights is not None and len(project.stored.increments) < project.config.versions:
+                load_weights(project)
         project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)
@@ -184,6 +225,11 @@ def _appears(file: pathlib.Path) -> bool:
     return False
 
 
+def _shared_place(project: Project) -> str:
+    """Return what names the place that all nodes must see: of a study at a URL, the first rank uploads for all."""
+    return "outputs" if project.study.url is None else "the working copy (variable LRPATH_CACHE)"
+
+
 def check_same(process_group: ProcessGroup, project: Project) -> None:
     """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
 
@@ -203,6 +249,6 @@ def check_same(process_group: ProcessGroup, project: Project) -> None:
             raise ConfigError(f"{whose} writes to {its_folder}, rank 0 to {first_folder}; make outputs absolute")
         if not it_sees:
             raise ConfigError(
-                f"{whose} does not see what rank 0 wrote to {first_folder}; outputs must lie on a file system that all "
-                "nodes share"
+                f"{whose} does not see what rank 0 wrote to {first_folder}; {_shared_place(project)} must lie on a "
+                "file system that all nodes share"
             )

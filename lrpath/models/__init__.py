@@ -4,6 +4,7 @@ from lrpath.models.build import assert_parameter_count, build_model, count_param
 from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head, document_positions, seed_generators
 from lrpath.models.checks import check_documents_are_apart
 from lrpath.models.loss import causal_loss, token_nll
+from lrpath.models.pretrained import load_pretrained
 from lrpath.models.quiet import quiet_transformers
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "count_parameters",
     "document_positions",
     "hf_config",
+    "load_pretrained",
     "model_of",
     "quiet_transformers",
     "seed_generators",

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from lrpath.errors import ConfigError
-from lrpath.planning.optimizers import Optimizer
+from lrpath.planning.optimizers import AdamW, Optimizer
 from lrpath.planning.shape import ModelShape
 
 Strategy = Literal["single", "ddp", "fsdp"]
@@ -79,17 +79,22 @@ def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
     return 3 * (2 * shape.matrix_parameters + attention)
 
 
-def state_bytes(shape: ModelShape, *, optimizer: Optimizer) -> int:
+def state_bytes(shape: ModelShape, *, optimizer: Optimizer | None) -> int:
     """Return the size of one state on disk [bytes]: fp32 weights and what the optimizer keeps, with their headers.
 
     Args:
         shape: The model.
-        optimizer: Its `kept` says how many fp32 tensors it keeps for each parameter, two moments for example.
+        optimizer: Its `kept` says how many fp32 tensors it keeps for each parameter; None, a module's own, is taken to
+            keep two moments.
 
     Raises:
         ConfigError: If the model is a file whose count of parameters is not stated.
     """
-    return 4 * (1 + optimizer.kept) * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
+    return 4 * (1 + _kept(optimizer)) * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
+
+
+def _kept(optimizer: Optimizer | None) -> int:
+    return AdamW.kept if optimizer is None else optimizer.kept
 
 
 def _known_parameters(shape: ModelShape) -> int:
@@ -198,7 +203,7 @@ def memory_per_rank(  # noqa: PLR0913 (what the memory of a rank depends on)
     ranks: int,
     micro_batch: int,
     sequence_length: int,
-    optimizer: Optimizer,
+    optimizer: Optimizer | None,
     compute: Compute = "bf16",
     activation_checkpointing: bool = False,
 ) -> Memory:
@@ -210,7 +215,7 @@ def memory_per_rank(  # noqa: PLR0913 (what the memory of a rank depends on)
         ranks: Number of ranks.
         micro_batch: Sequences of one rank in one forward pass.
         sequence_length: Length of a window [tokens].
-        optimizer: Its `kept` says how many fp32 tensors it keeps for each parameter.
+        optimizer: As in `state_bytes`.
         compute: `fp32`, or `bf16` for mixed precision over fp32 weights.
         activation_checkpointing: Whether a layer keeps its input only and is computed again in the backward pass.
 
@@ -230,7 +235,7 @@ def memory_per_rank(  # noqa: PLR0913 (what the memory of a rank depends on)
     return Memory(
         parameters=4 * local,
         gradients=4 * local,
-        optimizer=4 * optimizer.kept * local,
+        optimizer=4 * _kept(optimizer) * local,
         buffers=_buffer_bytes(shape, strategy, compute),
         activations=_activation_bytes(shape, tokens, compute, checkpointing=activation_checkpointing),
     )

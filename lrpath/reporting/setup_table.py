@@ -26,6 +26,7 @@ def setup_tables(comparison: StudyComparison) -> list[ReportTable]:
 def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportTable:
     rows = [
         ("model", _each(_model(series) for series in group.series)),
+        ("begins with", _each(series.plan.weights.line() for series in group.series if series.plan.weights)),
         ("training text", _training_text(group)),
         ("held-out text", _held_out_text(group)),
         ("batch", _each(_batch(series) for series in group.series)),
@@ -35,7 +36,7 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
         *_where(comparison, group),
     ]
     title = f"What was run ({group.name})" if group.name else "What was run"
-    return ReportTable(title=title, columns=_COLUMNS, rows=tuple(rows))
+    return ReportTable(title=title, columns=_COLUMNS, rows=tuple(row for row in rows if row[1]))
 
 
 def _each(values: Iterable[Any]) -> str:
@@ -62,6 +63,8 @@ def _batch(series: Series) -> str:
 
 def _optimizer(series: Series) -> str:
     one = series.recipe.optimizer
+    if one is None:
+        return "the module's own"
     clip = "gradients not clipped" if one.clip_norm is None else f"gradient norm clipped at {one.clip_norm:g}"
     numbers = f"β {one.beta1:g} and {one.beta2:g}, ε {one.eps:g}, weight decay {one.weight_decay:g}"
     return f"{type(one).__name__}, {numbers}, {clip}"

@@ -175,11 +175,11 @@ class OwnOptimizer:
         kind_field = f"{place}.kind"
         code = find_code(value["kind"], group="optimizers", field=kind_field)
         code.check_has("step", "state_of", what="an optimizer", field=kind_field)
-        ours = {
-            name: convert(hint, value[name], place=f"{place}.{name}")
-            for name, hint in (("weight_decay", float), ("clip_norm", float | None))
-            if name in value
-        }
+        hints = {"weight_decay": float, "clip_norm": float | None}
+        if missing := next((name for name in hints if name not in value), None):
+            text = f"{place}.{missing} is missing; give it a value: {place}.{missing}=…"
+            raise ConfigError(text, field=f"{place}.{missing}")
+        ours = {name: convert(hint, value[name], place=f"{place}.{name}") for name, hint in hints.items()}
         given = {name: entry for name, entry in value.items() if name not in ("kind", *ours)}
         settings = own_settings(code, given, given=_PARAMETERS, field=place)
         released: Any = getattr(code.value, "released", {"model": 1.0})
@@ -190,7 +190,7 @@ class OwnOptimizer:
             code=code.digest,
             settings=settings,
             released={str(kind): float(share) for kind, share in released.items()},
-            **({"weight_decay": 0.0, "clip_norm": None} | ours),
+            **ours,
         )
 
 
@@ -212,6 +212,16 @@ Optimizer = AdamW | AveragedAdamW | ScheduleFree | Muon | OwnOptimizer
 
 OPTIMIZERS: dict[str, type[AdamW]] = {kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree, Muon)}
 """Every optimizer of lrpath by its kind."""
+
+
+def write_optimizer(optimizer: Optimizer) -> str:
+    """Write an optimizer and its settings for people."""
+    if isinstance(optimizer, OwnOptimizer):
+        settings = ", ".join(f"{name} {value}" for name, value in sorted(optimizer.settings.items()))
+        own = f"{optimizer.name} (own code, digest {optimizer.code}){': ' if settings else ''}{settings}"
+        return f"{own}, weight decay {optimizer.weight_decay}"
+    name = {"adamw": "AdamW", "muon": "Muon with AdamW"}.get(optimizer.kind, optimizer.kind)
+    return f"{name}, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}, weight decay {optimizer.weight_decay}"
 
 
 def as_record(optimizer: Optimizer) -> dict[str, Any]:

@@ -160,10 +160,9 @@ class OwnOptimizer:
                 raise ConfigError(f"optimizer.{name}={value} must be {rule}", field=f"optimizer.{name}", value=value)
 
     @classmethod
-    def is_meant(cls, value: Any) -> bool:
+    def is_meant(cls, value: Mapping[str, Any]) -> bool:
         """Say whether plain data describe one."""
-        kind = value.get("kind") if isinstance(value, Mapping) else None
-        return kind not in (*OPTIMIZERS, OWN) and is_own(kind, group="optimizers")
+        return is_own(value.get("kind"), group="optimizers")
 
     @classmethod
     def of_own_code(cls, value: Mapping[str, Any], *, place: str) -> "OwnOptimizer":

@@ -199,7 +199,8 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
 def _convert_to_one_of(kinds: list[Any], value: Any, *, place: str) -> Any:
     """Return a value as one of several dataclasses."""
     if own := next((kind for kind in kinds if hasattr(kind, "of_own_code")), None):
-        if own.is_meant(value):
+        ours = [getattr(kind, "kind", None) for kind in kinds]
+        if isinstance(value, Mapping) and value.get("kind") not in ours and own.is_meant(value):
             return own.of_own_code(value, place=place)
     if all(hasattr(kind, "kind") for kind in kinds):
         return by_kind({kind.kind: kind for kind in kinds}, value, place=place)

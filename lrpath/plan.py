@@ -13,6 +13,7 @@ from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.config import schema
 from lrpath.errors import MismatchError
+from lrpath.planning.shape import ModelShape
 from lrpath.reporting.plan_text import plan_json, plan_text
 
 
@@ -24,7 +25,7 @@ def plan(cfg: DictConfig) -> None:
     share = max(settings.batch.sequences_per_update // settings.cluster.count, 1)
     details: dict[str, Any] = {
         "cluster": settings.cluster,
-        "shape": project.shape,
+        "shape": project.shape if isinstance(project.shape, ModelShape) else None,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
         "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),

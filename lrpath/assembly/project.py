@@ -12,12 +12,13 @@ from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Tree, unite
 from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.shape import ModelShape
+from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
 from lrpath.records.reuse import with_read_contents
@@ -42,14 +43,14 @@ class Project:
         self.config = config
 
     @cached_property
-    def shape(self) -> ModelShape:
+    def shape(self) -> ModelShape | OwnModel:
         """The model's sizes.
 
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
         model = self.config.model
-        shape = model if isinstance(model, ModelShape) else model.shape()
+        shape = model.shape() if isinstance(model, FileModel) else model
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
@@ -62,7 +63,7 @@ class Project:
         self._check_vocabulary(shape, ids or 0)
         return shape
 
-    def _check_vocabulary(self, shape: ModelShape, ids: int) -> None:
+    def _check_vocabulary(self, shape: ModelShape | OwnModel, ids: int) -> None:
         if shape.vocab_size < ids:
             raise ConfigError(
                 f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it",

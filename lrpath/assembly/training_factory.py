@@ -15,10 +15,11 @@ from lrpath.data.held_out_text import held_out_set
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
-from lrpath.errors import ConfigError
-from lrpath.models import CausalLM, build_model, count_parameters, hf_config
+from lrpath.errors import ConfigError, MismatchError
+from lrpath.models import CausalLM, build_model, build_own_model, count_parameters, hf_config
 from lrpath.planning.cost import flops_per_token, state_bytes
-from lrpath.planning.lineage import content_id
+from lrpath.planning.lineage import content_id, differences
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paths import Path
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
@@ -46,7 +47,26 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
-        return CausalLM(build_model(self.project.shape, seed=recipe.weights_seed))
+        shape = self.project.shape
+        if isinstance(shape, OwnModel):
+            return build_own_model(shape, seed=recipe.weights_seed)
+        return CausalLM(build_model(shape, seed=recipe.weights_seed))
+
+    def own_model(self, recipe: Recipe) -> CausalLM:
+        """Return the module of your own that the states of a path are of, for loading them.
+
+        Raises:
+            MismatchError: If the configuration has another model.
+        """
+        shape = self.project.shape
+        if recipe.model != shape.as_record() or not isinstance(shape, OwnModel):
+            lines = differences(recipe.model, shape.as_record())
+            raise MismatchError(
+                f"a state was made by another model than the configuration has ({'; '.join(lines)}); name that model, "
+                "with the source it then had",
+                field="model",
+            )
+        return self.model(recipe)
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
@@ -102,9 +122,12 @@ class ProjectTrainingFactory:
         """Return what each version was made of, and how much of it the plan reads."""
         return [facts.line() for facts in self.project.increment_facts(self.store)]
 
-    def _counted_shape(self) -> ModelShape:
+    def _counted_shape(self) -> ModelShape | OwnModel:
         """Return the model's sizes with its parameters counted, if need be by torch."""
         shape = self.project.shape
+        if isinstance(shape, OwnModel):
+            built = build_own_model(shape, seed=0)
+            return replace(shape, stated_parameters=sum(one.numel() for one in built.parameters()))
         return shape if shape.parameters is not None else replace(shape, stated_parameters=count_parameters(shape))
 
     def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
@@ -148,7 +171,9 @@ def open_training_factory(
     """
 
     def prepare() -> None:
-        if project.shape.family == "file":
+        if isinstance(project.shape, OwnModel):
+            build_own_model(project.shape, seed=0)  # likewise
+        elif project.shape.family == "file":
             hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
         project.prepare(progress, notice=notice)
 

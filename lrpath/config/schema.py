@@ -21,6 +21,7 @@ from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
 from lrpath.planning.plain import given_fields, typed
@@ -118,7 +119,7 @@ class Config:
     increment: int | str | tuple[int | str, ...]
     precision: str
     batch: BatchConfig
-    model: FileModel | ModelShape
+    model: FileModel | ModelShape | OwnModel
     data: DataConfig
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer

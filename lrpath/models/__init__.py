@@ -3,14 +3,17 @@
 from lrpath.models.build import assert_parameter_count, build_model, count_parameters, hf_config, model_of
 from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head, seed_generators
 from lrpath.models.loss import causal_loss, token_nll
+from lrpath.models.own_model import OwnCausalLM, build_own_model
 from lrpath.models.quiet import quiet_transformers
 
 __all__ = [
     "NAME_PREFIX",
     "CausalLM",
+    "OwnCausalLM",
     "assert_parameter_count",
     "backbone_and_head",
     "build_model",
+    "build_own_model",
     "causal_loss",
     "count_parameters",
     "hf_config",

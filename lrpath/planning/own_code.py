@@ -110,7 +110,9 @@ def find_code(name: str, *, group: str, field: str) -> OwnCode:
     return OwnCode(name=full_name, value=value)
 
 
-def own_settings(code: OwnCode, fields: Mapping[str, Any], *, given: tuple[str, ...] = (), field: str) -> dict[str, Any]:
+def own_settings(
+    code: OwnCode, fields: Mapping[str, Any], *, given: tuple[str, ...] = (), field: str
+) -> dict[str, Any]:
     """Return the settings of a class or function: what was given, and its own defaults, converted by its annotations.
 
     Args:
@@ -213,7 +215,9 @@ def _check_found_once(name: str, *, field: str, given: str) -> None:
     ours = None if here is None or here.origin is None else os.path.realpath(here.origin)
     if ours is None:
         return
-    elsewhere = [entry for entry in sys.path if entry and os.path.realpath(entry) != os.path.realpath(pathlib.Path.cwd())]
+    elsewhere = [
+        entry for entry in sys.path if entry and os.path.realpath(entry) != os.path.realpath(pathlib.Path.cwd())
+    ]
     loaded = getattr(sys.modules.get(first), "__file__", None)
     spec = importlib.machinery.PathFinder.find_spec(first, elsewhere)
     theirs = loaded or (spec.origin if spec is not None else None)

@@ -67,7 +67,9 @@ def plain_source(source: str) -> str:
             inside.update(range(depth.pop() + 1, last + 1))
     documented = set(_docstring_lines(source))
     texts = [("".join(line), number) for number, line in enumerate(lines, start=1) if number not in documented]
-    return "\n".join(text if number + 1 in inside else text.rstrip() for text, number in texts if text.strip() or number in inside)
+    return "\n".join(
+        text if number + 1 in inside else text.rstrip() for text, number in texts if text.strip() or number in inside
+    )
 
 
 def _docstring_lines(source: str) -> Iterator[int]:
@@ -121,8 +123,10 @@ def _names_used(value: Any) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in space:
             yield node.id, space[node.id]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and inspect.ismodule(
-            module := space.get(node.value.id)
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and inspect.ismodule(module := space.get(node.value.id))
         ):
             if hasattr(module, node.attr):
                 yield f"{node.value.id}.{node.attr}", getattr(module, node.attr)

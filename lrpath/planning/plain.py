@@ -204,6 +204,7 @@ def _convert_to_one_of(kinds: list[Any], value: Any, *, place: str) -> Any:
             return own.of_own_code(value, place=place)
     if all(hasattr(kind, "kind") for kind in kinds):
         return by_kind({kind.kind: kind for kind in kinds}, value, place=place)
+    kinds = [kind for kind in kinds if not hasattr(kind, "of_own_code")]
     for kind in kinds:
         fixed = {name: get_args(hint) for name, hint in _hints(kind).items() if get_origin(hint) is Literal}
         if isinstance(value, Mapping) and all(value.get(name) in choices for name, choices in fixed.items()):

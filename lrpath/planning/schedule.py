@@ -462,8 +462,7 @@ def _digest_of_other_rates(schedule: Schedule) -> str | None:
     if type(schedule) is Schedule and all(type(piece) is Piece for piece in schedule.pieces):
         return None
     pieces = tuple(
-        Piece(**{entry.name: getattr(piece, entry.name) for entry in fields(Piece)})
-        for piece in schedule.pieces
+        Piece(**{entry.name: getattr(piece, entry.name) for entry in fields(Piece)}) for piece in schedule.pieces
     )
     plain = Schedule(start=schedule.start, pieces=pieces, skipped=schedule.skipped)
     digest, differs = hashlib.sha256(), False

@@ -9,8 +9,8 @@ from lrpath.analysis.compare import Series, read_outcomes, read_series
 from lrpath.analysis.scores import Score
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.optimizers import write_optimizer
+from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import write_seed

@@ -59,6 +59,9 @@ class TrainingFactory(Protocol):
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with its initial weights."""
 
+    def own_model(self, recipe: Recipe) -> CausalLM:
+        """Return the module of your own that the states of a path are of, for loading them."""
+
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write what an export needs besides the weights into a path's folder."""
 

@@ -117,7 +117,14 @@ class PlanRunner:
             if all(self.study.has_state(key) for key, _ in release.parts):
                 recipe = self.tree.path(release.last.path_id).recipe
                 with contextlib.suppress(BusyError):  # another process evaluates it at this moment
-                    evaluate_merged(self.study, release, held_out, device=device, precision=recipe.precision)
+                    evaluate_merged(
+                        self.study,
+                        release,
+                        held_out,
+                        device=device,
+                        precision=recipe.precision,
+                        own_models=self.path_trainer.factory.own_model,
+                    )
         remove_rolling(self.study, self.tree, keep=self.path_trainer.cadence.keep)
 
     def missing(self) -> Iterator[PlannedRun]:

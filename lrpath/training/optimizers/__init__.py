@@ -55,7 +55,14 @@ def build_optimizer(
     if isinstance(settings, settings_of.Muon):
         blocks = {id(parameter) for parameter in in_blocks if parameter.ndim == 2}
         hidden = [parameter for parameter in trainable if id(parameter) in blocks]
-        groups = [{"params": hidden, "decayed": True, "orthogonalized": True}] if hidden else []
+        if not hidden:
+            raise ConfigError(
+                "optimizer.kind=muon needs matrices in blocks, and the model has none; give your module an attribute "
+                "`blocks`, a ModuleList of its layers, or choose optimizer=adamw",
+                field="optimizer.kind",
+                value="muon",
+            )
+        groups = [{"params": hidden, "decayed": True, "orthogonalized": True}]
         groups += _groups([parameter for parameter in trainable if id(parameter) not in blocks])
         return Muon(
             groups,

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lrpath.config.typed import field_names, plain_root, typed_root
 from lrpath.data.manifest import is_name
-from lrpath.data.sources import HfSource, PythonSource, TextSource, TokensSource
+from lrpath.data.sources import HfSource, OwnSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
@@ -63,7 +63,7 @@ class DataConfig:
         repeat: Whether an increment that is too small may be read again.
     """
 
-    source: PythonSource | TextSource | TokensSource | HfSource
+    source: PythonSource | TextSource | TokensSource | HfSource | OwnSource
     tokenizer: TokenizerSettings | None
     folder: str
     repeat: bool

@@ -1,4 +1,4 @@
-"""Runs a project: prepares its data, keeps its plan and makes the states that are missing; all entries and Python do."""
+"""Runs a project for the command line and for Python: prepares data, keeps the plan, makes what is missing."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -30,7 +30,8 @@ def compose_config(*overrides: str, **fields: Any) -> DictConfig:
     Raises:
         ConfigError: If a field is unknown or refused, or code of yours is not at the top level of its module.
     """
-    chosen, changes = list(overrides), {}
+    chosen: list[str] = list(overrides)
+    changes: dict[str, Any] = {}
     if "exp" in fields:
         chosen.insert(0, f"+exp={fields.pop('exp')}")
     if "paradigms" in fields and "paradigm" not in fields:
@@ -111,8 +112,8 @@ def name_of(value: Any) -> str:
     """
     if "<" in value.__qualname__:
         raise ConfigError(
-            f"{value.__qualname__} is defined inside a function, where it cannot be found again; move it to the top level "
-            "of its module or notebook",
+            f"{value.__qualname__} is defined inside a function, where it cannot be found again; move it to the top "
+            "level of its module or notebook",
             value=value.__qualname__,
         )
     return f"{value.__module__}:{value.__qualname__}"

@@ -13,7 +13,7 @@ Shapes: B sequences, T positions, V vocabulary, L = T + 1 ids.
 
 import pathlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -38,12 +38,12 @@ class OwnCausalLM(CausalLM):
 
     Args:
         lm: The module.
-        model: What it was made of.
+        model: What it was made of; None for a module that weights are loaded into.
     """
 
-    lm: nn.Module  # type: ignore[assignment]
+    lm: nn.Module
 
-    def __init__(self, lm: nn.Module, *, model: OwnModel) -> None:
+    def __init__(self, lm: nn.Module, *, model: OwnModel | None = None) -> None:
         nn.Module.__init__(self)
         self.lm = lm
         self._model = model
@@ -62,6 +62,7 @@ class OwnCausalLM(CausalLM):
 
     def save_config(self, folder: pathlib.Path) -> None:
         """Write what the module was made of, for people; nothing is ever imported because of it."""
+        assert self._model is not None, "only a module that is trained is recorded"
         write_json(folder / CONFIG, {"model_type": OWN_MODEL} | self._model.as_record())
 
     def _loss(self, ids: Tensor, *, per_sequence: bool = False, per_token: bool = False) -> Tensor:
@@ -73,8 +74,8 @@ class OwnCausalLM(CausalLM):
     def nll_of_tokens(self, ids: Tensor) -> Tensor:
         """Return the negative log-likelihood [nats] of `ids[:, 1:]`, `[B, T]` in fp32, with gradient."""
         if hasattr(self.lm, "token_nll"):
-            found: Tensor = self.lm.token_nll(ids)
-            return found.float()
+            nll: Callable[[Tensor], Tensor] = self.lm.token_nll  # type: ignore[assignment]
+            return nll(ids).float()
         logits_BTV = self.logits(ids[:, :-1])
         return functional.cross_entropy(logits_BTV.float().mT, ids[:, 1:], reduction="none")
 
@@ -186,8 +187,8 @@ def _check_losses(built: OwnCausalLM, model: OwnModel, ids_BL: Tensor) -> None:
     if moved > _TOLERANCE:
         raise _refusal(
             model,
-            f"sees what it predicts: the loss of a token changes by {float(moved):.2g} nats with the tokens that follow "
-            "it; mask its attention",
+            f"sees what it predicts: the loss of a token changes by {float(moved):.2g} nats with what follows it; mask "
+            "its attention",
         )
 
 

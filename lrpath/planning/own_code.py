@@ -124,7 +124,7 @@ def own_settings(
     Raises:
         ConfigError: If a setting is unknown, missing, or not of the annotated type.
     """
-    from lrpath.planning.plain import convert  # which itself finds code by its name
+    from lrpath.planning.plain import convert, is_convertible  # which itself finds code by its name
 
     try:
         parameters = inspect.signature(code.value).parameters
@@ -142,9 +142,10 @@ def own_settings(
         place = dotted(field, missing[0])
         raise ConfigError(f"{place} is missing; {code.name} needs it: {place}=…", field=place)
     defaults = {name: named[name].default for name in known if name not in fields}
-    converted = {
-        name: convert(hints.get(name, Any), value, place=dotted(field, name)) for name, value in fields.items()
-    }
+    converted = {}
+    for name, value in fields.items():
+        hint = hints.get(name, Any)
+        converted[name] = convert(hint, value, place=dotted(field, name)) if is_convertible(hint) else value
     return defaults | converted
 
 
@@ -167,7 +168,8 @@ def call(code: OwnCode, *arguments: Any, field: str, **settings: Any) -> Any:
 
 
 def _annotated(value: Any) -> Any:
-    return value.__init__ if isinstance(value, type) and "__init__" in vars(value) else value
+    """Return what has the annotations of a call: a class's constructor, or the fields that it is made of."""
+    return vars(value).get("__init__", value) if isinstance(value, type) else value
 
 
 def _module(name: str, *, field: str, given: str) -> ModuleType:

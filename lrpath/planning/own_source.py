@@ -12,6 +12,7 @@ import inspect
 import io
 import linecache
 import site
+import sys
 import sysconfig
 import textwrap
 import tokenize
@@ -116,19 +117,16 @@ def _is_plain(value: Any) -> bool:
 def _names_used(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield the module-level names in the source of a class or function that its module gives a value."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
+        tree = ast.parse(_source_of(value))
     except (OSError, TypeError, SyntaxError):
         return
-    space = vars(inspect.getmodule(value)) if inspect.getmodule(value) else getattr(value, "__globals__", {})
+    space = vars(sys.modules[value.__module__]) if value.__module__ in sys.modules else {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in space:
             yield node.id, space[node.id]
-        elif (
-            isinstance(node, ast.Attribute)
-            and isinstance(node.value, ast.Name)
-            and inspect.ismodule(module := space.get(node.value.id))
-        ):
-            if hasattr(module, node.attr):
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = space.get(node.value.id)
+            if inspect.ismodule(module) and hasattr(module, node.attr):
                 yield f"{node.value.id}.{node.attr}", getattr(module, node.attr)
 
 
@@ -159,7 +157,7 @@ def _installed() -> tuple[Path, ...]:
 def _text_of(value: Any, *, name: str) -> str:
     try:
         linecache.checkcache()
-        text = plain_source(textwrap.dedent(inspect.getsource(value)))
+        text = plain_source(_source_of(value))
     except (OSError, TypeError, SyntaxError, tokenize.TokenError):
         raise ConfigError(
             f"{name}: the source of {getattr(value, '__qualname__', value)} cannot be read, so that it has no "
@@ -170,13 +168,36 @@ def _text_of(value: Any, *, name: str) -> str:
     return text
 
 
+def _source_of(value: Any) -> str:
+    """Return the source of a class or function, without the indentation of what it stands in.
+
+    Raises:
+        OSError: If it is not to be had; also TypeError.
+    """
+    try:
+        return textwrap.dedent(inspect.getsource(value))
+    except (OSError, TypeError):
+        # The classes of a notebook have no file, but the code of their methods says in which cell they are.
+        codes = [getattr(one, "__code__", None) for one in vars(value).values()]
+        for file in {code.co_filename for code in codes if code is not None}:
+            source = "".join(linecache.getlines(file))
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.ClassDef) and node.name == value.__name__:
+                    first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+                    return textwrap.dedent("".join(source.splitlines(keepends=True)[first - 1 : node.end_lineno]))
+        raise
+
+
 def _check_is_what_runs(value: Any, *, name: str) -> None:
     """Raise if a file compiles to other code than that which was imported: it was edited meanwhile.
 
     The whole file is compiled: how a method is called depends on what its module imports. A notebook's cell is no file,
     and is never edited without a new class.
     """
-    file = inspect.getsourcefile(value)
+    try:
+        file = inspect.getsourcefile(value)
+    except TypeError:
+        return
     if file is None or not Path(file).is_file():
         return
     now = {code.co_qualname: code for code in _codes(_compiled(Path(file).read_text(encoding="utf-8"), file))}

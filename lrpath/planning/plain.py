@@ -162,8 +162,6 @@ def convert(hint: Any, value: Any, *, place: str) -> Any:
         return {str(k): convert(arguments[1], entry, place=dotted(place, str(k))) for k, entry in value.items()}
     if dataclasses.is_dataclass(hint):
         return typed(typing.cast(type, hint), value, place=place)
-    if hasattr(hint, "of_own_code"):
-        return hint.of_own_code(value, place=place)
     return _convert_scalar(hint, value, place=place)
 
 
@@ -173,10 +171,7 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     wanted = [hint for hint in arguments if hint is not types.NoneType]
     if len(wanted) > 1 and all(dataclasses.is_dataclass(hint) for hint in wanted):
         return _convert_to_one_of(wanted, value, place=place)
-    if own := [hint for hint in wanted if hasattr(hint, "of_own_code")]:
-        if own[0].is_meant(value):
-            return own[0].of_own_code(value, place=place)
-        wanted = [hint for hint in wanted if hint is not own[0]]
+    wanted = _without_own(wanted, value)
     single = [hint for hint in wanted if get_origin(hint) is not tuple]
     if isinstance(value, list | tuple):
         wanted = [hint for hint in wanted if get_origin(hint) is tuple] or wanted
@@ -196,6 +191,12 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     raise errors[-1]
 
 
+def _without_own(hints: list[Any], value: Any) -> list[Any]:
+    """Return the hint of what a user has written, if the value is meant for it, else the others."""
+    own = [hint for hint in hints if hasattr(hint, "of_own_code") and not dataclasses.is_dataclass(hint)]
+    return own if own and own[0].is_meant(value) else [hint for hint in hints if hint not in own]
+
+
 def _convert_to_one_of(kinds: list[Any], value: Any, *, place: str) -> Any:
     """Return a value as one of several dataclasses."""
     if own := next((kind for kind in kinds if hasattr(kind, "of_own_code")), None):
@@ -212,7 +213,18 @@ def _convert_to_one_of(kinds: list[Any], value: Any, *, place: str) -> Any:
     return typed(kinds[-1], value, place=place)  # refuses it, and says what its fixed choices are
 
 
+def is_convertible(hint: Any) -> bool:
+    """Say whether `convert` knows what to do with a type hint; it knows those that a configuration can express."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType, tuple):
+        return all(is_convertible(one) for one in arguments if one not in (types.NoneType, ...))
+    is_class = isinstance(hint, type) and (issubclass(hint, Enum) or dataclasses.is_dataclass(hint))
+    return hint is Any or hint in _NAMES or origin is Literal or is_class
+
+
 def _convert_scalar(hint: Any, value: Any, *, place: str) -> Any:
+    if hasattr(hint, "of_own_code"):
+        return hint.of_own_code(value, place=place)
     if isinstance(hint, type) and issubclass(hint, Enum):
         choices = [str(member.value) for member in hint]
         if value not in choices:

@@ -26,6 +26,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.field_names import nearest
 from lrpath.planning.own_code import call, find_code, is_own, own_settings, takes
 
 
@@ -105,6 +106,9 @@ class Piece:
             raise PlanError(f"{self.shape} never reaches 0 (from {self.first} to {self.last}); use a floor above 0")
         if not 0 < self.exponent < math.inf:
             raise PlanError(f"exponent must be positive, not {self.exponent}")
+        self._check_values()
+
+    def _check_values(self) -> None:
         if (self.shape is Shape.TABLE) != bool(self.values) or self.values[-1:] not in ((), (self.last,)):
             raise PlanError(f"a {self.shape} piece to {self.last} cannot have the rates {self.values[-3:]} at its end")
         if not all(0 <= value < math.inf for value in self.values):
@@ -264,8 +268,8 @@ class Decay:
         shares: For `stair`: shares of the updates, adding up to 1.
         levels: For `stair`: rates as shares of the peak, as many as `shares`, at most 1 and never rising. By default
             three levels 1, √floor, floor, which for a tenth are 1, .316, .1.
-        table: For `table`: shares of the peak at the ends of equal parts of the decay, the last of them the floor; or the
-            name of a text file of such numbers. What counts afterwards are the numbers, not the file.
+        table: For `table`: shares of the peak at the ends of equal parts of the decay, the last of them the floor; or
+            the name of a text file of such numbers. What counts afterwards are the numbers, not the file.
         settings: For a function of yours: its arguments besides the progress and the floor.
     """
 
@@ -279,19 +283,14 @@ class Decay:
     settings: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape_of(self.shape))  # in Python, a name will do
         if isinstance(self.table, str):
             object.__setattr__(self, "table", _read_table(self.table))
         if self.shape is Shape.CONSTANT:
             text = "shape=constant is not a decay; choose another shape"
             raise ConfigError(text, field="shape", value=self.shape)
-        if not 0 <= self.floor < 1:
-            text = f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate"
-            raise ConfigError(text, field="floor", value=self.floor)
-        if self.hold is None and self.shape is Shape.KNEE:
-            raise ConfigError("shape=knee needs hold, the share of its updates at the peak", field="hold")
-        if self.hold is not None and self.shape is Shape.STAIR:
-            text = "hold does not belong to shape=stair; give its first share instead"
-            raise ConfigError(text, field="hold", value=self.hold)
+        self._check_floor()
+        self._check_hold()
         self._check_option("exponent", Shape.POWER, needed=True)
         self._check_option("shares", Shape.STAIR, needed=True)
         self._check_option("levels", Shape.STAIR, needed=False)
@@ -299,18 +298,30 @@ class Decay:
         if self.settings is not None and not isinstance(self.shape, OwnShape):
             text = f"settings belong to a shape of your own, module:name, not to shape={self.shape}; remove them"
             raise ConfigError(text, field="settings", value=dict(self.settings))
-        if self.hold is not None and not 0 < self.hold < 1:
-            text = f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates"
-            raise ConfigError(text, field="hold", value=self.hold)
         if self.exponent is not None and not 0 < self.exponent < math.inf:
             raise ConfigError(f"exponent={self.exponent} must be positive", field="exponent", value=self.exponent)
-        if self.shape.needs_floor and self.floor == 0:
-            text = f"shape={self.shape} never reaches floor=0; use a floor above 0, or another shape"
-            raise ConfigError(text, field="floor", value=self.floor)
         if self.shape is Shape.STAIR:
             self._check_stair()
         if self.shape is Shape.TABLE:
             self._check_table()
+
+    def _check_floor(self) -> None:
+        if not 0 <= self.floor < 1:
+            text = f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate"
+            raise ConfigError(text, field="floor", value=self.floor)
+        if self.shape.needs_floor and self.floor == 0:
+            text = f"shape={self.shape} never reaches floor=0; use a floor above 0, or another shape"
+            raise ConfigError(text, field="floor", value=self.floor)
+
+    def _check_hold(self) -> None:
+        if self.hold is None and self.shape is Shape.KNEE:
+            raise ConfigError("shape=knee needs hold, the share of its updates at the peak", field="hold")
+        if self.hold is not None and self.shape is Shape.STAIR:
+            text = "hold does not belong to shape=stair; give its first share instead"
+            raise ConfigError(text, field="hold", value=self.hold)
+        if self.hold is not None and not 0 < self.hold < 1:
+            text = f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates"
+            raise ConfigError(text, field="hold", value=self.hold)
 
     def _check_table(self) -> None:
         table = self.table
@@ -393,6 +404,17 @@ class Decay:
         if min(lengths) < 1:
             raise PlanError(f"a stair over {updates} updates with shares={self.shares} has an empty step; lengthen it")
         return tuple(constant(level * peak, updates=n) for level, n in zip(levels, lengths, strict=True))
+
+
+def _shape_of(name: str) -> Shape | OwnShape:
+    if isinstance(name, Shape | OwnShape):
+        return name
+    if ":" in name:
+        return OwnShape(name)
+    if name not in tuple(Shape):
+        text = f"shape={name!r} must be one of {', '.join(Shape)}{nearest(name, Shape)}"
+        raise ConfigError(text, field="shape", value=name)
+    return Shape(name)
 
 
 def _read_table(file: str) -> tuple[float, ...]:

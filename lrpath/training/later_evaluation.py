@@ -87,7 +87,7 @@ def _alike(study: Study, recipe: Recipe) -> Iterator[PathFolder]:
             yield folder
 
 
-def evaluate_later(
+def evaluate_later(  # noqa: PLR0913  what an evaluation may be told
     study: Study,
     wanted: Collection[LaterEvaluation],
     *,

@@ -15,8 +15,8 @@ from lrpath.planning.plain import as_plain
 class OwnParadigm:
     """A paradigm of your own, as plain data; its code is needed to plan with it, and for nothing else.
 
-    What it does is in the paths that it gives: their rates, forks and data. So no digest of its source is part of an id,
-    and a paradigm that was rewritten, or of another name, trains nothing again that has the same paths.
+    What it does is in the paths that it gives: their rates, forks and data. So no digest of its source is part of an
+    id, and a paradigm that was rewritten, or of another name, trains nothing again that has the same paths.
 
     Args:
         name: `module:Name` of a function that takes a `Setting` and the settings, or of a class that takes the settings
@@ -72,8 +72,8 @@ class OwnParadigm:
         wanted = [(setting.label, increment.version) for increment in setting.increments]
         found = [(release.paradigm, release.version) for release in tree.releases]
         if sorted(found) != sorted(wanted):
-            text = f"{self.name} releases {_written(found)}, which must be {_written(wanted)}; make them by setting.release"
-            raise ConfigError(text, field="kind", value=self.name)
+            text = f"{self.name} releases {_written(found)}, which must be {_written(wanted)}"
+            raise ConfigError(f"{text}; make them by setting.release", field="kind", value=self.name)
         return tree
 
 

@@ -132,8 +132,8 @@ def read_config(file: pathlib.Path) -> PreTrainedConfig:
     kind = content.get("model_type") if isinstance(content, dict) else None
     if kind == OWN_MODEL:
         raise StateError(
-            f"{file} is of a model of your own, {content.get('name')}, and no study ever imports code; load its weights "
-            'into your module in Python: lrpath.Study(…).load("v4", into=module)'
+            f"{file} is of a model of your own, {content.get('name')}, and no study ever imports code; load its "
+            'weights into your module in Python: lrpath.Study(…).load("v4", into=module)'
         )
     if kind not in CONFIG_MAPPING:
         raise StateError(f"{file} has model_type {kind!r}, unknown to the installed transformers; restore the file")

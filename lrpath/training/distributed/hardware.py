@@ -141,8 +141,8 @@ class Hardware:
         if not backbone.blocks and (self.strategy.recompute or self.strategy.compile):
             name = "recompute" if self.strategy.recompute else "compile"
             raise ConfigError(
-                f"strategy.{name}=true works on blocks, and the model has none; give your module an attribute `blocks`, "
-                f"a ModuleList of its layers, or strategy.{name}=false",
+                f"strategy.{name}=true works on blocks, and the model has none; give your module an attribute "
+                f"`blocks`, a ModuleList of its layers, or strategy.{name}=false",
                 field=f"strategy.{name}",
                 value=True,
             )

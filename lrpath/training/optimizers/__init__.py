@@ -7,13 +7,13 @@
 
 An optimizer, lrpath's or yours (`optimizer.kind=module:Name`), is a `torch.optim.Optimizer` that
 
-    __init__(params, *, …)      takes groups of parameters and its settings; `lr` and `weight_decay` stand in every group
+    __init__(params, *, …)      takes groups of parameters and its settings; every group has `lr` and `weight_decay`
     state_of(parameter)         returns what it keeps for a parameter, by name, and makes it if there was no update yet:
                                 tensors of the parameter's shape, or scalars; all that the next update depends on
-    step(closure=None)          calls the closure, which makes the gradients, and updates what has one; a parameter whose
-                                gradient is None, and what is kept for it, stay as they are
-    released                    if a release is not made of the live weights: the tensors that it is the sum of, with their
-                                coefficients; {"average": 1.0}, or a function of the settings that returns it
+    step(closure=None)          calls the closure, which makes the gradients, and updates what has one; a parameter
+                                whose gradient is None, and what is kept for it, stay as they are
+    released                    if a release is not made of the live weights: the tensors that it is the sum of, with
+                                their coefficients; {"average": 1.0}, or a function of the settings that returns it
 
 Names of moments must not be `model`, which is the parameter itself. Lightning calls `step` with a closure. Under FSDP2
 parameters, gradients and moments are DTensors of the rank's rows: what acts on each number alone is right as it is.

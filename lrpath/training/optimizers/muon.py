@@ -8,8 +8,8 @@ For a matrix with R rows, C columns, gradient g_t and rate η_t (Jordan et al. 2
     W_{t+1} = W_t − η_t·(.2·√max(R, C)·O_t + λ·W_t)
 
 The factor gives an update the size of AdamW's, whose root mean square is .2 to .4, so that one rate fits both.
-Embeddings and the output head are matrices too, but rows of theirs belong to single tokens, and the published runs leave
-them to AdamW.
+Embeddings and the output head are matrices too, but rows of theirs belong to single tokens, and the published runs
+leave them to AdamW.
 """
 
 from collections.abc import Callable

@@ -107,7 +107,7 @@ def build_own_model(model: OwnModel, *, seed: int) -> OwnCausalLM:
     with _seeded(seed):
         module = call(code, field="model", **model.settings)
     if not isinstance(module, nn.Module):
-        raise _refusal(model, f"returned a {type(module).__name__}, which must be a torch.nn.Module")
+        raise _refusal(model, f"returned an object of type {type(module).__name__}, which must be a torch.nn.Module")
     built = OwnCausalLM(module, model=model)
     with _seeded(seed):
         _check(built, model)

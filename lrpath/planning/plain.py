@@ -66,7 +66,7 @@ def by_kind(kinds: Mapping[str, type[T]], fields: Any, *, place: str) -> T:
     if not isinstance(kind, str) or kind not in kinds:
         ours = [name for name, one in kinds.items() if not hasattr(one, "of_own_code")]
         own = ", or your own as module:Name" if len(ours) < len(kinds) else ""
-        raise expected(dotted(place, "kind"), kind, f"{_one_of(ours, kind)}{own}")
+        raise expected(dotted(place, "kind"), kind, _one_of(ours, kind, more=own))
     return typed(kinds[kind], {name: value for name, value in fields.items() if name != "kind"}, place=place)
 
 
@@ -260,11 +260,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _one_of(choices: Iterable[str], value: Any) -> str:
+def _one_of(choices: Iterable[str], value: Any, *, more: str = "") -> str:
     names = list(choices)
     if len(names) == 1:
         return names[0]
-    return f"one of {', '.join(names)}{nearest(str(value), names)}"
+    return f"one of {', '.join(names)}{more}{nearest(str(value), names)}"
 
 
 def field_names_at(roots: tuple[Any, ...], value: Any, place: str) -> list[str]:

@@ -67,7 +67,7 @@ class OwnParadigm:
             text = f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}; correct its code"
             raise ConfigError(text, field="kind", value=self.name) from error
         if not isinstance(tree, Tree):
-            text = f"{self.name} returned a {type(tree).__name__}, which must be a Tree: Tree(paths=…, releases=…)"
+            text = f"{self.name} returned an object of type {type(tree).__name__}, which must be a Tree: Tree(paths=…, releases=…)"
             raise ConfigError(text, field="kind", value=self.name)
         wanted = [(setting.label, increment.version) for increment in setting.increments]
         found = [(release.paradigm, release.version) for release in tree.releases]

@@ -16,7 +16,6 @@ from lrpath.planning.own_code import find_code, own_settings
 from lrpath.planning.own_source import digest_source
 from lrpath.planning.paradigms import KINDS, OwnParadigm, Paradigm, Setting
 from lrpath.planning.plain import as_plain, by_kind, convert
-from lrpath.planning.schedule import Decay, Shape
 from lrpath.planning.streams import Increment
 from tests.planning.strategies import RECIPE
 from tests.refusals import refused

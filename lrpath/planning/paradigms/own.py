@@ -67,12 +67,13 @@ class OwnParadigm:
             text = f"{self.name} raised {type(error).__name__}: {' '.join(str(error).split())[:200]}; correct its code"
             raise ConfigError(text, field="kind", value=self.name) from error
         if not isinstance(tree, Tree):
-            text = f"{self.name} returned an object of type {type(tree).__name__}, which must be a Tree: Tree(paths=…, releases=…)"
+            found = f"{self.name} returned an object of type {type(tree).__name__}"
+            text = f"{found}, which must be a Tree: Tree(paths=…, releases=…)"
             raise ConfigError(text, field="kind", value=self.name)
         wanted = [(setting.label, increment.version) for increment in setting.increments]
-        found = [(release.paradigm, release.version) for release in tree.releases]
-        if sorted(found) != sorted(wanted):
-            text = f"{self.name} releases {_written(found)}, which must be {_written(wanted)}"
+        there = [(release.paradigm, release.version) for release in tree.releases]
+        if sorted(there) != sorted(wanted):
+            text = f"{self.name} releases {_written(there)}, which must be {_written(wanted)}"
             raise ConfigError(f"{text}; make them by setting.release", field="kind", value=self.name)
         return tree
 

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lrpath.config.checked_hydra import check_composed_configurations
-from lrpath.config.command_line import as_lrpath_error
+from lrpath.config.command_line import as_lrpath_error, extra_of
 from lrpath.config.schema import conf_folder
 from lrpath.errors import LrpathError, StoppedError, is_reported
 from lrpath.training.distributed import signals
@@ -50,8 +50,8 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
                     task(cfg)
             except BrokenPipeError:  # an OSError, but `lrpath.plan … | head` is no reason for an error message
                 _end_quietly()
-            except (LrpathError, OSError) as error:
-                if wants_traceback:
+            except (LrpathError, OSError, ModuleNotFoundError) as error:
+                if wants_traceback or (isinstance(error, ModuleNotFoundError) and extra_of(error) is None):
                     raise
                 sys.stdout.flush()
                 refuse(error)

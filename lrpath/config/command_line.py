@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -18,10 +19,32 @@ from lrpath.planning.field_names import nearest, unknown_field
 from lrpath.planning.plain import field_names_at
 
 
+def extra_of(error: ModuleNotFoundError) -> str | None:
+    """Return the extra of this package that brings the module that is missing, or None if none does.
+
+    The package's own metadata say which, so that pyproject.toml is the only place that does.
+
+    >>> extra_of(ModuleNotFoundError(name="torch.nn")), extra_of(ModuleNotFoundError(name="lrpath.typo"))
+    ('train', None)
+    """
+    missing = (error.name or "").partition(".")[0]
+    try:
+        requirements = requires("lrpath") or []
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return None
+    for requirement in requirements:
+        found = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", requirement)
+        if found is not None and found[1].replace("-", "_") == missing and found[2] != "dev":  # dev has all of them
+            return found[2]
+    return None
+
+
 def as_lrpath_error(error: Exception) -> LrpathError:
     """Return an error that was foreseen as one of the family; one of another origin is a `ConfigError`."""
     if isinstance(error, LrpathError):
         return error
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error)) is not None:
+        return ConfigError(f"this needs {error.name}; install it: pip install 'lrpath[{extra}]'", value=error.name)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _unknown_option(error.missing_cfg_file, error.options or ())
     if isinstance(error, OverrideParseException):

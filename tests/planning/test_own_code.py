@@ -283,8 +283,7 @@ def test_settings_of_a_paradigm_are_kept_as_plain_data(write: Write) -> None:
     write(PARADIGMS)
 
     paradigm = OwnParadigm.of_own_code(
-        {"kind": "mine:Mine", "decay": Decay(shape=Shape.LINEAR, floor=0.1)}
-        | {"decay": {"shape": "linear", "floor": 0.1}},
+        {"kind": "mine:Mine", "decay": {"shape": "linear", "floor": 0.1}},
         place="paradigms.ours",
     )
 

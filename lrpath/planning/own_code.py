@@ -175,6 +175,8 @@ def _annotated(value: Any) -> Any:
 def _module(name: str, *, field: str, given: str) -> ModuleType:
     with _current_folder_first():
         _check_found_once(name, field=field, given=given)
+        if name in sys.modules:  # not by import, which would wait for a module that trains while it is imported
+            return sys.modules[name]
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:

@@ -48,7 +48,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 COMMANDS = [line for block in blocks("own_code.md", "sh") for line in block.splitlines()]
 
 
-@pytest.mark.parametrize("number", range(len(COMMANDS)), ids=[shlex.split(one)[-1] for one in COMMANDS])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(number, id=shlex.split(one)[-1], marks=[pytest.mark.slow] if "lrpath.train" in one else [])
+        for number, one in enumerate(COMMANDS)
+    ],
+)
 def test_the_commands_of_the_guide_to_own_code_work(
     here: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
@@ -75,6 +81,7 @@ def test_the_notebook_is_the_page_on_python() -> None:
     assert all(cell["outputs"] == [] for cell in cells if cell["cell_type"] == "code")
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a module, since its classes are found again by name; a kernel has them in `__main__`."""
     cells = json.loads((DOCS / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]

@@ -1,13 +1,17 @@
 """Optimizers other than AdamW keep the promises that it keeps: resume, evaluation, release, ranks."""
 
+import io
+
 import pytest
 import torch
+from rich.console import Console
 
 from lrpath.records.document_losses import read_document_losses
 from lrpath.reporting.model_card import choose_release
 from lrpath.training.checkpoints.releases import load_release
 from lrpath.training.document_losses import evaluate_documents
 from lrpath.training.evaluation import evaluate
+from lrpath.training.null_fork import verify_null_forks
 from tests.integration.lab import Job, Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
@@ -32,6 +36,15 @@ def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, k
     assert ended.codes == [-9, -9, -9, 0], ended.err
     assert states_of(lab.study("killed")) == states_of(lab.study("undisturbed"))
     assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
+
+
+def test_a_null_fork_under_muon_repeats_its_parent(lab: Lab) -> None:
+    runner = lab.runner("optimizer=muon")
+    runner.run()
+
+    check = verify_null_forks(runner.path_trainer, runner.tree, updates=4, console=Console(file=io.StringIO()))
+
+    assert (check.findings, check.count > 0) == ((), True)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -65,6 +65,7 @@ def forget(name: str) -> None:
         del sys.modules[module]
 
 
+@pytest.mark.slow
 def test_a_study_of_code_that_is_gone_is_read_reported_and_verified(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lab.folder)
     file = written_module(lab.folder)

@@ -1,10 +1,10 @@
 """What docs/ shows is run: every command and every block of code, in order, with small numbers."""
 
 import contextlib
+import importlib
 import io
 import json
 import re
-import runpy
 import shlex
 import sys
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_the_commands_of_the_guide_to_own_code_work(
     given = {one.partition("=")[0] for one in overrides}
     small = [one for one in SMALL if not {one.partition("=")[0], one.partition(".")[0]} & given]
 
-    entry = runpy.run_module(module)[module.rpartition(".")[2]]
+    entry = getattr(importlib.import_module(module), module.rpartition(".")[2])
     entry(compose_config(*small, f"study=guide_{number}", *overrides))
     sys.modules.pop("mine", None)
 

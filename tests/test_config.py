@@ -243,6 +243,9 @@ SWITCHING = {
 MODEL = {"family": "llama", "vocab_size": 9, "hidden_size": 8, "layers": 2, "heads": 2, "ffn_size": 5, "context": 8}
 
 
+DATA = {"folder": "f", "repeat": False, "mixture": None, "mask": "none"}
+
+
 def _root(**changes: Any) -> RootConfig:
     fields: dict[str, Any] = {
         "study": "s",
@@ -258,6 +261,8 @@ def _root(**changes: Any) -> RootConfig:
             "tokenizer": {"vocab_size": 300, "file": None, "end_mark": "</s>"},
             "folder": "o/data",
             "repeat": False,
+            "mixture": None,
+            "mask": "none",
         },
         "paradigms": {"ours": SWITCHING},
         "optimizer": {
@@ -337,4 +342,41 @@ def test_a_paradigm_refuses_a_field_of_another_kind() -> None:
 @pytest.mark.parametrize("kind", [None, 3, "txt"])
 def test_an_unknown_kind_of_source_is_refused(kind: object) -> None:
     with refused(ConfigError, field="data.source.kind", value=kind):
-        _root(data={"source": {"kind": kind}, "tokenizer": None, "folder": "f", "repeat": False})
+        _root(
+            data={
+                "source": {"kind": kind},
+                "tokenizer": None,
+                "folder": "f",
+                "repeat": False,
+                "mixture": None,
+                "mask": "none",
+            }
+        )
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"repeat": 0.5}, "data.repeat"),
+        ({"mask": "document"}, "data.mask"),
+        ({"mask": "window"}, "data.mask"),
+        ({"mixture": {"web": "much"}}, "data.mixture.web"),
+    ],
+)
+def test_data_that_cannot_be_read_so_is_refused(fields: dict[str, Any], field: str) -> None:
+    source = {"kind": "tokens", "files": ["ids.bin"], "vocab_size": 300, "bits": 16, "heldout": {}}
+
+    with refused(ConfigError, field=field):
+        _root(data=DATA | {"source": source, "tokenizer": None} | fields)
+
+
+@pytest.mark.parametrize("repeat", [True, 1.5, 4])
+def test_a_number_of_epochs_or_none_may_be_allowed(repeat: float) -> None:
+    source = {"kind": "tokens", "files": [{"web": "web.bin", "code": ["a.bin", "b.bin"]}], "vocab_size": 300}
+    given = {"tokenizer": None, "repeat": repeat, "mixture": {"web": 7, "code": 0.3}}
+
+    data = _root(data=DATA | given | {"source": source | {"bits": 16, "heldout": {}}}).data
+
+    assert data.repeat == repeat
+    assert data.mixture == {"web": 7.0, "code": 0.3}
+    assert data.source.files == ({"web": "web.bin", "code": ("a.bin", "b.bin")},)

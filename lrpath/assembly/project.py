@@ -6,12 +6,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lrpath.assembly.mixtures import check_domains, mixture_of, windows_once
 from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
+from lrpath.planning.mixture import windows_by_domain
 from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Tree, unite
@@ -57,6 +59,13 @@ class Project:
                 f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it",
                 field="model.context",
                 value=shape.context,
+            )
+        if isinstance(shape, OwnModel) and self.config.data.mask != "none":
+            raise ConfigError(
+                f"data.mask={self.config.data.mask} is done by models of transformers, and {shape.name} is your own: "
+                "let it tell documents apart by their end mark itself, and give data.mask=none",
+                field="data.mask",
+                value=self.config.data.mask,
             )
         source, tokenizer = self.source, self.config.data.tokenizer
         ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
@@ -114,7 +123,7 @@ class Project:
         config, tokenizer = self.config, self.stored.tokenizer
         if self.stored.store is None and config.data.tokenizer is not None:
             tokenizer = PROVISIONAL + content_id(config.data.tokenizer.spec())
-        data = {"tokenizer": tokenizer}
+        data = {"tokenizer": tokenizer} | self._mask
         return Recipe(
             model=self.shape.as_record(),
             data=data,
@@ -126,14 +135,31 @@ class Project:
             guard=config.guard,
         )
 
+    @property
+    def _mask(self) -> dict[str, str]:
+        """What the recipe says of attention between documents: nothing where there is no mask, as before masks."""
+        return {} if self.config.data.mask == "none" else {"mask": self.config.data.mask}
+
     @cached_property
     def increments(self) -> tuple[Increment, ...]:
         """The data of each version, in order of arrival."""
+        mixtures = [self._mixture(number) for number in range(self.config.versions)]
         contents = [self._content(number) for number in range(self.config.versions)]
+        manifests = [increment.manifest for increment in self.stored.increments]
+        check_domains(self.config.data, dict(zip(self.versions, manifests, strict=False)))
         return tuple(
-            Increment(version=version, updates=self._updates(number, length), **contents[number])
+            Increment(
+                version=version,
+                updates=self._updates(number, length),
+                mixture=mixtures[number],
+                **contents[number],
+            )
             for number, (version, length) in enumerate(zip(self.versions, self._lengths, strict=True))
         )
+
+    def _mixture(self, number: int) -> tuple[tuple[str, int], ...]:
+        named = not isinstance(self.source, TokensSource) or self.source.names_domains(number)
+        return mixture_of(self.config.data, number, versions=self.config.versions, named=named)
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -166,7 +192,8 @@ class Project:
                 value=length,
             )
         batch, manifest = self.config.batch, self.stored.increments[number].manifest
-        updates = manifest.windows(batch.tokens_per_sequence) // batch.sequences_per_update
+        windows = windows_once(manifest, self._mixture(number), length=batch.tokens_per_sequence)
+        updates = windows // batch.sequences_per_update
         if not updates:
             raise PlanError(
                 f"increment={ONE_EPOCH}: v{number + 1} has {manifest.tokens:,} training tokens, fewer than the "
@@ -263,7 +290,7 @@ class Project:
         if increments == self.increments and not self.recipe.is_provisional:
             return self.plan
         assumed = Project(self.config)
-        data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]}
+        data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]} | self._mask
         recipe = replace(self.recipe, data=data) if self.recipe.is_provisional else self.recipe
         assumed.__dict__ |= {"recipe": recipe, "known_paths": self.known_paths}  # in place of what they would find
         return assumed._plan_over(increments)
@@ -301,6 +328,7 @@ class Project:
         """
         from lrpath.data.prepare import prepare
 
+        mixed = {number for number in range(self.config.versions) if self._mixture(number)}
         _ = self.study  # a place that cannot be written to is refused before hours are spent on text
         store = prepare(
             self.source,
@@ -311,6 +339,7 @@ class Project:
             old=self._old_data,
             notice=notice,
             needs_heldout=True,
+            needs_domains=mixed,
         )
         self._check_vocabulary(self.shape, store.vocab_size)
         self.refresh()
@@ -333,7 +362,13 @@ class Project:
         reads = {increment.version: increment.updates * per_update for increment in self.increments}
         source = self.source
         asked = 0 if isinstance(source, TokensSource) else source.heldout.documents
-        return increment_facts(store, reads=reads, asked=asked)
+        sequences, length = self.recipe.sequences_per_update, self.recipe.tokens_per_sequence
+        mixed = {
+            one.version: {name: count * length for name, count in windows_by_domain(one, sequences=sequences).items()}
+            for one in self.increments
+            if one.mixture
+        }
+        return increment_facts(store, reads=reads, asked=asked, mixed=mixed)
 
     def batches(self, path: Path, *, store: "TokenStore") -> "TokenBatches":
         """Return a path's data as a function of position.

@@ -16,7 +16,14 @@ from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError, MismatchError
-from lrpath.models import CausalLM, build_model, build_own_model, count_parameters, hf_config
+from lrpath.models import (
+    CausalLM,
+    build_model,
+    build_own_model,
+    check_documents_are_apart,
+    count_parameters,
+    hf_config,
+)
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.own_model import OwnModel
@@ -50,7 +57,11 @@ class ProjectTrainingFactory:
         shape = self.project.shape
         if isinstance(shape, OwnModel):
             return build_own_model(shape, seed=recipe.weights_seed)
-        return CausalLM(build_model(shape, seed=recipe.weights_seed))
+        model = build_model(shape, seed=recipe.weights_seed)
+        end_id = self.store.end_id if recipe.masks_documents else None
+        if end_id is not None and shape.family == "file":  # tests hold the other families to it
+            check_documents_are_apart(model, end_id=end_id)
+        return CausalLM(model, document_end=end_id)
 
     def own_model(self, recipe: Recipe) -> CausalLM:
         """Return the module of your own that the states of a path are of, for loading them.

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lrpath.config.checked_hydra import check_composed_configurations
 from lrpath.config.command_line import as_lrpath_error
-from lrpath.config.schema import conf_folder
+from lrpath.config.schema import DataConfig, conf_folder
+from lrpath.config.typed import field_names
 from lrpath.errors import ConfigError
 from lrpath.planning.plain import as_plain
 
@@ -82,7 +83,7 @@ def _of_code(group: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     if group == "schedule":
         return {"shape": known.pop("kind")} | ({"settings": known} if known else {})
     if group == "data":
-        ours = {name: known.pop(name) for name in ("folder", "repeat", "tokenizer") if name in known}
+        ours = {name: known.pop(name) for name in field_names(DataConfig) if name in known and name != "source"}
         return ours | {"source": known}
     return dict(known)
 

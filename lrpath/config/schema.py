@@ -7,6 +7,7 @@ a missing one is refused with its place and the nearest name there is.
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -60,16 +61,27 @@ class DataConfig:
         source: The source that the field `kind` names.
         tokenizer: How ids are made; null for token files without one.
         folder: Where prepared token stores are kept, each under its content id.
-        repeat: Whether an increment that is too small may be read again.
+        repeat: Most epochs of its text that one reading of an increment, or of a domain of it, may take; false is one,
+            true as many as it takes.
+        mixture: Weights of the domains, of every version or of each; null reads a version as it is stored.
+        mask: Whether a token attends to its whole window before it, or to its own document alone.
     """
 
     source: PythonSource | TextSource | TokensSource | HfSource | OwnSource
     tokenizer: TokenizerSettings | None
     folder: str
-    repeat: bool
+    repeat: bool | float
+    mixture: Mapping[str, float] | tuple[Mapping[str, float] | None, ...] | None
+    mask: Literal["none", "document"]
 
     def __post_init__(self) -> None:
         check_local(self.folder, field="data.folder")
+        if not isinstance(self.repeat, bool) and self.repeat < 1:
+            text = f"data.repeat={self.repeat:g} must be at least 1 epoch, true or false"
+            raise ConfigError(text, field="data.repeat", value=self.repeat)
+        if self.mask == "document" and self.tokenizer is None:
+            text = "data.mask=document needs the mark that ends a document, and so data.tokenizer; give its file"
+            raise ConfigError(text, field="data.mask", value=self.mask)
         if not self.folder:
             text = "data.folder is empty; name a folder for token stores: data.folder=outputs/data"
             raise ConfigError(text, field="data.folder", value=self.folder)

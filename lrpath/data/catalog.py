@@ -22,7 +22,7 @@ from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, r
 from lrpath.data.sources import Source, TextSource, TokensSource
 from lrpath.data.sources.files import natural_key
 from lrpath.data.sources.text import entry_spec
-from lrpath.data.sources.tokens import Files
+from lrpath.data.sources.tokens import Entry
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, DataError, StateError
 from lrpath.planning.lineage import content_id
@@ -314,12 +314,12 @@ def _placed(source: Source, number: int) -> dict[str, Any] | None:
         paths = [pathlib.Path(path) for path in source.paths]
         if source.versions.by == "file" and paths:
             paths = source.entries()[number : number + 1]
-        domains = {name: str(pathlib.Path(path).resolve()) for name, path in source.domains.items()}
+        domains = {name: str(pathlib.Path(path).resolve()) for name, path in source.places.items()}
         places = {"paths": [str(path.resolve()) for path in paths], "domains": domains}
         return places | {"number": number, "source": _nameless(source.spec())}
     if isinstance(source, TokensSource) and number < len(source.files):
         heldout = {name: files[number if len(files) > 1 else 0] for name, files in source.heldout.items()}
-        files = {"": source.files[number]} | heldout
+        files: dict[str, Entry] = {"": source.files[number], **heldout}
         return {"files": {name: _place_of(entry) for name, entry in files.items()}, "source": _nameless(source.spec())}
     return None
 
@@ -384,6 +384,8 @@ def _is_old(record: Mapping[str, Any] | None, source: Source, number: int) -> bo
         return True
 
 
-def _place_of(entry: Files) -> Any:
+def _place_of(entry: Entry) -> Any:
     """Return the absolute places that an entry of a source of ids names."""
+    if isinstance(entry, Mapping):
+        return {domain: _place_of(files) for domain, files in entry.items()}
     return str(pathlib.Path(entry).resolve()) if isinstance(entry, str) else [_place_of(part) for part in entry]

@@ -1,7 +1,7 @@
 """What is known of each increment, in lines for people."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lrpath.data.heldout import Decision
@@ -54,6 +54,8 @@ class IncrementFacts:
         held_out: Documents of the `valid` and of the `test` set by domain, or passages where documents were cut.
         asked: Documents that each held-out set was asked for.
         counts: What the preparation counted: see `lrpath.data.prepare`.
+        domains: Training tokens of each domain, where that is known.
+        mixed: Training tokens of each domain that one reading of the increment takes; empty without a mixture.
     """
 
     version: str
@@ -64,6 +66,13 @@ class IncrementFacts:
     held_out: Mapping[str, tuple[int, int]]
     asked: int
     counts: Mapping[str, int]
+    domains: Mapping[str, int] = field(default_factory=dict)
+    mixed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> dict[str, float]:
+        """How often one reading of the increment reads the text of each domain; empty without a mixture."""
+        return {name: tokens / self.domains[name] for name, tokens in self.mixed.items() if self.domains.get(name)}
 
     @property
     def few(self) -> tuple[str, ...]:
@@ -77,6 +86,10 @@ class IncrementFacts:
             parts += [f"{self.documents:,} documents", f"{self.text_bytes:,} bytes of training text"]
         parts += [f"{self.tokens:,} training tokens, of which {min(self.read, self.tokens):,} "]
         parts[-1] += f"({min(self.read / self.tokens, 1):.0%}) are read"
+        if self.mixed:
+            parts[-1:] = [f"{self.tokens:,} training tokens, mixed: {', '.join(self._mixed_texts())}"]
+        elif len(self.domains) > 1:
+            parts[-1] += f" ({', '.join(f'{name} {tokens:,}' for name, tokens in self.domains.items())})"
         sets = [f"{domain} {valid:,} + {test:,}" for domain, (valid, test) in self.held_out.items()]
         parts += [f"held-out documents (valid + test): {', '.join(sets) or 'none'}"]
         if self.few:
@@ -84,18 +97,33 @@ class IncrementFacts:
         parts += [f"{self.counts[name]:,} {text}" for name, text in _COUNTED.items() if self.counts.get(name)]
         return f"{self.version}: {'; '.join(parts)}"
 
+    def _mixed_texts(self) -> list[str]:
+        total = sum(self.mixed.values())
+        return [
+            f"{name} {self.mixed[name]:,} tokens ({self.mixed[name] / total:.2%}), which is {epochs:.3g} epochs of its "
+            f"{self.domains[name]:,}"
+            for name, epochs in self.epochs.items()
+        ]
+
     def as_record(self) -> dict[str, Any]:
         """Return the facts as plain data."""
         return asdict(self)
 
 
-def increment_facts(store: TokenStore, *, reads: Mapping[str, int], asked: int) -> list[IncrementFacts]:
+def increment_facts(
+    store: TokenStore,
+    *,
+    reads: Mapping[str, int],
+    asked: int,
+    mixed: Mapping[str, Mapping[str, int]] | None = None,
+) -> list[IncrementFacts]:
     """Return the facts of each increment of a store.
 
     Args:
         store: The store.
         reads: Training tokens that a plan reads of each version.
         asked: Documents that each held-out set was asked for.
+        mixed: Training tokens of each domain that one reading takes, of each version that has a mixture.
     """
     found = []
     for version in store.versions:
@@ -118,6 +146,8 @@ def increment_facts(store: TokenStore, *, reads: Mapping[str, int], asked: int) 
                 held_out=sizes,
                 asked=asked,
                 counts=dict(manifest.counts),
+                domains=dict(manifest.trained),
+                mixed=dict((mixed or {}).get(version, {})),
             )
         )
     return found

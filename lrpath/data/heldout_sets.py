@@ -50,9 +50,12 @@ class HeldOutSets:
             np.concatenate([piece_ids.astype(np.int64), end_mark if piece.ends else end_mark[:0]])
             for piece, piece_ids in zip(pieces, ids, strict=True)
         ]
-        training = [array for piece, array in zip(pieces, arrays, strict=True) if piece.split == "train"]
-        for array in self._without_held(training):
-            writer.add_tokens(TRAIN_FILE, array)
+        training = {number: array for number, array in enumerate(arrays) if pieces[number].split == "train"}
+        kept = self._without_held(list(training.values()))
+        if kept:
+            writer.add_tokens(TRAIN_FILE, np.concatenate(kept))
+        for number, array in zip(training, kept, strict=True):
+            writer.add_domain(pieces[number].domain, len(array))
         for piece, array in zip(pieces, arrays, strict=True):
             if piece.split != "train":
                 documents = self._documents.setdefault((piece.split, piece.domain), [])
@@ -72,7 +75,7 @@ class HeldOutSets:
                 begin, end = max(at - _MARGIN, begin), min(at + length + _MARGIN, end)
             self.counts["copies"] += bool(keep[begin:end].all())
             keep[begin:end] = False
-        return [joined[keep]]
+        return [array[kept] for array, kept in zip(training, np.split(keep, ends[:-1]), strict=True)]
 
     def write(self, writer: IncrementWriter) -> None:
         """Write the sets, without the documents of which a passage is trained on."""

@@ -21,6 +21,8 @@ MANIFEST_FILE = "increment.json"
 TRAIN_FILE = "train.bin"
 MARKS_FILE = "documents.bin"
 MARK_BYTES = 16
+DOMAINS_FILE = "domains.bin"
+"""Where the training tokens of each domain lie, see `lrpath.data.domains`; absent where all are of one domain."""
 HELD_OUT_FILE = "held_out.bin"
 """Digests, as in `documents.bin`, of the documents and passages that no version trains on."""
 START_BYTES = 8
@@ -49,8 +51,8 @@ def starts_file(domain: str, split: str = "valid") -> str:
 
 def unit_of(name: str, dtype: str) -> int:
     """Return of how many bytes an entry of a file of an increment is."""
-    if name in (MARKS_FILE, HELD_OUT_FILE):
-        return MARK_BYTES
+    if name in (MARKS_FILE, HELD_OUT_FILE, DOMAINS_FILE):
+        return MARK_BYTES  # of the last: two numbers of 8 bytes
     return START_BYTES if name.endswith(".starts") else 2 if dtype == "<u2" else 4
 
 
@@ -81,6 +83,8 @@ class Manifest:
         counts: What the preparation counted: see `lrpath.data.prepare`.
         mapped: Whether the training tokens lie in files of the source instead, of which `files` has what they would
             be in one file here.
+        trained: Training tokens of each domain, in the order in which the domains first stand in them; empty where it
+            is not known, as in stores of before it was recorded.
     """
 
     source: Mapping[str, Any]
@@ -91,6 +95,7 @@ class Manifest:
     files: Mapping[str, StoredFile]
     counts: Mapping[str, int] = field(default_factory=dict)
     mapped: bool = False
+    trained: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -126,8 +131,9 @@ class Manifest:
     def as_record(self) -> dict[str, Any]:
         """Return the manifest as plain data."""
         record = {"format": FORMAT, **asdict(self)}
-        if not self.mapped:
-            del record["mapped"]
+        for name in ("mapped", "trained"):
+            if not record[name]:
+                del record[name]
         return record
 
     @classmethod
@@ -150,6 +156,7 @@ class Manifest:
             files={name: _stored_file(name, entry, path) for name, entry in files.items()},
             mapped=bool(_field(record, "mapped", lambda value: value in (None, False, True), path=path)),
             counts=_field(record, "counts", _are_counts, path=path) or {},
+            trained=_field(record, "trained", _are_domains, path=path) or {},
         )
         if record["format"] == FORMAT and manifest.name != path.parent.name:
             raise DataError(
@@ -222,6 +229,10 @@ def _are_counts(value: object) -> bool:
     return value is None or (isinstance(value, dict) and all(map(_is_count, value.values())))
 
 
+def _are_domains(value: object) -> bool:
+    return value is None or (_are_counts(value) and isinstance(value, dict) and all(map(is_name, value)))
+
+
 def _field(record: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool], *, path: pathlib.Path) -> Any:
     value = record.get(name)
     try:
@@ -242,10 +253,10 @@ def _stored_file(name: str, entry: object, path: pathlib.Path) -> StoredFile:
     sets = (
         [file(domain, split) for split in _FOLDERS for file in (heldout_file, starts_file)] if is_name(domain) else []
     )
-    if name not in (TRAIN_FILE, MARKS_FILE, HELD_OUT_FILE, *sets):
+    if name not in (TRAIN_FILE, MARKS_FILE, HELD_OUT_FILE, DOMAINS_FILE, *sets):
         raise DataError(
-            f"{path} names the file {name[:80]!r}; only {TRAIN_FILE}, {MARKS_FILE}, {HELD_OUT_FILE} and the held-out "
-            f"sets are read; {PREPARE_AGAIN}"
+            f"{path} names the file {name[:80]!r}; only {TRAIN_FILE}, {MARKS_FILE}, {HELD_OUT_FILE}, {DOMAINS_FILE} "
+            f"and the held-out sets are read; {PREPARE_AGAIN}"
         )
     if not isinstance(entry, dict):
         raise _malformed(path, name, entry)

@@ -8,23 +8,27 @@ draws are numbered m = 0, 1, …; m is mapped to a pool index, the pool index to
     any other pool or pass        pool index = permutation of m mod |pool|, keyed by (seed, versions, pass)
     increment v                   window = permutation of j over all windows the store holds of v, keyed by (seed, v)
 
+Where increments have a mixture, m mod |pool| says first which domain it is (`lrpath.planning.mixture`), and as which
+window of this domain it is; the rest then goes as above, with each domain as a pool, and its name among the keys.
+
 Nothing here knows how many ranks there are: a rank takes every `ranks`-th slot.
 
 Shapes: B slots of an update, N any number of slots, K rounds.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from math import isqrt
+from math import ceil, inf, isqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrpath.errors import ConfigError, DataError
-from lrpath.planning.streams import WEIGHT_PARTS, Component, Stream
+from lrpath.planning.mixture import MIXTURE_PARTS, WHOLE, counts_before, pool_by_domain, windows_by_domain
+from lrpath.planning.streams import WEIGHT_PARTS, Component, Increment, Stream, spread
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
@@ -110,12 +114,13 @@ class WindowOrder:
         sequences: Windows that one update reads, over all ranks (B); at least 1.
         length: Tokens of a window that are predicted; used here only to name sizes in tokens.
         seed: Any integer; another seed is another order.
-        windows: Windows that the store holds of each version.
-        repeat: Let an increment that is too small be read again, each epoch under an order of its own.
+        windows: Windows that the store holds of each version, and of each domain of it under `part_name`.
+        repeat: Most epochs of what the store holds that one reading of an increment, or of a domain of it, may take,
+            each under an order of its own: False is one, True as many as it takes.
 
     Raises:
         ConfigError: If `sequences` or `length` is less than 1.
-        DataError: If the store lacks a version, or holds fewer windows of it than the stream reads and `repeat` is off.
+        DataError: If the store lacks a version or a domain, or a reading would take more epochs of it.
     """
 
     stream: Stream
@@ -123,31 +128,60 @@ class WindowOrder:
     length: int
     seed: int
     windows: Mapping[str, int]
-    repeat: bool = False
+    repeat: bool | float = False
 
     def __post_init__(self) -> None:
         for field in ("sequences", "length"):
             if (value := getattr(self, field)) < 1:
                 raise ConfigError(f"{field} must be at least 1, not {value}", field=field, value=value)
-        for version, updates in self._planned_updates().items():
-            self._check_enough(version, updates)
+        for increment in self._longest_increments():
+            self._check_enough(increment)
 
-    def _planned_updates(self) -> dict[str, int]:
-        planned: dict[str, int] = {}
+    @property
+    def most_epochs(self) -> float:
+        """Most epochs that one reading may take."""
+        if isinstance(self.repeat, bool):
+            return inf if self.repeat else 1.0
+        return self.repeat
+
+    def _longest_increments(self) -> Iterable[Increment]:
+        planned: dict[str, Increment] = {}
         for segment in self.stream.segments:
-            for component in segment.components:
-                for increment in component.increments:
-                    planned[increment.version] = max(planned.get(increment.version, 0), increment.updates)
-        return planned
+            for increment in segment.increments:
+                known = planned.setdefault(increment.version, increment)
+                planned[increment.version] = max(known, increment, key=lambda one: one.updates)
+        return planned.values()
 
-    def _check_enough(self, version: str, updates: int) -> None:
+    def _check_enough(self, increment: Increment) -> None:
+        version, updates = increment.version, increment.updates
         if version not in self.windows:
-            there = ", ".join(sorted(self.windows)) or "none"
+            there = ", ".join(sorted(name for name in self.windows if "/" not in name)) or "none"
             raise DataError(f"increment {version} is not in the store (there: {there}); prepare it first")
-        held, needed = self.windows[version], updates * self.sequences
-        if held >= needed or (self.repeat and held > 0):
-            return
-        raise DataError(
+        for domain, needed in windows_by_domain(increment, sequences=self.sequences).items():
+            held = self.windows.get(part_name(version, domain), 0)
+            if held and needed <= self.most_epochs * held:
+                continue
+            if domain != WHOLE:
+                raise self._too_few(increment, domain, needed=needed, held=held)
+            raise self._too_small(version, updates, needed=needed, held=held)
+
+    def _too_few(self, increment: Increment, domain: str, *, needed: int, held: int) -> DataError:
+        share = dict(increment.mixture)[domain] / MIXTURE_PARTS
+        if not held:
+            text = f"{increment.version} has no window of domain {domain}, and data.mixture gives it {share:.4g}"
+            return DataError(f"{text}; give it 0, or give the version text of it", field="data.mixture", value=domain)
+        epochs = needed / held
+        return DataError(
+            f"data.mixture gives domain {domain} {share:.4g} of {increment.version}: {needed:_} windows of "
+            f"{self.length:_} tokens, and the store holds {held:_}, so that they would be read {epochs:.3g} times; "
+            f"lower its weight or the increment, prepare more text, or allow it with "
+            f"data.repeat={ceil(epochs * 100) / 100:g}",
+            field="data.mixture",
+            value=domain,
+        )
+
+    def _too_small(self, version: str, updates: int, *, needed: int, held: int) -> DataError:
+        return DataError(
             f"increment {version} is too small: {updates:_} updates × {self.sequences:_} sequences × {self.length:_} "
             f"tokens need {needed * self.length + 1:_} tokens, and the store holds {held:_} windows "
             f"({held * self.length:_} tokens); plan at most {held // self.sequences:_} updates, prepare more text, "
@@ -157,14 +191,14 @@ class WindowOrder:
         )
 
     def windows_of(self, update: int, *, slots: slice = slice(None)) -> tuple[NDArray[np.str_], Integers]:
-        """Return the version and the window of each slot of an update.
+        """Return the part of the store (a version, or a domain of it) and the window of each slot of an update.
 
         Args:
             update: The update from position `update` to `update + 1`; the stream must describe it.
             slots: Which of the B global slots; all of them unless told.
 
         Returns:
-            `versions_N` and `windows_N`, in the order of the slots.
+            `parts_N`, by `part_name`, and `windows_N`, in the order of the slots.
 
         Raises:
             PlanError: If the stream does not describe this update.
@@ -172,46 +206,65 @@ class WindowOrder:
         ((segment, inside, _),) = self.stream.spans(update, update + 1)
         numbers_N = inside * self.sequences + np.arange(self.sequences, dtype=np.int64)[slots]
         components_N, draws_N = _draws(numbers_N, tuple(component.parts for component in segment.components))
-        versions_N = np.empty(numbers_N.shape, dtype=f"<U{max(map(len, self.windows))}")
+        parts_N = np.empty(numbers_N.shape, dtype=f"<U{max(map(len, self.windows))}")
         windows_N = np.empty(numbers_N.shape, dtype=np.int64)
         for number, component in enumerate(segment.components):
             chosen = components_N == number
-            versions_N[chosen], windows_N[chosen] = self._read(component, draws_N[chosen])
-        return versions_N, windows_N
+            parts_N[chosen], windows_N[chosen] = self._read(component, draws_N[chosen])
+        return parts_N, windows_N
 
     def _read(self, component: Component, draws_N: Integers) -> tuple[NDArray[np.str_], Integers]:
-        """Map draw numbers of a component to versions and windows."""
-        sizes = np.array([increment.updates * self.sequences for increment in component.increments], dtype=np.int64)
+        """Map draw numbers of a component to parts of the store and their windows."""
+        pool = pool_by_domain(component.increments, sequences=self.sequences)
+        passes_N, places_N = np.divmod(draws_N, sum(pool.values()))
+        domains_N, inside_N = _domains_of(places_N, tuple(pool.values()))
+        parts_N, windows_N = np.empty(draws_N.shape, dtype=f"<U{max(map(len, self.windows))}"), np.empty_like(draws_N)
+        for number, domain in enumerate(pool):
+            mine = domains_N == number
+            if mine.any():
+                found = self._read_domain(component, domain, component.first_pass + passes_N[mine], inside_N[mine])
+                parts_N[mine], windows_N[mine] = found
+        return parts_N, windows_N
+
+    def _read_domain(
+        self, component: Component, domain: str, passes_N: Integers, places_N: Integers
+    ) -> tuple[NDArray[np.str_], Integers]:
+        """Map places among the windows that a pool has of a domain, each in its pass, to parts and their windows."""
+        counts = {
+            increment.version: windows_by_domain(increment, sequences=self.sequences).get(domain, 0)
+            for increment in component.increments
+        }
+        sizes = np.array(list(counts.values()), dtype=np.int64)
         ends = np.cumsum(sizes)
-        places_N = self._places(component, draws_N, pool=int(ends[-1]))
+        places_N = self._places(list(counts), domain, passes_N, places_N, pool=int(ends[-1]))
         owners_N = np.searchsorted(ends, places_N, side="right")
         inside_N = places_N - (ends - sizes)[owners_N]
-        versions = np.array([increment.version for increment in component.increments])
-        windows_N = np.empty_like(draws_N)
+        parts = np.array([part_name(version, domain) for version in counts])
+        windows_N = np.empty_like(places_N)
         for owner in np.unique(owners_N):
             mine = owners_N == owner
-            windows_N[mine] = self._windows(str(versions[owner]), inside_N[mine])
-        return versions[owners_N], windows_N
+            windows_N[mine] = self._windows(list(counts)[owner], domain, inside_N[mine])
+        return parts[owners_N], windows_N
 
-    def _places(self, component: Component, draws_N: Integers, *, pool: int) -> Integers:
-        """Map draw numbers to indices of the pool, pass after pass."""
-        versions = [increment.version for increment in component.increments]
-        passes_N, places_N = component.first_pass + draws_N // pool, draws_N % pool
+    def _places(
+        self, versions: list[str], domain: str, passes_N: Integers, places_N: Integers, *, pool: int
+    ) -> Integers:
+        """Map places of a pool to those of each pass's own order."""
         for number in np.unique(passes_N).tolist():
             if len(versions) > 1 or number > 0:
                 mine = passes_N == number
-                key = derive_key(self.seed, "pool", *versions, number)
+                key = derive_key(self.seed, "pool", *versions, number, *_named(domain))
                 places_N[mine] = permuted(places_N[mine], size=pool, key=key)
         return places_N
 
-    def _windows(self, version: str, places_N: Integers) -> Integers:
+    def _windows(self, version: str, domain: str, places_N: Integers) -> Integers:
         """Map indices of an increment to windows of the store: a random subset that does not depend on its size."""
-        held = self.windows[version]
+        held = self.windows[part_name(version, domain)]
         epochs_N, windows_N = places_N // held, places_N % held
         for epoch in np.unique(epochs_N).tolist():
             mine = epochs_N == epoch
             words = (version,) if epoch == 0 else (version, epoch)  # epoch 0 keeps the key of a store read once
-            key = derive_key(self.seed, "increment", *words)
+            key = derive_key(self.seed, "increment", *words, *_named(domain))
             windows_N[mine] = permuted(windows_N[mine], size=held, key=key)
         return windows_N
 
@@ -239,6 +292,32 @@ class WindowOrder:
         return blake2b(read.encode(), digest_size=16).hexdigest()
 
 
+def part_name(version: str, domain: str) -> str:
+    """Return what windows of a version, or of a domain of it, are known by.
+
+    >>> part_name("v1", ""), part_name("v1", "web")
+    ('v1', 'v1/web')
+    """
+    return version if domain == WHOLE else f"{version}/{domain}"
+
+
+def _named(domain: str) -> tuple[str, ...]:
+    """Return what a domain adds to a key: nothing where an increment is read as a whole, as before mixtures."""
+    return () if domain == WHOLE else ("domain", domain)
+
+
+def _domains_of(places_N: Integers, sizes: tuple[int, ...]) -> tuple[Integers, Integers]:
+    """Return the number of the domain of each window of a pool, and which of the domain's windows it is."""
+    if len(sizes) == 1:
+        return np.zeros_like(places_N), places_N
+    # Products of two counts of windows may pass 2⁶³: then numpy calculates with Python's integers.
+    given_N = places_N if sum(sizes) < 1 << 30 else places_N.astype(object)
+    before = np.array(counts_before(given_N, sizes), dtype=np.int64)
+    after = np.array(counts_before(given_N + 1, sizes), dtype=np.int64)
+    domains_N = np.argmax(after - before, axis=0)
+    return domains_N, before[domains_N, np.arange(len(places_N))]
+
+
 def _draws(numbers_N: Integers, parts: tuple[int, ...]) -> tuple[Integers, Integers]:
     """Return the component that window n of a segment is drawn from, and how many of its draws came before."""
     pattern, before = _pattern(parts)
@@ -249,17 +328,5 @@ def _draws(numbers_N: Integers, parts: tuple[int, ...]) -> tuple[Integers, Integ
 
 @lru_cache(maxsize=64)
 def _pattern(parts: tuple[int, ...]) -> tuple[Integers, Integers]:
-    """Spread the components evenly over 1,000 windows: each goes to the component furthest behind its share.
-
-    A component is chosen only while it is behind (the deficits add up to 1,000 before each choice, so the largest is
-    positive), so none gets more than its parts, and therefore each gets exactly its parts.
-    """
-    pattern, before = np.empty(WEIGHT_PARTS, dtype=np.int64), np.empty(WEIGHT_PARTS, dtype=np.int64)
-    deficits, drawn = [0] * len(parts), [0] * len(parts)
-    for place in range(WEIGHT_PARTS):
-        deficits = [deficit + part for deficit, part in zip(deficits, parts, strict=True)]
-        chosen = deficits.index(max(deficits))
-        pattern[place], before[place] = chosen, drawn[chosen]
-        deficits[chosen] -= WEIGHT_PARTS
-        drawn[chosen] += 1
-    return pattern, before
+    pattern, before = spread(parts)
+    return np.array(pattern, dtype=np.int64), np.array(before, dtype=np.int64)

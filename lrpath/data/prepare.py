@@ -23,8 +23,8 @@ malformed, of all versions, before hours are spent on encoding; and once to enco
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -86,6 +86,7 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
     progress: PreparationProgress | None = None,
     notice: Notice | None = None,
     needs_heldout: bool = False,
+    needs_domains: Set[int] = frozenset(),
     old: Sequence[Mapping[str, Any]] = (),
 ) -> TokenStore:
     """Prepare the increments of some versions and return their store.
@@ -101,6 +102,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
         progress: Called as each increment advances.
         notice: Called with what was decided and counted of each increment, before any is encoded.
         needs_heldout: Refuse text of which no version has a held-out set.
+        needs_domains: Numbers of versions that are prepared again if it is not recorded which of their tokens are of
+            which domain, as it was not in earlier versions of lrpath.
         old: What plans of before ids followed from content say of their data, see `lrpath.data.catalog`.
 
     Raises:
@@ -119,7 +122,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
         progress=progress,
         notice=notice,
         needs_heldout=needs_heldout,
-        old=old,
+        needs_domains=needs_domains,
+        old=() if needs_domains else old,  # none of their stores knows domains
     )
     stored = work.find(len(versions))
     if len(stored.increments) < len(versions):
@@ -184,11 +188,14 @@ class _Preparation:
     progress: PreparationProgress | None
     notice: Notice | None
     needs_heldout: bool
+    needs_domains: Set[int]
     old: Sequence[Mapping[str, Any]]
 
     def find(self, count: int) -> StoredData:
         """Return what is stored already."""
-        return self.catalog.find(self.given, tokenizer=self.tokenizer, count=count, old=self.old)
+        found = self.catalog.find(self.given, tokenizer=self.tokenizer, count=count, old=self.old)
+        unknown = (n for n, one in enumerate(found.increments) if n in self.needs_domains and not one.manifest.trained)
+        return replace(found, increments=found.increments[: next(unknown, len(found.increments))])
 
     def run(self, versions: Sequence[str]) -> StoredData:
         """Make what is missing."""
@@ -351,6 +358,8 @@ class _Preparation:
                 for at in range(0, len(ids_N), _CHUNK_IDS):
                     writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
                     self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
+            for domain, tokens in source.train_domains(arrival).items():
+                writer.add_domain(domain, tokens)
             own = source.increment_spec(arrival.number)
             return writer.finish(source=own, documents=0, text_bytes=0)
 

@@ -6,6 +6,7 @@
     <store>/<id>/heldout/<domain>.bin the same, to choose on; never trained on
     <store>/<id>/heldout/<domain>.starts  at which of its tokens each document begins, 8 bytes each
     <store>/<id>/test/<domain>.…      the same, to report
+    <store>/<id>/domains.bin          where the training tokens of each domain lie, if there are several
     <store>/<id>/documents.bin        16-byte digests of the documents that were used
     <store>/<id>/held_out.bin         those of the documents and passages that no version trains on
     <store>/<id>/increment.json       manifest: sizes and SHA-256 of the files above; written last
@@ -22,13 +23,16 @@ Shapes: L tokens of a window, N windows.
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from lrpath.data.domains import read_runs
 from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
+    DOMAINS_FILE,
     HELD_OUT_FILE,
     MANIFEST_FILE,
     MARK_BYTES,
@@ -203,6 +207,54 @@ class TokenStore:
     def windows(self, version: str, length: int) -> int:
         """Return how many windows of `length` predicted tokens a version holds."""
         return self.manifest(version).windows(length)
+
+    def domain_windows(self, version: str, domain: str, length: int) -> int:
+        """Return how many windows of `length` predicted tokens a domain of a version holds; none where it is not there.
+
+        Raises:
+            DataError: If it is not known which tokens of the version are of which domain.
+        """
+        return max(self._trained(version).get(domain, 0) - 1, 0) // length
+
+    def _trained(self, version: str) -> Mapping[str, int]:
+        if not (trained := self.manifest(version).trained):
+            raise DataError(
+                f"{self.place(version)} was prepared before it was recorded which tokens are of which domain; give the "
+                "text once more and train, which prepares it again, or give no data.mixture",
+                field="data.mixture",
+                value=version,
+            )
+        return trained
+
+    def gather_domain(self, version: str, domain: str, indices_N: ArrayLike, length: int) -> Tokens:
+        """Return several windows of a domain as one array of shape `[N, length + 1]`.
+
+        Raises:
+            DataError: If the domain does not hold one of the windows.
+        """
+        trained, manifest = self._trained(version), self.manifest(version)
+        if len(trained) == 1 and domain in trained:
+            return self.gather(version, indices_N, length)
+        wanted_N = np.asarray(indices_N, dtype=np.int64)
+        held = self.domain_windows(version, domain, length)
+        if wanted_N.size and not 0 <= int(wanted_N.min()) <= int(wanted_N.max()) < held:
+            raise DataError(
+                f"windows [{wanted_N.min()}, {wanted_N.max()}] of {version}/{domain} must lie in [0, {held}) at length "
+                f"{length}"
+            )
+        if not wanted_N.size:
+            return np.empty((0, length + 1), dtype=manifest.dtype)
+        number = list(trained).index(domain)
+        runs = read_runs(self.place(version) / DOMAINS_FILE, number=number, tokens=manifest.tokens)
+        if manifest.mapped:
+            read = self._mapped_shards(version).read
+        else:
+            tokens = self.tokens(version)
+
+            def read(begin: int, end: int) -> NDArray[Any]:
+                return tokens[begin:end]
+
+        return runs.windows(wanted_N * length, length=length + 1, read=read).astype(manifest.dtype, copy=False)
 
     def window(self, version: str, index: int, length: int) -> Tokens:
         """Return window `index`: `length + 1` tokens, inputs `[:-1]` and targets `[1:]`.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpath.data.order import WindowOrder
+from lrpath.data.order import WindowOrder, part_name
 from lrpath.data.store import TokenStore
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import differences
@@ -30,7 +30,7 @@ class TokenBatches:
 
     @classmethod
     def of(
-        cls, store: TokenStore, *, stream: Stream, sequences: int, length: int, seed: int, repeat: bool = False
+        cls, store: TokenStore, *, stream: Stream, sequences: int, length: int, seed: int, repeat: bool | float = False
     ) -> "TokenBatches":
         """Join a store and a stream.
 
@@ -40,7 +40,7 @@ class TokenBatches:
             sequences: Windows that an update reads, over all ranks.
             length: Tokens of a window that are predicted; at least 1.
             seed: Of the order.
-            repeat: Let an increment that is too small be read again.
+            repeat: Most epochs of one reading of an increment or domain, as in `WindowOrder`.
 
         Raises:
             ConfigError: If `sequences` or `length` is less than 1.
@@ -49,6 +49,13 @@ class TokenBatches:
         if length < 1:
             raise ConfigError(f"length must be at least 1 token, not {length}", field="length", value=length)
         windows = {version: store.windows(version, length) for version in store.versions}
+        mixed = {increment.version: increment for segment in stream.segments for increment in segment.increments}
+        windows |= {
+            part_name(version, domain): store.domain_windows(version, domain, length)
+            for version, increment in mixed.items()
+            if version in windows
+            for domain, _ in increment.mixture
+        }
         order = WindowOrder(
             stream=stream, sequences=sequences, length=length, seed=seed, windows=windows, repeat=repeat
         )
@@ -60,11 +67,17 @@ class TokenBatches:
         Raises:
             PlanError: If the stream does not describe this update.
         """
-        versions_N, windows_N = self.order.windows_of(update, slots=slots)
-        ids_NT = np.empty((len(windows_N), self.order.length + 1), dtype=np.int64)
-        for version in np.unique(versions_N):
-            mine = versions_N == version
-            ids_NT[mine] = self.store.gather(str(version), windows_N[mine], self.order.length)
+        parts_N, windows_N = self.order.windows_of(update, slots=slots)
+        length = self.order.length
+        ids_NT = np.empty((len(windows_N), length + 1), dtype=np.int64)
+        for part in np.unique(parts_N):
+            mine = parts_N == part
+            version, _, domain = str(part).partition("/")
+            ids_NT[mine] = (
+                self.store.gather_domain(version, domain, windows_N[mine], length)
+                if domain
+                else self.store.gather(version, windows_N[mine], length)
+            )
         return ids_NT
 
     def batch(self, update: int, *, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:
@@ -87,7 +100,7 @@ class TokenBatches:
         segments = []
         for segment, first, last in self.order.stream.spans(start, end):
             record = as_record(segment)
-            versions = sorted({name for component in record["components"] for name, _ in component["increments"]})
+            versions = sorted({increment.version for increment in segment.increments})
             segments.append(
                 {"segment": record, "first": first, "updates": last - first, "increments": self._increments(versions)}
             )
@@ -95,15 +108,24 @@ class TokenBatches:
             "sequences": self.order.sequences,
             "length": self.order.length,
             "seed": self.order.seed,
-            "repeat": self.order.repeat,
+            "repeat": self.order.most_epochs > 1,
             "segments": segments,
         }
 
     def _increments(self, versions: list[str]) -> dict[str, Any]:
         return {
             version: {"digest": self.store.digest(version), "windows": self.order.windows[version]}
+            | self._domains(version)
             for version in versions
         }
+
+    def _domains(self, version: str) -> dict[str, Any]:
+        """Return how many windows each domain of a version holds; nothing where it is read as a whole."""
+        prefix = f"{version}/"
+        held = {
+            name.removeprefix(prefix): count for name, count in self.order.windows.items() if name.startswith(prefix)
+        }
+        return {"domains": held} if held else {}
 
 
 def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
+    DOMAINS_FILE,
     MANIFEST_FILE,
     MARKS_FILE,
     START_BYTES,
@@ -48,6 +49,8 @@ class IncrementWriter:
         self._vocab_size = vocab_size
         self._files: dict[str, _HashedFile] = {}
         self._mapped: StoredFile | None = None
+        self._trained: dict[str, int] = {}
+        self._domain: str | None = None
         self._handles = ExitStack()
 
     def __enter__(self) -> "IncrementWriter":
@@ -95,6 +98,21 @@ class IncrementWriter:
             done += len(ids_N)
             progress(done)
         self._mapped = StoredFile(bytes=done * np.dtype(dtype).itemsize, sha256=digest.hexdigest())
+
+    def add_domain(self, domain: str, tokens: int) -> None:
+        """Note that the next training tokens are of a domain."""
+        if not tokens:
+            return
+        if domain != self._domain and self._domain is not None:
+            if len(self._trained) == 1 and DOMAINS_FILE not in self._files:
+                self._add_run(0, 0)  # there is more than one domain, so that it has to be said where the first lies
+            number = list(self._trained).index(domain) if domain in self._trained else len(self._trained)
+            self._add_run(sum(self._trained.values()), number)
+        self._domain = domain
+        self._trained[domain] = self._trained.get(domain, 0) + tokens
+
+    def _add_run(self, begin: int, number: int) -> None:
+        self._file(DOMAINS_FILE).add(begin.to_bytes(8, "little") + number.to_bytes(8, "little"))
 
     def add_digests(self, name: str, digests: Iterable[bytes]) -> None:
         """Append digests of 16 bytes to a file of the increment."""
@@ -158,6 +176,7 @@ class IncrementWriter:
             counts=counts or {},
             files=dict(sorted(stored.items())),
             mapped=self._mapped is not None,
+            trained=self._trained,
         )
         for folder in {(self._temporary / name).parent for name in self._files}:
             flush_folder(folder)

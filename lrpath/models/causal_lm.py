@@ -26,11 +26,14 @@ class CausalLM(nn.Module):
 
     Args:
         lm: A causal language model; its head is linear and without bias.
+        document_end: Id of the end mark behind which a new document begins, to which nothing before it is shown; None
+            shows a token all of its window before it.
     """
 
-    def __init__(self, lm: PreTrainedModel) -> None:
+    def __init__(self, lm: PreTrainedModel, *, document_end: int | None = None) -> None:
         super().__init__()
         self.lm = lm
+        self.document_end = document_end
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -82,14 +85,30 @@ class CausalLM(nn.Module):
         return self._loss(ids, per_sequence=per_sequence, per_token=per_token)
 
     def _loss(self, ids: Tensor, *, per_sequence: bool = False, per_token: bool = False) -> Tensor:
-        backbone, weight_VD = backbone_and_head(self.lm)
-        hidden_BTD = backbone(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-        targets_BT = ids[:, 1:]
+        weight_VD, hidden_BTD, targets_BT = self.head_weight, self.hidden(ids[:, :-1]), ids[:, 1:]
         if per_token:
             return token_nll(hidden_BTD, weight_VD, targets_BT)
         if per_sequence:
             return token_nll(hidden_BTD, weight_VD, targets_BT).sum(dim=-1, dtype=torch.float64)
         return causal_loss(hidden_BTD, weight_VD, targets_BT, reduction="mean")
+
+    def hidden(self, ids_BT: Tensor) -> Tensor:
+        """Return the final hidden states, `[B, T, D]`, of token ids."""
+        backbone, _ = backbone_and_head(self.lm)
+        states: Tensor = backbone(input_ids=ids_BT, use_cache=False, **self._positions(ids_BT)).last_hidden_state
+        return states
+
+    def _positions(self, ids_BT: Tensor) -> dict[str, Tensor]:
+        """Return the positions that transformers is given; nothing where documents are not told apart.
+
+        transformers takes positions that do not rise by one for the beginning of another sequence of a packed row, and
+        builds the block-diagonal mask from them, also that of layers with a sliding window
+        (`transformers.masking_utils.find_packed_sequence_indices`). A mask of four axes given instead would be used as
+        it is in every layer, and so undo the sliding windows.
+        """
+        return (
+            {} if self.document_end is None else {"position_ids": document_positions(ids_BT, end_id=self.document_end)}
+        )
 
     @torch.no_grad()
     def nll(self, ids: Tensor) -> Tensor:
@@ -110,6 +129,19 @@ class CausalLM(nn.Module):
         """
         values: Tensor = self(ids, per_token=True)
         return values
+
+
+def document_positions(ids_BT: Tensor, *, end_id: int) -> Tensor:
+    """Return the position of each token in its document, from 0; an end mark is the last token of its document.
+
+    A document of which a window holds the end alone begins with the window.
+
+    >>> document_positions(torch.tensor([[5, 6, 0, 7, 0, 0, 8, 9]]), end_id=0).tolist()
+    [[0, 1, 2, 0, 1, 0, 0, 1]]
+    """
+    places_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+    begins_BT = torch.nn.functional.pad(ids_BT[:, :-1] == end_id, (1, 0))
+    return places_BT - torch.where(begins_BT, places_BT, 0).cummax(dim=1).values
 
 
 def seed_generators(seed: int, *, device: torch.device) -> None:

@@ -24,6 +24,11 @@ _TOLERANCE = 1e-5
 """Relative; the two sum the same float32 terms in another order, some 1e-7 apart. A z-loss of 1e-4 adds 5e-4."""
 
 
+_APART = 2e-5
+"""Of the largest hidden state: kernels with and without a mask differ by 1e-6; a model that sees the first document
+differs by 2.6e-4 or more already with its initial weights, through a convolution over three tokens, for example."""
+
+
 def check_every_parameter_counts(config: PreTrainedConfig, *, file: str) -> None:
     """Check that a model has no experts: a plan counts every parameter for every token.
 
@@ -81,6 +86,43 @@ def check_loss_is_ours(model: PreTrainedModel) -> None:
                 )
     finally:
         model.train(was_training)
+
+
+@torch.no_grad()
+def check_documents_are_apart(model: PreTrainedModel, *, end_id: int) -> None:
+    """Check on a few tokens that a document has the hidden states in a window of two that it has by itself.
+
+    A model may carry a state from token to token, or derive positions from something else than what it is told.
+
+    Raises:
+        ConfigError: If they differ, or the model takes no positions.
+    """
+    ours, kind = CausalLM(model, document_end=end_id), type(model).__name__
+    ids_BL = _some_ids(model)
+    ids_BL[ids_BL == end_id] = (end_id + 1) % model.config.get_text_config().vocab_size
+    cut = ids_BL.shape[1] // 2
+    ids_BL[:, cut - 1] = end_id
+    was_training = model.training
+    model.eval()
+    try:
+        together = ours.hidden(ids_BL)[:, cut:]
+        alone = CausalLM(model).hidden(ids_BL[:, cut:])
+    except (TypeError, RuntimeError, IndexError, AttributeError, KeyError, ValueError) as error:
+        raise _not_apart(kind, f"it takes no positions: {' '.join(str(error).split())[:120]}") from error
+    finally:
+        model.train(was_training)
+    apart = ((together - alone).abs().max() / alone.abs().max()).item()
+    if not apart <= _APART:  # also for what is not finite
+        raise _not_apart(kind, f"hidden states of the second of two documents differ by {apart:.2g} of the largest")
+
+
+def _not_apart(kind: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"data.mask=document: {kind} does not keep the documents of a window apart ({why}); choose another model, or "
+        "data.mask=none",
+        field="data.mask",
+        value="document",
+    )
 
 
 def _some_ids(model: PreTrainedModel) -> Tensor:

@@ -46,6 +46,7 @@ class OwnCausalLM(CausalLM):
     def __init__(self, lm: nn.Module, *, model: OwnModel | None = None) -> None:
         nn.Module.__init__(self)
         self.lm = lm
+        self.document_end = None
         self._model = model
         self.draws_random_numbers = False
 

@@ -176,7 +176,8 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     if isinstance(value, list | tuple):
         wanted = [hint for hint in wanted if get_origin(hint) is tuple] or wanted
     elif isinstance(value, Mapping):
-        wanted = single = [hint for hint in wanted if dataclasses.is_dataclass(hint)] or wanted
+        mappings = [hint for hint in wanted if get_origin(hint) in (dict, Mapping)]
+        wanted = single = [hint for hint in wanted if dataclasses.is_dataclass(hint)] or mappings or wanted
     elif set(single) == {int, str}:
         # Trying one after the other would end with "must be text" for a number that is not whole.
         if type(value) not in single:

@@ -18,7 +18,7 @@ from lrpath.planning.paradigms import KINDS, Paradigm
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plain import as_plain, by_kind
 from lrpath.planning.readings import Readings
-from lrpath.planning.streams import Increment
+from lrpath.planning.streams import Increment, in_order
 
 PLAN_FORMAT = 2
 _READABLE = (1, PLAN_FORMAT)
@@ -185,6 +185,7 @@ class Plan:
                     "content": increment.content,
                     "held_out": increment.held_out,
                 }
+                | ({"mixture": dict(increment.mixture)} if increment.mixture else {})
                 for increment in self.increments
             },
             "source": self.source,
@@ -248,4 +249,5 @@ def from_record(record: dict[str, Any]) -> Plan:
 
 
 def _increment(version: str, entry: int | dict[str, Any]) -> Increment:
-    return Increment(version=version, **({"updates": entry} if isinstance(entry, int) else entry))
+    fields: dict[str, Any] = {"updates": entry} if isinstance(entry, int) else dict(entry)
+    return Increment(version=version, mixture=in_order(fields.pop("mixture", {})), **fields)

@@ -8,10 +8,26 @@ uniform order, `1 − (1 − a)(1 − b)` for two readings of shares a and b.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lrpath.planning.mixture import domain_reads
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.streams import WEIGHT_PARTS, Segment
 
 _NOTHING, _ALL = Fraction(0), Fraction(1)
+
+
+def domain_tokens(path: Path, begin: int, end: int) -> dict[str, int]:
+    """Return how many tokens of each domain the updates `[begin, end)` of a path read, exactly.
+
+    What is read as it is stored, without a mixture, stands under the name `WHOLE`.
+    """
+    spans, recipe = path.stream.spans(begin, end), path.recipe
+    windows = domain_reads(spans, sequences=recipe.sequences_per_update)
+    return {name: count * recipe.tokens_per_sequence for name, count in windows.items()}
+
+
+def has_mixture(tree: Tree) -> bool:
+    """Say whether any increment that a path of a tree reads has a mixture."""
+    return any(one.mixture for path in tree.paths for segment in path.stream.segments for one in segment.increments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

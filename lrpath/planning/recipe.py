@@ -29,8 +29,9 @@ class Recipe:
 
     Args:
         model: Shape and initialisation of the backbone, as plain data.
-        data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one. Plans that were kept
-            before ids followed from content have the settings of source and tokenizer here, and keep their ids.
+        data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one; `mask`, where attention
+            ends at the borders of documents. Plans that were kept before ids followed from content have the settings
+            of source and tokenizer here, and keep their ids.
         optimizer: AdamW's settings.
         precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
         seed: Seed of the initial weights and of the data order, or one for each.
@@ -81,6 +82,11 @@ class Recipe:
     def names_source(self) -> bool:
         """Whether the recipe is of a plan that was kept before ids followed from content."""
         return "first_increment" in self.data
+
+    @property
+    def masks_documents(self) -> bool:
+        """Whether a token attends to its own document alone."""
+        return self.data.get("mask") == "document"
 
     @property
     def is_provisional(self) -> bool:

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -34,12 +35,14 @@ class Increment:
         content: SHA-256 of its training tokens; a text that begins with `source:` and stands for its source while the
             tokens are not prepared; None in a plan that was kept before ids followed from content.
         held_out: Digest of its held-out tokens, likewise. What a path is judged on is no part of its id.
+        mixture: Domains and their weights, see `lrpath.planning.mixture`; empty to read it as it is stored.
     """
 
     version: str
     updates: int
     content: str | None = None
     held_out: str | None = None
+    mixture: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.updates < 1:
@@ -57,7 +60,7 @@ class Increment:
     def may_be(self, other: "Increment") -> bool:
         """Say whether two increments have the same tokens, as far as is known of both."""
         known = not (self.is_provisional or other.is_provisional) and None not in (self.content, other.content)
-        same = (self.version, self.updates) == (other.version, other.updates)
+        same = (self.version, self.updates, self.mixture) == (other.version, other.updates, other.mixture)
         return same and (not known or self.content == other.content)
 
 
@@ -285,15 +288,17 @@ def as_record(segment: Segment, *, content: bool = False) -> dict[str, Any]:
             {
                 "parts": component.parts,
                 "first_pass": component.first_pass,
-                "increments": [
-                    [increment.version, increment.updates]
-                    + ([increment.content] if content and increment.content is not None else [])
-                    for increment in component.increments
-                ],
+                "increments": [_increment_record(increment, content=content) for increment in component.increments],
             }
             for component in segment.components
         ],
     }
+
+
+def _increment_record(increment: Increment, *, content: bool) -> list[Any]:
+    """Write version, updates, content where it is known and asked for, and the mixture where there is one."""
+    known = [increment.content] if content and increment.content is not None else []
+    return [increment.version, increment.updates, *known, *([dict(increment.mixture)] if increment.mixture else [])]
 
 
 def from_record(record: dict[str, Any]) -> Segment:
@@ -309,5 +314,49 @@ def from_record(record: dict[str, Any]) -> Segment:
     return Segment(updates=record["updates"], components=components)
 
 
-def _increment(version: str, updates: int, content: str | None = None) -> Increment:
-    return Increment(version=version, updates=updates, content=content)
+def _increment(version: str, updates: int, *more: str | dict[str, int]) -> Increment:
+    content = next((entry for entry in more if isinstance(entry, str)), None)
+    mixture = next((entry for entry in more if isinstance(entry, dict)), {})
+    return Increment(version=version, updates=updates, content=content, mixture=in_order(mixture))
+
+
+def in_order(mixture: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return the weights of a mixture, the largest first, equal ones by name: the order in which windows are shared.
+
+    >>> in_order({"code": 1, "books": 1, "web": 8})
+    (('web', 8), ('books', 1), ('code', 1))
+    """
+    return tuple(sorted(mixture.items(), key=lambda item: (-item[1], item[0])))
+
+
+@cache
+def spread(parts: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Spread components evenly over 1,000 windows: each goes to the component furthest behind its share.
+
+    A component is chosen only while it is behind (the deficits add up to 1,000 before each choice, so the largest is
+    positive), so none gets more than its parts, and therefore each gets exactly its parts.
+
+    Returns:
+        The component of each window, and how many windows it had before.
+    """
+    pattern, before = [], []
+    deficits, drawn = [0] * len(parts), [0] * len(parts)
+    for _ in range(WEIGHT_PARTS):
+        deficits = [deficit + part for deficit, part in zip(deficits, parts, strict=True)]
+        chosen = deficits.index(max(deficits))
+        pattern.append(chosen)
+        before.append(drawn[chosen])
+        deficits[chosen] -= WEIGHT_PARTS
+        drawn[chosen] += 1
+    return tuple(pattern), tuple(before)
+
+
+def drawn_before(window: int, parts: tuple[int, ...]) -> list[int]:
+    """Return how many of the windows of a segment before a given one each of its components was drawn for.
+
+    >>> drawn_before(2004, (750, 250))
+    [1503, 501]
+    """
+    blocks, rest = divmod(window, WEIGHT_PARTS)
+    begun = spread(parts)[0][:rest]
+    return [blocks * part + begun.count(number) for number, part in enumerate(parts)]

@@ -8,6 +8,7 @@ from lrpath.analysis.compare import Series
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.planning.units import write_count
 from lrpath.records.ledger import Run
+from lrpath.reporting.domain_table import executed_domain_table
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_flops, write_whole_number
 
 _COSTS = (
@@ -21,6 +22,12 @@ _COSTS = (
     Column(key="flops_run", title="run", write=write_flops),
     Column(key="device_hours", title="time", unit="device-hours", write=write_fixed(3)),
 )
+
+
+def cost_tables(comparison: StudyComparison) -> list[ReportTable]:
+    """Return what was planned and run: costs, and tokens by domain where a series has a mixture."""
+    domains = executed_domain_table(comparison)
+    return [executed_cost_table(comparison), *([] if domains is None else [domains])]
 
 
 def executed_cost_table(comparison: StudyComparison) -> ReportTable:

@@ -1,6 +1,7 @@
 """Finds a release by name, and writes the model card of an exported release."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from lrpath.planning.optimizers import write_optimizer
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.plan import Plan
-from lrpath.planning.recipe import write_seed
+from lrpath.planning.readings import domain_tokens
+from lrpath.planning.recipe import Recipe, write_seed
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.records.document_losses import DocumentLoss, read_document_losses
@@ -124,11 +126,30 @@ def _data(study: Study, plan: Plan, release: Release, made: ExportedRelease) -> 
     return [
         f"- Source: {plan.source}.",
         f"- Read: {_reading(plan.tree, release)}.",
+        *_domains(plan.tree, release),
         *(f"- {version}: tokens with SHA-256 `{digest}`." for version, digest in _digests(study, release)),
         f"- Documents are joined with {mark} behind each and cut into windows of {recipe.tokens_per_sequence:,} "
         "tokens, which overlap by one; windows, not documents, are shuffled within an increment. A window may hold the "
-        "end of one document and the beginning of the next.",
+        f"end of one document and the beginning of the next; {_attention(recipe)}.",
     ]
+
+
+def _attention(recipe: Recipe) -> str:
+    if recipe.masks_documents:
+        return "a token attended to its own document alone, whose positions begin at 0, so give one document a sequence"
+    return "a token attended to all of its window before it, also to the documents before its own"
+
+
+def _domains(tree: Tree, release: Release) -> list[str]:
+    """Return how many tokens of each domain were read from the initial weights on, where that was chosen."""
+    line = tree.line(release.last.path_id)
+    if not any(increment.mixture for segment, _ in tree.reads(release.last) for increment in segment.increments):
+        return []
+    total: Counter[str] = Counter()
+    for path, end in zip(line, _ends(line, release), strict=True):
+        total.update(domain_tokens(path, path.start, end))
+    texts = (f"{name or 'as stored'} {write_count(tokens)}" for name, tokens in sorted(total.items()))
+    return [f"- Tokens by domain: {', '.join(texts)}."]
 
 
 def _digests(study: Study, release: Release) -> Iterator[tuple[str, str]]:

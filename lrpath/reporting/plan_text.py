@@ -9,6 +9,7 @@ from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import write_seed
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_count, write_span
+from lrpath.reporting.domain_table import planned_domain_table
 from lrpath.reporting.plan_tables import (
     Cluster,
     memory_table,
@@ -44,6 +45,7 @@ def plan_text(
         ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
     """
     tables = [_grouped(rate_table(plan)), planned_cost_table(plan, cluster=cluster, speed=speed), version_table(plan)]
+    tables += [] if (domains := planned_domain_table(plan)) is None else [domains]
     if shape is not None and shape.parameters is not None:
         tables.append(memory_table(plan, shape=shape, cluster=cluster, micro_batch=micro_batch, recompute=recompute))
     return "\n\n".join([_header(plan), tree_text(plan), *(table.text() for table in tables)])
@@ -82,6 +84,8 @@ def plan_json(
         "cost_by_version": version_table(plan).records(),
         "cluster": {"device": cluster.device, "count": cluster.count, "mfu": cluster.mfu},
     }
+    if (domains := planned_domain_table(plan)) is not None:
+        figures["tokens_by_domain"] = domains.records()
     if shape is not None and shape.parameters is not None:
         figures["memory_per_rank"] = memory_table(
             plan, shape=shape, cluster=cluster, micro_batch=micro_batch, recompute=recompute
@@ -97,7 +101,8 @@ def _header(plan: Plan) -> str:
         f"plan {plan.id}",
         f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, {write_seed(recipe)}",
         f"batch       {recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens "
-        f"= {plan.tokens_per_update:,} tokens an update",
+        f"= {plan.tokens_per_update:,} tokens an update"
+        + (", attention within a document" if recipe.masks_documents else ""),
         f"increments  {_increments(plan)}",
     ]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.errors import StateError
 from lrpath.records.files import locked, write_whole
 from lrpath.records.study import Study
-from lrpath.reporting.cost_table import executed_cost_table
+from lrpath.reporting.cost_table import cost_tables
 from lrpath.reporting.document_table import document_tables
 from lrpath.reporting.figures import draw_rates, plot_domains, plot_losses
 from lrpath.reporting.findings import findings
@@ -108,12 +108,12 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
         *matrix_tables(comparison),
         *summary_tables(comparison),
         *release_tables(comparison),
-        executed_cost_table(comparison),
+        *cost_tables(comparison),
     ]
 
 
 def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
-    best, costs = last_version_tables(comparison), executed_cost_table(comparison)
+    best, costs = last_version_tables(comparison), cost_tables(comparison)
     matrices, documents = matrix_tables(comparison), document_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
@@ -127,8 +127,9 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "test.md": "\n".join(table.markdown() for table in documents),
         "matrix.md": "\n".join(table.markdown() for table in matrices),
         "matrix.csv": matrix_csv(comparison) if matrices else "",
-        "cost.md": costs.markdown(),
-        "cost.csv": costs.csv(),
+        "cost.md": "\n".join(table.markdown() for table in costs),
+        "cost.csv": costs[0].csv(),
+        "tokens_by_domain.csv": costs[1].csv() if len(costs) > 1 else "",
     }
     texts = {name: text for name, text in texts.items() if text}
     for name, text in texts.items():
@@ -140,7 +141,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         findings=found,
         first=[*best, *documents],
         pictures=pictures,
-        tables=[*matrices, *summaries, *releases, costs],
+        tables=[*matrices, *summaries, *releases, *costs],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)

@@ -57,6 +57,7 @@ def _batch(series: Series) -> str:
     return (
         f"{recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens = "
         f"{recipe.tokens_per_update:,} tokens an update"
+        + (", attention within a document" if recipe.masks_documents else "")
     )
 
 

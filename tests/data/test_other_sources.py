@@ -12,7 +12,7 @@ from lrpath.data.prepare import prepare
 from lrpath.data.sources import Arrival, HfSource, TokensSource
 from lrpath.data.sources.division import Division
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import NO_HELDOUT
+from tests.data.making import NO_HELDOUT, tokens_source
 from tests.refusals import refused
 
 FIRST = Arrival(version="v1", number=0)
@@ -320,3 +320,31 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     for files in (str(tmp_path / "shards"), str(tmp_path / "none-*.bin")):
         with refused(DataError, field="data.source.files", value=files):
             tokens(files=(files,), vocab_size=2000).train_ids(FIRST)
+
+
+def test_files_that_only_describe_ids_are_not_read_as_ids(tmp_path: Path) -> None:
+    ids, ends = np.arange(300, dtype="<u2"), np.array([120, 300], dtype="<u8")
+    ids.tofile(tmp_path / "00000_shuffled.ds")
+    ends.tofile(tmp_path / "00000_shuffled.ds.index")
+    (tmp_path / "00000_shuffled.ds.metadata").write_text("tokenizer.json|2\n300\n300 T")
+
+    for bits in (16, 32):
+        source = tokens_source(files=(str(tmp_path),), vocab_size=300, bits=bits)
+        if bits == 32:
+            with refused(DataError, field="data.source.bits", value=32):
+                source.train_ids(FIRST)
+        else:
+            assert source.train_ids(FIRST).read(0, 300).tolist() == ids.tolist()
+
+
+def test_ids_with_a_loss_mask_beside_them_are_refused(tmp_path: Path) -> None:
+    np.arange(300, dtype="<u2").tofile(tmp_path / "a.ds")
+    (tmp_path / "a.ds.loss").write_bytes(b"\x01" * 300)
+
+    with refused(DataError):
+        tokens_source(files=(str(tmp_path),), vocab_size=300).train_ids(FIRST)
+
+
+def test_domains_of_ids_have_short_names(tmp_path: Path) -> None:
+    with refused(ConfigError):
+        tokens_source(files=({"../web": "a.bin"},), vocab_size=300)

@@ -254,3 +254,21 @@ def test_a_version_beyond_the_boundaries_is_refused(write_jsonl: WriteJsonl) -> 
 
     with refused(ConfigError, field="data.source.versions.boundaries", value=("2017",)):
         texts_of(source, 1)
+
+
+def test_folders_inside_a_version_are_its_domains(write_jsonl: WriteJsonl, tmp_path: Path) -> None:
+    for name in ("V1/web/a", "V1/web/deep/b", "V1/code/c", "V2/law/d"):
+        write_jsonl(f"in/{name}.jsonl", [{"text": name}])
+    source = source_of(tmp_path / "in", domains="folders")
+
+    first, second = (list(source.documents(Arrival(version=f"v{n + 1}", number=n))) for n in range(2))
+
+    assert [(one.domain, one.text) for one in first] == [
+        ("code", "V1/code/c"),
+        ("web", "V1/web/a"),
+        ("web", "V1/web/deep/b"),
+    ]
+    assert [(one.domain, one.text) for one in second] == [("law", "V2/law/d")]
+    write_jsonl("in/V2/loose.jsonl", [{"text": "of no domain"}])
+    with refused(DataError, field="data.source.domains", value="folders"):
+        list(source.documents(Arrival(version="v2", number=1)))

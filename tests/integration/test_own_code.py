@@ -122,6 +122,11 @@ def test_a_paradigm_that_gives_the_same_paths_trains_nothing_again(lab: Lab, mon
     forget("written")
 
 
+def test_documents_are_not_masked_in_a_model_of_your_own(lab: Lab) -> None:
+    with refused(ConfigError, field="data.mask", value="document"):
+        _ = lab.project("model=own", "model.kind=tests.own_code:MeanModel", "data.mask=document").shape
+
+
 def test_muon_needs_blocks(lab: Lab) -> None:
     with refused(ConfigError, field="optimizer.kind", value="muon"):
         lab.run("model=own", "model.kind=tests.integration.test_own_code:Blockless", "optimizer=muon")

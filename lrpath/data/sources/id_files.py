@@ -53,7 +53,8 @@ def check_ids(path: pathlib.Path, *, bits: int) -> None:
     """
     with path.open("rb") as handle:
         head = handle.read(_LOOK_BYTES)
-    for problem in (_magic(head, bits), _index_beside(path, bits), _text(head), _width(head, bits)):
+    beside = (_index_beside(path, bits), _datatrove_beside(path, bits))
+    for problem in (_magic(head, bits), *beside, _text(head), _width(head, bits)):
         if problem is not None:
             raise DataError(f"{path} {problem}", field=_FIELD, value=bits)
 
@@ -101,6 +102,28 @@ def _index_beside(path: pathlib.Path, bits: int) -> str | None:
         return None
     fitting = f"give data.source.bits={width}" if width in (16, 32) else "write them as 16 or 32 bits"
     return f"has ids of {width} bits by its index {index.name}, and data.source.bits is {bits}; {fitting}"
+
+
+def _datatrove_beside(path: pathlib.Path, bits: int) -> str | None:
+    """Compare the size with the count of ids in an index of datatrove beside the file, `x.ds.index` of `x.ds`.
+
+    The index holds the end of every document, counted in ids, as 64-bit numbers; a mask `x.ds.loss` has a byte for each
+    id (huggingface/datatrove, src/datatrove/pipeline/tokens/tokenizer.py).
+    """
+    index = path.with_name(f"{path.name}.index")
+    if path.with_name(f"{path.name}.loss").is_file():
+        return (
+            "has a loss mask beside it, and lrpath trains on every token; write the ids without save_loss_metadata, "
+            "or move the .loss file away to train on all of them"
+        )
+    if not index.is_file() or not (ends := np.fromfile(index, dtype="<u8")).size or not (count := int(ends[-1])):
+        return None
+    size = path.stat().st_size
+    if size == count * bits // 8:
+        return None
+    width = 8 * size // count if size % count == 0 else 0
+    fitting = f"give data.source.bits={width}" if width in (16, 32) else "it is not whole; restore it"
+    return f"has {size:_} bytes, and by its index {index.name} {count:_} ids, not of {bits} bits; {fitting}"
 
 
 def _text(head: bytes) -> str | None:

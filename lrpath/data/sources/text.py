@@ -20,8 +20,9 @@ class TextSource:
     """Text of files and folders, divided into increments.
 
     Args:
-        paths: Files or folders; a folder stands for all its files, at any depth. Either these or `domains`.
-        domains: One file or folder for each domain, when the records do not name their domain.
+        paths: Files or folders; a folder stands for all its files, at any depth. Either these or places in `domains`.
+        domains: One file or folder for each domain, when the records do not name their domain; or `folders`: in each of
+            `paths`, or in each version's entry of them, the first folder that a file lies in names its domain.
         text_field: Field or column that holds the text.
         versions: How the records are divided. By file: a single folder's entries, `V2` before `V10`, or the listed
             paths, are the increments; an entry that is a folder gives all its files.
@@ -36,7 +37,7 @@ class TextSource:
 
     kind: ClassVar[str] = "text"
     paths: tuple[str, ...] = ()
-    domains: Mapping[str, str] = field(default_factory=dict)
+    domains: Mapping[str, str] | Literal["folders"] = field(default_factory=dict)
     text_field: str
     versions: Division
     heldout: HeldOutSettings
@@ -44,11 +45,11 @@ class TextSource:
     bad_records: Literal["refuse", "skip"]
 
     def __post_init__(self) -> None:
-        if bool(self.paths) == bool(self.domains):
+        if bool(self.paths) == bool(self.places):
             raise ConfigError(
                 "data.source: give paths or domains, and not both", field="data.source.paths", value=self.paths
             )
-        for domain in self.domains:
+        for domain in self.places:
             if not is_name(domain):
                 raise ConfigError(
                     f"data.source.domains: {domain!r} must be letters, digits, `.`, `_`, `-`; rename it",
@@ -62,13 +63,18 @@ class TextSource:
                 value="split",
             )
 
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Files or folders of the domains that are given one by one."""
+        return {} if isinstance(self.domains, str) else self.domains
+
     def spec(self) -> dict[str, Any]:
         """Return what identifies the text besides the files; paths stand as they were given."""
         return {
             "kind": "text",
             # By file, each increment records its own files; a list of paths may then grow.
             "paths": list(self.paths) if self.versions.by != "file" else None,
-            "domains": dict(self.domains),
+            "domains": self.domains if self.domains == "folders" else dict(self.places),
             "text_field": self.text_field,
             "bad_records": self.bad_records,
             "versions": self.versions.spec(),
@@ -96,9 +102,11 @@ class TextSource:
         """
         self.increment_spec(arrival.number)
         for domain, paths in self._roots():
-            for path in self._files(paths, arrival.number):
-                arrival.tally["files"] += 1
-                yield from self._documents_of(path, arrival, domain=domain)
+            for root in [self._entry(paths, arrival.number)] if self.versions.by == "file" else paths:
+                for path in files_below(root):
+                    arrival.tally["files"] += 1
+                    own = _folder_domain(path, root) if self.domains == "folders" else domain
+                    yield from self._documents_of(path, arrival, domain=own)
 
     def _documents_of(self, path: pathlib.Path, arrival: Arrival, *, domain: str | None) -> Iterator[Document]:
         bad: list[DataError] = []
@@ -128,8 +136,8 @@ class TextSource:
             )
 
     def _roots(self) -> list[tuple[str | None, list[pathlib.Path]]]:
-        if self.domains:
-            return [(domain, [pathlib.Path(path)]) for domain, path in self.domains.items()]
+        if self.places:
+            return [(domain, [pathlib.Path(path)]) for domain, path in self.places.items()]
         return [(None, [pathlib.Path(path) for path in self.paths])]
 
     def _files(self, paths: list[pathlib.Path], number: int) -> list[pathlib.Path]:
@@ -167,6 +175,19 @@ def _refused(path: pathlib.Path, bad: list[DataError]) -> DataError:
         field="data.source.bad_records",
         value="refuse",
     )
+
+
+def _folder_domain(path: pathlib.Path, root: pathlib.Path) -> str:
+    """Return the first folder below a version's entry, or a path that is given, that a file lies in."""
+    first, *others = path.relative_to(root).parts if root.is_dir() else (path.name,)
+    if not others or not is_name(first):
+        raise DataError(
+            f"{path} must lie in a folder of {root} that names its domain with letters, digits, `.`, `_`, `-`; move "
+            "it, or leave out data.source.domains",
+            field="data.source.domains",
+            value="folders",
+        )
+    return first
 
 
 def _entries_of(paths: list[pathlib.Path]) -> list[pathlib.Path]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # numpy is imported where ids are read: a plan starts without
 Files = str | tuple[str, ...]
 """One file, a folder of files, a glob, or a list of these; several files are read as one, in natural order."""
 
+Entry = Mapping[str, Files] | Files
+"""Ids of a version: files, or those of each of its domains by the domain's name."""
+
 _TRAIN, _HELD_OUT = "data.source.files", "data.source.heldout"
 
 
@@ -29,7 +32,8 @@ class TokensSource:
     """Memory maps of token ids.
 
     Args:
-        files: Training ids of each version, in the order of arrival: a file, a folder, a glob, or a list of these.
+        files: Training ids of each version, in the order of arrival: a file, a folder, a glob, or a list of these; or
+            one of these for each domain.
         vocab_size: Number of token ids; every id must be below it. It may exceed the tokenizer's, as padded ones do.
         bits: Width of an id in the files.
         heldout: Held-out ids by domain, for each version or once for all, which then are every version's.
@@ -39,16 +43,23 @@ class TokensSource:
     """
 
     kind: ClassVar[str] = "tokens"
-    files: tuple[Files, ...]
+    files: tuple[Entry, ...]
     vocab_size: int
     bits: Literal[16, 32]
     heldout: Mapping[str, tuple[Files, ...]]
 
     def __post_init__(self) -> None:
-        if not self.files or () in self.files:
+        if not self.files or any(not entry for entry in self.files):
             raise ConfigError(
                 "data.source.files is empty; name the ids of each version", field=_TRAIN, value=self.files
             )
+        for domain in {domain for entry in self.files if isinstance(entry, Mapping) for domain in entry}:
+            if not is_name(domain):
+                raise ConfigError(
+                    f"data.source.files: domain {domain!r} must be letters, digits, `.`, `_`, `-`; rename it",
+                    field=_TRAIN,
+                    value=domain,
+                )
         if self.bits not in (16, 32):
             raise ConfigError(
                 f"data.source.bits must be 16 or 32, not {self.bits}", field="data.source.bits", value=self.bits
@@ -87,8 +98,11 @@ class TokensSource:
                 field=_TRAIN,
                 value=self.files,
             )
+        entry = self.files[number]
         return {
-            "train": fingerprint(_files_of(self.files[number], name=_TRAIN)),
+            "train": {domain: fingerprint(_files_of(files, name=_TRAIN)) for domain, files in entry.items()}
+            if isinstance(entry, Mapping)
+            else fingerprint(_files_of(entry, name=_TRAIN)),
             "heldout": {
                 domain: fingerprint(_files_of(files, name=f"{_HELD_OUT}.{domain}"))
                 for domain, files in self._heldout_of(number).items()
@@ -98,7 +112,7 @@ class TokensSource:
     def is_mapped(self, number: int) -> bool:
         """Tell whether the training ids of an increment stay where they lie: those of several files do."""
         entry = self.files[number]
-        return isinstance(entry, tuple) or not pathlib.Path(entry).is_file()
+        return not isinstance(entry, str) or not pathlib.Path(entry).is_file()
 
     def train_ids(self, arrival: Arrival) -> "IdShards":
         """Return the training ids of an increment.
@@ -107,7 +121,18 @@ class TokensSource:
             DataError: If a file is missing, empty, or holds something else than ids of the width that `bits` says.
         """
         self.increment_spec(arrival.number)
-        return self._shards(self.files[arrival.number], name=_TRAIN)
+        entry = self.files[arrival.number]
+        return self._shards([*entry.values()] if isinstance(entry, Mapping) else entry, name=_TRAIN)
+
+    def names_domains(self, number: int) -> bool:
+        """Tell whether it is said which ids of an increment are of which domain; of a missing one, that it may be."""
+        return number >= len(self.files) or isinstance(self.files[number], Mapping)
+
+    def train_domains(self, arrival: Arrival) -> dict[str, int]:
+        """Return how many training ids of an increment are of which domain, in order; empty if no domain is named."""
+        entry = self.files[arrival.number]
+        domains = entry if isinstance(entry, Mapping) else {}
+        return {domain: len(self._shards(files, name=_TRAIN)) for domain, files in domains.items()}
 
     def heldout_ids(self, arrival: Arrival) -> "dict[str, NDArray[Any]]":
         """Return the held-out ids of an increment by domain.
@@ -124,7 +149,7 @@ class TokensSource:
     def _heldout_of(self, number: int) -> dict[str, Files]:
         return {domain: files[0] if len(files) == 1 else files[number] for domain, files in self.heldout.items()}
 
-    def _shards(self, entry: Files, *, name: str) -> "IdShards":
+    def _shards(self, entry: Files | list[Files], *, name: str) -> "IdShards":
         from lrpath.data.id_shards import IdShards
 
         files = _files_of(entry, name=name)
@@ -173,9 +198,9 @@ def _other_readings(ids_N: "NDArray[Any]", bits: int) -> "list[tuple[str, NDArra
     return readings
 
 
-def _files_of(entry: Files, *, name: str) -> list[pathlib.Path]:
+def _files_of(entry: Files | list[Files], *, name: str) -> list[pathlib.Path]:
     """Return the files that an entry names, in natural order where it is a folder or a glob."""
-    if isinstance(entry, tuple):
+    if not isinstance(entry, str):
         return [path for part in entry for path in _files_of(part, name=name)]
     place = pathlib.Path(entry)
     if place.is_file():
@@ -184,7 +209,7 @@ def _files_of(entry: Files, *, name: str) -> list[pathlib.Path]:
         found, what = [path for path in place.iterdir() if not path.name.startswith(".")], "holds no files"
     else:
         found, what = list(_glob(place)), "does not exist, or matches no files"
-    found = [path for path in found if not (path.suffix == ".idx" and path.with_suffix(".bin") in found)]
+    found = [path for path in found if not _is_beside(path, found)]
     folders = sorted(path.name for path in found if path.is_dir())
     if folders:
         raise DataError(
@@ -196,6 +221,13 @@ def _files_of(entry: Files, *, name: str) -> list[pathlib.Path]:
     if not found:
         raise DataError(f"{place} {what}; correct {name}", field=name, value=entry)
     return sorted(found, key=_natural)
+
+
+def _is_beside(path: pathlib.Path, found: list[pathlib.Path]) -> bool:
+    """Tell whether a file only describes another one: Megatron's `x.idx`, datatrove's `x.ds.index`, `x.ds.metadata`."""
+    return (path.suffix == ".idx" and path.with_suffix(".bin") in found) or (
+        path.suffix in (".index", ".metadata", ".loss") and path.with_suffix("") in found
+    )
 
 
 def _glob(place: pathlib.Path) -> list[pathlib.Path]:

@@ -43,6 +43,7 @@ class Backbone:
         window: Tokens of a training window.
         sample: Ids of the training text; empty for a path of an earlier version.
         is_verified: Whether the files were compared with digests in the path's record, which earlier versions lack.
+        document_end: Id of the mark behind which attention ends; None where a window is attended to as a whole.
     """
 
     config: PreTrainedConfig
@@ -51,6 +52,7 @@ class Backbone:
     window: int
     sample: tuple[int, ...]
     is_verified: bool
+    document_end: int | None = None
 
     @property
     def end_mark(self) -> str | None:
@@ -111,6 +113,7 @@ def read_backbone(folder: PathFolder) -> Backbone:
         end_id=facts["end_id"],
         window=facts["window"],
         sample=tuple(facts["sample"]),
+        document_end=facts["end_id"] if folder.recipe()["data"].get("mask") == "document" else None,
         is_verified=is_verified,
     )
 

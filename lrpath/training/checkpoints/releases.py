@@ -105,7 +105,8 @@ def _empty_model(folder: PathFolder, own_models: OwnModels | None) -> CausalLM:
     recipe = folder.recipe()
     if own_models is not None and recipe["model"].get("family") == OWN:
         return own_models(recipes.from_record(recipe))
-    return CausalLM(model_of(read_backbone(folder).config))
+    backbone = read_backbone(folder)
+    return CausalLM(model_of(backbone.config), document_end=backbone.document_end)
 
 
 def evaluate_merged(

@@ -62,8 +62,9 @@ def give_advice(cfg: DictConfig) -> None:
         settings=settings.as_record(),
         seen=_seen(project, views, [versions[number] for number in numbers]),
     )
-    folder = Path(config.outputs) / config.study / "advise" if asked.folder is None else Path(asked.folder)
+    folder = project.study_folder / "advise" if asked.folder is None else Path(asked.folder)
     text = write_advice(advice, question, folder)
+    Study(project.study_folder).upload()
     sys.stdout.write(f"{advice_json(advice, question) if config.format == 'json' else text}\n")
 
 
@@ -72,8 +73,7 @@ def _fits(config: schema.Config, settings: FitSettings) -> tuple[tuple[PathFit, 
     if settings.law.endswith(".json"):
         found, made = read_fitted(Path(settings.law), settings)
         return tuple(found.values()), made
-    outputs = Path(config.outputs)
-    study = Study(outputs / config.study) if settings.fit == () else Study.existing(outputs, config.study)
+    study = (Study.at if settings.fit == () else Study.existing)(config.outputs, config.study)
     view = LossView.of(study, settings)
     return tuple(fit_paths(one, settings, patterns=settings.fit) for one in view.by_domain()), settings
 
@@ -86,7 +86,7 @@ def _weighted(fitted: tuple[PathFit, ...], *, weight: float) -> tuple[WeightedFi
 
 def _views(config: schema.Config, settings: FitSettings) -> tuple[LossView, ...]:
     """Return the losses of the study, in the order of the fits; none if it has not been begun."""
-    study = Study(Path(config.outputs) / config.study)
+    study = Study.at(config.outputs, config.study)
     if not study.plans() or settings.fit == ():
         return ()
     return LossView.of(study, settings).by_domain()
@@ -134,7 +134,7 @@ def _numbers(project: Project, label: str, names: tuple[str, ...]) -> list[int]:
 
 def _made(project: Project, label: str) -> set[str]:
     """Return the versions of the label of which some path has been run in the study, whatever its α."""
-    study = Study(Path(project.config.outputs) / project.config.study)
+    study = Study(project.study_folder)
     if not study.plans():
         return set()
     runs = [path for path in paths_of(study) if has_losses(study, path.path)]

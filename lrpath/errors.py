@@ -61,6 +61,12 @@ class TrainingError(LrpathError):
     exit_code = 4
 
 
+class StorageError(LrpathError):
+    """A file system at a URL cannot be read or written; what is on this machine and what is there are whole."""
+
+    exit_code = 4
+
+
 class VerificationError(LrpathError):
     """A study on disk is not what it claims to be; the findings have been printed."""
 

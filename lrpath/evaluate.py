@@ -1,7 +1,6 @@
 """`python -m lrpath.evaluate +exp=…`: evaluate kept states again, on the held-out sets of a configuration."""
 
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -17,11 +16,12 @@ from lrpath.reporting.version_matrix import matrix_tables
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate the states that lack a loss, and print what every release knows of every version's text."""
     settings, asked = schema.load_evaluate(cfg)
-    study = Study.existing(Path(settings.outputs), settings.study)
+    study = Study.existing(settings.outputs, settings.study)
     if settings.strategy.name != "single":
         text = f"strategy={settings.strategy.name}: states are evaluated in one process; leave strategy out"
         raise ConfigError(text, field="strategy", value=settings.strategy.name)
     project = Project(settings)
+    project.check_engine("lrpath.evaluate")
     _ = project.plan  # an impossible plan is refused before torch is imported
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, open_training_factory

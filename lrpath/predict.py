@@ -27,11 +27,11 @@ def predict(cfg: DictConfig) -> None:
     # curves from files, for a plan that may not be begun or for other files
     from_files = asked.predict == () or (asked.predict is None and bool(asked.compare))
     without_study = settings.fit == () and (asked.plan == "given" or from_files)
-    outputs = Path(config.outputs)
-    study = Study(outputs / config.study) if without_study else Study.existing(outputs, config.study)
+    study = (Study.at if without_study else Study.existing)(config.outputs, config.study)
     found = _mixture(config, asked, study, settings) if asked.mixture else _predictions(config, asked, study, settings)
     folder = study.folder / "predict" if asked.folder is None else Path(asked.folder)
     text = write_predictions(found, folder, settings=settings.as_record())
+    study.upload()
     sys.stdout.write(f"{predictions_json(found) if config.format == 'json' else text}\n")
 
 

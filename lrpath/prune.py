@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -20,7 +19,7 @@ from lrpath.reporting.inventory_text import removal_text
 def prune(cfg: DictConfig) -> None:
     """Drop the plans that were named, print what no other plan needs, and remove it if that is wanted."""
     config = typed_root(PruneConfig, cfg)
-    study = Study.existing(Path(config.outputs), config.study)
+    study = Study.existing(config.outputs, config.study)
     dropped = _plans(study, (config.drop,) if isinstance(config.drop, int) else config.drop or ())
     inventory = read_inventory(study, without=dropped)
     labels = plan_labels(plans_by_id(study))
@@ -33,6 +32,7 @@ def prune(cfg: DictConfig) -> None:
     for plan_id in dropped:
         study.drop_plan(plan_id)
     _remove(inventory)
+    study.upload()
 
 
 def _plans(study: Study, numbers: Sequence[int]) -> list[str]:

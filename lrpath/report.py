@@ -15,9 +15,11 @@ from lrpath.reporting.report import write_report
 def report(cfg: DictConfig) -> None:
     """Write the report of one study or several and print it."""
     config = typed_root(ReportConfig, cfg)
-    studies = [Study.existing(Path(config.outputs), name) for name in config.studies]
+    studies = [Study.existing(config.outputs, name) for name in config.studies]
     folder = None if config.folder is None else Path(config.folder)
     sys.stdout.write(f"{write_report(*studies, folder=folder)}\n")
+    if folder is None:
+        studies[0].upload()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`python -m lrpath.show study=…`: print what a study holds on disk, without torch."""
 
 import sys
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -16,7 +15,7 @@ from lrpath.reporting.inventory_text import inventory_text
 def show(cfg: DictConfig) -> None:
     """Print plans, paths, states, who needs them, and what could be removed."""
     config = typed_root(ShowConfig, cfg)
-    sys.stdout.write(f"{inventory_text(read_inventory(Study.existing(Path(config.outputs), config.study)))}\n")
+    sys.stdout.write(f"{inventory_text(read_inventory(Study.existing(config.outputs, config.study)))}\n")
 
 
 if __name__ == "__main__":

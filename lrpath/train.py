@@ -27,6 +27,7 @@ def train(cfg: DictConfig) -> None:
     from lrpath.reporting.report import write_report
 
     sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+    project.study.upload()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -18,7 +17,7 @@ from lrpath.reporting.peak_report import peaks_text
 def tune(cfg: DictConfig) -> None:
     """Print the best peak of every paradigm, how sure it is, and the overrides that use it."""
     config = typed_root(TuneConfig, cfg)
-    found = best_peaks(Study.existing(Path(config.outputs), config.study))
+    found = best_peaks(Study.existing(config.outputs, config.study))
     text = json.dumps([asdict(one) for one in found], indent=1) if config.format == "json" else peaks_text(found)
     sys.stdout.write(f"{text}\n")
 

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -15,6 +14,7 @@ from lrpath.analysis.verify.study import verify_study
 from lrpath.assembly.leaks import verify_held_out
 from lrpath.assembly.project import Project
 from lrpath.config import schema
+from lrpath.data.remote import fetch_stores
 from lrpath.errors import VerificationError
 from lrpath.planning.units import write_time
 from lrpath.records.study import Study
@@ -26,7 +26,7 @@ SECONDS_BETWEEN_LINES = 10.0
 def verify(cfg: DictConfig) -> None:
     """Print what was compared and what was found; the exit code is 5 if anything was."""
     settings, asked = schema.load_verify(cfg)
-    study = Study.existing(Path(settings.outputs), settings.study)
+    study = Study.existing(settings.outputs, settings.study)
     check = _of_files if asked.null_fork is None else _with_null_forks
     checks = check(settings, asked, study)
     if os.environ.get("RANK", "0") != "0":
@@ -41,12 +41,13 @@ def verify(cfg: DictConfig) -> None:
 def _of_files(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks that need nothing but the files of the study, and the tokens if they are there."""
     checks = verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
-    return (*checks, verify_held_out(study, folder=Path(settings.data.folder), reads=asked.digests))
+    return (*checks, verify_held_out(study, folder=fetch_stores(settings.data.folder), reads=asked.digests))
 
 
 def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
+    project.check_engine("lrpath.verify null_fork=…")
     _ = project.plan  # an impossible plan is refused before torch is imported
     with entry.lasting():
         from lrpath.assembly.training_factory import build_hardware, open_training_factory
@@ -57,9 +58,9 @@ def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study:
     with hardware.initialized():
         checks = process_group.on_rank_zero(lambda: _of_files(settings, asked, study))
         console = Console(stderr=True)
-        runner = open_training_factory(project, process_group).runner(hardware, console)
+        path_trainer = open_training_factory(project, process_group).path_trainer(hardware)
         assert asked.null_fork is not None
-        found = verify_null_forks(runner.path_trainer, runner.tree, updates=asked.null_fork, console=console)
+        found = verify_null_forks(path_trainer, project.plan.tree, updates=asked.null_fork, console=console)
     return (*checks, found)
 
 

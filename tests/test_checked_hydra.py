@@ -39,16 +39,16 @@ def test_an_experiment_file_that_names_code_is_refused_in_one_line(
     assert "hostile" not in sys.modules
 
 
-@pytest.mark.parametrize("field", ["outputs", "data.folder", "figure"])
-def test_an_address_is_no_folder(
-    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("given", ["outputs=nope://bucket/x", "data.folder=nope://bucket/x", "figure=s3://bucket/x"])
+def test_a_url_that_cannot_be_written_to_becomes_no_folder(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lrpath.plan", "+exp=quickstart", f"{field}=s3://bucket/x"])
+    monkeypatch.setattr(sys, "argv", ["lrpath.plan", "+exp=quickstart", given])
 
     with pytest.raises(SystemExit) as ended:
         entry.run(plan.plan, config_name="config")
 
     assert ended.value.code == 2
-    assert "s3://bucket/x" in capsys.readouterr().err
+    assert given.partition("=")[2] in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

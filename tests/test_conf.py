@@ -38,7 +38,7 @@ LADDERS = {name for name in EXPERIMENTS if "/rung:" in (CONF / "exp" / f"{name}.
 """Experiments that have rungs, rung=0.04m, in place of the two scales."""
 SCALED = [name for name in EXPERIMENTS if name not in LADDERS]
 PLANNED = [("", name) for name in EXPERIMENTS] + [("mini/", name) for name in SCALED]
-GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "logger")
+GROUPS = ("model", "data", "paradigm", "schedule", "schedule@branch", "optimizer", "strategy", "engine", "logger")
 OPTIONS = {group: [file.stem for file in sorted((CONF / group.partition("@")[0]).glob("*.yaml"))] for group in GROUPS}
 OTHERS = [group for group in GROUPS if group != "paradigm"]
 CHOICES = [{"paradigm": option} for option in OPTIONS["paradigm"]] + [
@@ -233,6 +233,7 @@ def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
         ("schedule@branch", "own"): ["branch.shape=tests.own_code:wave"],
         ("schedule", "table"): ["schedule.table=[0.5,0.1]"],
         ("schedule@branch", "table"): ["branch.table=[0.5,0.1]"],
+        ("engine", "command"): ["engine.name=mine", "engine.run='train {stretch}'", "strategy.name=single"],
     }
     return [value for choice in chosen.items() for value in values.get(choice, [])]
 

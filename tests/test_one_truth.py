@@ -36,7 +36,7 @@ ROOTS: dict[str, tuple[type, ...]] = {
 }
 """Root files by name, and what their values become."""
 GROUPS = {"schedule": Decay, "paradigm": dict} | {
-    name: get_type_hints(schema.Config)[name] for name in ("model", "data", "optimizer", "strategy", "logger")
+    name: get_type_hints(schema.Config)[name] for name in ("model", "data", "optimizer", "strategy", "engine", "logger")
 }
 """Groups by folder, and what the values of their files become."""
 CHANGES = {"exp", "recipe", "rung", "scale", "hydra"}

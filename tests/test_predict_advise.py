@@ -34,7 +34,7 @@ class Mixed(ContinualLaw):
     def __init__(self) -> None:
         super().__init__(domain=Domain.OLD)
 
-    def predict(self, given: Mapping[str, float], *, curve: Curve) -> Array:  # noqa: ARG002
+    def predict(self, given: Mapping[str, float], *, curve: Curve) -> Array:
         old = ContinualLaw(domain=Domain.OLD).predict(OLD, curve=curve)
         return -0.546 * old + 1.853 * ContinualLaw(domain=Domain.NEW).predict(OLD | {"B": -0.4}, curve=curve)
 

@@ -89,7 +89,7 @@ BREAKS = (
     Break(
         promise=3,
         what="rows after the resumed state are not cut",
-        file="lrpath/training/path_trainer.py",
+        file="lrpath/training/prepare_rows.py",
         old="        table.cut(run.begin, later=later)\n",
         new="        table.cut(10**9)\n",
         tests=("test_resume.py::test_a_run_that_was_killed_and_run_again_equals_one_that_was_not[at states]",),
@@ -121,7 +121,7 @@ BREAKS = (
     Break(
         promise=3,
         what="rows behind a state that is made again are lost",
-        file="lrpath/training/path_trainer.py",
+        file="lrpath/training/prepare_rows.py",
         old="        table.cut(run.begin, later=later)\n",
         new="        table.cut(run.begin)\n",
         tests=(

@@ -126,12 +126,14 @@ def remove_unneeded(held: PathOnDisk, *, study: Study) -> None:
     Raises:
         BusyError: If a process is running the path.
     """
-    with held.folder.lock():
-        held.folder.clear_incomplete()
+    with held.folder.lock() as lease:
+        folder = PathFolder(held.folder.folder, lease=lease)
+        folder.clear_incomplete()
+        study.fetch(plans_only=True)
         now = {path.folder.path_id: path for path in read_inventory(study).paths}.get(held.folder.path_id)
         for state in () if now is None else now.removable:
             if state.key in {known.key for known in held.removable}:
-                held.folder.remove_state(state.key.position)
+                folder.remove_state(state.key.position)
 
 
 def _users(tree: Tree, names: Mapping[str, str], found: Iterable[Series]) -> dict[StateKey, list[str]]:

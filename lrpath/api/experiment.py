@@ -83,7 +83,10 @@ class Experiment:
         """
         self._project.refresh()
         command = partial(Command.of_this_process, "lrpath (Python)", self._given)
-        return execute(self._project, Console(quiet=quiet), command=command) or 0
+        updates = execute(self._project, Console(quiet=quiet), command=command)
+        if updates is not None:
+            self._project.study.upload()
+        return updates or 0
 
     def __str__(self) -> str:
         """Return the plan as `lrpath.plan` prints it."""

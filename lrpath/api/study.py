@@ -32,7 +32,7 @@ class Study:
 
     Args:
         name: Its folder's name.
-        outputs: Folder of studies; None for the one that the command line takes.
+        outputs: Folder of studies, or its URL; None for the one that the command line takes.
 
     Raises:
         StateError: If it is not there.
@@ -40,7 +40,7 @@ class Study:
 
     def __init__(self, name: str, *, outputs: str | Path | None = None) -> None:
         usual = OmegaConf.load(conf_folder() / "report.yaml").outputs
-        self._records = records.Study.existing(Path(usual if outputs is None else outputs), name)
+        self._records = records.Study.existing(str(usual if outputs is None else outputs), name)
 
     @property
     def name(self) -> str:
@@ -87,7 +87,10 @@ class Study:
         Raises:
             StateError: If the study holds no plan, or a file in it was altered.
         """
-        return write_report(self._records, folder=None if folder is None else Path(folder))
+        written = write_report(self._records, folder=None if folder is None else Path(folder))
+        if folder is None:
+            self._records.upload()
+        return written
 
     def verify(self, *, digests: bool = True) -> list[Finding]:
         """Compare everything on disk with the plans and return what was found; nothing, if all is as it should be.

@@ -10,6 +10,7 @@ from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.errors import MismatchError
 from lrpath.planning.shape import ModelShape
 from lrpath.reporting.plan_text import plan_json, plan_text
+from lrpath.reporting.trainer_paths import FORMAT, trainer_paths
 
 
 def describe(project: Project) -> str:
@@ -26,14 +27,15 @@ def describe(project: Project) -> str:
         "shape": project.shape if isinstance(project.shape, ModelShape) else None,
         "micro_batch": settings.strategy.micro_batch or share,
         "recompute": settings.strategy.recompute,
-        "speed": measured_speed(project.plan, outputs=Path(settings.outputs), study=settings.study),
+        "speed": measured_speed(project.plan, outputs=project.study_folder.parent, study=settings.study),
     }
     if settings.format == "json":
         more = {
+            "tree": trainer_paths(project.plan, rates=None if settings.rates is None else Path(settings.rates)),
             "data": [facts.as_record() for facts in project.increment_facts()],
             "reuse": read_reuse(project).as_record() | {"refusal": refusal},
         }
-        return json.dumps(plan_json(project.plan, **details) | more, indent=1)
+        return json.dumps({"format": FORMAT} | plan_json(project.plan, **details) | more, indent=1)
     refused = "" if refusal is None else f"\ntrain will refuse this plan: {refusal}"
     prepared = "".join(f"{facts.line()}\n" for facts in project.increment_facts())
     return f"{plan_text(project.plan, **details)}\n\n{prepared}{read_reuse(project).text()}{refused}"

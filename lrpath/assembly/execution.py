@@ -9,6 +9,7 @@ from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.records.commands import Command
+from lrpath.training.command.settings import CommandEngine
 
 
 def execute(
@@ -35,8 +36,12 @@ def execute(
     if not project.waits_for_tokens:
         _ = project.selected, project.plan  # what is impossible is refused before torch is imported
         check_extends(project)
+    if project.study.url is not None:
+        _show(console, f"{project.study.url}: the working copy is {project.study.folder}")
     if not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console)):
         return 0
+    if isinstance(project.config.engine, CommandEngine):
+        return _run_command(project, console, command=command)
     with importing or nullcontext():
         from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 
@@ -60,6 +65,21 @@ def execute(
             process_group.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
     return updates if process_group.is_rank_zero else None
+
+
+def _run_command(project: Project, console: Console, *, command: Callable[[], Command]) -> int:
+    """Make what is missing by the command of another trainer, without torch; return how many updates that took."""
+    from lrpath.assembly.command_factory import build_command_trainer
+    from lrpath.assembly.runner import build_runner
+
+    store = project.prepare(_preparation_line(console), notice=lambda line: _show(console, line))
+    check_extends(project)  # now that the tokens are known
+    for line in read_reuse(project).text().splitlines():
+        _show(console, line)
+    runner = build_runner(project, build_command_trainer(project, store), console)
+    project.keep_plan()
+    project.study.commands.add(command())
+    return runner.run()
 
 
 def _show(console: Console, line: str) -> None:

@@ -57,7 +57,7 @@ def _is_untidy(study: Study, project: Project) -> bool:
     pinned = pinned_states(study, tree)
     for path in tree.paths:
         folder = study.find(path.id)
-        if folder is None or (folder.folder / "running.json").exists():
+        if folder is None or (folder.folder / "running.json").exists() or folder.is_ahead():
             return True
         existing, end = folder.positions(), tree.end(path.id)
         spared = oldest_spared(existing, keep=project.config.cadence.keep) if path.schedule.end is None else end

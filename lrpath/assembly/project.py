@@ -25,6 +25,7 @@ from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
+from lrpath.training.command.settings import CommandEngine
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
@@ -98,6 +99,17 @@ class Project:
         return {path.id: path for path in with_read_contents(Study(self.study_folder), tree.paths)}
 
     @cached_property
+    def data_folder(self) -> pathlib.Path:
+        """Where prepared tokens are kept; of a URL the working copy, fetched when this is first asked for.
+
+        Raises:
+            StorageError: If the URL cannot be read.
+        """
+        from lrpath.data.remote import fetch_stores
+
+        return fetch_stores(self.config.data.folder)
+
+    @cached_property
     def stored(self) -> "StoredData":
         """What is stored of the data, by the catalog: nothing is read but manifests and samples of the files.
 
@@ -106,7 +118,7 @@ class Project:
         """
         from lrpath.data.catalog import Catalog
 
-        catalog = Catalog(pathlib.Path(self.config.data.folder))
+        catalog = Catalog(self.data_folder)
         tokenizer, count = self.config.data.tokenizer, self.config.versions
         return catalog.find(self.source, tokenizer=tokenizer, count=count, old=self._old_data)
 
@@ -133,6 +145,7 @@ class Project:
             sequences_per_update=config.batch.sequences_per_update,
             tokens_per_sequence=config.batch.tokens_per_sequence,
             guard=config.guard,
+            engine=config.engine.name if isinstance(config.engine, CommandEngine) else None,
         )
 
     @property
@@ -210,7 +223,7 @@ class Project:
             return {"content": manifest.content, "held_out": manifest.held_out}
         from lrpath.data.catalog import Catalog
 
-        catalog = Catalog(pathlib.Path(self.config.data.folder))
+        catalog = Catalog(self.data_folder)
         content = catalog.provisional(self.source, tokenizer=self.config.data.tokenizer, number=number)
         return {"content": content}
 
@@ -276,7 +289,8 @@ class Project:
         Raises:
             ConfigError: If it cannot be a folder, or cannot be written to.
         """
-        return Study(_writable(self.config.study, field="outputs", value=self.config.outputs))
+        _writable(self.study_folder, field="outputs", value=self.config.outputs)
+        return Study(self.study_folder)
 
     def assuming(self, old: Plan) -> Plan:
         """Return the plan with what is not prepared taken for what a plan of the study has under the same version."""
@@ -314,10 +328,28 @@ class Project:
         for name in ("kept_plans", "known_paths", "stored", "recipe", "increments", "plan", "selected"):
             self.__dict__.pop(name, None)
 
-    @property
+    def check_engine(self, what: str) -> None:
+        """Raise if a command makes the updates, for what lrpath's own trainer alone can do.
+
+        Raises:
+            ConfigError: Naming what was asked.
+        """
+        if isinstance(self.config.engine, CommandEngine):
+            raise ConfigError(
+                f"engine=command: {what} needs lrpath's own trainer, and lrpath never opens the states of "
+                f"{self.config.engine.name}; do this with that trainer's own tools",
+                field="engine",
+                value="command",
+            )
+
+    @cached_property
     def study_folder(self) -> pathlib.Path:
-        """Where the study is or will be."""
-        return pathlib.Path(self.config.outputs) / self.config.study
+        """Where the study is or will be; of one at a URL the working copy, fetched when this is first asked for.
+
+        Raises:
+            StorageError: If the URL cannot be read.
+        """
+        return Study.at(self.config.outputs, self.config.study).folder
 
     def prepare(self, progress: "PreparationProgress | None" = None, *, notice: "Notice | None" = None) -> "TokenStore":
         """Return the token store of the versions, prepared if it is not there; the plan's ids are final from then on.
@@ -334,7 +366,7 @@ class Project:
             self.source,
             tokenizer=self.config.data.tokenizer,
             versions=self.versions,
-            folder=_writable("", field="data.folder", value=self.config.data.folder),
+            folder=_writable(self.data_folder, field="data.folder", value=self.config.data.folder),
             progress=progress,
             old=self._old_data,
             notice=notice,
@@ -353,6 +385,8 @@ class Project:
         Args:
             store: The prepared store; None for what is prepared so far.
         """
+        if store is None and not self.stored.is_here():
+            return []  # at a URL: what a line in a plan says is not worth fetching all tokens
         store = store or self.stored.open(self.versions)
         if store is None:
             return []
@@ -388,9 +422,8 @@ class Project:
         )
 
 
-def _writable(name: str, *, field: str, value: str) -> pathlib.Path:
-    """Return a folder in the one that a field names; it, or the nearest parent that exists, is one to write to."""
-    folder = pathlib.Path(value) / name
+def _writable(folder: pathlib.Path, *, field: str, value: str) -> pathlib.Path:
+    """Return a folder that a field names; it, or the nearest parent that exists, is one to write to."""
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), pathlib.Path())
     if not there.is_dir():
         text = f"{field}: {there} is not a folder, so {folder} cannot be made; choose another {field}"

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lrpath.assembly.held_out import held_out_sets
+from lrpath.assembly.held_out import describe_held_out_sets, held_out_sets
 from lrpath.assembly.project import Project
-from lrpath.data.held_out_text import held_out_set
+from lrpath.assembly.runner import build_runner
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
@@ -107,12 +107,7 @@ class ProjectTrainingFactory:
 
     def describe_held_out(self) -> dict[SetName, HeldOutSet]:
         """Return digest and sizes of every held-out set, as it is evaluated."""
-        tokenizer_file, end_id = self.store.tokenizer_file, self.store.end_id
-        documents = {name[1:]: found.documents_NL for name, found in self.document_sets().items() if name[0] == "valid"}
-        return {
-            name: held_out_set(windows_NL, documents.get(name), tokenizer_file=tokenizer_file, end_id=end_id)
-            for name, windows_NL in self.held_out().items()
-        }
+        return describe_held_out_sets(self.project, self.store)
 
     def document_sets(self) -> dict[tuple[str, str, str], DocumentSet]:
         """Return the held-out windows with the document of each of their tokens, by split, version and domain."""
@@ -141,11 +136,10 @@ class ProjectTrainingFactory:
             return replace(shape, stated_parameters=sum(one.numel() for one in built.parameters()))
         return shape if shape.parameters is not None else replace(shape, stated_parameters=count_parameters(shape))
 
-    def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
-        """Return the plan runner of the project's plan."""
-        config, plan = self.project.config, self.project.plan
-        shape = self._counted_shape()
-        path_trainer = PathTrainer(
+    def path_trainer(self, hardware: Hardware) -> PathTrainer:
+        """Return what makes the updates of the project's paths."""
+        config, shape = self.project.config, self._counted_shape()
+        return PathTrainer(
             study=self.project.study,
             factory=self,
             hardware=hardware,
@@ -156,15 +150,10 @@ class ProjectTrainingFactory:
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape),
         )
-        return PlanRunner(
-            tree=plan.tree,
-            order=plan.versions,
-            path_trainer=path_trainer,
-            console=console,
-            selected=self.project.selected,
-            wait=config.wait,
-            mend=config.mend,
-        )
+
+    def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
+        """Return the plan runner of the project's plan."""
+        return build_runner(self.project, self.path_trainer(hardware), console)
 
 
 def open_training_factory(
@@ -216,6 +205,11 @@ def _appears(file: pathlib.Path) -> bool:
     return False
 
 
+def _shared_place(project: Project) -> str:
+    """Return what names the place that all nodes must see: of a study at a URL, the first rank uploads for all."""
+    return "outputs" if project.study.url is None else "the working copy (variable LRPATH_CACHE)"
+
+
 def check_same(process_group: ProcessGroup, project: Project) -> None:
     """Check that all ranks were given one plan, and see the one study folder in which the first rank has kept it.
 
@@ -235,6 +229,6 @@ def check_same(process_group: ProcessGroup, project: Project) -> None:
             raise ConfigError(f"{whose} writes to {its_folder}, rank 0 to {first_folder}; make outputs absolute")
         if not it_sees:
             raise ConfigError(
-                f"{whose} does not see what rank 0 wrote to {first_folder}; outputs must lie on a file system that all "
-                "nodes share"
+                f"{whose} does not see what rank 0 wrote to {first_folder}; {_shared_place(project)} must lie on a "
+                "file system that all nodes share"
             )

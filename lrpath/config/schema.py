@@ -30,6 +30,8 @@ from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
+from lrpath.records.remote.folder import check_address
+from lrpath.training.command.settings import CommandEngine, Engine
 from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
@@ -75,7 +77,7 @@ class DataConfig:
     mask: Literal["none", "document"]
 
     def __post_init__(self) -> None:
-        check_local(self.folder, field="data.folder")
+        check_address(self.folder, field="data.folder")
         if not isinstance(self.repeat, bool) and self.repeat < 1:
             text = f"data.repeat={self.repeat:g} must be at least 1 epoch, true or false"
             raise ConfigError(text, field="data.repeat", value=self.repeat)
@@ -136,11 +138,13 @@ class Config:
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer
     strategy: StrategySettings
+    engine: Engine
     logger: LoggerConfig
     cadence: Cadence
     cluster: ClusterConfig
     guard: Guard
     figure: str | None
+    rates: str | None
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
@@ -149,6 +153,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
+        check_local(self.rates, field="rates")
         _check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
             text = f"study={self.study} is where data.folder keeps token stores; choose another name"
@@ -165,6 +170,17 @@ class Config:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
         self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
+        if isinstance(self.engine, CommandEngine):
+            self._check_command()
+
+    def _check_command(self) -> None:
+        """Raise if something is asked for that lrpath's own trainer alone does."""
+        if self.strategy.name != "single":
+            text = f"strategy={self.strategy.name}: with engine=command the command starts its own ranks; leave it out"
+            raise ConfigError(text, field="strategy", value=self.strategy.name)
+        if self.guard.acts:
+            text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
+            raise ConfigError(text, field="guard.policy", value=self.guard.policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +274,7 @@ class ExportConfig:
     check: Literal["load", "tokenizer"]
 
     def __post_init__(self) -> None:
-        check_local(self.folder, field="folder")
+        check_address(self.folder, field="folder")
         _check_place(self.outputs, self.study)
         if not self.shard_gb > 0:
             raise ConfigError(f"shard_gb={self.shard_gb} must be more than 0", field="shard_gb", value=self.shard_gb)
@@ -300,22 +316,21 @@ def _check_label(label: str) -> None:
 
 
 def check_local(place: str | None, *, field: str) -> None:
-    """Refuse a place that is not of a file system: `s3://…` would become a folder named `s3:`.
+    """Refuse a URL for what is written on this machine alone: `s3://…` would become a folder named `s3:`.
 
     Raises:
         ConfigError: If there is `://` in the place.
     """
     if place is not None and "://" in place:
         raise ConfigError(
-            f"{field}={place} is an address, and lrpath writes to file systems only; mount the storage and give the "
-            "path of a folder",
+            f"{field}={place} is a URL, and {field} is written on this machine; give a path, and copy the file there",
             field=field,
             value=place,
         )
 
 
 def _check_place(outputs: str, study: str) -> None:
-    check_local(outputs, field="outputs")
+    check_address(outputs, field="outputs")
     if not outputs:
         text = "outputs is empty; name the folder of studies: outputs=outputs"
         raise ConfigError(text, field="outputs", value=outputs)

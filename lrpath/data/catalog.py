@@ -19,8 +19,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, read_store_record
+from lrpath.data.remote import is_here
 from lrpath.data.sources import Source, TextSource, TokensSource
 from lrpath.data.sources.files import natural_key
+from lrpath.data.sources.remote_path import source_path
 from lrpath.data.sources.text import entry_spec
 from lrpath.data.sources.tokens import Entry
 from lrpath.data.tokenizer import TokenizerSettings
@@ -65,6 +67,10 @@ class StoredData:
     store: pathlib.Path | None = None
     tokenizer: str | None = None
     increments: tuple[StoredIncrement, ...] = ()
+
+    def is_here(self) -> bool:
+        """Say whether the tokens are on this machine, and not at the data folder's URL alone."""
+        return self.store is None or all(is_here(self.store / increment.name) for increment in self.increments)
 
     def open(self, versions: Sequence[str]) -> "TokenStore | None":
         """Open the store at as many of some versions, in the order of arrival, as are stored; None if none is begun.
@@ -311,10 +317,10 @@ def _placed(source: Source, number: int) -> dict[str, Any] | None:
     """Return the places of an increment's files; None for a source that reads no files of its own."""
     places: dict[str, Any]
     if isinstance(source, TextSource):
-        paths = [pathlib.Path(path) for path in source.paths]
+        paths = [source_path(path) for path in source.paths]
         if source.versions.by == "file" and paths:
             paths = source.entries()[number : number + 1]
-        domains = {name: str(pathlib.Path(path).resolve()) for name, path in source.places.items()}
+        domains = {name: str(source_path(path).resolve()) for name, path in source.places.items()}
         places = {"paths": [str(path.resolve()) for path in paths], "domains": domains}
         return places | {"number": number, "source": _nameless(source.spec())}
     if isinstance(source, TokensSource) and number < len(source.files):
@@ -328,7 +334,7 @@ def _listed_folder(source: Source) -> pathlib.Path | None:
     """Return the folder whose entries are the increments, if they are not listed in the configuration."""
     if not isinstance(source, TextSource) or source.versions.by != "file" or len(source.paths) != 1:
         return None
-    folder = pathlib.Path(source.paths[0]).resolve()
+    folder = source_path(source.paths[0]).resolve()
     return folder if folder.is_dir() or not folder.exists() else None
 
 

@@ -44,6 +44,7 @@ from lrpath.data.manifest import (
     heldout_file,
     is_name,
 )
+from lrpath.data.remote import upload_stores
 from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TokensSource
 from lrpath.data.sources.document import hashed_share
 from lrpath.data.store import TokenStore
@@ -131,6 +132,7 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
             work.source.increment_spec(number)
         stored = work.run(versions)
     catalog.remember(source, tokenizer=tokenizer, stored=stored)
+    upload_stores(folder)
     return _with_shards(_opened(stored, versions), source, versions)
 
 

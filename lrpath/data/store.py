@@ -49,6 +49,7 @@ from lrpath.data.manifest import (
     token_dtype,
     unit_of,
 )
+from lrpath.data.remote import fetch_increment
 from lrpath.errors import DataError
 
 Tokens = NDArray[np.uint16 | np.uint32]
@@ -88,6 +89,8 @@ class TokenStore:
             DataError: If a file is missing, malformed, incomplete or of another size than its manifest says.
         """
         record = read_store_record(folder)
+        for name in increments.values():
+            fetch_increment(folder / name)
         manifests = {version: Manifest.read(folder / name / MANIFEST_FILE) for version, name in increments.items()}
         store = cls(folder=folder, increments=dict(increments), manifests=manifests, **record)
         for version in store.versions:

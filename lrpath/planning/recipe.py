@@ -32,22 +32,24 @@ class Recipe:
         data: `tokenizer`, the digest of what the tokenizer does, or None for ids without one; `mask`, where attention
             ends at the borders of documents. Plans that were kept before ids followed from content have the settings
             of source and tokenizer here, and keep their ids.
-        optimizer: AdamW's settings.
+        optimizer: The optimizer's settings; None for a module with an optimizer of its own, which `model` describes.
         precision: `fp32` or `bf16` compute; parameters and moments are fp32 in both.
         seed: Seed of the initial weights and of the data order, or one for each.
         sequences_per_update: Global batch B [sequences].
         tokens_per_sequence: Window length L [tokens].
         guard: What is done about updates that would spoil the path.
+        engine: Name of the trainer that makes the updates, if it is not lrpath's own: it makes other numbers.
     """
 
     model: dict[str, Any]
     data: dict[str, Any]
-    optimizer: Optimizer
+    optimizer: Optimizer | None
     precision: str
     seed: int | Seeds
     sequences_per_update: int
     tokens_per_sequence: int
     guard: Guard = UNGUARDED
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in ("fp32", "bf16"):
@@ -94,10 +96,15 @@ class Recipe:
         return str(self.data.get("tokenizer")).startswith(PROVISIONAL)
 
     def as_record(self) -> dict[str, Any]:
-        """Return what determines the numbers of a path as plain data; a guard that changes none is left out."""
+        """Return what determines the numbers of a path as plain data, without a guard or engine that changes none."""
         record = asdict(self)
         del record["guard"]
-        record["optimizer"] = optimizers.as_record(self.optimizer)
+        if self.engine is None:
+            del record["engine"]
+        if self.optimizer is None:
+            del record["optimizer"]
+        else:
+            record["optimizer"] = optimizers.as_record(self.optimizer)
         return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
 
 
@@ -112,5 +119,5 @@ def from_record(record: dict[str, Any]) -> Recipe:
     """Return the recipe that `Recipe.as_record` wrote."""
     seed = Seeds(**record["seed"]) if isinstance(record["seed"], dict) else record["seed"]
     guard = replace(UNGUARDED, **record.get("guard", {}))
-    optimizer = optimizers.from_record(record["optimizer"])
+    optimizer = optimizers.from_record(record["optimizer"]) if "optimizer" in record else None
     return Recipe(**(record | {"seed": seed, "guard": guard, "optimizer": optimizer}))

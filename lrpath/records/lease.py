@@ -19,11 +19,14 @@ import pathlib
 import socket
 import threading
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 from lrpath.errors import BusyError
 from lrpath.records.files import NO_LOCKS, file_system_time, held_folder, make_folder
+
+if TYPE_CHECKING:
+    from lrpath.records.remote.path_copy import PathCopy
 
 EXPIRY = 120.0
 """Time without a renewal after which an owner on another machine counts as dead [s]."""
@@ -35,9 +38,13 @@ class Lease:
     Args:
         file: The lock file.
         token: What only this lease has written into it.
+
+    Attributes:
+        copy: Of a study at a URL, the path here and there, which is owned there too.
     """
 
     def __init__(self, file: pathlib.Path, *, token: str) -> None:
+        self.copy: PathCopy | None = None
         self._file = file
         self._token = token
         self._ended = threading.Event()
@@ -95,7 +102,7 @@ def owned(file: pathlib.Path) -> Iterator[Lease]:
                 _take(handle, file, token=token, known_to_be_gone="")
         else:
             # the owners of this machine would hold the lock, so one that is named in it is gone
-            _take(handle, file, token=token, known_to_be_gone=_machine())
+            _take(handle, file, token=token, known_to_be_gone=machine_id())
         with Lease(file, token=token) as lease:
             try:
                 yield lease
@@ -122,7 +129,7 @@ def _take(handle: IO[str], file: pathlib.Path, *, token: str, known_to_be_gone: 
             f"{_busy(file, before)}. It renewed its lease {silent:.0f} s ago; after {EXPIRY:.0f} s without renewal "
             "it counts as dead"
         )
-    _write(handle, {"machine": _machine(), "host": socket.gethostname(), "process": os.getpid(), "token": token})
+    _write(handle, {"machine": machine_id(), "host": socket.gethostname(), "process": os.getpid(), "token": token})
 
 
 def _write(handle: IO[str], owner: dict[str, Any]) -> None:
@@ -164,7 +171,7 @@ def _silent(file: pathlib.Path) -> float:
     return max(silent, 0.0)
 
 
-def _machine() -> str:
+def machine_id() -> str:
     """Return an id of this machine and its current boot: whoever held a lock before a restart is gone."""
     try:
         return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

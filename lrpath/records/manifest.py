@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import stat
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from lrpath.records.shards import SUFFIX, shown
 
 STATE_FORMAT = 1
 MANIFEST = "state.json"
+ENGINE = "engine"
+"""Field of the manifest of a state that another trainer made, whose files are of any kind and never opened."""
 _DIGEST = "sha256"
 _MAX_BYTES = 16 << 20  # some 150 bytes for the shard of each rank
 
@@ -78,22 +81,47 @@ def check_state(
         raise StateError(
             f"{folder} says it is state {repr(named)[:80]}, not ({key.path_id}, {key.position}); move it back"
         )
-    problem = _problem(folder, manifest["files"], digest=digest)
+    problem = _problem(folder, manifest, digest=digest)
     if problem is not None:
         raise StateError(f"{problem}; {_way_back(folder, key=key, start=_start(manifest), digest=digest)}")
     return manifest
 
 
+def state_files(folder: pathlib.Path) -> set[str]:
+    """Return the files in a folder and the folders in it, by their names relative to it; a link counts as a file."""
+    found: set[str] = set()
+    for top, folders, files in os.walk(folder):  # follows no link
+        links = [name for name in folders if (pathlib.Path(top) / name).is_symlink()]
+        found |= {(pathlib.Path(top) / name).relative_to(folder).as_posix() for name in (*files, *links)}
+    return found
+
+
+def check_made_here(folder: pathlib.Path) -> None:
+    """Raise if a state was made by another trainer, which alone can load it.
+
+    Raises:
+        StateError: Naming the trainer.
+    """
+    maker = read_manifest(folder).get(ENGINE)
+    if maker is not None:
+        raise StateError(
+            f"{folder} was made by another trainer, {str(maker)[:80]!r}: lrpath never opens its files; load, evaluate "
+            "and export it with that trainer's own tools",
+            field="engine",
+        )
+
+
 def _problem(
-    folder: pathlib.Path, files: dict[str, Any], *, digest: Callable[[pathlib.Path], str] | None
+    folder: pathlib.Path, manifest: dict[str, Any], *, digest: Callable[[pathlib.Path], str] | None
 ) -> str | None:
     """Return what is wrong with the files of a state, by what its manifest says of them."""
-    present = {file.name for file in folder.iterdir()} - {MANIFEST}
+    files, is_foreign = manifest["files"], ENGINE in manifest
+    present = (state_files(folder) if is_foreign else {file.name for file in folder.iterdir()}) - {MANIFEST}
     if present != set(files):
         odd = [shown(name) for name in sorted(present ^ set(files))]
         return f"{folder}: {', '.join(odd)} missing or not listed in {MANIFEST}"
     for name, entry in files.items():
-        if not name.endswith(SUFFIX):
+        if not (is_foreign or name.endswith(SUFFIX)):
             return f"{folder / shown(name)} is not a shard: a state holds {SUFFIX} files only"
         status = (folder / name).lstat()
         if not stat.S_ISREG(status.st_mode):
@@ -116,8 +144,7 @@ def _way_back(folder: pathlib.Path, *, key: StateKey, start: int, digest: Callab
     for position in (position for position in earlier if position < key.position):
         place = folder.with_name(f"{position:09d}")
         try:
-            files = read_manifest(place)["files"]
-            is_whole = _problem(place, files, digest=None if digest is None else digest_file) is None
+            is_whole = _problem(place, read_manifest(place), digest=None if digest is None else digest_file) is None
         except (StateError, OSError):
             is_whole = False
         if is_whole:

@@ -4,13 +4,15 @@ import contextlib
 import pathlib
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lrpath.errors import StateError
+from lrpath.errors import BusyError, StateError, StorageError
 from lrpath.records.files import read_json, remove_temporaries
 from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
+from lrpath.records.remote.path_copy import PathCopy
+from lrpath.records.remote.study_copy import StudyCopy
 from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, RepairRow, SpeedRow, Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
@@ -32,6 +34,7 @@ class PathFolder:
         """Name the folder, which need not exist yet; a run that writes into it gives the lease that it holds."""
         self.folder = folder
         self._lease = lease
+        self._copy = None if lease is None else lease.copy
         check = self.check_owned
         self.metrics = Table(folder / "metrics.csv", MetricsRow, check=check)
         self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, key_columns=3, check=check)
@@ -117,6 +120,9 @@ class PathFolder:
             BusyError: If another process owns the path by now.
         """
         self.check_owned()
+        assert self._copy is not None or PathCopy.of(self.folder) is None, "at a URL, a state is removed by its owner"
+        if self._copy is not None:
+            self._copy.remove_state(position)  # first there: what is here and not there would be uploaded again
         (self.state(position) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.state(position), ignore_errors=True)
 
@@ -136,13 +142,82 @@ class PathFolder:
             shutil.rmtree(folder, ignore_errors=True)
         remove_temporaries(self.folder)
 
-    def lock(self) -> contextlib.AbstractContextManager[Lease]:
+    def is_here(self, position: int) -> bool:
+        """Say whether the shards of a state are on this machine, and not at the study's URL alone.
+
+        Raises:
+            StateError: If the state has no manifest.
+        """
+        copy = PathCopy.of(self.folder)
+        return copy is None or copy.is_here(self.state(position))
+
+    def remote_problem(self, position: int, *, reads: bool) -> str | None:
+        """Return what is wrong with a state at the study's URL, in whole sentences; None if nothing is, or it has none.
+
+        Args:
+            position: The state.
+            reads: Whether its objects are read and their SHA-256 compared.
+        """
+        copy = PathCopy.of(self.folder)
+        return None if copy is None else copy.problem(position, reads=reads)
+
+    def fetched_state(self, position: int) -> pathlib.Path:
+        """Return the folder of a state with its shards, which are fetched if they are at the study's URL alone.
+
+        Raises:
+            StateError: If the folder has no manifest, or a shard at the URL is not what it says.
+        """
+        if (copy := PathCopy.of(self.folder)) is not None:
+            copy.fetch_state(self.state(position))
+        return self.state(position)
+
+    def is_ahead(self) -> bool:
+        """Say whether something here is not at the study's URL yet; False for a study on this machine."""
+        copy = PathCopy.of(self.folder)
+        return copy is not None and copy.is_ahead()
+
+    def upload(self) -> None:
+        """Upload whole states and tables to the study's URL, if it has one and this process owns the path.
+
+        Raises:
+            BusyError: If another process owns the path by now.
+            StorageError: If the URL cannot be written to.
+        """
+        if self._copy is not None:
+            self._copy.upload()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[Lease]:
         """Own the path while a block runs; see `lrpath.records.lease`.
+
+        In a working copy the path is owned at the URL too: what others have written there is fetched before the block,
+        and what the block has written is uploaded after it.
 
         Raises:
             BusyError: If another process owns it.
+            StorageError: If the URL cannot be read or written.
         """
-        return owned(self.folder / "lock")
+        with owned(self.folder / "lock") as lease:
+            if (copy := PathCopy.of(self.folder)) is None:
+                yield lease
+                return
+            copy.lease = copy.new_lease()
+            copy.lease.acquire()
+            with copy.lease:
+                copy.fetch()
+                lease.copy = copy
+                try:
+                    yield lease
+                except BaseException:
+                    with contextlib.suppress(BusyError, StorageError):  # the error of the block is the one to know
+                        self._upload_all(copy)
+                    raise
+                self._upload_all(copy)
+
+    def _upload_all(self, copy: PathCopy) -> None:
+        copy.upload()
+        if (study := StudyCopy.of(self.folder.parent.parent)) is not None:
+            study.upload_lines()
 
     def check_owned(self) -> None:
         """Raise if the lease that this folder was given has been taken over.
@@ -152,3 +227,5 @@ class PathFolder:
         """
         if self._lease is not None:
             self._lease.check()
+        if self._copy is not None and self._copy.lease is not None:
+            self._copy.lease.check_renewed()

@@ -13,6 +13,8 @@ from lrpath.records.held_out import HeldOutFile
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.remote.folder import is_address, remote_of
+from lrpath.records.remote.study_copy import StudyCopy, fetch_study, studies_at
 
 _LEFT_BEHIND_SECONDS = 3600.0
 
@@ -29,20 +31,37 @@ class Study:
         self.report = folder / "report"
 
     @classmethod
-    def existing(cls, outputs: pathlib.Path, name: str) -> "Study":
+    def at(cls, outputs: str | pathlib.Path, name: str) -> "Study":
+        """Return a study in a folder of studies, or in one at a URL: then its working copy, after it was fetched.
+
+        Raises:
+            StorageError: If the URL cannot be read.
+        """
+        place = f"{str(outputs).rstrip('/')}/{name}" if is_address(str(outputs)) else str(pathlib.Path(outputs, name))
+        return cls(fetch_study(place))
+
+    @classmethod
+    def existing(cls, outputs: str | pathlib.Path, name: str) -> "Study":
         """Return a study that has been run.
+
+        Args:
+            outputs: Folder of studies, or its URL.
+            name: Name of the study.
 
         Raises:
             StateError: If there is none of that name; lists those that there are.
+            StorageError: If the URL cannot be read.
         """
-        if not (outputs / name / "plans").is_dir():
-            known = sorted(folder.parent.name for folder in outputs.glob("*/plans"))
+        found = cls.at(outputs, name)
+        if not (found.folder / "plans").is_dir():
+            local = sorted(folder.parent.name for folder in found.folder.parent.glob("*/plans"))
+            known = studies_at(str(outputs)) if remote_of(str(outputs)) is not None else local
             raise StateError(
                 f"{outputs} has no study {name!r}; known studies: {', '.join(known) or 'none'}",
                 field="study",
                 value=name,
             )
-        return cls(outputs / name)
+        return found
 
     @property
     def name(self) -> str:
@@ -54,9 +73,42 @@ class Study:
         file = self.folder / "plans" / f"{content_id(record)}.json"
         if not file.exists():
             write_json(file, record)
+        if (copy := StudyCopy.of(self.folder)) is not None:
+            copy.upload_plan(file.stem)
+
+    @property
+    def url(self) -> str | None:
+        """Where the study's truth lies, of a working copy; None for a study on this machine."""
+        copy = StudyCopy.of(self.folder)
+        return None if copy is None else copy.copy.address
+
+    def url_of(self, folder: pathlib.Path) -> str:
+        """Return where people find a folder: of a working copy, below the study's URL."""
+        inside = self.url is not None and folder.is_relative_to(self.folder)
+        return f"{self.url}/{folder.relative_to(self.folder).as_posix()}" if inside else str(folder)
+
+    def fetch(self, *, plans_only: bool = False) -> None:
+        """Fetch what other machines have written to the study's URL since; does nothing for one on this machine.
+
+        Raises:
+            StorageError: If the URL cannot be read.
+        """
+        if (copy := StudyCopy.of(self.folder)) is not None:
+            copy.fetch_plans() if plans_only else copy.fetch()
+
+    def upload(self) -> None:
+        """Upload what belongs to no single path to the study's URL; does nothing for a study on this machine.
+
+        Raises:
+            StorageError: If the URL cannot be written to.
+        """
+        if (copy := StudyCopy.of(self.folder)) is not None:
+            copy.upload()
 
     def drop_plan(self, plan_id: str) -> None:
         """Keep a plan no longer: the states that it alone needs may then be removed."""
+        if (copy := StudyCopy.of(self.folder)) is not None:
+            copy.drop_plan(plan_id)
         (self.folder / "plans" / f"{plan_id}.json").unlink()
 
     def plans(self) -> dict[str, dict[str, Any]]:

@@ -169,6 +169,7 @@ def _digests(study: Study, release: Release) -> Iterator[tuple[str, str]]:
 def _training(tree: Tree, release: Release) -> list[str]:
     recipe = tree.line(release.last.path_id)[0].recipe
     optimizer, tokens = recipe.optimizer, release.last.position * recipe.tokens_per_update
+    assert optimizer is not None, "what has no optimizer of ours is not exported"
     clipping = (
         "gradients not clipped" if optimizer.clip_norm is None else f"gradient norm clipped at {optimizer.clip_norm:g}"
     )

@@ -149,7 +149,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     lines = [
         "",
         *found,
-        f"written to {place}: {', '.join(names)}",
+        f"written to {comparison.studies[0].url_of(place)}: {', '.join(names)}",
         *_tensorboard_lines(comparison, place, found, pictures),
     ]
     shown = "\n\n".join(table.text() for table in _printed(comparison))

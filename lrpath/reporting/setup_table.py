@@ -63,6 +63,8 @@ def _batch(series: Series) -> str:
 
 def _optimizer(series: Series) -> str:
     one = series.recipe.optimizer
+    if one is None:
+        return "the module's own"
     clip = "gradients not clipped" if one.clip_norm is None else f"gradient norm clipped at {one.clip_norm:g}"
     if isinstance(one, OwnOptimizer):
         return f"{write_optimizer(one)}, {clip}"

@@ -193,7 +193,7 @@ def _compare(path_trainer: PathTrainer, run: PlannedRun, ours: PathFolder, found
     theirs, states = _folder_of(run, path_trainer.study), sorted(run.increment_ends)
     problem = _row_difference(theirs, ours, begin=run.begin, end=run.end)
     for position in states:
-        problem = problem or _state_difference(theirs.state(position), ours.state(position), position=position)
+        problem = problem or _state_difference(theirs.fetched_state(position), ours.state(position), position=position)
     if problem is not None:
         found.add(run, f"{problem}; {_reason(path_trainer, run)}")
         return

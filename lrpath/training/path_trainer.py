@@ -14,16 +14,15 @@ import torch
 
 from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
-from lrpath.errors import StateError
 from lrpath.models import CausalLM
-from lrpath.planning.paths import Path, StateKey
+from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.planning.recipe import Recipe
 from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import Run, RunningCount
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.row_digests import MEND, check_digests, lost_positions, written_digests
+from lrpath.records.row_digests import written_digests
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow
 from lrpath.training.callbacks.document_recorder import DocumentRecorder
@@ -36,18 +35,19 @@ from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.callbacks.stop_on_signal import StopOnSignal
 from lrpath.training.callbacks.update_callback import UpdateCallback
-from lrpath.training.checkpoints.releases import load_weights
+from lrpath.training.checkpoints.releases import evaluate_merged, load_weights
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
-from lrpath.training.lightning_trainer import build_trainer
+from lrpath.training.lightning_trainer import build_trainer, quiet_lightning
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
+from lrpath.training.prepare_rows import prepare_tables
 from lrpath.training.rewind import RewindError, rewind
 from lrpath.training.settings import Cadence
 from lrpath.training.update_result import Anomaly
@@ -107,6 +107,36 @@ class PathTrainer:
     def process_group(self) -> ProcessGroup:
         """The processes that train together."""
         return self.hardware.process_group
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Set this process up for training while the block runs."""
+        self.hardware.set_threads()
+        with quiet_lightning():
+            yield
+
+    def check_data(self) -> None:
+        """Raise unless the tokens are those whose digests the states will keep."""
+        self.factory.check_data()
+
+    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
+        """Return digest and sizes of every held-out set."""
+        return self.factory.describe_held_out()
+
+    def evaluate_merged(self, release: Release, *, precision: str) -> None:
+        """Evaluate a release that is a mean of states, once.
+
+        Raises:
+            BusyError: If another process is doing so.
+        """
+        evaluate_merged(
+            self.study,
+            release,
+            self.held_out,
+            device=self.hardware.device,
+            precision=precision,
+            own_models=self.factory.own_model,
+        )
 
     def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
         """Return what the state of a path at a position has read by the plan, since the path began."""
@@ -188,9 +218,10 @@ class PathTrainer:
     ) -> Anomaly | None:
         """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
         group, recipe = self.process_group, run.path.recipe
+        assert recipe.optimizer is not None
         backbone = self.factory.model(recipe)
         group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
-        kept_rows = group.on_rank_zero(lambda: _prepare_tables(run, folder))
+        kept_rows = group.on_rank_zero(lambda: prepare_tables(run, folder))
         monitor = LossMonitor(run, folder=folder, publish=progress.publish, process_group=group)
         module = LitCausalLM(
             backbone,
@@ -366,27 +397,3 @@ class PathTrainer:
             device=self.hardware.device_name,
             ranks=self.hardware.ranks,
         )
-
-
-def _prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
-    """Cut the rows that a run will write, so that none is there twice, and check that no other row is missing.
-
-    Returns:
-        Positions behind the run's beginning whose rows are kept, because the last of them has a state on disk that was
-        saved with them.
-    """
-    last = max(folder.positions(), default=0)
-    later = range(run.begin + 1, last + 1) if last > run.end else range(0)
-    for table in folder.tables:
-        table.cut(run.begin, later=later)
-    ordered = run.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
-    folder.guard.cut(sys.maxsize if ordered else run.begin, later=later)
-    found, lost = [row.position for row in folder.metrics.rows()], lost_positions(folder)
-    if found != [position for position in (*range(run.path.start + 1, run.begin + 1), *later) if position not in lost]:
-        raise StateError(
-            f"{folder.metrics.file} lacks rows before position {max([run.begin, *later])}, whose state is on disk; "
-            f"{MEND}"
-        )
-    if not run.begins_path and run.begin in folder.positions():
-        check_digests(folder, run.begin)
-    return later

@@ -23,15 +23,18 @@ from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import MEND, find_alterations, seal
 from lrpath.records.study import Study
-from lrpath.training.callbacks.restore_state import check_data_consumed
-from lrpath.training.checkpoints.disk import check_disk
+from lrpath.training.checkpoints.disk import check_disk, explain_disk_error
 from lrpath.training.checkpoints.mending import mend_tables
-from lrpath.training.checkpoints.releases import evaluate_merged
-from lrpath.training.checkpoints.retention import check_releases, needed_states, pinned_states, remove_rolling
-from lrpath.training.checkpoints.states import explain_disk_error
-from lrpath.training.distributed.process_group import ProcessGroup
-from lrpath.training.lightning_trainer import quiet_lightning
-from lrpath.training.path_trainer import PathTrainer
+from lrpath.training.checkpoints.retention import (
+    check_releases,
+    needed_now,
+    needed_states,
+    pinned_now,
+    pinned_states,
+    remove_rolling,
+)
+from lrpath.training.data_consumed import check_data_consumed
+from lrpath.training.engine import Engine, Processes
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.wait_for_others import WaitForOthers
@@ -44,7 +47,7 @@ class PlanRunner:
     Args:
         tree: The plan.
         order: Versions in order of arrival.
-        path_trainer: Makes the updates, in its study.
+        path_trainer: Makes the updates, in its study: by lrpath itself, or by a command.
         console: Where progress is shown.
         selected: Ids of the paths to run; None for all.
         mend: Whether to keep what can be read of a table that was altered, and go on; else it is an error.
@@ -53,7 +56,7 @@ class PlanRunner:
 
     tree: Tree
     order: Sequence[str]
-    path_trainer: PathTrainer
+    path_trainer: Engine
     console: Console
     selected: frozenset[str] | None = None
     wait: bool = False
@@ -65,8 +68,7 @@ class PlanRunner:
         Raises:
             BusyError: If another process is running a path, or has yet to make a fork, and this one does not wait.
         """
-        self.path_trainer.hardware.set_threads()
-        with quiet_lightning(), _disk_errors_explained(self.study.folder):
+        with self.path_trainer.ready(), _disk_errors_explained(self.study.folder):
             runs = self.process_group.on_rank_zero(self._begin)
             planned_updates, updates = sum(run.end - run.begin for run in runs), 0
             with PlanProgress(self.console, runs=len(runs), updates=planned_updates) as progress:
@@ -82,7 +84,7 @@ class PlanRunner:
         return self.path_trainer.study
 
     @property
-    def process_group(self) -> ProcessGroup:
+    def process_group(self) -> Processes:
         """The processes that run the plan together; rank 0 decides, and owns the paths for all."""
         return self.path_trainer.process_group
 
@@ -93,38 +95,30 @@ class PlanRunner:
         for path in self.tree.paths:
             self.study.check_single(path.id)
         for folder in self._folders():
-            if not (folder.folder / "running.json").exists():
+            if not (folder.folder / "running.json").exists() and not folder.is_ahead():
                 continue
             with contextlib.suppress(BusyError) if shared else contextlib.nullcontext(), folder.lock():
                 settle(folder.folder, ledger=self.study.ledger)
         self._check_existing()
         self._check_tables()
         self._check_held_out()
-        described = self.path_trainer.factory.describe_held_out()
+        described = self.path_trainer.describe_held_out()
         self.study.held_out.add((path.id for path in self.tree.paths), described, exchanged=self._exchanged_versions())
         runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
-            self.path_trainer.factory.check_data()
+            self.path_trainer.check_data()
         elif self.selected is None:
             check_releases(self.study, self.tree)
         return runs
 
     def _finish(self) -> None:
         """Evaluate the releases that are means of states, and remove the rolling states."""
-        held_out, device = self.path_trainer.held_out, self.path_trainer.hardware.device
         for release in self.tree.releases:
             if all(self.study.has_state(key) for key, _ in release.parts):
                 recipe = self.tree.path(release.last.path_id).recipe
                 with contextlib.suppress(BusyError):  # another process evaluates it at this moment
-                    evaluate_merged(
-                        self.study,
-                        release,
-                        held_out,
-                        device=device,
-                        precision=recipe.precision,
-                        own_models=self.path_trainer.factory.own_model,
-                    )
+                    self.path_trainer.evaluate_merged(release, precision=recipe.precision)
         remove_rolling(self.study, self.tree, keep=self.path_trainer.cadence.keep)
 
     def missing(self) -> Iterator[PlannedRun]:
@@ -272,8 +266,8 @@ class PlanRunner:
                 run,
                 PathFolder(folder, lease=leases[0] if leases else None),
                 parent=None if fork is None else self.tree.path(fork.path_id),
-                pinned=partial(pinned_states, self.study, self.tree),
-                needed=partial(needed_states, self.study, self.tree),
+                pinned=partial(pinned_now, self.study, self.tree),
+                needed=partial(needed_now, self.study, self.tree),
                 progress=progress,
             )
         return run.end - run.begin

@@ -11,6 +11,7 @@ from lrpath.training.plan_progress import PlanProgress
 
 POLL_SECONDS = 2.0
 """Time between two looks at the study."""
+_REMOTE_POLL_SECONDS = 15.0  # a look at a URL lists the whole study, which costs money
 
 
 @dataclass(kw_only=True)
@@ -36,7 +37,11 @@ class WaitForOthers:
         """
         first = (path.id, position) not in self._first_seen
         self.progress.publish_wait(f"waiting: {reason}; {self._describe_pace(path, position)}", first=first)
-        time.sleep(POLL_SECONDS)
+        if self.study.url is None:
+            time.sleep(POLL_SECONDS)
+        else:
+            time.sleep(_REMOTE_POLL_SECONDS)
+            self.study.fetch()
 
     def _describe_pace(self, path: Path, position: int) -> str:
         folder, now = self.study.find(path.id), time.monotonic()

@@ -60,7 +60,7 @@ def move_to_another_machine() -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     if os.environ.get(OTHER_MACHINE):
-        lease._machine = lambda: os.environ[OTHER_MACHINE]
+        lease.machine_id = lambda: os.environ[OTHER_MACHINE]
         fcntl.flock = lambda *_: None
     if os.environ.get(NO_FLOCK):
         fcntl.flock = refuse

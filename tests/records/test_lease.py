@@ -186,7 +186,7 @@ def test_without_locks_an_owner_of_this_machine_that_was_killed_is_given_up_afte
 ) -> None:
     file = tmp_path / "main-p" / "lock"
     file.parent.mkdir()
-    file.write_text(json.dumps({"machine": lease._machine(), "host": "here", "process": 1, "token": "t"}))
+    file.write_text(json.dumps({"machine": lease.machine_id(), "host": "here", "process": 1, "token": "t"}))
     with refused(BusyError), owned(file):
         pytest.fail("two owners")
 

@@ -1,5 +1,6 @@
 """Compares paths and states with their digests, and what states have read with the plan."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,7 +13,7 @@ from lrpath.planning.lineage import canonical, content_id, differences
 from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.streams import as_record
 from lrpath.records.files import digest_file, read_json
-from lrpath.records.manifest import check_state, read_manifest
+from lrpath.records.manifest import check_state, read_manifest, state_files
 from lrpath.records.path_folder import PathFolder
 
 Seen = Callable[[int, int], None]
@@ -73,7 +74,7 @@ def verify_states(index: StudyIndex, *, digests: bool, seen: Seen = lambda _done
         seen: Called while files are read.
     """
     states = list(_states(index))
-    sizes = [sum(file.lstat().st_size for file in folder.state(key.position).glob("*")) for key, folder in states]
+    sizes = [_size(folder, key.position) for key, folder in states]
     reader = _Reader(total=sum(sizes), seen=seen)
     findings = []
     for key, folder in states:
@@ -87,6 +88,15 @@ def verify_states(index: StudyIndex, *, digests: bool, seen: Seen = lambda _done
         count=len(states),
         findings=tuple(findings),
     )
+
+
+def _size(folder: PathFolder, position: int) -> int:
+    """Return the size of a state's files; of one at a URL alone, as its manifest says."""
+    with contextlib.suppress(StateError):
+        if not folder.is_here(position):
+            return sum(entry["bytes"] for entry in read_manifest(folder.state(position))["files"].values())
+    state = folder.state(position)
+    return sum((state / name).lstat().st_size for name in state_files(state))
 
 
 class _Reader:
@@ -110,7 +120,10 @@ def _state_problem(
 ) -> str | None:
     place = folder.state(key.position)
     try:
-        manifest = check_state(place, key=key, digest=digest)
+        if (problem := folder.remote_problem(key.position, reads=digest is not None)) is not None:
+            return problem
+        here = folder.is_here(key.position)
+        manifest = check_state(place, key=key, digest=digest) if here else read_manifest(place)
     except (StateError, FileNotFoundError) as error:
         removed = key.position not in folder.positions() and key not in index.needed
         return None if removed else str(error)  # a rolling state that a run has removed meanwhile

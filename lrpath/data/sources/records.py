@@ -167,7 +167,7 @@ def _read_parquet(path: pathlib.Path, text_field: str) -> Records:
         raise DataError(f"{path} needs pyarrow to be read: pip install 'lrpath[parquet]'") from error
     row, read, limit = 0, 0, _limit_of(path)
     try:
-        with parquet.ParquetFile(path) as file:
+        with path.open("rb") as handle, parquet.ParquetFile(handle) as file:
             names = [name for name in (text_field, *_FIELDS) if name in file.schema_arrow.names]
             if text_field not in names:
                 there = ", ".join(file.schema_arrow.names[:8])

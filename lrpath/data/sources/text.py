@@ -10,7 +10,9 @@ from lrpath.data.sources.division import Division
 from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, fingerprint
 from lrpath.data.sources.files import files_below, version_entries
 from lrpath.data.sources.records import read_records
+from lrpath.data.sources.remote_path import source_path
 from lrpath.errors import ConfigError, DataError
+from lrpath.records.remote.folder import check_address
 
 _NAMED = 20
 
@@ -20,7 +22,8 @@ class TextSource:
     """Text of files and folders, divided into increments.
 
     Args:
-        paths: Files or folders; a folder stands for all its files, at any depth. Either these or places in `domains`.
+        paths: Files or folders, on this machine or at URLs; a folder stands for all its files, at any depth. Either
+            these or places in `domains`.
         domains: One file or folder for each domain, when the records do not name their domain; or `folders`: in each of
             `paths`, or in each version's entry of them, the first folder that a file lies in names its domain.
         text_field: Field or column that holds the text.
@@ -49,6 +52,8 @@ class TextSource:
             raise ConfigError(
                 "data.source: give paths or domains, and not both", field="data.source.paths", value=self.paths
             )
+        for path in (*self.paths, *self.places.values()):
+            check_address(path, field="data.source.paths" if self.paths else "data.source.domains")
         for domain in self.places:
             if not is_name(domain):
                 raise ConfigError(
@@ -137,8 +142,8 @@ class TextSource:
 
     def _roots(self) -> list[tuple[str | None, list[pathlib.Path]]]:
         if self.places:
-            return [(domain, [pathlib.Path(path)]) for domain, path in self.places.items()]
-        return [(None, [pathlib.Path(path) for path in self.paths])]
+            return [(domain, [source_path(path)]) for domain, path in self.places.items()]
+        return [(None, [source_path(path) for path in self.paths])]
 
     def _files(self, paths: list[pathlib.Path], number: int) -> list[pathlib.Path]:
         if self.versions.by == "file":
@@ -151,7 +156,7 @@ class TextSource:
         Raises:
             DataError: If a folder's entries cannot be put in order.
         """
-        return _entries_of([pathlib.Path(path) for path in self.paths])
+        return _entries_of([source_path(path) for path in self.paths])
 
     def _entry(self, paths: list[pathlib.Path], number: int) -> pathlib.Path:
         """Return the file or folder that is an increment of its own."""

@@ -5,7 +5,7 @@ The one file of a version is copied into the store; several are mapped where the
 
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -59,6 +59,14 @@ class TokensSource:
                     f"data.source.files: domain {domain!r} must be letters, digits, `.`, `_`, `-`; rename it",
                     field=_TRAIN,
                     value=domain,
+                )
+        for place in _places([*self.files, *self.heldout.values()]):
+            if "://" in place:
+                raise ConfigError(
+                    f"data.source: {place} is a URL, and ids are read through memory maps; copy the file to this "
+                    "machine and name it there",
+                    field=_TRAIN,
+                    value=place,
                 )
         if self.bits not in (16, 32):
             raise ConfigError(
@@ -228,6 +236,14 @@ def _is_beside(path: pathlib.Path, found: list[pathlib.Path]) -> bool:
     return (path.suffix == ".idx" and path.with_suffix(".bin") in found) or (
         path.suffix in (".index", ".metadata", ".loss") and path.with_suffix("") in found
     )
+
+
+def _places(entries: Sequence[Any]) -> Iterator[str]:
+    for entry in entries:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield from _places(list(entry.values()) if isinstance(entry, Mapping) else entry)
 
 
 def _glob(place: pathlib.Path) -> list[pathlib.Path]:

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.callbacks.update_callback import UpdateCallback
+from lrpath.training.checkpoints.retention import keep_newest
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import all_finite, tensors_of
 from lrpath.training.distributed.watchdog import Watchdog
@@ -75,15 +76,8 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
                 tensors=tensors,
                 facts=self._facts(position),
                 check=self._folder.check_owned,
-                then=partial(self._remove_before, position),
+                then=partial(keep_newest, position, run=self.run, folder=self._folder, pinned=self._pinned),
             )
-
-    def _remove_before(self, position: int) -> None:
-        pinned, existing = self._pinned(), self._folder.positions()
-        oldest = self.run.oldest_kept(position, existing)
-        for earlier in existing:
-            if earlier < oldest and StateKey(self.run.path.id, earlier) not in pinned:
-                self._folder.remove_state(earlier)
 
 
 def _tensors(trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, torch.Tensor]:

@@ -5,12 +5,11 @@ from typing import Any
 
 import lightning
 
-from lrpath.data.stream import compare_readings
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.paths import StateKey
-from lrpath.records.manifest import read_manifest
 from lrpath.records.study import Study
 from lrpath.training.checkpoints.states import load_state
+from lrpath.training.data_consumed import check_data_consumed
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.planned_run import PlannedRun
@@ -57,20 +56,4 @@ class RestoreState(lightning.Callback):
             raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
         state_folder = folder.state(key.position)
         check_data_consumed(state_folder, expected=expected)
-        return state_folder
-
-
-def check_data_consumed(state_folder: pathlib.Path, *, expected: dict[str, Any]) -> None:
-    """Raise unless a state has consumed, since its path began, the data that the plan says.
-
-    Raises:
-        MismatchError: With the fields that differ, an increment's digest for example.
-    """
-    read = read_manifest(state_folder).get("read")
-    lines = compare_readings(expected, read) if isinstance(read, dict) else []
-    if lines or not isinstance(read, dict):
-        difference = "; ".join(lines) or "its manifest does not say what"
-        raise MismatchError(
-            f"{state_folder} has read other data than the plan says: {difference}. "
-            "Restore the data or the configuration it was made with, or use another study"
-        )
+        return folder.fetched_state(key.position)

@@ -1,5 +1,6 @@
 """Whether the disk can hold what a run is about to write: asked before the first update, not found out at the last."""
 
+import errno
 import pathlib
 import shutil
 from collections.abc import Iterable
@@ -67,3 +68,14 @@ def check_disk(folder: pathlib.Path, runs: Iterable[PlannedRun], *, state_bytes:
         field="outputs",
         value=str(folder),
     )
+
+
+def explain_disk_error(error: OSError, folder: pathlib.Path) -> str:
+    """Return what to do about a file or state that could not be written."""
+    free = shutil.disk_usage(folder.parent if folder.parent.exists() else pathlib.Path("/")).free
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free). Earlier states are whole: free "
+            "some space and run the same command again"
+        )
+    return f"{folder} was not written ({error}). Earlier states are whole: correct this and run the same command again"

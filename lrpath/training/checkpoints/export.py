@@ -119,7 +119,8 @@ class ReleaseWeights:
         """
         folders = folders_of(study, release)
         parts = [
-            (folder.state(key.position), weight) for (key, weight), folder in zip(release.parts, folders, strict=True)
+            (folder.fetched_state(key.position), weight)
+            for (key, weight), folder in zip(release.parts, folders, strict=True)
         ]
         for (key, _), (place, _) in zip(release.parts, parts, strict=True):
             check_state(place, key=key)

@@ -15,6 +15,7 @@ from lrpath.planning.paths import Release, StateKey
 from lrpath.planning.recipe import Recipe
 from lrpath.records.files import DIGEST_SUFFIX, digest_file, write_whole
 from lrpath.records.lease import owned
+from lrpath.records.manifest import check_made_here
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow, Table
@@ -58,7 +59,7 @@ def load_weights(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
     Raises:
         StateError: If the state is missing, incomplete or altered, or was made for another model.
     """
-    load_state(folder.state(key.position), key=key, module=model, optimizer=None)
+    load_state(folder.fetched_state(key.position), key=key, module=model, optimizer=None)
     _combine(model, folder, key)
 
 
@@ -69,7 +70,7 @@ def _combine(model: CausalLM, folder: PathFolder, key: StateKey) -> None:
     if not others:
         return
     kept: dict[str, dict[str, torch.Tensor]] = {}
-    for full_name, tensor in read_tensors(folder.state(key.position)):
+    for full_name, tensor in read_tensors(folder.fetched_state(key.position)):
         kind, _, name = full_name.partition(".")
         if kind in others:
             kept.setdefault(name, {})[kind] = tensor
@@ -82,7 +83,7 @@ def folders_of(study: Study, release: Release) -> list[PathFolder]:
     """Return the path folder of each state of a release.
 
     Raises:
-        StateError: If a state is missing.
+        StateError: If a state is missing, or was made by another trainer.
     """
     folders = [study.find(key.path_id) for key, _ in release.parts]
     there = [folder for folder in folders if folder is not None]
@@ -92,6 +93,8 @@ def folders_of(study: Study, release: Release) -> list[PathFolder]:
             f"release {release.paradigm}/{release.version} of study {study.name} is not made yet: "
             f"{missing} of {len(release.parts)} states are missing; run its plan with lrpath.train"
         )
+    for (key, _), folder in zip(release.parts, there, strict=True):
+        check_made_here(folder.state(key.position))
     return there
 
 

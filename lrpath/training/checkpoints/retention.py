@@ -1,12 +1,26 @@
 """Which states are kept: those that plans need, those where an increment ends, and the newest of a main path."""
 
 import contextlib
+from collections.abc import Callable, Set
 
 from lrpath.errors import BusyError
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder, oldest_spared
 from lrpath.records.study import Study
+from lrpath.training.planned_run import PlannedRun
+
+
+def pinned_now(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the pinned states, also by plans that other machines have kept at the study's URL since it was fetched."""
+    study.fetch(plans_only=True)
+    return pinned_states(study, tree)
+
+
+def needed_now(study: Study, tree: Tree) -> set[StateKey]:
+    """Return the needed states, as `pinned_now`."""
+    study.fetch(plans_only=True)
+    return needed_states(study, tree)
 
 
 def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
@@ -28,6 +42,23 @@ def needed_states(study: Study, tree: Tree) -> set[StateKey]:
     return needed
 
 
+def keep_newest(position: int, *, run: PlannedRun, folder: PathFolder, pinned: Callable[[], Set[StateKey]]) -> None:
+    """Upload a state that has just been saved, if the study is at a URL, and then remove the rolling ones before it.
+
+    Args:
+        position: Position of the state that is whole now.
+        run: The run that has saved it.
+        folder: Its path's folder.
+        pinned: Returns the states that are never removed, at this moment.
+    """
+    folder.upload()
+    never, existing = pinned(), folder.positions()
+    oldest = run.oldest_kept(position, existing)
+    for earlier in existing:
+        if earlier < oldest and StateKey(run.path.id, earlier) not in never:
+            folder.remove_state(earlier)
+
+
 def remove_rolling(study: Study, tree: Tree, *, keep: int) -> None:
     """Remove rolling states of paths whose needed states are all there, unless another process is running them.
 
@@ -40,11 +71,13 @@ def remove_rolling(study: Study, tree: Tree, *, keep: int) -> None:
         tree: The plan.
         keep: Newest states of a main path that stay.
     """
-    pinned = pinned_states(study, tree)
+    pinned = pinned_now(study, tree)
     for path in tree.paths:
         folder = study.find(path.id)
         if folder is None or not study.has_state(StateKey(path.id, tree.end(path.id))):
             continue
+        if all(StateKey(path.id, position) in pinned for position in folder.positions()):
+            continue  # a lease at a URL costs a second
         with contextlib.suppress(BusyError), folder.lock() as lease:
             owned = PathFolder(folder.folder, lease=lease)
             existing, end = owned.positions(), tree.end(path.id)
@@ -65,4 +98,5 @@ def check_releases(study: Study, tree: Tree) -> None:
     for key in dict.fromkeys(key for release in tree.releases for key, _ in release.parts):
         folder = study.find(key.path_id)
         assert folder is not None
-        check_state(folder.state(key.position), key=key)
+        if folder.is_here(key.position):  # of a study at a URL, what no run has loaded is only there
+            check_state(folder.state(key.position), key=key)

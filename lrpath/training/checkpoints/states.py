@@ -37,8 +37,9 @@ from lrpath.records.files import (
     temporary_name,
     write_json,
 )
-from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_state, seal_manifest
+from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_made_here, check_state, seal_manifest
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
+from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import moments
 
@@ -305,8 +306,26 @@ def load_state(
         StateError: If the state is missing, incomplete or altered, or was made for another model.
     """
     manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
-    wanted = tensors_of(module, optimizer)
-    _check_fits(ranks.on_rank_zero(lambda: stored_tensors(folder)), wanted, folder=folder, whole=optimizer is not None)
+    ranks.on_rank_zero(lambda: check_made_here(folder))
+    load_tensors(folder, tensors_of(module, optimizer), whole=optimizer is not None, ranks=ranks)
+    return manifest
+
+
+def load_tensors(
+    folder: pathlib.Path, wanted: dict[str, torch.Tensor], *, whole: bool, ranks: ProcessGroup = SINGLE_PROCESS
+) -> None:
+    """Load tensors of a state that was checked into those given.
+
+    Args:
+        folder: Place of the state.
+        wanted: Tensors by name, whole or sharded; they get the state's numbers.
+        whole: Whether the state must hold nothing else.
+        ranks: Those that hold the tensors, all of which call this.
+
+    Raises:
+        StateError: If the state lacks a tensor, has another type or shape, or cannot be read.
+    """
+    _check_fits(ranks.on_rank_zero(lambda: stored_tensors(folder)), wanted, folder=folder, whole=whole)
     reader = HuggingFaceStorageReader(str(folder))
     try:
         with _single_process_warnings_off():
@@ -315,7 +334,6 @@ def load_state(
         raise StateError(
             f"{folder} cannot be read ({_cause(error)}); correct this, or restore the state from a copy"
         ) from error
-    return manifest
 
 
 def read_tensors(folder: pathlib.Path, *, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
@@ -365,14 +383,3 @@ def _cause(error: CheckpointException) -> BaseException:
     """Return what the first rank that failed has raised."""
     cause: BaseException = next(iter(error.failures.values()))[0]
     return cause
-
-
-def explain_disk_error(error: OSError, folder: pathlib.Path) -> str:
-    """Return what to do about a file or state that could not be written."""
-    free = shutil.disk_usage(folder.parent if folder.parent.exists() else pathlib.Path("/")).free
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"the disk is full: {folder} was not written ({free / 1e9:.2f} GB free). Earlier states are whole: free "
-            "some space and run the same command again"
-        )
-    return f"{folder} was not written ({error}). Earlier states are whole: correct this and run the same command again"

@@ -1,0 +1,111 @@
+"""One path of a plan, as one `Trainer.fit` runs it: from the newest whole state on disk to the path's end."""
+
+import pathlib
+from dataclasses import dataclass
+
+from lrpath.errors import ConfigError, StateError
+from lrpath.planning.paths import Path
+from lrpath.planning.plan import Plan
+from lrpath.records.path_folder import PathFolder
+from lrpath.records.study import Study
+from lrpath.training.planned_run import PlannedRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRun:
+    """What a fit is to do. Make it with `PathRun.open`, on every rank alike.
+
+    Args:
+        study: Where states and ledger are.
+        plan: The plan, which the study keeps: it never removes a state that it needs.
+        planned: Path, begin and end, and where states are saved.
+    """
+
+    study: Study
+    plan: Plan
+    planned: PlannedRun
+
+    @classmethod
+    def open(
+        cls, plan: Plan, path: str, *, folder: str | pathlib.Path, save_every: int | None = None, keep: int = 2
+    ) -> "PathRun":
+        """Return what is left to run of a path.
+
+        Args:
+            plan: The plan, from `plan_module`.
+            path: Name of the path in it, `switching.main`, or a part of it that fits one path alone: `main`.
+            folder: Folder of the study: states, plans and ledger of all paths.
+            save_every: Interval of further states to restart from [updates]; None for none.
+            keep: Newest of these that are kept.
+
+        Raises:
+            ConfigError: If an interval or count is less than 1.
+            PlanError: If no path has the name.
+            StateError: If the path leaves a state that does not exist yet, or several paths fit the name.
+        """
+        for name, value in (("save_every", save_every), ("keep", keep)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}={value} must be at least 1", field=name, value=value)
+        found = _named(plan, path)
+        study = Study(pathlib.Path(folder))
+        if found.parent is not None and not study.has_state(found.parent):
+            parent = plan.tree.path(found.parent.path_id).name
+            raise StateError(
+                f"{found.name} leaves {parent} at {found.start:,}, and {study.folder} has no such state yet; run "
+                f"{parent} first",
+                field="path",
+                value=path,
+            )
+        place, needed, end = study.find(found.id), plan.tree.needed(found.id), plan.tree.end(found.id)
+        positions = [at for at in (place.positions() if place else []) if at <= end]
+        planned = PlannedRun(
+            path=found,
+            begin=max(positions, default=found.start),
+            end=end,
+            pinned=frozenset(needed),
+            increment_ends=frozenset(plan.tree.increment_ends(found.id)),
+            rolling_every=save_every or end + 1,
+            evaluate_every=end + 1,
+            keep=keep,
+        )
+        return cls(study=study, plan=plan, planned=planned)
+
+    @property
+    def path(self) -> Path:
+        """The path."""
+        return self.planned.path
+
+    @property
+    def begin(self) -> int:
+        """Position that the fit starts from, and at which its data loader must start [updates]."""
+        return self.planned.begin
+
+    @property
+    def end(self) -> int:
+        """Position at which the path ends [updates]."""
+        return self.planned.end
+
+    @property
+    def updates(self) -> int:
+        """Updates that are left; 0 for a path that is finished. Give them to the Trainer as `max_steps`."""
+        return self.end - self.begin
+
+    def open_folder(self) -> PathFolder:
+        """Return the path's folder, made if need be, after keeping the plan in the study.
+
+        Raises:
+            MismatchError: If the folder was made for another path.
+        """
+        self.study.save_plan(self.plan.as_record())
+        return self.study.open(self.path)
+
+
+def _named(plan: Plan, name: str) -> Path:
+    exact = [path for path in plan.tree.paths if path.name == name]
+    if exact:
+        return exact[0]
+    ids = plan.tree.named((name,))
+    if len(ids) > 1:
+        names = ", ".join(path.name for path in plan.tree.paths if path.id in ids)
+        raise StateError(f"path={name} fits several paths: {names}; give one whole name", field="path", value=name)
+    return plan.tree.path(*ids)

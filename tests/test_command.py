@@ -37,9 +37,9 @@ def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_a_command_is_the_module_of_its_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["lrpath", "plan", "+exp=paper/main", "format=json"])
+    monkeypatch.delitem(sys.modules, "lrpath.plan", raising=False)  # as in a new process
 
-    command.main()
+    call(monkeypatch, "plan", "+exp=paper/main", "format=json")
 
     assert '"cost"' in capsys.readouterr().out
 

@@ -27,6 +27,7 @@ from lrpath.config import schema
 from lrpath.planning.paths import unite
 from lrpath.planning.plain import as_plain
 from lrpath.planning.schedule import Piece
+from tests.zero_weights import write_zero_weights
 
 CONF = schema.conf_folder()
 GOLDEN = Path(__file__).parent / "golden"
@@ -56,6 +57,8 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for number in range(1, 5):
         (folder / f"months/v{number}").mkdir(parents=True)
         (folder / f"months/v{number}/text.txt").write_text("text")
+    for name in ("EleutherAI/pythia-410m", "EleutherAI/pythia-160m", "outputs/checkpoints/gpt_neox"):
+        write_zero_weights(folder / name)
     with contextlib.chdir(folder):
         yield
 
@@ -234,6 +237,7 @@ def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
         ("schedule", "table"): ["schedule.table=[0.5,0.1]"],
         ("schedule@branch", "table"): ["branch.table=[0.5,0.1]"],
         ("engine", "command"): ["engine.name=mine", "engine.run='train {stretch}'", "strategy.name=single"],
+        ("model", "weights"): ["model.weights=outputs/checkpoints/gpt_neox"],
     }
     return [value for choice in chosen.items() for value in values.get(choice, [])]
 

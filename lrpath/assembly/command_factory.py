@@ -33,7 +33,7 @@ def build_command_trainer(project: Project, store: TokenStore) -> CommandTrainer
         )
     if is_address(config.outputs):
         raise ConfigError(
-            f"engine=command keeps states as the command writes them, with folders of their own, and only on a file system; "
+            f"engine=command keeps states as the command writes them, and only on a file system; "
             f"give a folder instead of outputs={config.outputs}",
             field="outputs",
             value=config.outputs,

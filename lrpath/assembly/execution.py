@@ -53,7 +53,9 @@ def execute(
         )
         process_group.on_rank_zero(lambda: check_extends(project))  # now that the tokens are known
         if process_group.is_rank_zero:
-            for line in (*factory.increment_lines(), *read_reuse(project).text().splitlines()):
+            weights = project.plan.weights
+            begins = () if weights is None else (f"begins with {weights.line()}",)
+            for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(project.keep_plan)

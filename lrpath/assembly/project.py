@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrpath.assembly.mixtures import check_domains, mixture_of, windows_once
 from lrpath.config.schema import Config
+from lrpath.config.weights import MEMORIES
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
@@ -23,8 +24,10 @@ from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
+from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
+from lrpath.records.weight_folder import CONFIG, TOKENIZER, WeightFolder
 from lrpath.training.command.settings import CommandEngine
 
 if TYPE_CHECKING:
@@ -52,8 +55,7 @@ class Project:
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
-        model = self.config.model
-        shape = model.shape() if isinstance(model, FileModel) else model
+        shape = self._shape_of_model()
         window = self.config.batch.tokens_per_sequence
         if shape.context < window:
             raise ConfigError(
@@ -73,12 +75,58 @@ class Project:
         self._check_vocabulary(shape, ids or 0)
         return shape
 
+    def _shape_of_model(self) -> ModelShape | OwnModel:
+        model, weights = self.config.model, self.weights
+        if isinstance(model, WeightsModel):
+            assert weights is not None
+            return model.shape(
+                config_file=weights.file(CONFIG),
+                weights=weights.starting_weights,
+                parameters=weights.parameters,
+            )
+        return model.shape() if isinstance(model, FileModel) else model
+
+    @cached_property
+    def weights(self) -> WeightFolder | None:
+        """The folder with whose weights root paths begin; None where they are drawn from the seed.
+
+        Raises:
+            ConfigError: If it is refused.
+        """
+        model = self.config.model
+        if not isinstance(model, WeightsModel):
+            return None
+        return WeightFolder.find(model.weights, memories=pathlib.Path(self.config.data.folder) / MEMORIES)
+
     def _check_vocabulary(self, shape: ModelShape | OwnModel, ids: int) -> None:
-        if shape.vocab_size < ids:
+        if self.weights is not None:
+            self._check_vocabulary_of_weights(self.weights, rows=shape.vocab_size, ids=ids)
+        elif shape.vocab_size < ids:
             raise ConfigError(
                 f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it",
                 field="model.vocab_size",
                 value=shape.vocab_size,
+            )
+
+    def _check_vocabulary_of_weights(self, weights: WeightFolder, *, rows: int, ids: int) -> None:
+        """Refuse ids that the weights were not trained on: a row of their embedding means one token."""
+        if rows < ids:
+            raise ConfigError(
+                f"model.weights={weights.given} has an embedding of {rows:,} rows, and the data has {ids:,} token ids; "
+                "give the tokenizer that the weights were trained with",
+                field="model.weights",
+                value=weights.given,
+            )
+        tokenizer, own = self.config.data.tokenizer, weights.file(TOKENIZER)
+        if tokenizer is None or tokenizer.file is None or not own.is_file() or pathlib.Path(tokenizer.file) == own:
+            return
+        known = replace(tokenizer, file=str(own), vocab_size=None).ids()
+        if ids != known:
+            raise ConfigError(
+                f"data.tokenizer.file={tokenizer.file} has {ids:,} ids, and {own}, with which the weights of "
+                f"{weights.given} were trained, has {known:,}; give data.tokenizer.file=null for the latter",
+                field="data.tokenizer.file",
+                value=tokenizer.file,
             )
 
     @cached_property
@@ -255,11 +303,12 @@ class Project:
             increments=increments,
             paradigms=self.config.paradigms,
             tree=self.in_study(unite(trees)),
-            model_name=self.shape.family,
+            model_name=self.shape.family if self.shape.weights is None else self.config.model.family,
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,
             state_bytes=state_bytes(self.shape) if known else None,
             source=self.source.kind,
+            weights=self.shape.weights,
         )
 
     def in_study(self, tree: Tree) -> Tree:
@@ -306,7 +355,8 @@ class Project:
         assumed = Project(self.config)
         data = {"tokenizer": old.tree.paths[0].recipe.data["tokenizer"]} | self._mask
         recipe = replace(self.recipe, data=data) if self.recipe.is_provisional else self.recipe
-        assumed.__dict__ |= {"recipe": recipe, "known_paths": self.known_paths}  # in place of what they would find
+        known_here = {"recipe": recipe, "known_paths": self.known_paths, "shape": self.shape}
+        assumed.__dict__ |= known_here  # in place of what they would find
         return assumed._plan_over(increments)
 
     def keep_plan(self) -> None:

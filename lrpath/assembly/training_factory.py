@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from transformers import PreTrainedModel
 
 from lrpath.assembly.held_out import describe_held_out_sets, held_out_sets
 from lrpath.assembly.project import Project
@@ -23,6 +24,7 @@ from lrpath.models import (
     check_documents_are_apart,
     count_parameters,
     hf_config,
+    load_pretrained,
 )
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import content_id, differences
@@ -32,6 +34,7 @@ from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.weight_folder import refusal
 from lrpath.training.checkpoints.backbone import keep_backbone
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
@@ -53,13 +56,16 @@ class ProjectTrainingFactory:
     store: TokenStore
 
     def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with its initial weights, which depend on the recipe's model and seed alone."""
+        """Return the backbone with weights that depend on the recipe's model and seed alone."""
         shape = self.project.shape
         if isinstance(shape, OwnModel):
             return build_own_model(shape, seed=recipe.weights_seed)
-        model = build_model(shape, seed=recipe.weights_seed)
+        return self._with_loss(build_model(shape, seed=recipe.weights_seed), recipe)
+
+    def _with_loss(self, model: PreTrainedModel, recipe: Recipe) -> CausalLM:
+        """Return a model with the loss of a recipe, which may end attention at the borders of documents."""
         end_id = self.store.end_id if recipe.masks_documents else None
-        if end_id is not None and shape.family == "file":  # tests hold the other families to it
+        if end_id is not None and self.project.shape.family == "file":  # tests hold the other families to it
             check_documents_are_apart(model, end_id=end_id)
         return CausalLM(model, document_end=end_id)
 
@@ -78,6 +84,28 @@ class ProjectTrainingFactory:
                 field="model",
             )
         return self.model(recipe)
+
+    def initial_model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with the weights that a root path begins with: those of a folder, or as `model`.
+
+        Every rank reads the folder, and compares the digest of what it has read with that of the recipe: ranks on other
+        nodes may see another folder under the same name.
+
+        Raises:
+            ConfigError: As `load_pretrained`, or if the folder is gone or has changed since it was planned.
+        """
+        if recipe.weights is None:
+            return self.model(recipe)
+        model = load_weights(self.project)
+        weights = self.project.weights
+        assert weights is not None
+        if (found := weights.current_digest()) != recipe.weights:
+            raise refusal(
+                weights.given,
+                f"has digest {found[:12]}, and the plan was made of {recipe.weights[:12]}; it has changed since: "
+                "restore it, or plan again",
+            )
+        return self._with_loss(model, recipe)
 
     def batches(self, path: Path) -> TokenBatches:
         """Return the path's data as a function of position."""
@@ -156,6 +184,22 @@ class ProjectTrainingFactory:
         return build_runner(self.project, self.path_trainer(hardware), console)
 
 
+def load_weights(project: Project) -> PreTrainedModel:
+    """Return the model of the folder that `model.weights` names, whatever its digest.
+
+    Raises:
+        ConfigError: As `load_pretrained`, or if the folder is gone.
+    """
+    weights = project.weights
+    assert weights is not None
+    if weights.folder is None:
+        raise refusal(
+            weights.given, "is gone, and a path that begins with its weights has no state yet; restore the folder"
+        )
+    assert isinstance(project.shape, ModelShape), "one of your own begins with weights of its own"
+    return load_pretrained(project.shape, folder=weights.folder)
+
+
 def open_training_factory(
     project: Project,
     process_group: ProcessGroup,
@@ -172,9 +216,12 @@ def open_training_factory(
 
     def prepare() -> None:
         if isinstance(project.shape, OwnModel):
-            build_own_model(project.shape, seed=0)  # likewise
+            build_own_model(project.shape, seed=0)  # what is refused of it is said before text is prepared for hours
         elif project.shape.family == "file":
-            hf_config(project.shape)  # what transformers or lrpath refuses is said before text is prepared for hours
+            # What transformers or lrpath refuses is said before text is prepared for hours.
+            hf_config(project.shape)
+            if project.weights is not None and len(project.stored.increments) < project.config.versions:
+                load_weights(project)
         project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)

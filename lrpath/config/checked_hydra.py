@@ -13,6 +13,7 @@ import hydra._internal.hydra as hydra_internal
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from omegaconf import DictConfig, OmegaConf
 
+from lrpath.config.weights import with_model_group
 from lrpath.errors import ConfigError
 
 CALLBACKS = ("lrpath.sweep.KeepPlans",)
@@ -24,13 +25,15 @@ LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"
 class CheckedConfigLoader(ConfigLoaderImpl):
     """Composes configurations as Hydra does, and refuses one that would have foreign code called."""
 
-    def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
+    def load_configuration(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
         """Return the composed configuration.
 
         Raises:
             ConfigError: Naming the field, and what it would have called.
         """
-        cfg = super().load_configuration(*args, **kwargs)
+        cfg = super().load_configuration(config_name, with_model_group(overrides), *args, **kwargs)
         for field, called in _calls(cfg):
             if called not in CALLBACKS and called not in LOGGING:
                 raise ConfigError(

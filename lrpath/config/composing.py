@@ -72,6 +72,8 @@ def _chosen(name: str, value: Any) -> tuple[str | None, Any]:
     known = change.get("kind") if isinstance(change, dict) else None
     if group == "data" and isinstance(change, dict) and "kind" in change:
         return f"{place}={_OWN}", _of_code(group, change)
+    if group == "model" and isinstance(change, dict) and "weights" in change:
+        return f"{place}=weights", change
     if known is None:
         return None, change
     return f"{place}={_OWN if ':' in known else known}", change

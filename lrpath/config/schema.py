@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lrpath.config.typed import field_names, plain_root, typed_root
+from lrpath.config.weights import with_weights
 from lrpath.data.manifest import is_name
 from lrpath.data.sources import HfSource, OwnSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
@@ -30,6 +31,7 @@ from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
+from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
 from lrpath.training.settings import Cadence, StrategySettings
@@ -133,7 +135,7 @@ class Config:
     increment: int | str | tuple[int | str, ...]
     precision: str
     batch: BatchConfig
-    model: FileModel | ModelShape | OwnModel
+    model: FileModel | WeightsModel | ModelShape | OwnModel
     data: DataConfig
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer
@@ -392,7 +394,8 @@ def load(cfg: DictConfig, *, beside: tuple[str, ...] = ()) -> Config:
     Raises:
         ConfigError: If a field is refused.
     """
-    plain = plain_root(_with_vocab_size(_with_values_of_kinds(cfg)), known=(*field_names(Config), *SHARED, *beside))
+    completed = _with_vocab_size(with_weights(_with_values_of_kinds(cfg)))
+    plain = plain_root(completed, known=(*field_names(Config), *SHARED, *beside))
     # First: a paradigm that is filled from `peak` would refuse it under a name that nobody has typed.
     typed(SharedConfig, {name: plain[name] for name in SHARED if name in plain}, place="")
     own = {name: value for name, value in plain.items() if name not in (*SHARED, *beside)}

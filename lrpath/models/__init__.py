@@ -5,6 +5,7 @@ from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head, do
 from lrpath.models.checks import check_documents_are_apart
 from lrpath.models.loss import causal_loss, token_nll
 from lrpath.models.own_model import OwnCausalLM, build_own_model
+from lrpath.models.pretrained import load_pretrained
 from lrpath.models.quiet import quiet_transformers
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "count_parameters",
     "document_positions",
     "hf_config",
+    "load_pretrained",
     "model_of",
     "quiet_transformers",
     "seed_generators",

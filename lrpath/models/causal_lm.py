@@ -53,10 +53,14 @@ class CausalLM(nn.Module):
 
     @property
     def has_dropout(self) -> bool:
-        """Whether training draws random numbers: some module drops, or some field of the configuration says so."""
+        """Whether training draws random numbers: some module drops, or some field of the configuration says so.
+
+        Every GPT-NeoX has a `classifier_dropout` of .1, which no causal model reads.
+        """
         modules = any(isinstance(part, nn.Dropout) and part.p > 0 for part in self.lm.modules())
         fields = self.lm.config.get_text_config().to_dict().items()
-        return modules or any("drop" in name and type(value) is float and value > 0 for name, value in fields)
+        drops = (value for name, value in fields if "drop" in name and name != "classifier_dropout")
+        return modules or any(type(value) is float and value > 0 for value in drops)
 
     def forward(
         self,

@@ -70,6 +70,11 @@ class OwnModel:
         return self.name
 
     @property
+    def weights(self) -> None:
+        """No folder: its weights are drawn from the seed."""
+        return
+
+    @property
     def parameters(self) -> int | None:
         """What was stated, or None."""
         return self.stated_parameters

@@ -16,8 +16,9 @@ from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import KINDS, Paradigm
 from lrpath.planning.paths import Release, StateKey, Tree
-from lrpath.planning.plain import as_plain, by_kind
+from lrpath.planning.plain import as_plain, by_kind, typed
 from lrpath.planning.readings import Readings
+from lrpath.planning.starting_weights import StartingWeights
 from lrpath.planning.streams import Increment, in_order
 
 PLAN_FORMAT = 2
@@ -38,6 +39,7 @@ class Plan:
         flops_per_token: Training cost of a token [FLOP]; None likewise.
         state_bytes: Size of a state on disk [bytes]; None likewise.
         source: Kind of the source that the text comes from, for people.
+        weights: What root paths begin with; None where it is drawn from the seed.
     """
 
     increments: tuple[Increment, ...]
@@ -48,6 +50,7 @@ class Plan:
     flops_per_token: int | None
     state_bytes: int | None
     source: str = "text"
+    weights: StartingWeights | None = None
 
     @cached_property
     def id(self) -> str:
@@ -195,6 +198,7 @@ class Plan:
                 "parameters": self.parameters,
                 "flops_per_token": self.flops_per_token,
                 "state_bytes": self.state_bytes,
+                **({} if self.weights is None else {"weights": as_plain(self.weights)}),
             },
             "states": [[key.path_id, key.position] for key in self.tree.states()],
             "increment_ends": [
@@ -228,6 +232,7 @@ def from_record(record: dict[str, Any]) -> Plan:
         if record.get("format") not in _READABLE:
             raise PlanError(f"the plan has format {record.get('format')}; this lrpath reads up to {PLAN_FORMAT}")
         model = record["model"]
+        weights = model.get("weights")
         plan = Plan(
             increments=tuple(_increment(name, entry) for name, entry in record["increments"].items()),
             paradigms={
@@ -240,6 +245,7 @@ def from_record(record: dict[str, Any]) -> Plan:
             flops_per_token=model["flops_per_token"],
             state_bytes=model["state_bytes"],
             source=record.get("source", "text"),
+            weights=typed(StartingWeights, weights, place="model.weights") if weights else None,
         )
         if {tuple(key) for key in record["states"]} != {(key.path_id, key.position) for key in plan.tree.states()}:
             raise PlanError("the plan's list of states does not fit its tree; restore the file from a copy")

@@ -76,6 +76,11 @@ class Recipe:
         return self.seed.order if isinstance(self.seed, Seeds) else self.seed
 
     @property
+    def weights(self) -> str | None:
+        """Digest of the weights that root paths begin with; None where they are drawn from the seed."""
+        return self.model.get("weights")
+
+    @property
     def tokens_per_update(self) -> int:
         """Global batch [tokens]."""
         return self.sequences_per_update * self.tokens_per_sequence

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from lrpath.errors import ConfigError
 from lrpath.planning.config_file import checked_content
+from lrpath.planning.starting_weights import StartingWeights
 
 Family = Literal["llama", "qwen2", "qwen3", "internlm", "internlm2", "internlm3", "file"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -74,6 +75,7 @@ class ModelShape:
             content is.
         file_digest: SHA-256 of the content of `file`.
         stated_parameters: Count of parameters that the user states for family `file`.
+        weights: The weights that root paths begin with, family `file` only; None draws them from the seed.
 
     Raises:
         ConfigError: If a size is not positive, sizes do not divide, or a field does not fit the family.
@@ -95,6 +97,7 @@ class ModelShape:
     file: str | None = field(default=None, metadata=_OF_FILES)
     file_digest: str | None = field(default=None, metadata=_OF_FILES)
     stated_parameters: int | None = field(default=None, metadata=_OF_FILES)
+    weights: StartingWeights | None = field(default=None, metadata=_OF_FILES)
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -232,14 +235,16 @@ class ModelShape:
         """Return what determines the numbers of a model besides its seed, as plain data for path ids.
 
         Defaults are filled in, so a default that is written out gives the same record. Where a file lies and what is
-        stated about it are left out; the digest of its content is not.
+        stated about it are left out; the digest of its content is not. Weights are there by their digest, and without
+        weights nothing is, so that ids from before there were any stay.
         """
         record = asdict(self) | {"kv_heads": self.num_kv_heads, "head_dim": self.head_size}
-        del record["file"], record["stated_parameters"]
+        del record["file"], record["stated_parameters"], record["weights"]
         if self.family != "file":
             del record["file_digest"]
             return record
-        return {name: record[name] for name in ("family", "file_digest", "vocab_size")}
+        known = {name: record[name] for name in ("family", "file_digest", "vocab_size")}
+        return known if self.weights is None else known | {"weights": self.weights.digest}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,13 +58,20 @@ def read_document_losses(file: pathlib.Path) -> list[DocumentLoss]:
                 version=row["version"],
                 domain=row["domain"],
                 document=int(row["document"]),
-                nll=float(row["nll"]),
+                nll=_finite(row["nll"]),
                 tokens=int(row["tokens"]),
             )
             for row in csv.DictReader(lines)
         ]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise StateError(f"{file} is not a file of losses by document ({error}); restore it from a copy") from None
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"a loss of {text[:20]}")
+    return value
 
 
 def mean_and_error(losses: Iterable[DocumentLoss]) -> tuple[float, float]:

@@ -81,7 +81,7 @@ def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
         try:
             for name, part in _parts(file):
                 parts[name].append(part)
-        except (_MalformedError, SafetensorError, ValueError, RecursionError) as error:
+        except (MalformedError, SafetensorError, ValueError, RecursionError) as error:
             why = str(error)[:200]
             why = why if why.isprintable() else ascii(why)  # it may name a tensor, which may be named anything
             raise StateError(
@@ -89,24 +89,24 @@ def stored_tensors(folder: pathlib.Path) -> dict[str, StoredTensor]:
             ) from None
     try:
         return {name: _whole(name, found) for name, found in parts.items()}
-    except _MalformedError as error:
+    except MalformedError as error:
         raise StateError(f"{folder}: {error}; remove {folder} and run the plan again") from None
 
 
-class _MalformedError(Exception):
+class MalformedError(Exception):
     """What is wrong with a header; the caller knows the file."""
 
 
 def _check(condition: object, what: str) -> None:
     if not condition:
-        raise _MalformedError(what)
+        raise MalformedError(what)
 
 
 def _parts(file: pathlib.Path) -> Iterable[tuple[str, _Part]]:
     """Yield the parts of tensors in a file."""
-    header = _header(file)
+    header = read_header(file)
     # safetensors checks types, shapes and offsets, that tensors follow each other without gap or overlap, and that they
-    # fill the file. It does not check what `_header`, `_entry` and `_places` do.
+    # fill the file. It does not check what `read_header`, `_entry` and `_places` do.
     with safe_open(file, framework="numpy"):
         pass
     places = _places(header.pop(_METADATA, {}), names=header)
@@ -117,7 +117,7 @@ def _parts(file: pathlib.Path) -> Iterable[tuple[str, _Part]]:
         yield name, _Part(dtype, offsets, sizes)
 
 
-def _header(file: pathlib.Path) -> dict[str, Any]:
+def read_header(file: pathlib.Path) -> dict[str, Any]:
     """Return a file's header: a JSON object that names nothing twice and is no longer than any that we write."""
     size = file.stat().st_size
     with file.open("rb") as handle:

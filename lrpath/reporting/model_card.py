@@ -68,7 +68,7 @@ def card_text(study: Study, made: ExportedRelease, *, series: Series, release: R
     size = "an unknown number of" if plan.parameters is None else f"{plan.parameters:,}"
     title = f"# {study.name}: {series.label}, {release.version}"
     summary = (
-        f"A causal language model of {size} parameters, pre-trained on data of kind {plan.source} and released "
+        f"A causal language model of {size} parameters, {_begun(plan)} on data of kind {plan.source} and released "
         f"as version {release.version} of a {series.kind.replace('_', ' ')} study. Base model: not tuned to follow "
         "instructions."
     )
@@ -78,11 +78,15 @@ def card_text(study: Study, made: ExportedRelease, *, series: Series, release: R
         ("Training", _training(plan.tree, release)),
         ("Cost", _cost(study, series, release)),
         ("Held-out loss", _losses(study, series, release)),
-        ("Lineage", _lineage(plan.tree, release)),
+        ("Lineage", _lineage(plan, release)),
         ("How this folder was made", _making(series, made, command)),
     ]
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation", "---", "", title, "", summary, ""]
     return "\n".join([*front, *(line for name, lines in parts for line in (f"## {name}", "", *lines, ""))])
+
+
+def _begun(plan: Plan) -> str:
+    return "pre-trained" if plan.weights is None else f"trained on from the weights of {plan.weights.given}"
 
 
 def _use(made: ExportedRelease) -> list[str]:
@@ -263,11 +267,12 @@ def _headline(score: Score | None) -> list[str]:
     return [f"On the sets of this and all earlier versions together: {score.loss:.4f} nats per token.", ""]
 
 
-def _lineage(tree: Tree, release: Release) -> list[str]:
-    line = tree.line(release.last.path_id)
+def _lineage(plan: Plan, release: Release) -> list[str]:
+    line = plan.tree.line(release.last.path_id)
+    begun = [] if plan.weights is None else [f"- initial weights: {plan.weights.line()}"]
     states = [f"- state {key.position:,} of path `{key.path_id}`, weight {weight:g}" for key, weight in release.parts]
     lineage = [_line_of(path, end) for path, end in zip(line, _ends(line, release), strict=True)]
-    return [*lineage, "", "Weights: " + ("the mean of" if len(states) > 1 else "one state:"), "", *states]
+    return [*begun, *lineage, "", "Weights: " + ("the mean of" if len(states) > 1 else "one state:"), "", *states]
 
 
 def _ends(line: tuple[Path, ...] | list[Path], release: Release) -> list[int]:

@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from lrpath.analysis.measured_speed import MeasuredSpeed
+from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import write_seed
 from lrpath.planning.shape import ModelShape
@@ -73,6 +74,7 @@ def plan_json(
             "parameters": plan.parameters,
             "flops_per_token": plan.flops_per_token,
             "state_bytes": plan.state_bytes,
+            **({} if plan.weights is None else {"weights": as_plain(plan.weights)}),
         },
         "seed": recipe.as_record()["seed"],
         "precision": recipe.precision,
@@ -105,6 +107,8 @@ def _header(plan: Plan) -> str:
         + (", attention within a document" if recipe.masks_documents else ""),
         f"increments  {_increments(plan)}",
     ]
+    if plan.weights is not None:
+        lines.insert(2, f"begins with {plan.weights.line()}")
     return "\n".join(lines)
 
 

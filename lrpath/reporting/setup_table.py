@@ -27,6 +27,7 @@ def setup_tables(comparison: StudyComparison) -> list[ReportTable]:
 def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportTable:
     rows = [
         ("model", _each(_model(series) for series in group.series)),
+        ("begins with", _each(series.plan.weights.line() for series in group.series if series.plan.weights)),
         ("training text", _training_text(group)),
         ("held-out text", _held_out_text(group)),
         ("batch", _each(_batch(series) for series in group.series)),
@@ -36,7 +37,7 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
         *_where(comparison, group),
     ]
     title = f"What was run ({group.name})" if group.name else "What was run"
-    return ReportTable(title=title, columns=_COLUMNS, rows=tuple(rows))
+    return ReportTable(title=title, columns=_COLUMNS, rows=tuple(row for row in rows if row[1]))
 
 
 def _each(values: Iterable[Any]) -> str:

@@ -57,7 +57,10 @@ class TrainingFactory(Protocol):
     """Makes what runs need; `lrpath.assembly` implements it from the configuration."""
 
     def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with its initial weights."""
+        """Return the backbone, with weights that a state will replace."""
+
+    def initial_model(self, recipe: Recipe) -> CausalLM:
+        """Return the backbone with the weights that a root path begins with."""
 
     def own_model(self, recipe: Recipe) -> CausalLM:
         """Return the module of your own that the states of a path are of, for loading them."""
@@ -219,7 +222,8 @@ class PathTrainer:
         """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
         group, recipe = self.process_group, run.path.recipe
         assert recipe.optimizer is not None
-        backbone = self.factory.model(recipe)
+        begins = run.starting_state() is None
+        backbone = self.factory.initial_model(recipe) if begins else self.factory.model(recipe)
         group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
         kept_rows = group.on_rank_zero(lambda: prepare_tables(run, folder))
         monitor = LossMonitor(run, folder=folder, publish=progress.publish, process_group=group)
@@ -245,7 +249,7 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, folder, monitor, module.dropout_record),
+                facts=partial(self._manifest_fields, run.path, folder, monitor, module),
                 pinned=pinned,
                 saver=saver,
                 monitor=monitor,
@@ -367,12 +371,12 @@ class PathTrainer:
             rewrite_path_events(folder)
 
     def _manifest_fields(
-        self, path: Path, folder: PathFolder, monitor: LossMonitor, dropout: dict[str, str], position: int
+        self, path: Path, folder: PathFolder, monitor: LossMonitor, module: LitCausalLM, position: int
     ) -> dict[str, Any]:
         tables = {"tables": written_digests(folder, position)} if self.process_group.is_rank_zero else {}
         return (
             monitor.manifest_fields(position)
-            | dropout
+            | module.dropout_record
             | tables
             | {
                 "name": path.name,

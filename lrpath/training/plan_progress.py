@@ -83,7 +83,7 @@ class PlanProgress:
             return
         self._run_number += 1
         label = f"[{self._run_number}/{self._runs}] {run.path.name}"
-        start = f"update {run.begin:,}" if run.starting_state() else "initial weights"
+        start = f"update {run.begin:,}" if run.starting_state() else _origin(run)
         self.publish(f"{label}: from {start} to {run.end:,}")
         self._bars.remove_task(self._path)
         self._path = self._bars.add_task(label, total=run.end - run.begin, figures="")
@@ -136,3 +136,9 @@ class PlanProgress:
             return False
         self._shown_at = now
         return True
+
+
+def _origin(run: PlannedRun) -> str:
+    """Say what a root path begins with."""
+    digest = run.path.recipe.weights
+    return "initial weights" if digest is None else f"the given weights {digest[:12]}"

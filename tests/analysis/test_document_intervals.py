@@ -116,7 +116,7 @@ def test_a_study_without_losses_by_document_has_no_such_table(tmp_path: Path) ->
     assert document_tables(StudyComparison.read(study)) == []
 
 
-def test_a_field_that_no_csv_reader_takes_is_refused(tmp_path: Path) -> None:
+def test_a_number_of_140_000_digits_is_refused_whatever_a_csv_reader_allows(tmp_path: Path) -> None:
     file = tmp_path / "000000010.csv"
     file.write_text(f"split,version,domain,document,nll,tokens\ntest,v1,all,0,{'3' * 140_000},10\n")
 

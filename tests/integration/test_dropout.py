@@ -5,9 +5,10 @@ import json
 import pytest
 
 from lrpath.errors import MismatchError
+from lrpath.models import CausalLM
 from lrpath.records.files import read_json, write_json
 from lrpath.records.manifest import seal_manifest
-from tests.integration.lab import Job, Lab
+from tests.integration.lab import Job, Lab, states_of
 from tests.integration.test_ranks import DDP, FSDP, ROUNDING, largest_difference
 from tests.refusals import refused
 
@@ -53,3 +54,27 @@ def test_a_path_whose_dropout_followed_micro_batches_does_not_go_on(lab: Lab) ->
 
     with refused(MismatchError, stable=False):
         lab.run(*changes)
+
+
+def test_a_path_that_was_begun_as_one_with_dropout_goes_on_as_it_began(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions took every GPT-NeoX for one with dropout, for its `classifier_dropout`: a sequence at a time."""
+    file = lab.folder / "config.json"
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {"model_type": "gpt_neox", "vocab_size": 300, "max_position_embeddings": 16}
+    file.write_text(json.dumps(shape | sizes))
+    neox = ("model=hf_file", f"model.file={file}")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(CausalLM, "has_dropout", True)
+        lab.run(*neox, "study=whole")
+        lab.run(*neox, "study=begun", "versions=1")
+
+    lab.run(*neox, "study=begun", "versions=2")
+    lab.run(*neox, "study=now")
+
+    main = lab.project(*neox).plan.tree.paths[0]
+    line = [key for key in states_of(lab.study("whole")) if key[0] == main.id]
+    whole, begun, now = (states_of(lab.study(name)) for name in ("whole", "begun", "now"))
+    assert [begun[key] for key in line] == [whole[key] for key in line]
+    assert [now[key] for key in line] != [whole[key] for key in line]

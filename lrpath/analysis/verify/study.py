@@ -12,6 +12,7 @@ from lrpath.analysis.verify.states import (
 )
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.analysis.verify.tables import verify_evaluations, verify_rows
+from lrpath.analysis.verify.weights import begins_with_weights, verify_weights
 from lrpath.records.study import Study
 
 
@@ -37,4 +38,5 @@ def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _don
         verify_rows(index),
         verify_evaluations(index),
         verify_ledger(index),
+        *((verify_weights(index, digests=digests),) if begins_with_weights(index) else ()),
     )

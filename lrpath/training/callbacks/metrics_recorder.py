@@ -59,9 +59,21 @@ class MetricsRecorder(UpdateCallback):
         self._written_at = 0.0
         self.tokens_per_second = math.nan
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Start the clock of the first row of speeds."""
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock of the first row of speeds; evaluate given weights, of which no update has a loss."""
+        if self._begins_with_weights and not self._process_group.on_rank_zero(self._is_evaluated):
+            assert isinstance(pl_module, LitCausalLM)
+            with self._process_group.watchdog.phase("evaluation"):
+                self._evaluate(trainer, pl_module, self.run.begin)
         self._written_at = time.monotonic()
+
+    @property
+    def _begins_with_weights(self) -> bool:
+        return self.run.starting_state() is None and self.run.path.recipe.weights is not None
+
+    def _is_evaluated(self) -> bool:
+        """Say whether the rows of the beginning are there: a run that was killed before its first state has them."""
+        return any(row.position == self.run.begin for row in self._folder.evaluation.rows())
 
     def on_update(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
         """Count the update; write and evaluate where it is due."""

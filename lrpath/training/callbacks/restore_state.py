@@ -44,6 +44,8 @@ class RestoreState(lightning.Callback):
         manifest = load_state(
             state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group
         )
+        if manifest.get("dropout") is not None:
+            pl_module.has_dropout = True  # an earlier version took some models for ones with dropout: as they began
         if manifest.get("dropout") != pl_module.dropout_record.get("dropout"):
             raise MismatchError(
                 f"{state_folder} was made by an earlier version, in which dropout depended on micro-batches and ranks; "

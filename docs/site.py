@@ -1,6 +1,6 @@
 """Hooks of MkDocs: pages that stand elsewhere in the repository join the site, and links among them are kept.
 
-README.md is the first page. The reference of the configuration is made from the files of conf/, whose every key has a comment.
+README.md is the first page. The reference of the configuration is made from conf/, whose every key has a comment.
 """
 
 import pathlib

@@ -229,6 +229,9 @@ class Run:
         while self._stopped is None:
             assert self.code is None, f"{self.log.name} ended with {self.code} before it came to its moment"
             self._follow()
+        # It says so just before; on a busy computer its other threads may run on for a while, and renew its lease.
+        while Path(f"/proc/{self._stopped}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(1e-3)
         return self._stopped
 
     def finish(self) -> int:

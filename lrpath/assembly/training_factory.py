@@ -176,7 +176,7 @@ class ProjectTrainingFactory:
             cadence=config.cadence,
             tensorboard=config.logger.name == "tensorboard",
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
-            state_bytes=state_bytes(shape),
+            state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),
         )
 
     def runner(self, hardware: Hardware, console: Console) -> PlanRunner:

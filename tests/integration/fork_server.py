@@ -36,7 +36,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 class ForkedProcess:
     """A command that was started as a fork, with the part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], session: bool) -> None:
+    def __init__(
+        self, arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], session: bool
+    ) -> None:
         ours, theirs = [], []
         for writes in (True, False, False):
             read, write = os.pipe()
@@ -47,6 +49,7 @@ class ForkedProcess:
             "folder": str(folder),
             "environment": dict(environment),
             "session": session,
+            "umask": _umask(),
         }
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(_server())
@@ -102,6 +105,12 @@ def start(
     return ForkedProcess(arguments, folder=folder, environment=environment, session=session)
 
 
+def _umask() -> int:
+    found = os.umask(0)
+    os.umask(found)
+    return found
+
+
 @cache
 def _server() -> str:
     """Start the server of this process, which ends with it, and return its address."""
@@ -133,10 +142,6 @@ def _serve(address: str) -> None:
     from lrpath.entry import lasting
 
     with lasting():
-        import matplotlib.backends.backend_agg
-        import torch.distributed.launcher.api
-
-        import lrpath.reporting.report
         import tests.integration.preloaded  # noqa: F401
 
     listening = socket.socket(socket.AF_UNIX)
@@ -182,6 +187,7 @@ def _be(asked: dict[str, Any]) -> None:
     """Be the command of a request."""
     if asked["session"]:
         os.setsid()
+    os.umask(asked["umask"])
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])

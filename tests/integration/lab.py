@@ -164,9 +164,7 @@ class Lab:
         begin = [str(KILLING), *moments, "--"] if moments else ["-m", "lrpath.train"]
         return self.fork(*begin, *self.overrides(*changes), env=env, session=start_new_session)
 
-    def fork(
-        self, *words: str, env: Mapping[str, str] = MappingProxyType({}), session: bool = False
-    ) -> ForkedProcess:
+    def fork(self, *words: str, env: Mapping[str, str] = MappingProxyType({}), session: bool = False) -> ForkedProcess:
         """Start a command of Python in the folder of the studies, with everything imported already."""
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | env
         return fork_server.start(words, folder=self.folder, environment=environment, session=session)

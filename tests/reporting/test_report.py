@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lrpath.errors import StateError
 from lrpath.records.events import rewrite_path_events
 from lrpath.records.study import Study

@@ -33,7 +33,7 @@ from lrpath.planning.units import times
 from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
-from lrpath.training.settings import Cadence, StrategySettings
+from lrpath.training.settings import Cadence, HarnessSettings, StrategySettings
 
 T = TypeVar("T")
 
@@ -305,9 +305,28 @@ class EvaluateConfig:
 
     Args:
         states: Which kept states: those that `releases` are made of, or `all`.
+        tasks: Names of tasks that they are given by EleutherAI's harness, in place of held-out text.
+        release: One release as `export` names it, or several, to be given the tasks; null for every one.
+        harness: Where tasks are, and how they are asked.
     """
 
     states: Literal["releases", "all"]
+    tasks: tuple[str, ...]
+    release: str | tuple[str, ...] | None
+    harness: HarnessSettings
+
+    def __post_init__(self) -> None:
+        if self.release is not None and not self.tasks:
+            text = f"release={self.release} chooses who is given tasks; add tasks=[NAME], or leave release out"
+            raise ConfigError(text, field="release", value=self.release)
+        if self.release is not None and self.states == "all":
+            text = "states=all: release names some releases already; leave one of the two out"
+            raise ConfigError(text, field="states", value=self.states)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the releases that are given the tasks; empty for every one."""
+        return () if self.release is None else (self.release,) if isinstance(self.release, str) else self.release
 
 
 def _check_label(label: str) -> None:

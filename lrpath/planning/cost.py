@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from lrpath.errors import ConfigError
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.shape import ModelShape
 
 Strategy = Literal["single", "ddp", "fsdp"]
@@ -52,11 +53,12 @@ class Cost:
     state_bytes: int | None
 
 
-def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
+def flops_per_token(shape: ModelShape | OwnModel, *, sequence_length: int) -> int:
     """Return the FLOPs of training on one token, forward and backward, by the formula at the top of this file.
 
     Args:
-        shape: The model.
+        shape: The model. Of one of your own, whose layers are not known, every parameter is taken for one of a matrix,
+            and attention is left out: 6 N.
         sequence_length: Length of a window [tokens].
 
     Raises:
@@ -71,26 +73,30 @@ def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
             field="sequence_length",
             value=sequence_length,
         )
-    _known_parameters(shape)
+    parameters = _known_parameters(shape)
+    if isinstance(shape, OwnModel):
+        return 6 * parameters
     assert shape.matrix_parameters is not None
     # Scores and their product with the values: two products of T × head_size per head and token, 2 FLOPs each.
     attention = 4 * sequence_length * shape.query_size * shape.layers
     return 3 * (2 * shape.matrix_parameters + attention)
 
 
-def state_bytes(shape: ModelShape) -> int:
+def state_bytes(shape: ModelShape | OwnModel) -> int:
     """Return the size of one state on disk [bytes]: fp32 weights and two fp32 Adam moments, with their headers.
 
     Raises:
         ConfigError: If the model is a file whose count of parameters is not stated.
     """
-    return 12 * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
+    layers = 0 if isinstance(shape, OwnModel) else shape.layers
+    return 12 * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (layers + 1)
 
 
-def _known_parameters(shape: ModelShape) -> int:
+def _known_parameters(shape: ModelShape | OwnModel) -> int:
     if shape.parameters is None:
+        what = f"model {shape.name}" if isinstance(shape, OwnModel) else f"model.file {shape.file}"
         raise ConfigError(
-            f"the count of parameters of model.file {shape.file} is not known without torch; give "
+            f"the count of parameters of {what} is not known without torch; give "
             "model.stated_parameters (lrpath.models.count_parameters(shape) returns it)",
             field="model.stated_parameters",
         )

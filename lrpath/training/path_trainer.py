@@ -62,6 +62,9 @@ class TrainingFactory(Protocol):
     def initial_model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with the weights that a root path begins with."""
 
+    def own_model(self, recipe: Recipe) -> CausalLM:
+        """Return the module of your own that the states of a path are of, for loading them."""
+
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write what an export needs besides the weights into a path's folder."""
 
@@ -129,7 +132,14 @@ class PathTrainer:
         Raises:
             BusyError: If another process is doing so.
         """
-        evaluate_merged(self.study, release, self.held_out, device=self.hardware.device, precision=precision)
+        evaluate_merged(
+            self.study,
+            release,
+            self.held_out,
+            device=self.hardware.device,
+            precision=precision,
+            own_models=self.factory.own_model,
+        )
 
     def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
         """Return what the state of a path at a position has read by the plan, since the path began."""

@@ -60,7 +60,7 @@ def evaluate(cfg: DictConfig) -> None:
 
 
 def _evaluate_on_tasks(study: Study, settings: schema.Config, asked: schema.EvaluateConfig) -> None:
-    """Give releases the tasks that they have no scores on, and print all scores; the study alone says what is trained."""
+    """Give releases the tasks that they have no scores on, and print all scores; the study says which there are."""
     only = [choose_release(study, name=name)[1] for name in asked.chosen]
     with entry.lasting():
         from lrpath.training.distributed.hardware import Hardware

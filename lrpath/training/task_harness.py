@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import pathlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ from lrpath.training.settings import HarnessSettings
 _NO_PART_OF_A_TASK = frozenset(
     {"task", "task_alias", "tag", "custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs"}
 )
-"""Fields that say what a task is called and where its documents come from: the documents themselves are in the digest."""
+"""Fields that say what a task is called and where its documents, which are in the digest, come from."""
 
 
 class Harness:
@@ -102,18 +103,27 @@ class Harness:
             model: Folder of the model.
             name: The task, group or tag.
             device: Where it runs, as torch names it.
+
+        Raises:
+            ConfigError: If the harness cannot give the task to this model.
         """
-        found = lm_eval.simple_evaluate(
-            model="hf",
-            model_args={"pretrained": str(model)},
-            tasks=[name],
-            task_manager=self._manager,
-            num_fewshot=self.settings.examples,
-            limit=self.settings.limit,
-            batch_size=self.settings.batch_size,
-            device=device,
-            log_samples=False,
-        )
+        try:
+            found = lm_eval.simple_evaluate(
+                model="hf",
+                model_args={"pretrained": str(model)},
+                tasks=[name],
+                task_manager=self._manager,
+                num_fewshot=self.settings.examples,
+                limit=self.settings.limit,
+                batch_size=self.settings.batch_size,
+                device=device,
+                log_samples=False,
+            )
+        except AssertionError as error:  # without a text, such as that of an answer that is longer than the window
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            text = f"task {name} cannot be given to this model: the harness stops where {line!r} does not hold"
+            more = "Answers must fit into the window that the model was trained with. Choose another task"
+            raise ConfigError(f"{text}. {more}", field="tasks", value=name) from error
         scores = list(_scores(found, self.leaf_digests(name), whole=self.digest(name)))
         finite = [score for score in scores if math.isfinite(score.value)]
         return finite, [score.tag for score in scores if score not in finite]

@@ -2,8 +2,8 @@
 
 An experiment file may be somebody else's. Hydra instantiates whatever `hydra.callbacks` names, and Python's logging
 calls what `()` and `class` name in `hydra.hydra_logging` and `hydra.job_logging`. Of launchers and sweepers Hydra takes
-only classes of its plugins, but of what stands within their settings it calls whatever `_target_` names. So what is named
-is compared with what lrpath itself uses, before anything of it is called.
+only classes of its plugins, but it calls whatever `_target_` names within their settings. So what is named is compared
+with what lrpath itself uses, before anything of it is called.
 """
 
 import re

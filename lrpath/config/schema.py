@@ -32,6 +32,7 @@ from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
 from lrpath.planning.weights_model import WeightsModel
+from lrpath.records.loggers import MlflowLogger, TableLogger, WandbLogger
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
 from lrpath.training.settings import Cadence, HarnessSettings, StrategySettings
@@ -92,17 +93,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoggerConfig:
-    """Where curves go besides the CSV tables.
-
-    Args:
-        name: `tensorboard`, or `none`.
-    """
-
-    name: Literal["tensorboard", "none"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
     """What device-hours and memory are estimated for.
 
@@ -141,7 +131,7 @@ class Config:
     optimizer: Optimizer
     strategy: StrategySettings
     engine: Engine
-    logger: LoggerConfig
+    logger: WandbLogger | MlflowLogger | TableLogger
     cadence: Cadence
     cluster: ClusterConfig
     guard: Guard

@@ -104,9 +104,9 @@ class PathEvents:
         self._file = EventFile(
             folder.tensorboard,
             self._events(
-                metrics=_rows(folder.metrics, until=until),
-                evaluation=_rows(folder.evaluation, until=until),
-                speed=_rows(folder.speed, until=until),
+                metrics=rows_until(folder.metrics, until),
+                evaluation=rows_until(folder.evaluation, until),
+                speed=rows_until(folder.speed, until),
                 tasks={
                     position: scores
                     for position, scores in task_scores_of_path(folder.folder).items()
@@ -141,7 +141,7 @@ class PathEvents:
     ) -> Iterator[Event]:
         clocked = [row.position for row in speed]
         clock = list(accumulate((row.seconds for row in speed), initial=self._seconds))
-        figures_at = _figures(metrics, evaluation, speed)
+        figures_at = figures_by_position(metrics, evaluation, speed)
         for position, scores in tasks.items():
             figures_at.setdefault(position, {}).update({score.tag: score.value for score in scores})
         for position, figures in sorted(figures_at.items()):
@@ -156,11 +156,12 @@ def rewrite_path_events(folder: PathFolder) -> None:
         pass
 
 
-def _rows(table: Table[Row], *, until: int | None) -> list[Row]:
+def rows_until(table: Table[Row], until: int | None) -> list[Row]:
+    """Return the rows of a table up to a position; all of them for None."""
     return [row for row in table.rows() if until is None or row.position <= until]
 
 
-def _figures(
+def figures_by_position(
     metrics: Sequence[MetricsRow], evaluation: Sequence[EvaluationRow], speed: Sequence[SpeedRow]
 ) -> dict[int, dict[str, float]]:
     """Return figures by position and tag."""

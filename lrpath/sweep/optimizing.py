@@ -1,4 +1,4 @@
-"""Checks a sweep whose sweeper chooses its jobs by the losses of those before, such as Optuna's, before the first job."""
+"""Checks a sweep whose sweeper chooses its jobs by earlier losses, such as Optuna's, before the first job."""
 
 from collections.abc import Sequence
 

@@ -140,6 +140,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
+    callbacks: tuple[Mapping[str, Any], ...]
     mend: bool
     extend: Literal["auto"] | bool
 
@@ -162,6 +163,10 @@ class Config:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
         self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
+        for number, fields in enumerate(self.callbacks):
+            if not isinstance(fields.get("kind"), str):
+                text = f'callbacks[{number}] has no kind; write {{kind: "my_module:MyCallback"}}'
+                raise ConfigError(text, field=f"callbacks[{number}].kind")
         if isinstance(self.engine, CommandEngine):
             self._check_command()
 
@@ -170,6 +175,9 @@ class Config:
         if self.strategy.name != "single":
             text = f"strategy={self.strategy.name}: with engine=command the command starts its own ranks; leave it out"
             raise ConfigError(text, field="strategy", value=self.strategy.name)
+        if self.callbacks:
+            text = "callbacks: with engine=command the command makes the updates, and has no Lightning; leave them out"
+            raise ConfigError(text, field="callbacks")
         if self.guard.acts:
             text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
             raise ConfigError(text, field="guard.policy", value=self.guard.policy)

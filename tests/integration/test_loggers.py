@@ -62,7 +62,9 @@ def points_of_wandb(study: Study) -> Points:
             for item in record.history.item:
                 tag = item.key or ".".join(item.nested_key)
                 if not tag.startswith("_"):
-                    found[file.stem.removeprefix("run-"), record.history.step.num, tag, json.loads(item.value_json)] += 1
+                    found[
+                        file.stem.removeprefix("run-"), record.history.step.num, tag, json.loads(item.value_json)
+                    ] += 1
     return found
 
 

@@ -306,7 +306,7 @@ class Project:
             model_name=self.shape.family if self.shape.weights is None else self.config.model.family,
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,
-            state_bytes=state_bytes(self.shape) if known else None,
+            state_bytes=state_bytes(self.shape, optimizer=self.recipe.optimizer) if known else None,
             source=self.source.kind,
             weights=self.shape.weights,
         )

@@ -181,7 +181,7 @@ class ProjectTrainingFactory:
             tensorboard=config.logger.name == "tensorboard",
             open_sink=config.logger.opener(),
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
-            state_bytes=state_bytes(shape),
+            state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),
             extra_callbacks=build_callbacks(config.callbacks),
         )
 

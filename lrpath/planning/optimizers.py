@@ -7,7 +7,8 @@
     module:Name     your own class; `lrpath.training.optimizers` says what it must have
 
 A class of an optimizer holds its settings and states what others must know of it: `released` says of which tensors of a
-state the weights of a release are made. No torch is needed to plan with one, or to read a study that was trained by it.
+state the weights of a release are made, and `kept` how many tensors a state has for a parameter beside it. No torch is
+needed to plan with one, or to read a study that was trained by it.
 """
 
 import math
@@ -33,6 +34,8 @@ class AdamW:
     """
 
     kind: ClassVar[str] = "adamw"
+    kept: ClassVar[int] = 2
+    """Tensors that it keeps for a parameter, each of the parameter's size: here the two moments."""
     beta1: float
     beta2: float
     eps: float
@@ -73,6 +76,8 @@ class AveragedAdamW(AdamW):
     """
 
     kind: ClassVar[str] = "averaged_adamw"
+    kept: ClassVar[int] = 3
+    """The two moments, and the average."""
     power: float
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
@@ -93,6 +98,8 @@ class ScheduleFree(AdamW):
     """
 
     kind: ClassVar[str] = "schedule_free"
+    kept: ClassVar[int] = 2
+    """The second moment, and the base `z`."""
     power: float
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
@@ -118,6 +125,8 @@ class Muon(AdamW):
     """
 
     kind: ClassVar[str] = "muon"
+    kept: ClassVar[int] = 2
+    """At most: the two moments of what AdamW updates; a matrix of a block has its momentum alone."""
     momentum: float
     newton_schulz_steps: int
 
@@ -158,6 +167,11 @@ class OwnOptimizer:
             if not holds:
                 value = getattr(self, name)
                 raise ConfigError(f"optimizer.{name}={value} must be {rule}", field=f"optimizer.{name}", value=value)
+
+    @property
+    def kept(self) -> int:
+        """Tensors that it is taken to keep for a parameter: two moments, and what else a release is made of."""
+        return AdamW.kept + len(self.released.keys() - {"model"})
 
     @classmethod
     def is_meant(cls, value: Mapping[str, Any]) -> bool:

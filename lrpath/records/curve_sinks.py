@@ -71,14 +71,14 @@ class WandbSink:
         folder: The path's folder; the rows in its tables are sent first.
         until: Position of the last of these; None for all there are.
         project: Name of the project; None for the study's.
-        mode: `offline` writes the run below the path's folder, for `wandb sync`; `online` sends it.
+        online: Whether rows are sent at once, or written below the path's folder, for `wandb sync`.
     """
 
-    def __init__(self, folder: PathFolder, *, until: int | None = None, project: str | None, mode: str) -> None:
+    def __init__(self, folder: PathFolder, *, until: int | None = None, project: str | None, online: bool) -> None:
         import wandb
 
         self._folder = folder
-        if mode == "offline":
+        if not online:
             shutil.rmtree(folder.folder / WANDB, ignore_errors=True)  # of a process before, and is written anew
         self._run = wandb.init(
             project=project or folder.folder.parent.parent.name,
@@ -86,7 +86,7 @@ class WandbSink:
             name=folder.folder.name,
             config=folder.recipe(),
             dir=folder.folder,
-            mode=mode,
+            mode="online" if online else "offline",
             resume="allow",
             settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from lrpath.errors import BusyError, ConfigError
+from lrpath.errors import BusyError
 from lrpath.records.curve_sinks import CurveSink, MlflowSink, WandbSink, is_sent
 from lrpath.records.path_folder import PathFolder
 
@@ -33,17 +33,12 @@ class WandbLogger:
     Args:
         name: `wandb`.
         project: The project; None for the study's name.
-        mode: `offline` or `online`.
+        online: Whether rows are sent while a path is trained, or kept in files for `wandb sync`.
     """
 
     name: Literal["wandb"]
     project: str | None
-    mode: str
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("offline", "online"):
-            text = f"logger.mode={self.mode} must be offline or online"
-            raise ConfigError(text, field="logger.mode", value=self.mode)
+    online: bool
 
     def opener(self) -> Callable[..., CurveSink]:
         """Return what opens the run of a path, given the path's folder and `until`.
@@ -53,7 +48,7 @@ class WandbLogger:
         """
         import wandb  # noqa: F401 (what is missing is said before an update is run)
 
-        return partial(WandbSink, project=self.project, mode=self.mode)
+        return partial(WandbSink, project=self.project, online=self.online)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from lrpath.analysis.compare import read_plans
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release, StateKey
 from lrpath.planning.recipe import Recipe
-from lrpath.records.document_losses import read_document_losses, write_document_losses
+from lrpath.records.document_losses import read_document_losses
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import rewrite_documents
@@ -141,8 +141,4 @@ def _evaluate(
     if wanted:
         file = one.folder.document_losses(one.position)
         losses = evaluate_documents(model, wanted, device=device, precision=precision)
-        rewrite_documents(
-            one.folder,
-            one.position,
-            write=lambda: write_document_losses(file, [*read_document_losses(file), *losses]),
-        )
+        rewrite_documents(one.folder, one.position, [*read_document_losses(file), *losses])

@@ -43,6 +43,7 @@ from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lightning_trainer import build_trainer, quiet_lightning
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
@@ -237,6 +238,9 @@ class PathTrainer:
             observe=monitor.observe,
             parallelize=partial(self.hardware.parallelize, precision=recipe.precision),
         )
+        evaluation = FitEvaluation(
+            held_out=self.held_out, documents=self.documents, precision=recipe.precision, process_group=group
+        )
         saver = StateSaver(background=self.cadence.save_in_background, ranks=group)
         stop = StopOnSignal(run, recorder=signals, failure=lambda: saver.failure, process_group=group)
         with self._ledger_count(run, folder) as count, self._events(run, folder) as events, saver:
@@ -244,7 +248,7 @@ class PathTrainer:
                 run,
                 folder=folder,
                 events=events,
-                held_out=self.held_out,
+                evaluation=evaluation,
                 every=self.cadence.log_every,
                 count=count,
                 monitor=monitor,
@@ -259,13 +263,7 @@ class PathTrainer:
                 watchdog=group.watchdog,
             )
             others: list[UpdateCallback] = [
-                DocumentRecorder(
-                    run,
-                    folder=folder,
-                    documents=self.documents,
-                    process_group=group,
-                    evaluated=recorder.restart_clock,
-                )
+                DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock)
             ]
             if group.is_rank_zero:
                 others.append(RunProgress(run, plan=progress, recorder=recorder, monitor=monitor))

@@ -14,7 +14,6 @@ from functools import cached_property
 
 from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
 from lrpath.analysis.scores import Score, scores_of, total
-from lrpath.planning import plan as plans
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Tree
@@ -183,7 +182,7 @@ def plans_by_id(study: Study) -> dict[str, Plan]:
         PlanError: If a plan cannot be read.
         StateError: If one was altered.
     """
-    return {plan_id: plans.from_record(record) for plan_id, record in study.plans().items()}
+    return {kept.id: kept.plan for kept in study.kept_plans()}
 
 
 def read_plans(study: Study) -> tuple[Plan, ...]:
@@ -259,7 +258,7 @@ def outcomes_of(found: Iterable[Series]) -> tuple[Outcome, ...]:
             series=series,
             version=release.version,
             scores=scores_of(series.study, release=release, sets=sets[series.study]),
-            cost=series.plan.cost(series.plan.part(series.paradigm, versions=number)),
+            cost=series.plan.costs(series.paradigm)[number - 1],
             cost_from_scratch=series.plan.updates_from_scratch(versions=number),
         )
         for series in every

@@ -26,7 +26,6 @@ from lrpath.models import (
     load_pretrained,
 )
 from lrpath.planning.cost import flops_per_token, state_bytes
-from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Path
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
@@ -236,9 +235,10 @@ def check_same(process_group: ProcessGroup, project: Project) -> None:
     Raises:
         ConfigError: Naming the rank and host that differs from the first rank, and in what.
     """
-    plan = content_id(project.plan.as_record())
+    plan = project.plan.id
+    name = next((kept.id for kept in project.kept_plans if kept.plan_id == plan), plan)
     folder = project.study.folder.absolute()
-    sees = _appears(folder / "plans" / f"{plan}.json")
+    sees = _appears(folder / "plans" / f"{name}.json")
     answers = process_group.gather(lambda: (socket.gethostname(), plan, str(folder), sees))
     _, first_plan, first_folder, _ = answers[0]
     for rank, (host, its_plan, its_folder, it_sees) in enumerate(answers):

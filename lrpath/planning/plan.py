@@ -22,7 +22,7 @@ from lrpath.planning.streams import Increment, in_order
 
 PLAN_FORMAT = 3
 _READABLE = (1, 2, PLAN_FORMAT)
-"""Format 1 is of plans that were kept before ids followed from content; format 2 repeats in every path what it reads."""
+"""Format 1 is of before ids followed from content; format 2 repeats in every path what several of them read."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ class RunningCost:
         self._ends: dict[str, int] = {}
         self._kept: dict[str, set[int]] = {}
         self._seen: dict[str, Fraction] = {}
+        self._whole: set[str] = set()
         self._read_once = Fraction(0)
         self._updates = 0
         self._states = 0
@@ -61,8 +62,8 @@ class RunningCost:
             state_bytes=None if size is None else self._states * size,
         )
 
-    def _run(self, path: Path, position: int) -> dict[str, None]:
-        """Run a path on to a position that is needed, and return the versions that it reads on the way."""
+    def _run(self, path: Path, position: int) -> set[str]:
+        """Run a path on to a position that is needed, and return the versions read on the way that were not whole."""
         begin = self._ends.get(path.id, path.start)
         end = max(begin, position)
         kept = self._kept.setdefault(path.id, set())
@@ -74,14 +75,18 @@ class RunningCost:
         self._updates += end - begin
         self._ends[path.id] = end
         if begin == end:
-            return {}
+            return set()
         spans = path.stream.spans(begin, end)
-        return dict.fromkeys(increment.version for segment, _, _ in spans for increment in segment.increments)
+        names = {increment.version for segment, _, _ in spans for increment in segment.increments}
+        return names - self._whole
 
     def _note_read(self, path: Path, version: str) -> None:
         """Note how much of an increment some path has read by now, which counts by the path that has read most."""
+        if version in self._whole:
+            return
         before = self._seen.get(version, Fraction(0))
-        if before < 1:
-            share = self._readings.share(StateKey(path.id, self._ends[path.id]), version)
-            self._seen[version] = max(before, share)
-            self._read_once += (self._seen[version] - before) * self._sizes.get(version, 0)
+        share = self._readings.share(StateKey(path.id, self._ends[path.id]), version)
+        self._seen[version] = max(before, share)
+        self._read_once += (self._seen[version] - before) * self._sizes.get(version, 0)
+        if self._seen[version] >= 1:
+            self._whole.add(version)

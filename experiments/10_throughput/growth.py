@@ -110,9 +110,11 @@ def sweep(folder: Path, plans: int) -> float:
     return clock(work)
 
 
-def plant_rows(folder: PathFolder, first: int, last: int) -> None:
-    folder.metrics.append(MetricsRow(at, 5.0 - at / 1e6, 0.01, 1.0, 8 * at) for at in range(first, last + 1))
+def plant_rows(folder: PathFolder, first: int, last: int) -> list[MetricsRow]:
+    rows = [MetricsRow(at, 5.0 - at / 1e6, 0.01, 1.0, 8 * at) for at in range(first, last + 1)]
+    folder.metrics.append(rows)
     folder.speed.append([SpeedRow(last, 1.0, 1000.0)])
+    return rows
 
 
 def starts(folder: Path, runs: int) -> float:
@@ -135,11 +137,11 @@ def starts(folder: Path, runs: int) -> float:
 
         def start(run: PlannedRun = run) -> None:
             prepare_tables(run, place)
-            with PathEvents(place, until=run.begin):
-                pass
+            with PathEvents(place, until=run.begin) as events:
+                rows = plant_rows(place, run.begin + 1, run.end)
+                events.append(metrics=rows)
 
         seconds += clock(start)
-        plant_rows(place, begin + 1, begin + 100)
         save(place, begin + 100, path_id=path.id)
         seal(place, only_missing=True) if number < 1 else None
     return seconds

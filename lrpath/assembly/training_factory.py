@@ -16,6 +16,7 @@ from lrpath.assembly.runner import build_runner
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
+from lrpath.data.verified import VerifiedFiles
 from lrpath.errors import ConfigError
 from lrpath.models import (
     CausalLM,
@@ -53,8 +54,8 @@ class ProjectTrainingFactory:
     store: TokenStore
 
     def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with weights that depend on the recipe's model and seed alone."""
-        return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed), recipe)
+        """Return the backbone with weights of any value, which a state will replace."""
+        return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed, drawn=False), recipe)
 
     def _with_loss(self, model: PreTrainedModel, recipe: Recipe) -> CausalLM:
         """Return a model with the loss of a recipe, which may end attention at the borders of documents."""
@@ -64,7 +65,7 @@ class ProjectTrainingFactory:
         return CausalLM(model, document_end=end_id)
 
     def initial_model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with the weights that a root path begins with: those of a folder, or as `model`.
+        """Return the backbone with the weights that a root path begins with: those of a folder, or drawn from its seed.
 
         Every rank reads the folder, and compares the digest of what it has read with that of the recipe: ranks on other
         nodes may see another folder under the same name.
@@ -73,7 +74,7 @@ class ProjectTrainingFactory:
             ConfigError: As `load_pretrained`, or if the folder is gone or has changed since it was planned.
         """
         if recipe.weights is None:
-            return self.model(recipe)
+            return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed), recipe)
         model = load_weights(self.project)
         weights = self.project.weights
         assert weights is not None
@@ -92,11 +93,14 @@ class ProjectTrainingFactory:
     def check_data(self) -> None:
         """Compare the tokens of every version of the plan with their digests, about a second for each gigabyte.
 
+        Files that were verified before, and look as they did, are not read again.
+
         Raises:
             DataError: If a file was cut or altered.
         """
+        verified = VerifiedFiles(self.store.folder)
         for version in self.project.plan.versions:
-            self.store.check(version, contents=True)
+            self.store.check(version, contents=True, verified=verified)
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""

@@ -108,7 +108,7 @@ class Setup:
         return begins and self.recipe == other.recipe and count < len(other.increments)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # not slotted, for what is computed once
 class Outcome:
     """One release: how good it is and what it and the releases before it cost.
 
@@ -126,23 +126,23 @@ class Outcome:
     cost: Cost
     cost_from_scratch: int
 
-    @property
+    @cached_property
     def number(self) -> int:
         """Number of the version, from 1."""
         return self.series.plan.versions.index(self.version) + 1
 
-    @property
+    @cached_property
     def setup(self) -> "Setup":
         """What is equal where losses, gaps and costs are compared; see `Setup`."""
         read = tuple((one.updates, one.content) for one in self.series.plan.increments[: self.number])
         return Setup(recipe=self.series.recipe_id, increments=read, evaluated_on=self._digests)
 
-    @property
+    @cached_property
     def evaluated_on(self) -> str:
         """Digest of the held-out tokens of this and all earlier versions; equal where two losses are of one scale."""
         return content_id(self._digests)
 
-    @property
+    @cached_property
     def _digests(self) -> tuple[str, ...]:
         """Return a digest of each version's held-out tokens; of studies without one, of where the text comes from."""
         data = content_id(self.series.recipe.data)
@@ -157,7 +157,7 @@ class Outcome:
         """Updates up to this version ÷ those of training each version from scratch."""
         return self.cost.updates / self.cost_from_scratch
 
-    @property
+    @cached_property
     def headline(self) -> Score | None:
         """Score on the sets of this and all earlier versions together."""
         return self.score(versions=self.series.plan.versions[: self.number])

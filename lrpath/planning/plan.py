@@ -56,7 +56,7 @@ class Plan:
         """Content id of the plan."""
         return content_id(self.as_record())
 
-    @property
+    @cached_property
     def versions(self) -> tuple[str, ...]:
         """Names of the versions, in order of arrival."""
         return tuple(increment.version for increment in self.increments)

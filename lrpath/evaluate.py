@@ -47,6 +47,7 @@ def evaluate(cfg: DictConfig) -> None:
             described=factory.describe_held_out(),
             device=hardware.device,
             show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+            own_models=factory.own_model,
         )
     sys.stdout.write(f"{len(wanted):,} states were evaluated\n")
     for table in matrix_tables(StudyComparison.read(study)):

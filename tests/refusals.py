@@ -33,6 +33,7 @@ _UNSTABLE = (
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b"), "<digest>"),
     (re.compile(r"\bprocess \d+ on [\w.-]+"), "process <pid> on <host>"),
     (re.compile(r"[\d.,]+ [kMGT]?B free"), "<size> free"),
+    (re.compile(r"\blease \d+ s ago"), "lease <time> ago"),
     (re.compile(r"\[1, \d+\], the cores"), "[1, <cores>], the cores"),
     (re.compile(r"\b\d+\.\d{6,}\b"), "<number>"),
 )

@@ -229,6 +229,13 @@ def _needed(chosen: dict[str, str], folder: Path) -> list[str]:
         ],
         ("data", "hf"): ["data.source.dataset=some/data", "data.source.revision=0123456"],
         ("model", "hf_file"): [f"model.file={sizes}"],
+        ("model", "own"): ["model.kind=tests.own_code:MeanModel"],
+        ("data", "own"): ["data.source.kind=tests.own_code:texts"],
+        ("optimizer", "own"): ["optimizer.kind=tests.own_code:Lion"],
+        ("schedule", "own"): ["schedule.shape=tests.own_code:wave"],
+        ("schedule@branch", "own"): ["branch.shape=tests.own_code:wave"],
+        ("schedule", "table"): ["schedule.table=[0.5,0.1]"],
+        ("schedule@branch", "table"): ["branch.table=[0.5,0.1]"],
         ("engine", "command"): ["engine.name=mine", "engine.run='train {stretch}'", "strategy.name=single"],
         ("model", "weights"): ["model.weights=outputs/checkpoints/gpt_neox"],
     }

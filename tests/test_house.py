@@ -1,5 +1,6 @@
 """The house: import contracts, and the picture of them in the README."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -43,3 +44,20 @@ def test_no_room_is_called_utils_helpers_or_common() -> None:
     names = {path.stem for path in (TOP / "lrpath").rglob("*.py")}
 
     assert not names & {"utils", "util", "helpers", "common", "misc"}
+
+
+def test_callbacks_evaluate_the_weights_that_are_released_and_no_others() -> None:
+    # Losses by document were once those of the live weights: each recorder had to think of it by itself.
+    inner = {"evaluate", "evaluate_documents", "evaluation_weights"}
+    files = sorted((TOP / "lrpath/training/callbacks").glob("*.py"))
+
+    imported = {
+        (file.name, name.name)
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+
+    assert files
+    assert not {(file, name) for file, name in imported if name in inner}

@@ -45,9 +45,9 @@ BREAKS = (
     Break(
         promise=1,
         what="random numbers are not seeded by position",
-        file="lrpath/training/callbacks/seed_random_numbers.py",
-        old="seed_generators(self.run.random_seed(update), device=pl_module.device)",
-        new="pass",
+        file="lrpath/training/planned_run.py",
+        old='        text = f"update {update} of seed {self.path.recipe.weights_seed}"\n',
+        new="        text = f\"{__import__('time').time_ns()}\"\n",
         tests=(
             "test_purity.py::test_fresh_studies_are_equal_to_the_last_bit_whatever_else_draws_random_numbers[True]",
         ),
@@ -55,9 +55,9 @@ BREAKS = (
     Break(
         promise=1,
         what="random numbers depend on the run, not on the position",
-        file="lrpath/training/callbacks/seed_random_numbers.py",
-        old="seed_generators(self.run.random_seed(update)",
-        new="seed_generators(self.run.random_seed(trainer.global_step)",
+        file="lrpath/training/planned_run.py",
+        old='        text = f"update {update} of seed {self.path.recipe.weights_seed}"\n',
+        new='        text = f"update {update - self.begin} of seed {self.path.recipe.weights_seed}"\n',
         tests=("test_purity.py::test_a_straight_run_equals_a_run_in_pieces",),
     ),
     Break(
@@ -148,9 +148,9 @@ BREAKS = (
     Break(
         promise=4,
         what="a sharded model stays gathered after an evaluation, when its state is saved",
-        file="lrpath/training/evaluation.py",
-        old="        backbone.reshard()",
-        new="        pass",
+        file="lrpath/training/fit_evaluation.py",
+        old="                module.backbone.reshard()",
+        new="                pass",
         tests=("test_ranks.py::test_two_ranks_make_what_one_process_makes",),
     ),
     Break(
@@ -189,13 +189,10 @@ BREAKS = (
     Break(
         promise=5,
         what="what a state has read is not compared",
-        file="lrpath/training/callbacks/restore_state.py",
+        file="lrpath/training/data_consumed.py",
         old="    if lines or not isinstance(read, dict):",
         new="    if not isinstance(read, dict):",
-        tests=(
-            "test_identity.py::test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id",
-            "test_identity.py::test_a_branch_does_not_leave_a_state_that_has_read_other_data",
-        ),
+        tests=("test_identity.py::test_a_branch_does_not_leave_a_state_that_has_read_other_data",),
     ),
     Break(
         promise=5,
@@ -217,8 +214,8 @@ BREAKS = (
         promise=6,
         what="retention knows the plans from before the run only",
         file="lrpath/training/plan_runner.py",
-        old="                pinned=partial(pinned_states, self.study, self.tree),\n",
-        new="                pinned=lambda known=pinned_states(self.study, self.tree): known,\n",
+        old="                pinned=partial(pinned_now, self.study, self.tree),\n",
+        new="                pinned=lambda known=pinned_now(self.study, self.tree): known,\n",
         tests=("test_retention.py::test_a_plan_that_is_kept_while_another_runs_is_heard",),
     ),
     Break(
@@ -233,11 +230,9 @@ BREAKS = (
         promise=7,
         what="a folder without manifest counts as a state",
         file="lrpath/records/path_folder.py",
-        old='(self.folder / "states").glob(f"*/{MANIFEST}"))',
-        new='(self.folder / "states").glob("*/shard*"))',
-        tests=(
-            "test_states_on_disk.py::test_a_half_written_state_is_not_loaded_and_is_removed_by_the_next_run[rename:6]",
-        ),
+        old='names = (file.parent.name for file in (self.folder / "states").glob(f"*/{MANIFEST}"))',
+        new='names = (file.name for file in (self.folder / "states").glob("*"))',
+        tests=("../records/test_path_folder.py::test_positions_are_those_of_whole_states",),
     ),
     Break(
         promise=7,
@@ -365,8 +360,8 @@ BREAKS = (
         promise=15,
         what="a message names the state before without having read it",
         file="lrpath/records/manifest.py",
-        old="            is_whole = _problem(place, files, digest=None if digest is None else digest_file) is None\n",
-        new="            is_whole = bool(files)\n",
+        old="is_whole = _problem(place, read_manifest(place), digest=None if digest is None else digest_file) is None",
+        new="is_whole = bool(read_manifest(place))",
         tests=("test_states_on_disk.py::test_a_state_that_is_named_to_go_on_from_is_whole",),
     ),
     Break(
@@ -469,6 +464,86 @@ BREAKS = (
             "test_interruption.py::test_a_node_that_is_lost_ends_the_other_within_the_limit_and_the_same_command_goes_on"
             "[start-groups:1]",
         ),
+    ),
+    Break(
+        promise=8,
+        what="a path's file is made inside its folder, where its owner clears what is half made",
+        file="lrpath/records/study.py",
+        old='                temporary = temporary_name(paths / "path.json")\n',
+        new='                temporary = temporary_name(made.folder / "path.json")\n',
+        tests=(
+            "../records/test_study.py::test_a_path_s_owner_who_clears_leftovers_disturbs_nobody_who_opens_the_path",
+        ),
+    ),
+    Break(
+        promise=7,
+        what="a manifest of the store is not compared with its digest",
+        file="lrpath/data/manifest.py",
+        old="    if record.keys() - known and record != seal_manifest(record):\n",
+        new="    if not record.keys():\n",
+        tests=("../data/test_store.py::test_a_changed_character_of_a_manifest_is_found",),
+    ),
+    Break(
+        promise=7,
+        what="the digest of losses by document to come is not announced",
+        file="lrpath/records/row_digests.py",
+        old="({DOCUMENTS: known, _DOCUMENTS_TO_COME: new}, text)",
+        new="({DOCUMENTS: known}, text)",
+        tests=(
+            "../records/test_row_digests.py::"
+            "test_losses_by_document_fit_their_digest_wherever_a_kill_comes_while_more_are_added",
+        ),
+    ),
+    Break(
+        promise=7,
+        what="what a kill left in the folders of a path stays",
+        file="lrpath/records/path_folder.py",
+        old="        for folder in (self.folder, *(place for place in self.folder.iterdir() if place.is_dir())):\n",
+        new="        for folder in (self.folder,):\n",
+        tests=("../records/test_path_folder.py::test_clearing_removes_what_a_killed_save_left_and_nothing_else",),
+    ),
+    Break(
+        promise=8,
+        what="an owner that was taken over takes a file that is gone for a fault of the disk",
+        file="lrpath/training/plan_runner.py",
+        old="                held.check_owned()  # who",
+        new="                pass  # who",
+        tests=("test_takeovers.py::test_an_owner_that_wakes_up_after_it_was_taken_over_leaves_no_trace[no flock]",),
+    ),
+    Break(
+        promise=9,
+        what="a state is taken to hold two moments, whatever the optimizer",
+        file="lrpath/planning/cost.py",
+        old="    return 4 * (1 + _kept(optimizer)) * ",
+        new="    return 4 * 3 * ",
+        tests=("../planning/test_cost.py::test_a_state_is_the_weights_and_what_the_optimizer_keeps",),
+    ),
+    Break(
+        promise=13,
+        what="a fit is evaluated with its live weights",
+        file="lrpath/training/fit_evaluation.py",
+        old="        with evaluation_weights(trainer.optimizers[0], settings=module.settings):\n            yield",
+        new="        if evaluation_weights and trainer:\n            yield",
+        tests=(
+            "test_optimizers.py::test_what_is_evaluated_is_what_is_released_and_not_the_live_weights",
+            "test_optimizers.py::test_losses_by_document_are_those_of_the_released_weights_too",
+        ),
+    ),
+    Break(
+        promise=14,
+        what="the file of what paths are evaluated on is not compared with its digest",
+        file="lrpath/records/held_out.py",
+        old="        if record.keys() - _FIELDS and record != seal_manifest(record):\n",
+        new="        if not record.keys():\n",
+        tests=("../records/test_held_out.py::test_a_changed_character_is_found",),
+    ),
+    Break(
+        promise=14,
+        what="candidates for a version are judged on each other's held-out sets",
+        file="lrpath/analysis/verify/tables.py",
+        old="            if len({digest for *_, digest in found} - {None}) < 2:\n",
+        new="            if found:\n",
+        tests=("../analysis/test_verify.py::test_candidates_for_a_version_are_each_judged_on_their_own_held_out_sets",),
     ),
 )
 

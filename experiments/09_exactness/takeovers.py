@@ -16,11 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.integration.harness import Standby
 from tests.integration.lab import Lab, states_of, tables_of, write_texts
 from tests.integration.takeovers import Takeover, take_over
 
-MOMENTS = {"reach": 29, "row": 20, "shards": 10, "rename": 10, "manifest": 10, "micro": 26, "evaluated": 7}
-"""How often a process that makes the small study comes to each, about."""
+MOMENTS = {"reach": 30, "row": 42, "shards": 13, "rename": 13, "manifest": 13, "micro": 26, "evaluated": 6}
+"""How often a process that makes the small study comes to each."""
 
 
 def main() -> None:
@@ -33,15 +34,18 @@ def main() -> None:
         folder = Path(name)
         write_texts(folder / "texts")
         lab = Lab(folder=folder, texts=folder / "texts", stores=folder / "stores")
-        lab.run("study=undisturbed")
-        undisturbed = states_of(lab.study("undisturbed")), tables_of(lab.study("undisturbed"))
-        made: list[Takeover] = []
-        for number in range(2 * given.takeovers):
-            moment = chance.choice(sorted(MOMENTS))
-            moment = f"{moment}:{chance.randint(1, MOMENTS[moment])}"
-            flock = number < given.takeovers
-            made.append(take_over(lab, f"study-{number}", moment=moment, flock=flock, undisturbed=undisturbed))
-            print(f"{number + 1}: {moment}, {'flock' if flock else 'no flock'}: {made[-1].outcome}", flush=True)
+        with Standby(lab, name="first") as first, Standby(lab, name="second") as second:
+            lab.run("study=undisturbed")
+            undisturbed = states_of(lab.study("undisturbed")), tables_of(lab.study("undisturbed"))
+            made: list[Takeover] = []
+            for number in range(2 * given.takeovers):
+                moment = chance.choice(sorted(MOMENTS))
+                moment = f"{moment}:{chance.randint(1, MOMENTS[moment])}"
+                flock = number < given.takeovers
+                study, machines = f"study-{number}", (first, second)
+                made.append(take_over(machines, study, moment=moment, flock=flock, undisturbed=undisturbed))
+                locks = "flock" if flock else "no flock"
+                print(f"{number + 1}: {moment}, {locks}, {made[-1].codes}: {made[-1].outcome}", flush=True)
     with Path(__file__).with_name("takeovers.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, [field.name for field in fields(Takeover)], lineterminator="\n")
         rows.writeheader()

@@ -57,5 +57,5 @@ def build_command_trainer(project: Project, store: TokenStore) -> CommandTrainer
         cadence=config.cadence,
         tensorboard=config.logger.name == "tensorboard",
         flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence) if known else 0,
-        state_bytes=state_bytes(shape) if known else 0,
+        state_bytes=state_bytes(shape, optimizer=project.recipe.optimizer) if known else 0,
     )

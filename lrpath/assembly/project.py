@@ -16,12 +16,13 @@ from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.mixture import windows_by_domain
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import Setting
 from lrpath.planning.paths import Path, Tree, longer, unite
 from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.shape import ModelShape
+from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
 from lrpath.planning.weights_model import WeightsModel
@@ -50,7 +51,7 @@ class Project:
         self.config = config
 
     @cached_property
-    def shape(self) -> ModelShape:
+    def shape(self) -> ModelShape | OwnModel:
         """The model's sizes.
 
         Raises:
@@ -64,12 +65,19 @@ class Project:
                 field="model.context",
                 value=shape.context,
             )
+        if isinstance(shape, OwnModel) and self.config.data.mask != "none":
+            raise ConfigError(
+                f"data.mask={self.config.data.mask} is done by models of transformers, and {shape.name} is your own: "
+                "let it tell documents apart by their end mark itself, and give data.mask=none",
+                field="data.mask",
+                value=self.config.data.mask,
+            )
         source, tokenizer = self.source, self.config.data.tokenizer
         ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
         self._check_vocabulary(shape, ids or 0)
         return shape
 
-    def _shape_of_model(self) -> ModelShape:
+    def _shape_of_model(self) -> ModelShape | OwnModel:
         model, weights = self.config.model, self.weights
         if isinstance(model, WeightsModel):
             assert weights is not None
@@ -78,7 +86,7 @@ class Project:
                 weights=weights.starting_weights,
                 parameters=weights.parameters,
             )
-        return model if isinstance(model, ModelShape) else model.shape()
+        return model.shape() if isinstance(model, FileModel) else model
 
     @cached_property
     def weights(self) -> WeightFolder | None:
@@ -92,7 +100,7 @@ class Project:
             return None
         return WeightFolder.find(model.weights, memories=pathlib.Path(self.config.data.folder) / MEMORIES)
 
-    def _check_vocabulary(self, shape: ModelShape, ids: int) -> None:
+    def _check_vocabulary(self, shape: ModelShape | OwnModel, ids: int) -> None:
         if self.weights is not None:
             self._check_vocabulary_of_weights(self.weights, rows=shape.vocab_size, ids=ids)
         elif shape.vocab_size < ids:
@@ -306,7 +314,7 @@ class Project:
             model_name=self.shape.family if self.shape.weights is None else self.config.model.family,
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,
-            state_bytes=state_bytes(self.shape) if known else None,
+            state_bytes=state_bytes(self.shape, optimizer=self.recipe.optimizer) if known else None,
             source=self.source.kind,
             weights=self.shape.weights,
         )

@@ -17,16 +17,19 @@ from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
 from lrpath.data.verified import VerifiedFiles
-from lrpath.errors import ConfigError
+from lrpath.errors import ConfigError, MismatchError
 from lrpath.models import (
     CausalLM,
     build_model,
+    build_own_model,
     check_documents_are_apart,
     count_parameters,
     hf_config,
     load_pretrained,
 )
 from lrpath.planning.cost import flops_per_token, state_bytes
+from lrpath.planning.lineage import differences
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paths import Path
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
@@ -55,7 +58,14 @@ class ProjectTrainingFactory:
 
     def model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with weights of any value, which a state will replace."""
-        return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed, drawn=False), recipe)
+        return self._build(recipe, drawn=False)
+
+    def _build(self, recipe: Recipe, *, drawn: bool) -> CausalLM:
+        """Return the backbone; drawn, its weights depend on the recipe's model and seed alone."""
+        shape = self.project.shape
+        if isinstance(shape, OwnModel):
+            return build_own_model(shape, seed=recipe.weights_seed)
+        return self._with_loss(build_model(shape, seed=recipe.weights_seed, drawn=drawn), recipe)
 
     def _with_loss(self, model: PreTrainedModel, recipe: Recipe) -> CausalLM:
         """Return a model with the loss of a recipe, which may end attention at the borders of documents."""
@@ -63,6 +73,22 @@ class ProjectTrainingFactory:
         if end_id is not None and self.project.shape.family == "file":  # tests hold the other families to it
             check_documents_are_apart(model, end_id=end_id)
         return CausalLM(model, document_end=end_id)
+
+    def own_model(self, recipe: Recipe) -> CausalLM:
+        """Return the module of your own that the states of a path are of, for loading them.
+
+        Raises:
+            MismatchError: If the configuration has another model.
+        """
+        shape = self.project.shape
+        if recipe.model != shape.as_record() or not isinstance(shape, OwnModel):
+            lines = differences(recipe.model, shape.as_record())
+            raise MismatchError(
+                f"a state was made by another model than the configuration has ({'; '.join(lines)}); name that model, "
+                "with the source it then had",
+                field="model",
+            )
+        return self.model(recipe)
 
     def initial_model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with the weights that a root path begins with: those of a folder, or drawn from its seed.
@@ -74,7 +100,7 @@ class ProjectTrainingFactory:
             ConfigError: As `load_pretrained`, or if the folder is gone or has changed since it was planned.
         """
         if recipe.weights is None:
-            return self._with_loss(build_model(self.project.shape, seed=recipe.weights_seed), recipe)
+            return self._build(recipe, drawn=True)
         model = load_weights(self.project)
         weights = self.project.weights
         assert weights is not None
@@ -138,9 +164,12 @@ class ProjectTrainingFactory:
         """Return what each version was made of, and how much of it the plan reads."""
         return [facts.line() for facts in self.project.increment_facts(self.store)]
 
-    def _counted_shape(self) -> ModelShape:
+    def _counted_shape(self) -> ModelShape | OwnModel:
         """Return the model's sizes with its parameters counted, if need be by torch."""
         shape = self.project.shape
+        if isinstance(shape, OwnModel):
+            built = build_own_model(shape, seed=0)
+            return replace(shape, stated_parameters=sum(one.numel() for one in built.parameters()))
         return shape if shape.parameters is not None else replace(shape, stated_parameters=count_parameters(shape))
 
     def path_trainer(self, hardware: Hardware) -> PathTrainer:
@@ -155,7 +184,7 @@ class ProjectTrainingFactory:
             cadence=config.cadence,
             tensorboard=config.logger.name == "tensorboard",
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
-            state_bytes=state_bytes(shape),
+            state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),
         )
 
     def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
@@ -175,6 +204,7 @@ def load_weights(project: Project) -> PreTrainedModel:
         raise refusal(
             weights.given, "is gone, and a path that begins with its weights has no state yet; restore the folder"
         )
+    assert isinstance(project.shape, ModelShape), "one of your own begins with weights of its own"
     return load_pretrained(project.shape, folder=weights.folder)
 
 
@@ -193,7 +223,9 @@ def open_training_factory(
     """
 
     def prepare() -> None:
-        if project.shape.family == "file":
+        if isinstance(project.shape, OwnModel):
+            build_own_model(project.shape, seed=0)  # what is refused of it is said before text is prepared for hours
+        elif project.shape.family == "file":
             # What transformers or lrpath refuses is said before text is prepared for hours.
             hf_config(project.shape)
             if project.weights is not None and len(project.stored.increments) < project.config.versions:

@@ -17,12 +17,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from lrpath.config.typed import field_names, plain_root, typed_root
 from lrpath.config.weights import with_weights
 from lrpath.data.manifest import is_name
-from lrpath.data.sources import HfSource, PythonSource, TextSource, TokensSource
+from lrpath.data.sources import HfSource, OwnSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
 from lrpath.planning.plain import given_fields, typed
@@ -70,7 +71,7 @@ class DataConfig:
         mask: Whether a token attends to its whole window before it, or to its own document alone.
     """
 
-    source: PythonSource | TextSource | TokensSource | HfSource
+    source: PythonSource | TextSource | TokensSource | HfSource | OwnSource
     tokenizer: TokenizerSettings | None
     folder: str
     repeat: bool | float
@@ -134,7 +135,7 @@ class Config:
     increment: int | str | tuple[int | str, ...]
     precision: str
     batch: BatchConfig
-    model: FileModel | WeightsModel | ModelShape
+    model: FileModel | WeightsModel | ModelShape | OwnModel
     data: DataConfig
     paradigms: dict[str, Paradigm]
     optimizer: Optimizer

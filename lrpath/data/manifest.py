@@ -4,13 +4,14 @@ import hashlib
 import json
 import pathlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Set
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from lrpath.errors import DataError
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.records.files import digest_file
+from lrpath.records.manifest import seal_manifest
 
 FORMAT = 2
 _READABLE = (1, FORMAT)
@@ -31,6 +32,7 @@ _FOLDERS = {"valid": "heldout", "test": "test"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_JSON_BYTES = 16 << 20
+_STORE_FIELDS = frozenset({"format", "vocab_size", "end_id", "tokenizer"})
 PREPARE_AGAIN = "remove it and prepare the store again"
 
 
@@ -129,12 +131,12 @@ class Manifest:
         return tuple(sorted(name.removeprefix(folder).removesuffix(".bin") for name in found))
 
     def as_record(self) -> dict[str, Any]:
-        """Return the manifest as plain data."""
+        """Return the manifest as plain data, with the digest of its fields."""
         record = {"format": FORMAT, **asdict(self)}
         for name in ("mapped", "trained"):
             if not record[name]:
                 del record[name]
-        return record
+        return seal_manifest(record)
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "Manifest":
@@ -163,6 +165,7 @@ class Manifest:
                 f"{path} lists other files than those that gave its folder the name {path.parent.name}, so that one of "
                 f"them was altered; {PREPARE_AGAIN}"
             )
+        _check_seal(record, path, known={"format", *(one.name for one in fields(cls))})
         return manifest
 
 
@@ -181,6 +184,7 @@ def read_store_record(folder: pathlib.Path) -> dict[str, Any]:
     expected = _field(record, "tokenizer", lambda value: value is None or isinstance(value, dict), path=path)
     if expected is not None:
         check_file(folder / TOKENIZER_FILE, _stored_file(TRAIN_FILE, expected, path), inside=folder, contents=True)
+    _check_seal(record, path, known=_STORE_FIELDS)
     tokenizer = None if expected is None else tokenizer_digest(folder / TOKENIZER_FILE)
     return {"vocab_size": vocab_size, "end_id": end_id, "tokenizer": tokenizer}
 
@@ -219,6 +223,18 @@ def _read_record(path: pathlib.Path) -> dict[str, Any]:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise DataError(f"{path} must be a JSON object of a format up to {FORMAT}, not {found}; {PREPARE_AGAIN}")
     return record
+
+
+def _check_seal(record: dict[str, Any], path: pathlib.Path, *, known: Set[str]) -> None:
+    """Raise unless a file's fields are those that its digest is of; those of earlier versions have no digest.
+
+    A field that is unknown counts as the digest: it may be the digest's own name that was altered.
+
+    Raises:
+        DataError: If they are others.
+    """
+    if record.keys() - known and record != seal_manifest(record):
+        raise DataError(f"{path} was altered: its fields are not those that its digest is of; {PREPARE_AGAIN}")
 
 
 def _is_count(value: object) -> bool:

@@ -63,6 +63,7 @@ from lrpath.data.writer import IncrementWriter
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import content_id
 from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
+from lrpath.records.manifest import seal_manifest
 
 PreparationProgress = Callable[[str, int, int | None], None]
 """Called with a label, what is done, and the total if it is known; both in characters, or in tokens for ids."""
@@ -300,7 +301,7 @@ class _Preparation:
                 write_whole(store / TOKENIZER_FILE, text)
                 size, digest = (store / TOKENIZER_FILE).stat().st_size, digest_file(store / TOKENIZER_FILE)
                 record["tokenizer"] = {"bytes": size, "sha256": digest}
-            write_json(store / STORE_FILE, record)
+            write_json(store / STORE_FILE, seal_manifest(record))
         return self.catalog.remember_store(self.given, tokenizer=self.tokenizer, store=store)
 
     def _make_tokenizer(

@@ -4,15 +4,18 @@ from lrpath.models.build import assert_parameter_count, build_model, count_param
 from lrpath.models.causal_lm import NAME_PREFIX, CausalLM, backbone_and_head, document_positions, seed_generators
 from lrpath.models.checks import check_documents_are_apart
 from lrpath.models.loss import causal_loss, token_nll
+from lrpath.models.own_model import OwnCausalLM, build_own_model
 from lrpath.models.pretrained import load_pretrained
 from lrpath.models.quiet import quiet_transformers
 
 __all__ = [
     "NAME_PREFIX",
     "CausalLM",
+    "OwnCausalLM",
     "assert_parameter_count",
     "backbone_and_head",
     "build_model",
+    "build_own_model",
     "causal_loss",
     "check_documents_are_apart",
     "count_parameters",

@@ -3,6 +3,7 @@
 Shapes: B sequences, L + 1 ids of which L are read and L predicted, T = L positions, D hidden features, V vocabulary.
 """
 
+import pathlib
 from collections.abc import Sequence
 
 import torch
@@ -40,6 +41,10 @@ class CausalLM(nn.Module):
         backbone, _ = backbone_and_head(self.lm)
         depth = self.lm.config.get_text_config().num_hidden_layers
         return next(part for part in backbone.modules() if isinstance(part, nn.ModuleList) and len(part) == depth)
+
+    def save_config(self, folder: pathlib.Path) -> None:
+        """Write the model's configuration into a folder, as transformers does."""
+        self.lm.config.save_pretrained(folder)
 
     @property
     def head_weight(self) -> Tensor:

@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from lrpath.errors import ConfigError
+from lrpath.planning.optimizers import AdamW, Optimizer
+from lrpath.planning.own_model import OwnModel
 from lrpath.planning.shape import ModelShape
 
 Strategy = Literal["single", "ddp", "fsdp"]
@@ -52,11 +54,12 @@ class Cost:
     state_bytes: int | None
 
 
-def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
+def flops_per_token(shape: ModelShape | OwnModel, *, sequence_length: int) -> int:
     """Return the FLOPs of training on one token, forward and backward, by the formula at the top of this file.
 
     Args:
-        shape: The model.
+        shape: The model. Of one of your own, whose layers are not known, every parameter is taken for one of a matrix,
+            and attention is left out: 6 N.
         sequence_length: Length of a window [tokens].
 
     Raises:
@@ -71,26 +74,39 @@ def flops_per_token(shape: ModelShape, *, sequence_length: int) -> int:
             field="sequence_length",
             value=sequence_length,
         )
-    _known_parameters(shape)
+    parameters = _known_parameters(shape)
+    if isinstance(shape, OwnModel):
+        return 6 * parameters
     assert shape.matrix_parameters is not None
     # Scores and their product with the values: two products of T × head_size per head and token, 2 FLOPs each.
     attention = 4 * sequence_length * shape.query_size * shape.layers
     return 3 * (2 * shape.matrix_parameters + attention)
 
 
-def state_bytes(shape: ModelShape) -> int:
-    """Return the size of one state on disk [bytes]: fp32 weights and two fp32 Adam moments, with their headers.
+def state_bytes(shape: ModelShape | OwnModel, *, optimizer: Optimizer | None) -> int:
+    """Return the size of one state on disk [bytes]: fp32 weights and what the optimizer keeps, with their headers.
+
+    Args:
+        shape: The model.
+        optimizer: Its `kept` says how many fp32 tensors it keeps for each parameter; None, a module's own, is taken to
+            keep two moments.
 
     Raises:
         ConfigError: If the model is a file whose count of parameters is not stated.
     """
-    return 12 * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (shape.layers + 1)
+    layers = 0 if isinstance(shape, OwnModel) else shape.layers
+    return 4 * (1 + _kept(optimizer)) * _known_parameters(shape) + HEADER_BYTES_PER_LAYER * (layers + 1)
 
 
-def _known_parameters(shape: ModelShape) -> int:
+def _kept(optimizer: Optimizer | None) -> int:
+    return AdamW.kept if optimizer is None else optimizer.kept
+
+
+def _known_parameters(shape: ModelShape | OwnModel) -> int:
     if shape.parameters is None:
+        what = f"model {shape.name}" if isinstance(shape, OwnModel) else f"model.file {shape.file}"
         raise ConfigError(
-            f"the count of parameters of model.file {shape.file} is not known without torch; give "
+            f"the count of parameters of {what} is not known without torch; give "
             "model.stated_parameters (lrpath.models.count_parameters(shape) returns it)",
             field="model.stated_parameters",
         )
@@ -169,7 +185,7 @@ class Memory:
     Args:
         parameters: fp32 weights, or the rank's share.
         gradients: fp32 gradients, or the rank's share.
-        optimizer: Two fp32 moments, or the rank's share.
+        optimizer: What the optimizer keeps in fp32, two moments for example, or the rank's share.
         buffers: Copies that a strategy or a precision makes: DDP buckets, bf16 weights, gathered layers.
         activations: Tensors kept for the backward pass, and the loss's chunk.
     """
@@ -186,17 +202,18 @@ class Memory:
         return self.parameters + self.gradients + self.optimizer + self.buffers + self.activations
 
 
-def memory_per_rank(
+def memory_per_rank(  # noqa: PLR0913 (what the memory of a rank depends on)
     shape: ModelShape,
     *,
     strategy: Strategy,
     ranks: int,
     micro_batch: int,
     sequence_length: int,
+    optimizer: Optimizer | None,
     compute: Compute = "bf16",
     activation_checkpointing: bool = False,
 ) -> Memory:
-    """Estimate the peak memory of one rank in training with AdamW and fp32 weights.
+    """Estimate the peak memory of one rank in training with fp32 weights.
 
     Args:
         shape: The model.
@@ -204,6 +221,7 @@ def memory_per_rank(
         ranks: Number of ranks.
         micro_batch: Sequences of one rank in one forward pass.
         sequence_length: Length of a window [tokens].
+        optimizer: As in `state_bytes`.
         compute: `fp32`, or `bf16` for mixed precision over fp32 weights.
         activation_checkpointing: Whether a layer keeps its input only and is computed again in the backward pass.
 
@@ -223,7 +241,7 @@ def memory_per_rank(
     return Memory(
         parameters=4 * local,
         gradients=4 * local,
-        optimizer=8 * local,
+        optimizer=4 * _kept(optimizer) * local,
         buffers=_buffer_bytes(shape, strategy, compute),
         activations=_activation_bytes(shape, tokens, compute, checkpointing=activation_checkpointing),
     )

@@ -3,16 +3,22 @@
     adamw           AdamW with decoupled decay on matrices
     averaged_adamw  the same updates, and beside the weights their running average, which is evaluated and released
     schedule_free   schedule-free AdamW (arXiv 2405.15682): gradients are taken near the average, which is released
+    muon            orthogonalized momentum for the matrices of blocks, AdamW for all else (arXiv 2502.16982)
+    module:Name     your own class; `lrpath.training.optimizers` says what it must have
 
 A class of an optimizer holds its settings and states what others must know of it: `released` says of which tensors of a
-state the weights of a release are made. No torch is needed to plan with one, or to read a study that was trained by it.
+state the weights of a release are made, and `kept` how many tensors a state has for a parameter beside it. No torch is
+needed to plan with one, or to read a study that was trained by it.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from lrpath.errors import ConfigError
+from lrpath.planning.own_code import OWN, find_code, is_own, own_settings
+from lrpath.planning.plain import convert
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,8 @@ class AdamW:
     """
 
     kind: ClassVar[str] = "adamw"
+    kept: ClassVar[int] = 2
+    """Tensors that it keeps for a parameter, each of the parameter's size: here the two moments."""
     beta1: float
     beta2: float
     eps: float
@@ -68,6 +76,8 @@ class AveragedAdamW(AdamW):
     """
 
     kind: ClassVar[str] = "averaged_adamw"
+    kept: ClassVar[int] = 3
+    """The two moments, and the average."""
     power: float
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
@@ -88,6 +98,8 @@ class ScheduleFree(AdamW):
     """
 
     kind: ClassVar[str] = "schedule_free"
+    kept: ClassVar[int] = 2
+    """The second moment, and the base `z`."""
     power: float
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
@@ -100,14 +112,140 @@ class ScheduleFree(AdamW):
         return {"model": 1.0 / self.beta1, "z": 1.0 - 1.0 / self.beta1}
 
 
-Optimizer = AdamW | AveragedAdamW | ScheduleFree
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Muon(AdamW):
+    """Muon for the matrices of blocks, AdamW for vectors, embeddings and output head, all at the rate of the schedule.
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree)}
-"""Every optimizer by its kind."""
+    `lrpath.training.optimizers.muon` has the formulas. Its updates are scaled to the size of AdamW's, so that AdamW's
+    rates and weight decay fit (arXiv 2502.16982, section 2.2).
+
+    Args:
+        momentum: Decay of the momentum of matrices, in `[0, 1)`.
+        newton_schulz_steps: Iterations that orthogonalize it; at least 1.
+    """
+
+    kind: ClassVar[str] = "muon"
+    kept: ClassVar[int] = 2
+    """At most: the two moments of what AdamW updates; a matrix of a block has its momentum alone."""
+    momentum: float
+    newton_schulz_steps: int
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return AdamW._rules(self) | {
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "newton_schulz_steps": (1 <= self.newton_schulz_steps <= 99, "between 1 and 99"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnOptimizer:
+    """An optimizer class of yours, as plain data: no code is needed to read a study that was trained by it.
+
+    Args:
+        name: Qualified name of the class inside its module.
+        code: Digest of its source; see `lrpath.planning.own_source`.
+        settings: Its constructor's arguments besides the parameters, defaults filled in.
+        weight_decay: Decoupled weight decay; set on the groups of matrices before every update.
+        clip_norm: Largest norm of the whole gradient; None leaves it as it is.
+        released: Weights of a release, as a sum over a state's tensors: their kind, and its coefficient.
+        reference: `module:Name` of the class, for training; no part of an id, since code may move.
+    """
+
+    kind: ClassVar[str] = OWN
+    name: str
+    code: str
+    settings: Mapping[str, Any]
+    weight_decay: float
+    clip_norm: float | None
+    released: Mapping[str, float]
+    reference: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        rules = AdamW._rules(_Checked(weight_decay=self.weight_decay, clip_norm=self.clip_norm))  # type: ignore[arg-type]
+        for name in ("weight_decay", "clip_norm"):
+            holds, rule = rules[name]
+            if not holds:
+                value = getattr(self, name)
+                raise ConfigError(f"optimizer.{name}={value} must be {rule}", field=f"optimizer.{name}", value=value)
+
+    @property
+    def kept(self) -> int:
+        """Tensors that it is taken to keep for a parameter: two moments, and what else a release is made of."""
+        return AdamW.kept + len(self.released.keys() - {"model"})
+
+    @classmethod
+    def is_meant(cls, value: Mapping[str, Any]) -> bool:
+        """Say whether plain data describe one."""
+        return is_own(value.get("kind"), group="optimizers")
+
+    @classmethod
+    def of_own_code(cls, value: Mapping[str, Any], *, place: str) -> "OwnOptimizer":
+        """Return the optimizer that a configuration describes: `kind`, `weight_decay`, `clip_norm`, and its settings.
+
+        Raises:
+            ConfigError: If the class is not found, lacks a method, or refuses a setting.
+        """
+        kind_field = f"{place}.kind"
+        code = find_code(value["kind"], group="optimizers", field=kind_field)
+        code.check_has("step", "state_of", what="an optimizer", field=kind_field)
+        hints = {"weight_decay": float, "clip_norm": float | None}
+        if missing := next((name for name in hints if name not in value), None):
+            text = f"{place}.{missing} is missing; give it a value: {place}.{missing}=…"
+            raise ConfigError(text, field=f"{place}.{missing}")
+        ours = {name: convert(hint, value[name], place=f"{place}.{name}") for name, hint in hints.items()}
+        given = {name: entry for name, entry in value.items() if name not in ("kind", *ours)}
+        settings = own_settings(code, given, given=_PARAMETERS, field=place)
+        released: Any = getattr(code.value, "released", {"model": 1.0})
+        released = released(**settings) if callable(released) else released
+        return cls(
+            reference=code.name,
+            name=code.value.__qualname__,
+            code=code.digest,
+            settings=settings,
+            released={str(kind): float(share) for kind, share in released.items()},
+            **ours,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """What the rules of AdamW look at, of an optimizer that is not AdamW."""
+
+    weight_decay: float
+    clip_norm: float | None
+    beta1: float = 0.0
+    beta2: float = 0.0
+    eps: float = 1.0
+
+
+_PARAMETERS = ("self", "params", "parameters", "lr")
+"""What lrpath gives a class of yours: the groups of parameters; the rate is set before every update."""
+
+Optimizer = AdamW | AveragedAdamW | ScheduleFree | Muon | OwnOptimizer
+
+OPTIMIZERS: dict[str, type[AdamW]] = {kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree, Muon)}
+"""Every optimizer of lrpath by its kind."""
+
+
+def write_optimizer(optimizer: Optimizer) -> str:
+    """Write an optimizer and its settings for people."""
+    if isinstance(optimizer, OwnOptimizer):
+        settings = ", ".join(f"{name} {value}" for name, value in sorted(optimizer.settings.items()))
+        own = f"{optimizer.name} (own code, digest {optimizer.code}){': ' if settings else ''}{settings}"
+        return f"{own}, weight decay {optimizer.weight_decay}"
+    name = {"adamw": "AdamW", "muon": "Muon with AdamW"}.get(optimizer.kind, optimizer.kind)
+    return f"{name}, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}, weight decay {optimizer.weight_decay}"
 
 
 def as_record(optimizer: Optimizer) -> dict[str, Any]:
-    """Return an optimizer as plain data; AdamW, once the only one, has no `kind`, so that ids of old paths stay."""
+    """Return an optimizer as plain data; AdamW, once the only one, has no `kind`, so that ids of old paths stay.
+
+    One of yours is recorded without the module that it was in: a class that moves is the same.
+    """
+    if isinstance(optimizer, OwnOptimizer):
+        record = {"kind": OWN} | asdict(optimizer)
+        del record["reference"]
+        return record
     kind = {} if type(optimizer) is AdamW else {"kind": optimizer.kind}
     return kind | asdict(optimizer)
 
@@ -120,4 +258,5 @@ def from_record(record: dict[str, Any]) -> Optimizer:
     {'model': 1.0}
     """
     fields = {name: value for name, value in record.items() if name != "kind"}
-    return OPTIMIZERS[record.get("kind", AdamW.kind)](**fields)
+    kinds: dict[str, type[Optimizer]] = {OWN: OwnOptimizer, **OPTIMIZERS}
+    return kinds[record.get("kind", AdamW.kind)](**fields)

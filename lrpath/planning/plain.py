@@ -1,7 +1,8 @@
 """Turns plain values, as YAML and JSON have them, into dataclasses and back, and refuses a wrong one with its place.
 
 A configuration and a plan on disk are read by the same rules. Of several dataclasses that a field may be, the one is
-taken that the value's `kind` names, or the first whose fixed choices (`Literal`) the value agrees with.
+taken that the value's `kind` names, or the first whose fixed choices (`Literal`) the value agrees with. A class with a
+method `of_own_code` stands for what a user has written: it is asked when `kind` is none of the others'.
 """
 
 import dataclasses
@@ -63,7 +64,9 @@ def by_kind(kinds: Mapping[str, type[T]], fields: Any, *, place: str) -> T:
         raise expected(place, fields, "a mapping with a field `kind`")
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise expected(dotted(place, "kind"), kind, _one_of(kinds, kind))
+        ours = [name for name, one in kinds.items() if not hasattr(one, "of_own_code")]
+        own = ", or your own as module:Name" if len(ours) < len(kinds) else ""
+        raise expected(dotted(place, "kind"), kind, _one_of(ours, kind, more=own))
     return typed(kinds[kind], {name: value for name, value in fields.items() if name != "kind"}, place=place)
 
 
@@ -106,7 +109,7 @@ def converted(kind: Any, value: Any, *, place: str) -> dict[str, Any]:
         if name not in names:
             raise ConfigError(unknown_field(str(name), names, place=place), field=dotted(place, str(name)), value=entry)
     hints = _hints(kind)
-    return {str(name): _convert(hints[name], entry, place=dotted(place, str(name))) for name, entry in value.items()}
+    return {str(name): convert(hints[name], entry, place=dotted(place, str(name))) for name, entry in value.items()}
 
 
 @cache
@@ -134,7 +137,12 @@ def placed(error: LrpathError, place: str, *, names: Iterable[str], shown: str |
     return type(error)(text, field=field, value=error.value)
 
 
-def _convert(hint: Any, value: Any, *, place: str) -> Any:
+def convert(hint: Any, value: Any, *, place: str) -> Any:
+    """Return a plain value as what a type hint says.
+
+    Raises:
+        ConfigError: If it is of another type.
+    """
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -147,11 +155,11 @@ def _convert(hint: Any, value: Any, *, place: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise expected(place, value, f"a list; write [{_shown(value).strip(chr(39))}]")
-        return tuple(_convert(arguments[0], entry, place=f"{place}[{n}]") for n, entry in enumerate(value))
+        return tuple(convert(arguments[0], entry, place=f"{place}[{n}]") for n, entry in enumerate(value))
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise expected(place, value, "a mapping")
-        return {str(k): _convert(arguments[1], entry, place=dotted(place, str(k))) for k, entry in value.items()}
+        return {str(k): convert(arguments[1], entry, place=dotted(place, str(k))) for k, entry in value.items()}
     if dataclasses.is_dataclass(hint):
         return typed(typing.cast(type, hint), value, place=place)
     return _convert_scalar(hint, value, place=place)
@@ -163,6 +171,7 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     wanted = [hint for hint in arguments if hint is not types.NoneType]
     if len(wanted) > 1 and all(dataclasses.is_dataclass(hint) for hint in wanted):
         return _convert_to_one_of(wanted, value, place=place)
+    wanted = _without_own(wanted, value)
     single = [hint for hint in wanted if get_origin(hint) is not tuple]
     if isinstance(value, list | tuple):
         wanted = [hint for hint in wanted if get_origin(hint) is tuple] or wanted
@@ -177,16 +186,27 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
     errors = []
     for hint in single if len(single) == 1 and not isinstance(value, list | tuple) else wanted:
         try:
-            return _convert(hint, value, place=place)
+            return convert(hint, value, place=place)
         except ConfigError as error:
             errors.append(error)
     raise errors[-1]
 
 
+def _without_own(hints: list[Any], value: Any) -> list[Any]:
+    """Return the hint of what a user has written, if the value is meant for it, else the others."""
+    own = [hint for hint in hints if hasattr(hint, "of_own_code") and not dataclasses.is_dataclass(hint)]
+    return own if own and own[0].is_meant(value) else [hint for hint in hints if hint not in own]
+
+
 def _convert_to_one_of(kinds: list[Any], value: Any, *, place: str) -> Any:
     """Return a value as one of several dataclasses."""
+    if own := next((kind for kind in kinds if hasattr(kind, "of_own_code")), None):
+        ours = [getattr(kind, "kind", None) for kind in kinds]
+        if isinstance(value, Mapping) and value.get("kind") not in ours and own.is_meant(value):
+            return own.of_own_code(value, place=place)
     if all(hasattr(kind, "kind") for kind in kinds):
         return by_kind({kind.kind: kind for kind in kinds}, value, place=place)
+    kinds = [kind for kind in kinds if not hasattr(kind, "of_own_code")]
     for kind in kinds:
         fixed = {name: get_args(hint) for name, hint in _hints(kind).items() if get_origin(hint) is Literal}
         if isinstance(value, Mapping) and all(value.get(name) in choices for name, choices in fixed.items()):
@@ -194,7 +214,18 @@ def _convert_to_one_of(kinds: list[Any], value: Any, *, place: str) -> Any:
     return typed(kinds[-1], value, place=place)  # refuses it, and says what its fixed choices are
 
 
+def is_convertible(hint: Any) -> bool:
+    """Say whether `convert` knows what to do with a type hint; it knows those that a configuration can express."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType, tuple):
+        return all(is_convertible(one) for one in arguments if one not in (types.NoneType, ...))
+    is_class = isinstance(hint, type) and (issubclass(hint, Enum) or dataclasses.is_dataclass(hint))
+    return hint is Any or hint in _NAMES or origin is Literal or is_class
+
+
 def _convert_scalar(hint: Any, value: Any, *, place: str) -> Any:
+    if hasattr(hint, "of_own_code"):
+        return hint.of_own_code(value, place=place)
     if isinstance(hint, type) and issubclass(hint, Enum):
         choices = [str(member.value) for member in hint]
         if value not in choices:
@@ -230,11 +261,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _one_of(choices: Iterable[str], value: Any) -> str:
+def _one_of(choices: Iterable[str], value: Any, *, more: str = "") -> str:
     names = list(choices)
     if len(names) == 1:
         return names[0]
-    return f"one of {', '.join(names)}{nearest(str(value), names)}"
+    return f"one of {', '.join(names)}{more}{nearest(str(value), names)}"
 
 
 def field_names_at(roots: tuple[Any, ...], value: Any, place: str) -> list[str]:

@@ -13,7 +13,7 @@ from lrpath.errors import ConfigError, PlanError
 from lrpath.planning import tree_record
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paradigms import PARADIGMS, Paradigm
+from lrpath.planning.paradigms import KINDS, Paradigm
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plain import as_plain, by_kind, typed
 from lrpath.planning.running_cost import RunningCost
@@ -215,7 +215,7 @@ def from_record(record: dict[str, Any]) -> Plan:
         plan = Plan(
             increments=tuple(_increment(name, entry) for name, entry in record["increments"].items()),
             paradigms={
-                label: by_kind(PARADIGMS, _with_left_out(fields), place=f"paradigms.{label}")
+                label: by_kind(KINDS, _with_left_out(fields), place=f"paradigms.{label}")
                 for label, fields in record["paradigms"].items()
             },
             tree=tree_record.from_record(record["tree"]),

@@ -6,6 +6,7 @@ that runs from rate a to rate b, update k has progress `p = (k + 1 − s) / (e �
     constant        w = 1           cosine   w = (1 + cos πp) / 2      power        w = (1 − p)^exponent
     linear          w = 1 − p       square   w = 1 − p²                one_minus_sqrt   w = 1 − √p
     exponential     rate = a·(b/a)^p                                   harmonic     1/rate linear in p, from 1/a to 1/b
+    table           straight lines through rates at p = 1/n, 2/n, …, 1; of n rates over n updates, exactly these
 
 so the last update of a piece runs exactly at b: a decay is complete, and a warm-up (linear from 0) wastes no update
 at 0.
@@ -16,14 +17,17 @@ knee, arXiv 2003.03977; harmonic is the curve whose inverse is linear (derived).
 
 import hashlib
 import math
+import pathlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from itertools import accumulate, pairwise
 from typing import Any
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.field_names import nearest
+from lrpath.planning.own_code import call, find_code, is_own, own_settings, takes
 
 
 class Shape(StrEnum):
@@ -41,6 +45,7 @@ class Shape(StrEnum):
     POWER = "power"
     EXPONENTIAL = "exponential"
     HARMONIC = "harmonic"
+    TABLE = "table"
     STAIR = "stair"
     KNEE = "knee"
 
@@ -75,6 +80,7 @@ class Piece:
         first: Rate a where the piece begins; the rate of the update before it, if the curve is continuous.
         last: Rate b of the piece's last update.
         exponent: Exponent of `power`, positive; other shapes ignore it.
+        values: Rates of a `table` at the ends of equal parts of it, the last of them `last`; empty for other shapes.
     """
 
     shape: Shape
@@ -82,6 +88,7 @@ class Piece:
     first: float
     last: float
     exponent: float = 1.0
+    values: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name, rate in (("first", self.first), ("last", self.last)):
@@ -99,6 +106,13 @@ class Piece:
             raise PlanError(f"{self.shape} never reaches 0 (from {self.first} to {self.last}); use a floor above 0")
         if not 0 < self.exponent < math.inf:
             raise PlanError(f"exponent must be positive, not {self.exponent}")
+        self._check_values()
+
+    def _check_values(self) -> None:
+        if (self.shape is Shape.TABLE) != bool(self.values) or self.values[-1:] not in ((), (self.last,)):
+            raise PlanError(f"a {self.shape} piece to {self.last} cannot have the rates {self.values[-3:]} at its end")
+        if not all(0 <= value < math.inf for value in self.values):
+            raise PlanError("the rates of a table must be finite and at least 0")
 
     def rate(self, update: int) -> float:
         """Return the rate of update number `update` of the piece, counted from 0."""
@@ -109,9 +123,18 @@ class Piece:
         progress = (update + 1) / self.updates
         if self.shape is Shape.EXPONENTIAL:
             return float(self.first * (self.last / self.first) ** progress)
+        if self.shape is Shape.TABLE:
+            return self._between(update + 1)
         if self.shape is Shape.HARMONIC:
             return 1.0 / (1.0 / self.first + progress * (1.0 / self.last - 1.0 / self.first))
         return self.last + (self.first - self.last) * progress_weight(self.shape, progress, exponent=self.exponent)
+
+    def _between(self, reached: int) -> float:
+        """Return the rate of a table after `reached` updates, by whole numbers as long as that is exact."""
+        assert self.updates is not None
+        part, rest = divmod(reached * len(self.values), self.updates)
+        before = self.values[part - 1] if part else self.first
+        return before if not rest else before + (self.values[part] - before) * (rest / self.updates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +204,57 @@ class Schedule:
         return replace(self, start=position, pieces=self.pieces[number:], skipped=skipped)
 
 
+class OwnShape(str):
+    """The shape of a decay that a function of yours gives, `module:name`; it is looked up when a path is planned.
+
+    The function takes the progress in (0, 1], the settings of the decay, and `floor` if it has such a parameter. It
+    returns the rate as a share of the peak, and the floor at progress 1.
+    """
+
+    __slots__ = ()
+    needs_floor = False
+
+    @property
+    def value(self) -> str:
+        """The name, as a member of `Shape` has it."""
+        return str(self)
+
+    @classmethod
+    def is_meant(cls, value: object) -> bool:
+        """Say whether a plain value names one."""
+        return value not in tuple(Shape) and is_own(value, group="decays")
+
+    @classmethod
+    def of_own_code(cls, value: str, *, place: str) -> "OwnShape":  # noqa: ARG003  nothing is imported here
+        """Return the name of a function of yours."""
+        return cls(value)
+
+    def shares(self, parts: int, *, floor: float, settings: Mapping[str, Any]) -> tuple[float, ...]:
+        """Return the shares of the peak at the ends of equal parts of the decay, the last of them exactly the floor.
+
+        They are rounded to nine digits: the last bits of cos and pow differ between machines, and a path must not.
+
+        Raises:
+            ConfigError: If the function is not found, refuses a setting, or returns what no decay can have.
+        """
+        code = find_code(self, group="decays", field="shape")
+        fixed = {"floor": floor} if takes(code, "floor") else {}
+        given = own_settings(code, settings, given=("progress", "floor"), field="settings") | fixed
+        found = [call(code, number / parts, field="shape", **given) for number in range(1, parts + 1)]
+        odd = next((share for share in found if not (isinstance(share, int | float) and 0 <= share < math.inf)), None)
+        if odd is not None:
+            text = f"shape={self} returned {odd!r}, which must be a share of the peak, finite and at least 0"
+            raise ConfigError(text, field="shape", value=str(self))
+        if not math.isclose(found[-1], floor, abs_tol=1e-9):
+            text = f"shape={self} returns {found[-1]:g} at progress 1, which must be floor={floor:g}"
+            raise ConfigError(text, field="floor", value=floor)
+        return (*(float(f"{share:.9g}") for share in found[:-1]), floor)
+
+
+MOST_PARTS = 10_000
+"""Most rates that are kept of a curve of yours, so that states and plans stay small; in between run straight lines."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decay:
     """A decay from a peak to a floor, whose length and peak are given when it is placed on a path.
@@ -194,40 +268,69 @@ class Decay:
         shares: For `stair`: shares of the updates, adding up to 1.
         levels: For `stair`: rates as shares of the peak, as many as `shares`, at most 1 and never rising. By default
             three levels 1, √floor, floor, which for a tenth are 1, .316, .1.
+        table: For `table`: shares of the peak at the ends of equal parts of the decay, the last of them the floor; or
+            the name of a text file of such numbers. What counts afterwards are the numbers, not the file.
+        settings: For a function of yours: its arguments besides the progress and the floor.
     """
 
-    shape: Shape
+    shape: Shape | OwnShape
     floor: float
     hold: float | None = None
     exponent: float | None = None
     shares: tuple[float, ...] | None = None
     levels: tuple[float, ...] | None = None
+    table: str | tuple[float, ...] | None = None
+    settings: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", _shape_of(self.shape))  # in Python, a name will do
+        if isinstance(self.table, str):
+            object.__setattr__(self, "table", _read_table(self.table))
         if self.shape is Shape.CONSTANT:
             text = "shape=constant is not a decay; choose another shape"
             raise ConfigError(text, field="shape", value=self.shape)
+        self._check_floor()
+        self._check_hold()
+        self._check_option("exponent", Shape.POWER, needed=True)
+        self._check_option("shares", Shape.STAIR, needed=True)
+        self._check_option("levels", Shape.STAIR, needed=False)
+        self._check_option("table", Shape.TABLE, needed=True)
+        if self.settings is not None and not isinstance(self.shape, OwnShape):
+            text = f"settings belong to a shape of your own, module:name, not to shape={self.shape}; remove them"
+            raise ConfigError(text, field="settings", value=dict(self.settings))
+        if self.exponent is not None and not 0 < self.exponent < math.inf:
+            raise ConfigError(f"exponent={self.exponent} must be positive", field="exponent", value=self.exponent)
+        if self.shape is Shape.STAIR:
+            self._check_stair()
+        if self.shape is Shape.TABLE:
+            self._check_table()
+
+    def _check_floor(self) -> None:
         if not 0 <= self.floor < 1:
             text = f"floor={self.floor} must lie in [0, 1): it is a share of the peak rate"
             raise ConfigError(text, field="floor", value=self.floor)
+        if self.shape.needs_floor and self.floor == 0:
+            text = f"shape={self.shape} never reaches floor=0; use a floor above 0, or another shape"
+            raise ConfigError(text, field="floor", value=self.floor)
+
+    def _check_hold(self) -> None:
         if self.hold is None and self.shape is Shape.KNEE:
             raise ConfigError("shape=knee needs hold, the share of its updates at the peak", field="hold")
         if self.hold is not None and self.shape is Shape.STAIR:
             text = "hold does not belong to shape=stair; give its first share instead"
             raise ConfigError(text, field="hold", value=self.hold)
-        self._check_option("exponent", Shape.POWER, needed=True)
-        self._check_option("shares", Shape.STAIR, needed=True)
-        self._check_option("levels", Shape.STAIR, needed=False)
         if self.hold is not None and not 0 < self.hold < 1:
             text = f"hold={self.hold} must lie in (0, 1): it is a share of the decay's updates"
             raise ConfigError(text, field="hold", value=self.hold)
-        if self.exponent is not None and not 0 < self.exponent < math.inf:
-            raise ConfigError(f"exponent={self.exponent} must be positive", field="exponent", value=self.exponent)
-        if self.shape.needs_floor and self.floor == 0:
-            text = f"shape={self.shape} never reaches floor=0; use a floor above 0, or another shape"
+
+    def _check_table(self) -> None:
+        table = self.table
+        if not isinstance(table, tuple) or not table or not all(0 <= share < math.inf for share in table):
+            text = "table must be at least one share of the peak, each finite and at least 0"
+            raise ConfigError(text, field="table", value=table)
+        if table[-1] != self.floor:
+            text = f"floor={self.floor:g} must be the last share of the table, {table[-1]:g}; give floor={table[-1]:g}"
             raise ConfigError(text, field="floor", value=self.floor)
-        if self.shape is Shape.STAIR:
-            self._check_stair()
 
     def _check_option(self, name: str, shape: Shape, *, needed: bool) -> None:
         value = getattr(self, name)
@@ -274,11 +377,25 @@ class Decay:
             raise PlanError(
                 f"a {self.shape} over {updates} updates with hold={self.hold} has an empty part; lengthen it"
             )
-        shape = Shape.LINEAR if self.shape is Shape.KNEE else self.shape
+        values = self._values(updates=updates - held, peak=peak)
+        shape = Shape.TABLE if values else Shape.LINEAR if self.shape is Shape.KNEE else Shape(self.shape)
+        last = values[-1] if values else self.floor * peak
         curve = Piece(
-            shape=shape, updates=updates - held, first=peak, last=self.floor * peak, exponent=self.exponent or 1.0
+            shape=shape,
+            updates=updates - held,
+            first=peak,
+            last=last,
+            exponent=self.exponent or 1.0,
+            values=values,
         )
         return (constant(peak, updates=held), curve) if held else (curve,)
+
+    def _values(self, *, updates: int, peak: float) -> tuple[float, ...]:
+        """Return the rates of a table or of a function of yours; nothing for other shapes."""
+        shares: Iterable[float] = self.table if isinstance(self.table, tuple) else ()
+        if isinstance(self.shape, OwnShape):
+            shares = self.shape.shares(min(updates, MOST_PARTS), floor=self.floor, settings=self.settings or {})
+        return tuple(share * peak for share in shares)
 
     def _stairs(self, *, updates: int, peak: float) -> tuple[Piece, ...]:
         levels = self.levels or (1.0, math.sqrt(self.floor), self.floor)
@@ -287,6 +404,34 @@ class Decay:
         if min(lengths) < 1:
             raise PlanError(f"a stair over {updates} updates with shares={self.shares} has an empty step; lengthen it")
         return tuple(constant(level * peak, updates=n) for level, n in zip(levels, lengths, strict=True))
+
+
+def _shape_of(name: str) -> Shape | OwnShape:
+    if isinstance(name, Shape | OwnShape):
+        return name
+    if ":" in name:
+        return OwnShape(name)
+    if name not in tuple(Shape):
+        text = f"shape={name!r} must be one of {', '.join(Shape)}{nearest(name, Shape)}"
+        raise ConfigError(text, field="shape", value=name)
+    return Shape(name)
+
+
+def _read_table(file: str) -> tuple[float, ...]:
+    """Return the numbers of a text file, one or more a line; what follows a `#` is a comment.
+
+    Raises:
+        ConfigError: If the file cannot be read, or holds something else.
+    """
+    try:
+        lines = pathlib.Path(file).read_text(encoding="utf-8").splitlines()
+        return tuple(float(word) for line in lines for word in line.partition("#")[0].replace(",", " ").split())
+    except OSError as error:
+        text = f"table={file} cannot be read: {error.strerror}; give the path of a text file of numbers"
+        raise ConfigError(text, field="table", value=file) from None
+    except ValueError as error:
+        text = f"table={file} must hold numbers only, shares of the peak ({error}); correct the file"
+        raise ConfigError(text, field="table", value=file) from None
 
 
 def constant(rate: float, *, updates: int | None = None) -> Piece:
@@ -319,7 +464,8 @@ def as_record(schedule: Schedule) -> dict[str, Any]:
     pieces = []
     for piece in schedule.pieces:
         rates = {"first": float(piece.first), "last": float(piece.last)}  # 1 and 1.0 are one rate, and one text
-        row = {"shape": piece.shape.value, "updates": piece.updates} | rates
+        row: dict[str, Any] = {"shape": piece.shape.value, "updates": piece.updates} | rates
+        row |= {"values": list(piece.values)} if piece.values else {}
         pieces.append(row | ({"exponent": float(piece.exponent)} if piece.shape is Shape.POWER else {}))
     record: dict[str, Any] = {"start": schedule.start, "pieces": pieces}
     if schedule.skipped:
@@ -338,8 +484,7 @@ def _digest_of_other_rates(schedule: Schedule) -> str | None:
     if type(schedule) is Schedule and all(type(piece) is Piece for piece in schedule.pieces):
         return None
     pieces = tuple(
-        Piece(shape=piece.shape, updates=piece.updates, first=piece.first, last=piece.last, exponent=piece.exponent)
-        for piece in schedule.pieces
+        Piece(**{entry.name: getattr(piece, entry.name) for entry in fields(Piece)}) for piece in schedule.pieces
     )
     plain = Schedule(start=schedule.start, pieces=pieces, skipped=schedule.skipped)
     digest, differs = hashlib.sha256(), False
@@ -364,7 +509,10 @@ def _compared_updates(schedule: Schedule) -> Iterator[int]:
 
 def from_record(record: dict[str, Any]) -> Schedule:
     """Return the schedule that `as_record` wrote."""
-    pieces = tuple(Piece(**(row | {"shape": Shape(row["shape"])})) for row in record["pieces"])
+    pieces = tuple(
+        Piece(**(row | {"shape": Shape(row["shape"]), "values": tuple(row.get("values", ()))}))
+        for row in record["pieces"]
+    )
     return Schedule(
         start=record["start"], pieces=pieces, skipped=record.get("skipped", 0), rates_digest=record.get("rates")
     )

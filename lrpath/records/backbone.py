@@ -14,6 +14,8 @@ from lrpath.records.files import digest_file, read_json, write_json
 from lrpath.records.path_folder import PathFolder
 
 BACKBONE = "backbone"
+OWN_MODEL = "lrpath_own"
+"""Model type, in a configuration beside weights, of what code of yours has made."""
 CONFIG, TOKENIZER, TRAINING = "config.json", "tokenizer.json", "training.json"
 
 

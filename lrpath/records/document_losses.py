@@ -34,10 +34,15 @@ class DocumentLoss:
 _COLUMNS = tuple(entry.name for entry in fields(DocumentLoss))
 
 
-def write_document_losses(file: pathlib.Path, losses: Iterable[DocumentLoss]) -> None:
-    """Write a file of losses, whole or not at all; numbers have all their digits."""
+def document_losses_text(losses: Iterable[DocumentLoss]) -> str:
+    """Return what a file of losses holds; numbers have all their digits."""
     rows = [",".join(str(getattr(loss, name)) for name in _COLUMNS) for loss in losses]
-    write_whole(file, "\n".join([",".join(_COLUMNS), *rows]) + "\n")
+    return "\n".join([",".join(_COLUMNS), *rows]) + "\n"
+
+
+def write_document_losses(file: pathlib.Path, losses: Iterable[DocumentLoss]) -> None:
+    """Write a file of losses, whole or not at all."""
+    write_whole(file, document_losses_text(losses))
 
 
 def read_document_losses(file: pathlib.Path) -> list[DocumentLoss]:

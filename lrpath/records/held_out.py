@@ -12,6 +12,9 @@ from typing import Any
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id
 from lrpath.records.files import locked, read_json, write_json
+from lrpath.records.manifest import seal_manifest
+
+_FIELDS = frozenset({"collections", "paths"})
 
 SetName = tuple[str, str]
 """Version and domain of a held-out set."""
@@ -73,14 +76,14 @@ class HeldOutFile:
             StateError: As `read`.
         """
         before, wanted = self.read(), list(path_ids)
-        kept = {
-            path_id: {name: one for name, one in before.get(path_id, {}).items() if name[0] in exchanged}
-            for path_id in wanted
-        }
-        merged = {path_id: {**before.get(path_id, {}), **sets, **kept[path_id]} for path_id in wanted}
+        merged = {}
         for path_id in wanted:
-            for name in sorted((sets.keys() & before.get(path_id, {}).keys()) - kept[path_id].keys()):
-                self._check_same(path_id, name, before[path_id][name], sets[name])
+            known = before.get(path_id, {})
+            kept = {version for version, _ in known} & exchanged
+            added = {name: one for name, one in sets.items() if name[0] not in kept}
+            for name in sorted(added.keys() & known.keys()):
+                self._check_same(path_id, name, known[name], added[name])
+            merged[path_id] = {**known, **added}
         if all(before.get(path_id) == merged[path_id] for path_id in wanted):
             return
         with locked(self._file.parent):
@@ -90,7 +93,7 @@ class HeldOutFile:
                 paths[path_id] = content_id(record)
                 collections[paths[path_id]] = record
             used = {name: collections[name] for name in dict.fromkeys(paths.values())}
-            write_json(self._file, {"collections": used, "paths": paths})
+            write_json(self._file, seal_manifest({"collections": used, "paths": paths}))
 
     def _check_same(self, path_id: str, name: SetName, before: HeldOutSet, now: HeldOutSet) -> None:
         if before.sha256 != now.sha256:
@@ -104,8 +107,11 @@ class HeldOutFile:
         if not self._file.exists():
             return {}, {}
         record = read_json(self._file)
-        if not (isinstance(record, dict) and {"collections", "paths"} <= record.keys()):
+        if not (isinstance(record, dict) and record.keys() >= _FIELDS):
             raise StateError(f"{self._file} does not say on what paths are evaluated; restore it from a copy")
+        # What is unknown counts as the digest, which files of earlier versions lack: its name may be what was altered.
+        if record.keys() - _FIELDS and record != seal_manifest(record):
+            raise StateError(f"{self._file} was altered: its digest is of other content; restore it from a copy")
         return record["collections"], record["paths"]
 
 

@@ -140,7 +140,8 @@ class PathFolder:
         self.check_owned()
         for folder in self.incomplete():
             shutil.rmtree(folder, ignore_errors=True)
-        remove_temporaries(self.folder)
+        for folder in (self.folder, *(place for place in self.folder.iterdir() if place.is_dir())):
+            remove_temporaries(folder)
 
     def is_here(self, position: int) -> bool:
         """Say whether the shards of a state are on this machine, and not at the study's URL alone.

@@ -11,12 +11,13 @@ import hashlib
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lrpath.errors import StateError
-from lrpath.records.files import digest_file, make_folder, write_json
+from lrpath.records.document_losses import DocumentLoss, document_losses_text
+from lrpath.records.files import digest_file, make_folder, write_json, write_whole
 from lrpath.records.manifest import MANIFEST, read_manifest, seal_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import RepairRow, RowDigest, Table
@@ -24,6 +25,8 @@ from lrpath.records.tables import RepairRow, RowDigest, Table
 NAMES = ("metrics", "evaluation", "guard")
 DOCUMENTS = "documents"
 """Losses by document, a file for each state that a plan needs."""
+_DOCUMENTS_TO_COME = "documents_to_come"
+"""Digest of the file that is about to take the place of the one that is there."""
 DAMAGED = "damaged"
 """Folder of a path into which tables are copied before they are mended."""
 
@@ -157,7 +160,7 @@ def find_alterations(folder: PathFolder) -> list[Alteration]:
             problem=f"{folder.document_losses(position)} was altered: the state at {position:,} was saved with another",
         )
         for position, tables in kept
-        if DOCUMENTS in tables and tables[DOCUMENTS] != _documents_digest(folder, position)
+        if DOCUMENTS in tables and _documents_digest(folder, position) not in _digests_of_documents(tables)
     ]
     return [alteration for alteration in found if alteration is not None]
 
@@ -255,21 +258,35 @@ def seal(folder: PathFolder, *, only_missing: bool) -> list[int]:
     return sealed
 
 
-def rewrite_documents(folder: PathFolder, position: int, *, write: Callable[[], None]) -> None:
-    """Add losses by document to those of a state, whose digest follows; one that was wrong before stays wrong.
+def rewrite_documents(folder: PathFolder, position: int, losses: Iterable[DocumentLoss]) -> None:
+    """Write the losses by document of a state anew, and their digest; a file that was wrong before stays wrong.
+
+    File and manifest cannot change at once. So the manifest first gets the digest of the file to come beside that of
+    the file that is there: whichever a kill leaves has its digest.
 
     Args:
         folder: The path's folder.
         position: Position of the state.
-        write: Writes the file anew.
+        losses: All losses that the file is to hold.
     """
+    file, text = folder.document_losses(position), document_losses_text(losses)
     manifest = read_manifest(folder.state(position))
     tables = manifest.get("tables")
-    holds = isinstance(tables, dict) and tables.get(DOCUMENTS) == _documents_digest(folder, position)
-    write()
-    if holds and isinstance(tables, dict):
-        tables = {**tables, DOCUMENTS: _documents_digest(folder, position)}
-        write_json(folder.state(position) / MANIFEST, seal_manifest(manifest | {"tables": tables}))
+    known = _documents_digest(folder, position)
+    if not isinstance(tables, dict) or known not in _digests_of_documents(tables):
+        write_whole(file, text)
+        return
+    new = hashlib.sha256(text.encode()).hexdigest()
+    for digests, then in (({DOCUMENTS: known, _DOCUMENTS_TO_COME: new}, text), ({DOCUMENTS: new}, None)):
+        kept = {name: digest for name, digest in tables.items() if name != _DOCUMENTS_TO_COME}
+        write_json(folder.state(position) / MANIFEST, seal_manifest(manifest | {"tables": kept | digests}))
+        if then is not None:
+            write_whole(file, then)
+
+
+def _digests_of_documents(tables: dict[str, Any]) -> list[str | None]:
+    """Return the digests that a file of losses by document may have."""
+    return [tables[name] for name in (DOCUMENTS, _DOCUMENTS_TO_COME) if name in tables]
 
 
 def file_of(folder: PathFolder, alteration: Alteration) -> pathlib.Path:

@@ -10,7 +10,16 @@ from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
 from lrpath.records.commands import CommandLog
 from lrpath.records.file_memory import FOLDER_TICK_SECONDS, FileMemory
-from lrpath.records.files import flush_folder, locked, make_folder, read_json, remove_temporaries, write_json
+from lrpath.records.files import (
+    flush_folder,
+    locked,
+    make_folder,
+    move_into_place,
+    read_json,
+    remove_temporaries,
+    temporary_name,
+    write_json,
+)
 from lrpath.records.held_out import HeldOutFile
 from lrpath.records.kept_plans import KeptPlan, read_kept_plans
 from lrpath.records.ledger import Ledger
@@ -177,23 +186,29 @@ class Study:
             StateError: If the path has a second folder.
         """
         self.check_single(path.id)
-        found = self.find(path.id) or self._make(path)
+        found = self.find(path.id)
+        if found is None or not (found.folder / "path.json").exists():
+            found = self._make(path)
         file = found.folder / "path.json"
-        if file.exists():
-            record = read_json(file)
-            lines = differences(record.get("identity") if isinstance(record, dict) else record, path.identity())
-            if lines:
-                raise MismatchError(f"{file} was made for another path ({'; '.join(lines)}); restore it from a copy")
-        else:
-            write_json(file, {"id": path.id, "name": path.name, "identity": path.identity()})
+        record = read_json(file)
+        lines = differences(record.get("identity") if isinstance(record, dict) else record, path.identity())
+        if lines:
+            raise MismatchError(f"{file} was made for another path ({'; '.join(lines)}); restore it from a copy")
         return found
 
     def _make(self, path: Path) -> PathFolder:
-        """Make the folder of a path unless it is there: a path that two plans name differently has one folder."""
+        """Make the folder of a path with its file; a path that two plans name differently has one folder.
+
+        The file is not written inside the folder: who owns the path by then removes every temporary file in it.
+        """
         paths = self.folder / "paths"
         with locked(paths):
             made = PathFolder(self.place_of(path))
             make_folder(made.folder)
+            if not (made.folder / "path.json").exists():
+                temporary = temporary_name(paths / "path.json")
+                write_json(temporary, {"id": path.id, "name": path.name, "identity": path.identity()})
+                move_into_place(temporary, made.folder / "path.json")
             flush_folder(paths)  # an earlier version did not, and neither did a process that was killed here
         return made
 

@@ -6,7 +6,7 @@ from typing import Any
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.document_intervals import DocumentInterval, DocumentLosses
 from lrpath.analysis.seeds import Summary
-from lrpath.reporting.release_tables import titled
+from lrpath.reporting.release_tables import titled, to_what
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
 SPLIT = "test"
@@ -20,14 +20,14 @@ _LOSS, _GAP = write_fixed(4), _signed
 _COLUMNS = (
     Column(key="version", title="version", align=Align.LEFT),
     Column(key="paradigm", title="paradigm", align=Align.LEFT),
-    Column(key="seeds", title="seeds"),
-    Column(key="documents", title="documents", write=write_whole_number),
     Column(key="test_loss_nats_per_token", title="test loss", unit="nats/token", write=_LOSS),
-    Column(key="test_loss_low_95", title="from", write=_LOSS),
+    Column(key="test_loss_low_95", title="95 % from", write=_LOSS),
     Column(key="test_loss_high_95", title="to", write=_LOSS),
     Column(key="test_gap_nats_per_token", title="gap", unit="nats/token", write=_GAP),
-    Column(key="test_gap_low_95", title="from", write=_GAP),
+    Column(key="test_gap_low_95", title="95 % from", write=_GAP),
     Column(key="test_gap_high_95", title="to", write=_GAP),
+    Column(key="seeds", title="seeds"),
+    Column(key="documents", title="documents", write=write_whole_number),
 )
 
 
@@ -54,7 +54,8 @@ def _document_table(group: ComparableGroup) -> ReportTable:
             "On the test sets of this and all earlier versions, which nothing was chosen on. Intervals: 95 %, two-way "
             "bootstrap over documents and seeds. With one seed they speak of documents alone, with two or three they "
             "are too narrow.",
-            "Gap: difference to the reference of the other tables, paired by document and seed (negative is better).",
+            f"Gap: difference in test loss {to_what(group)} at the same version, paired by document and seed (negative "
+            "is better).",
         ),
     )
 
@@ -69,4 +70,4 @@ def _reference_of(one: Summary, others: Sequence[Summary]) -> Summary | None:
 def _row(one: Summary, loss: DocumentInterval, gap: DocumentInterval | None) -> tuple[Any, ...]:
     difference = (None, None, None) if gap is None else (gap.mean, gap.low, gap.high)
     quality = (loss.mean, loss.low, loss.high)
-    return (one.first.version, one.first.series.group, loss.seeds, loss.documents, *quality, *difference)
+    return (one.first.version, one.first.series.group, *quality, *difference, loss.seeds, loss.documents)

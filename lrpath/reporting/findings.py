@@ -3,10 +3,12 @@
 import math
 
 from lrpath.analysis.compare import write_seeds
-from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.paper_order import ORDER, PaperOrder
 from lrpath.analysis.seeds import Summary
 from lrpath.planning.units import write_span
+
+_REPORTED = f"The order that arXiv 2410.04103 reports ({' ≤ '.join(ORDER)})"
 
 
 def findings(comparison: StudyComparison) -> list[str]:
@@ -21,11 +23,22 @@ def _incomparable(comparison: StudyComparison) -> list[str]:
     if len(comparison.groups) == 1:
         return []
     names = "; ".join(group.name for group in comparison.groups)
+    sizes = {_text_bytes(group) for group in comparison.groups}
+    bits = (
+        "Bits per byte are not comparable either: the groups were evaluated on other text."
+        if None not in sizes and len(sizes) == len(comparison.groups)
+        else "Bits per byte can be compared only where both groups were evaluated on the same text."
+    )
     return [
         f"{len(comparison.groups)} groups of series were evaluated on different held-out tokens ({names}), so their "
-        "losses in nats per token are not comparable. Each group has tables and figures of its own. Bits per byte can "
-        "be compared only where both groups were evaluated on the same text."
+        f"losses in nats per token are not comparable. Each group has tables and figures of its own. {bits}"
     ]
+
+
+def _text_bytes(group: ComparableGroup) -> int | None:
+    """Return on how many bytes of text a group's last version was evaluated; None where it is not known."""
+    headlines = [outcome.headline for outcome in group.outcomes if outcome.headline is not None]
+    return max((one.text_bytes for one in headlines if one.text_bytes is not None), default=None)
 
 
 def order_sentences(comparison: StudyComparison) -> list[str]:
@@ -34,7 +47,12 @@ def order_sentences(comparison: StudyComparison) -> list[str]:
     Empty where the plans do not hold all three kinds: the studies ask something else.
     """
     if comparison.paper_orders:
-        return [sentence for one in comparison.paper_orders for sentence in _sentences(one)]
+        names = {series.group: group.name for group in comparison.groups for series in group.series}
+        return [
+            f"{names[one.best[ORDER[0]].group]}: {sentence}" if len(comparison.groups) > 1 else sentence
+            for one in comparison.paper_orders
+            for sentence in _sentences(one)
+        ]
     outcomes = comparison.outcomes
     if not {outcome.series.kind for outcome in outcomes} >= set(ORDER):
         return []
@@ -45,7 +63,7 @@ def order_sentences(comparison: StudyComparison) -> list[str]:
         if missing
         else "no version has equal data, held-out text and seed in all three"
     )
-    return [f"Whether the paper's order ({' ≤ '.join(ORDER)}) is seen is not known: {reason}."]
+    return [f"Whether the order that arXiv 2410.04103 reports ({' ≤ '.join(ORDER)}) is seen is not known: {reason}."]
 
 
 def front_sentences(comparison: StudyComparison) -> list[str]:
@@ -74,10 +92,10 @@ def _sentences(found: PaperOrder) -> list[str]:
         f"Held-out loss of {last} on the sets of {write_span(found.versions)} [nats per token], {seeds}: {figures}."
     ]
     if found.holds:
-        lines.append(f"The paper's order ({' ≤ '.join(ORDER)}) is seen at {last}.")
+        lines.append(f"{_REPORTED} is seen at {last}.")
     else:
         wrong = [f"{high} is below {low} by {means[low] - means[high]:.4f}" for low, high in _inversions(means)]
-        lines.append(f"The paper's order ({' ≤ '.join(ORDER)}) is NOT seen at {last}: {'; '.join(wrong)}.")
+        lines.append(f"{_REPORTED} is NOT seen at {last}: {'; '.join(wrong)}.")
     if found.missing:
         lines.append(f"Left out: {write_span(found.missing)}, planned but not evaluated in all three.")
     lines += _gap_sentence(found)

@@ -10,6 +10,7 @@ from lrpath.analysis.compare import Series, read_outcomes, read_series
 from lrpath.analysis.scores import Score
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import content_id
+from lrpath.planning.optimizers import write_optimizer
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.plan import Plan
@@ -179,7 +180,7 @@ def _training(tree: Tree, release: Release) -> list[str]:
     return [
         f"- {release.last.position:,} updates of {recipe.sequences_per_update:,} sequences of "
         f"{recipe.tokens_per_sequence:,} tokens: {write_count(tokens)} tokens.",
-        f"- AdamW, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}, weight decay {optimizer.weight_decay}; {clipping}.",
+        f"- {write_optimizer(optimizer)}; {clipping}.",
         f"- Precision {recipe.precision}; {write_seed(recipe)}.",
     ]
 

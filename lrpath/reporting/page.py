@@ -19,7 +19,12 @@ _STYLE = """
 body { margin: 0 auto; max-width: 76rem; padding: 1rem; background: var(--paper); color: var(--ink);
        font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto;  /* a shadow at the side on which a table goes on */
+  background: linear-gradient(90deg, var(--paper) 2rem, transparent), linear-gradient(270deg, var(--paper) 2rem,
+              transparent) right, linear-gradient(90deg, #8886, transparent) left, linear-gradient(270deg, #8886,
+              transparent) right;
+  background-repeat: no-repeat; background-size: 3rem 100%, 3rem 100%, 1rem 100%, 1rem 100%;
+  background-attachment: local, local, scroll, scroll; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem; }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
@@ -27,7 +32,9 @@ th { vertical-align: bottom; } .left { text-align: left; }
 .setup table { white-space: normal; overflow-wrap: anywhere; width: 100%; } .setup thead { display: none; }
 .setup { margin-bottom: 1.5rem; } .setup td { vertical-align: top; }
 .setup td:first-child { white-space: nowrap; color: var(--soft); width: 1%; }
-@media (max-width: 40rem) { .setup td { display: block; padding: .1rem 0; border: 0; }
+@media (max-width: 40rem) { .wide table { font-size: .78rem; } .wide th, .wide td { padding: .2rem .4rem; }
+                            ul { padding-left: 1.2rem; }
+                            .setup td { display: block; padding: .1rem 0; border: 0; }
                             .setup tr { display: block; padding: .3rem 0; border-bottom: 1px solid var(--line); } }
 small, figcaption, footer, .wide p { color: var(--soft); font-size: .85rem; font-weight: 400; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }

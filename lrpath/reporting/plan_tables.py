@@ -215,6 +215,7 @@ def memory_table(
             ranks=ranks,
             micro_batch=micro_batch,
             sequence_length=recipe.tokens_per_sequence,
+            optimizer=recipe.optimizer,
             compute=cast(Compute, recipe.precision),
             activation_checkpointing=recompute,
         )

@@ -22,7 +22,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from lrpath.errors import ConfigError
-from lrpath.planning.paradigms import PARADIGMS
+from lrpath.planning.paradigms import KINDS
 from lrpath.planning.paths import Tree
 from lrpath.planning.units import write_count
 from lrpath.records.files import write_whole
@@ -80,7 +80,7 @@ class Panel:
 
 def colour_of(kind: str) -> str:
     """Return the colour that a kind of paradigm has in every figure."""
-    return PARADIGMS[kind].colour
+    return KINDS[kind].colour
 
 
 def style() -> AbstractContextManager[None]:

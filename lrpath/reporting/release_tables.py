@@ -43,12 +43,12 @@ class IntervalColumn(Column):
 _SUMMARY = (
     _VERSION,
     _PARADIGM,
-    Column(key="seeds", title="seeds"),
-    _RELATIVE_COST,
-    Column(key="on_front", title="front", write=lambda on: "●" if on else ""),
     IntervalColumn(key="loss_nats_per_token", title="loss", unit="nats/token", write=write_interval(4)),
     IntervalColumn(key="bits_per_byte", title="loss", unit="bits/byte", write=write_interval(4)),
     IntervalColumn(key="gap_nats_per_token", title="gap", unit="nats/token", write=write_interval(4, signed=True)),
+    _RELATIVE_COST,
+    Column(key="on_front", title="front", write=lambda on: "●" if on else ""),
+    Column(key="seeds", title="seeds"),
     IntervalColumn(key="perplexity", title="perplexity", write=write_interval(3)),
     IntervalColumn(key="perplexity_gap", title="perplexity gap", write=write_interval(3, signed=True)),
     _UPDATES,
@@ -96,12 +96,12 @@ def _summary_row(one: Summary, *, on_front: bool) -> tuple[Any, ...]:
     return (
         one.first.version,
         one.first.series.group,
-        len(one.seeds),
-        one.first.relative_cost,
-        on_front,
         one.loss,
         one.bits_per_byte,
         one.gap,
+        one.first.relative_cost,
+        on_front,
+        len(one.seeds),
         one.perplexity,
         one.perplexity_gap,
         one.first.cost.updates,
@@ -109,12 +109,18 @@ def _summary_row(one: Summary, *, on_front: bool) -> tuple[Any, ...]:
     )
 
 
-def _summary_notes(group: ComparableGroup) -> tuple[str, ...]:
+def to_what(group: ComparableGroup) -> str:
+    """Return to what the gaps of a group are differences; empty where there is nothing."""
     references = dict.fromkeys(one.reference.group for one in group.summaries if one.reference is not None)
-    to_what = f"to {next(iter(references))}" if len(references) == 1 else f"to the best of {', '.join(references)}"
+    first = next(iter(references), "")
+    return f"to the best of {', '.join(references)}" if len(references) > 1 else f"to {first}" if first else ""
+
+
+def _summary_notes(group: ComparableGroup) -> tuple[str, ...]:
+    reference = to_what(group)
     gap = (
-        f"Gap: difference in held-out loss {to_what}, at the same version and seed (negative is better). "
-        if references
+        f"Gap: difference in held-out loss {reference}, at the same version and seed (negative is better). "
+        if reference
         else ""
     )
     seeds = {seed for one in group.summaries for seed in one.seeds}

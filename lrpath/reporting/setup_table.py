@@ -7,6 +7,7 @@ from lrpath.analysis.compare import Series, write_seeds
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
 from lrpath.errors import StateError
+from lrpath.planning.optimizers import OwnOptimizer, write_optimizer
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.records.commands import Command
 from lrpath.records.held_out import HeldOutSet
@@ -66,6 +67,8 @@ def _optimizer(series: Series) -> str:
     if one is None:
         return "the module's own"
     clip = "gradients not clipped" if one.clip_norm is None else f"gradient norm clipped at {one.clip_norm:g}"
+    if isinstance(one, OwnOptimizer):
+        return f"{write_optimizer(one)}, {clip}"
     numbers = f"β {one.beta1:g} and {one.beta2:g}, ε {one.eps:g}, weight decay {one.weight_decay:g}"
     return f"{type(one).__name__}, {numbers}, {clip}"
 

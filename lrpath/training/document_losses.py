@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.distributed.fsdp import FSDPModule
 
 from lrpath.models import CausalLM
 from lrpath.records.document_losses import DocumentLoss
@@ -71,8 +70,6 @@ def evaluate_documents(
                 sums[name].index_add_(0, documents.flatten(), nll_BL.double().flatten())
             process_group.watchdog.note_progress()
     backbone.train(was_training)
-    if isinstance(backbone, FSDPModule):
-        backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes
     found: list[DocumentLoss] = []
     for name, sums_K in sums.items():
         tokens_K = np.bincount(sets[name].documents_NL.ravel(), minlength=len(sums_K))

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 from torchmetrics import Metric
 
 from lrpath.models import CausalLM
@@ -107,7 +106,5 @@ def evaluate(
             metric.update(batch, nll_B if real else nll_B[:0], tokens=ids_BL[:, 1:].numel() if real else 0)
             process_group.watchdog.note_progress()
     backbone.train(was_training)
-    if isinstance(backbone, FSDPModule):
-        backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes
     losses: dict[HeldOutSet, tuple[float, int]] = metric.compute()
     return losses

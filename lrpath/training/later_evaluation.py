@@ -13,13 +13,13 @@ from lrpath.analysis.compare import read_plans
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Release, StateKey
 from lrpath.planning.recipe import Recipe
-from lrpath.records.document_losses import read_document_losses, write_document_losses
+from lrpath.records.document_losses import read_document_losses
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import rewrite_documents
 from lrpath.records.study import Study
 from lrpath.records.tables import EvaluationRow
-from lrpath.training.checkpoints.releases import load_release
+from lrpath.training.checkpoints.releases import OwnModels, load_release
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
 
@@ -87,7 +87,7 @@ def _alike(study: Study, recipe: Recipe) -> Iterator[PathFolder]:
             yield folder
 
 
-def evaluate_later(
+def evaluate_later(  # noqa: PLR0913  what an evaluation may be told
     study: Study,
     wanted: Collection[LaterEvaluation],
     *,
@@ -96,6 +96,7 @@ def evaluate_later(
     described: dict[SetName, HeldOutSet],
     device: torch.device,
     show: Callable[[str], None],
+    own_models: OwnModels | None = None,
 ) -> None:
     """Evaluate states and append what they lack; one that is killed goes on with the next state.
 
@@ -107,6 +108,7 @@ def evaluate_later(
         described: Digest and sizes of every set.
         device: Where to evaluate.
         show: Told of every state before it is loaded.
+        own_models: Makes models of your own.
 
     Raises:
         MismatchError: If a path was evaluated on other tokens under the name of a set.
@@ -118,7 +120,8 @@ def evaluate_later(
         show(f"[{number}/{len(wanted)}] {one.folder.folder.name} at {one.position:,}")
         with one.folder.lock():
             key = StateKey(one.folder.path_id, one.position)
-            model = load_release(study, Release(paradigm="state", version=str(one.position), parts=((key, 1.0),)))
+            release = Release(paradigm="state", version=str(one.position), parts=((key, 1.0),))
+            model = load_release(study, release, own_models=own_models)
             _evaluate(one, model.to(device), held_out, documents, device=device)
 
 
@@ -138,8 +141,4 @@ def _evaluate(
     if wanted:
         file = one.folder.document_losses(one.position)
         losses = evaluate_documents(model, wanted, device=device, precision=precision)
-        rewrite_documents(
-            one.folder,
-            one.position,
-            write=lambda: write_document_losses(file, [*read_document_losses(file), *losses]),
-        )
+        rewrite_documents(one.folder, one.position, [*read_document_losses(file), *losses])

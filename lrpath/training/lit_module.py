@@ -26,7 +26,7 @@ class LitCausalLM(lightning.LightningModule):
 
     Args:
         backbone: Model that maps token ids [B, L + 1] to the mean loss [nats per token].
-        settings: AdamW's settings.
+        settings: The optimizer's settings.
         accumulation: Micro-batches per update.
         observe: Takes every update before the optimizer applies it.
         parallelize: Compiles and shards the backbone once Lightning has set up the ranks; None for nothing.
@@ -80,8 +80,9 @@ class LitCausalLM(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW without a torch scheduler: rates are functions of position."""
-        return build_optimizer(self.parameters(), settings=self.settings)
+        """Return the optimizer without a torch scheduler: rates are functions of position."""
+        in_blocks = (parameter for block in self.backbone.blocks for parameter in block.parameters())
+        return build_optimizer(self.parameters(), settings=self.settings, in_blocks=in_blocks)
 
     def configure_gradient_clipping(
         self,

@@ -43,6 +43,7 @@ from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lightning_trainer import build_trainer, quiet_lightning
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
@@ -62,6 +63,9 @@ class TrainingFactory(Protocol):
 
     def initial_model(self, recipe: Recipe) -> CausalLM:
         """Return the backbone with the weights that a root path begins with."""
+
+    def own_model(self, recipe: Recipe) -> CausalLM:
+        """Return the module of your own that the states of a path are of, for loading them."""
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write what an export needs besides the weights into a path's folder."""
@@ -133,7 +137,14 @@ class PathTrainer:
         Raises:
             BusyError: If another process is doing so.
         """
-        evaluate_merged(self.study, release, self.held_out, device=self.hardware.device, precision=precision)
+        evaluate_merged(
+            self.study,
+            release,
+            self.held_out,
+            device=self.hardware.device,
+            precision=precision,
+            own_models=self.factory.own_model,
+        )
 
     def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
         """Return what the state of a path at a position has read by the plan, since the path began."""
@@ -225,6 +236,9 @@ class PathTrainer:
             observe=monitor.observe,
             parallelize=partial(self.hardware.parallelize, precision=recipe.precision),
         )
+        evaluation = FitEvaluation(
+            held_out=self.held_out, documents=self.documents, precision=recipe.precision, process_group=group
+        )
         saver = StateSaver(background=self.cadence.save_in_background, ranks=group)
         stop = StopOnSignal(run, recorder=signals, failure=lambda: saver.failure, process_group=group)
         with self._ledger_count(run, folder) as count, self._events(run, folder) as events, saver:
@@ -232,7 +246,7 @@ class PathTrainer:
                 run,
                 folder=folder,
                 events=events,
-                held_out=self.held_out,
+                evaluation=evaluation,
                 every=self.cadence.log_every,
                 count=count,
                 monitor=monitor,
@@ -247,13 +261,7 @@ class PathTrainer:
                 watchdog=group.watchdog,
             )
             others: list[UpdateCallback] = [
-                DocumentRecorder(
-                    run,
-                    folder=folder,
-                    documents=self.documents,
-                    process_group=group,
-                    evaluated=recorder.restart_clock,
-                )
+                DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock)
             ]
             if group.is_rank_zero:
                 others.append(RunProgress(run, plan=progress, recorder=recorder, monitor=monitor))

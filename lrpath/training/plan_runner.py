@@ -272,15 +272,19 @@ class PlanRunner:
             del runs[number]
             if run is None:
                 return 0
-            fork = run.path.parent
-            self.path_trainer.train(
-                run,
-                PathFolder(folder, lease=leases[0] if leases else None),
-                parent=None if fork is None else self.tree.path(fork.path_id),
-                pinned=partial(pinned_now, self.study, self.tree),
-                needed=partial(needed_now, self.study, self.tree),
-                progress=progress,
-            )
+            fork, held = run.path.parent, PathFolder(folder, lease=leases[0] if leases else None)
+            try:
+                self.path_trainer.train(
+                    run,
+                    held,
+                    parent=None if fork is None else self.tree.path(fork.path_id),
+                    pinned=partial(pinned_now, self.study, self.tree),
+                    needed=partial(needed_now, self.study, self.tree),
+                    progress=progress,
+                )
+            except OSError:
+                held.check_owned()  # who took the path over has removed the file that was being written: no disk error
+                raise
         return run.end - run.begin
 
     def _choose(

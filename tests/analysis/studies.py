@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -30,7 +31,11 @@ TOKENS_PER_UPDATE = 8
 
 
 def plan_of(
-    *updates: int, paradigms: Mapping[str, Paradigm] = THREE, seed: int | Seeds = 0, flops_per_token: int | None = 10
+    *updates: int,
+    paradigms: Mapping[str, Paradigm] = THREE,
+    seed: int | Seeds = 0,
+    flops_per_token: int | None = 10,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     recipe = Recipe(
         model={"family": "llama", "layers": 1},
@@ -41,7 +46,11 @@ def plan_of(
         sequences_per_update=2,
         tokens_per_sequence=4,
     )
-    increments = tuple(Increment(version=f"v{n}", updates=count) for n, count in enumerate(updates, start=1))
+    names = {f"v{n}": count for n, count in enumerate(updates, start=1)}
+    increments = tuple(
+        Increment(version=name, updates=count, content=texts.get(name), held_out=texts.get(name))
+        for name, count in names.items()
+    )
     settings = [
         Setting(label=label, recipe=recipe, increments=increments, parse=lambda length, _: int(length))
         for label in paradigms
@@ -77,9 +86,9 @@ def evaluate_evenly(study: Study, plan: Plan, losses: Mapping[str, Sequence[floa
             evaluate(study, plan, release, {(version, "all"): (100 * loss, 100) for version in plan.versions})
 
 
-def run_all(study: Study, plan: Plan) -> None:
-    """Write the ledger and the metrics of an undisturbed run."""
-    for path in plan.tree.paths:
+def run_all(study: Study, plan: Plan, *, paths: Sequence[Path] | None = None) -> None:
+    """Write the ledger and the metrics of an undisturbed run, of all paths or of some."""
+    for path in plan.tree.paths if paths is None else paths:
         begin, end = path.start, plan.tree.end(path.id)
         add_run(study, plan, path.id, begin=begin, end=end)
         study.open(path).metrics.append(
@@ -139,12 +148,20 @@ def keep_state(folder: PathFolder, path: Path, position: int) -> None:
     change_json(place / "state.json", lambda record: record.update(record_of(path, position)))
 
 
-def finish(study: Study, plan: Plan) -> None:
-    """Write all that an undisturbed run of a plan leaves: plan, ledger, tables and states."""
+def finish(study: Study, plan: Plan, *, domains: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write all that an undisturbed run of a plan leaves: plan, ledger, tables and states.
+
+    Args:
+        study: The study.
+        plan: The plan; paths that the study has already are taken to be finished.
+        domains: The domain of each version's held-out set; `all` where none is given.
+    """
+    missing = [path for path in plan.tree.paths if study.find(path.id) is None]
     keep(study, plan)
-    run_all(study, plan)
-    for path in plan.tree.paths:
+    run_all(study, plan, paths=missing)
+    for path in missing:
         folder = study.open(path)
         for position in plan.tree.needed(path.id):
-            folder.evaluation.append((position, version, "all", 250.0, 100) for version in plan.versions)
+            sets = [(version, domains.get(version, "all")) for version in plan.versions]
+            folder.evaluation.append(EvaluationRow(position, *held_out, 250.0, 100) for held_out in sets)
             keep_state(folder, path, position)

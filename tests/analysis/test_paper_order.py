@@ -82,8 +82,8 @@ def test_a_missing_paradigm_is_named(study: Study) -> None:
 
     assert orders(study) == ()
     assert sentences(study) == [
-        "Whether the paper's order (from_scratch ≤ path_switching ≤ continual) is seen is not known: no release of "
-        "path_switching was evaluated."
+        "Whether the order that arXiv 2410.04103 reports (from_scratch ≤ path_switching ≤ continual) is seen is not "
+        "known: no release of path_switching was evaluated."
     ]
 
 

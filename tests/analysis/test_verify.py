@@ -13,7 +13,9 @@ import pytest
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.study import verify_study
 from lrpath.errors import StateError
+from lrpath.planning.continuation import leave_where_data_differ
 from lrpath.planning.paradigms import Paradigm
+from lrpath.planning.paths import Path
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
@@ -339,6 +341,27 @@ def test_a_study_that_has_just_begun_has_no_findings(tmp_path: pathlib.Path) -> 
         "path_switching.v1 is unfinished: it has no state yet, and needs 10; run the plan again to go on",
         "path_switching.v2 is unfinished: it has no state yet, and needs 20; run the plan again to go on",
     ]
+
+
+def test_candidates_for_a_version_are_each_judged_on_their_own_held_out_sets(tmp_path: pathlib.Path) -> None:
+    # Both share v1 and what leads to it; that was evaluated on the first candidate's set of v2, in a domain of its own.
+    study, known, plans = Study(tmp_path / "toy"), dict[str, Path](), {}
+    for domain in ("code", "prose"):
+        texts = {"v1": "first", "v2": domain}
+        plan = plan_of(10, 10, paradigms={"path_switching": SWITCHING}, texts=texts)
+        plans[domain] = replace(plan, tree=leave_where_data_differ(plan.tree, known))
+        finish(study, plans[domain], domains={"v2": domain})
+        known |= {path.id: path for path in plan.tree.paths}
+    main = plans["code"].tree.paths[0]
+    keep_state(
+        part(study, "main", plans["code"]), main, 10
+    )  # where v1 ends, not evaluated; the second candidate's fork
+
+    assert findings(verify_study(study)) == []
+
+    edit(part(study, "v2", plans["prose"]).evaluation.file, r"^20,v2,prose.*\n", "")
+    (finding,) = [one for check in verify_study(study) for one in check.findings if check.name == "evaluations"]
+    assert "at 20 lacks its loss on v2 prose; restore" in finding.text
 
 
 def test_a_killed_run_is_unfinished_work_with_its_incomplete_state_and_rows(study: Study) -> None:

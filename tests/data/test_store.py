@@ -10,6 +10,7 @@ import pytest
 from lrpath.data.manifest import token_dtype
 from lrpath.data.store import TokenStore
 from lrpath.errors import DataError
+from lrpath.records.manifest import seal_manifest
 from tests.refusals import refused
 
 MakeStore = Callable[..., TokenStore]
@@ -20,9 +21,10 @@ def reopened(store: TokenStore) -> TokenStore:
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a manifest as somebody would who means it: with its digest."""
     record = json.loads(path.read_text())
     change(record)
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(seal_manifest(record)))
 
 
 def test_windows_overlap_by_one_token_and_predict_every_other_token_once(make_store: MakeStore) -> None:
@@ -226,6 +228,35 @@ def test_a_strange_store_record_is_refused(make_store: MakeStore, field: str, va
 
     with refused(DataError):
         reopened(store)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("increment.json", '"documents": ', '"documents": 1'),  # a count that nothing is computed from
+        ("increment.json", '"sha256": "', '"sha257": "'),  # the name of the digest itself
+        ("../store.json", '"vocab_size": ', '"vocab_size": 1'),
+    ],
+)
+def test_a_changed_character_of_a_manifest_is_found(make_store: MakeStore, name: str, old: str, new: str) -> None:
+    store = make_store(50)
+    file = store.place("v1") / name
+    before, found, after = file.read_text().rpartition(old)
+    assert found
+    file.write_text(before + new + after)
+
+    with refused(DataError):
+        reopened(store)
+
+
+def test_manifests_of_earlier_versions_have_no_digest_of_their_own(make_store: MakeStore) -> None:
+    store = make_store(50)
+    for file in (store.place("v1") / "increment.json", store.folder / "store.json"):
+        record = json.loads(file.read_text())
+        del record["sha256"]
+        file.write_text(json.dumps(record))
+
+    assert reopened(store).digest("v1") == store.digest("v1")
 
 
 def test_a_version_that_is_not_there_is_refused(make_store: MakeStore) -> None:

@@ -19,10 +19,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NoReturn
 
 from lrpath.records.files import read_json
@@ -96,17 +96,19 @@ class Kill:
 
 
 class Standby:
-    """The process that starts runs; see `standby.py`.
+    """The process that starts runs, one at a time; see `standby.py`.
 
     Args:
         lab: Where the studies are.
         cold: Whether every run is started by its command line, `torchrun … ` where it has ranks, and imports anew.
+        name: Of the computer that it stands for, where there are several.
     """
 
-    def __init__(self, lab: Lab, *, cold: bool = False) -> None:
+    def __init__(self, lab: Lab, *, cold: bool = False, name: str = "") -> None:
         self.lab = lab
         self.cold = cold
-        self._logs = lab.folder / "logs"
+        self.name = name
+        self._logs = lab.folder / f"logs{name}"
         self._logs.mkdir()
         self._answers = self._logs / "answers"
         os.mkfifo(self._answers)
@@ -132,10 +134,32 @@ class Standby:
         self._process.wait()
         os.close(self._reader)
 
-    def start(self, study: str, strategy: str, *, log: str, blow: Blow | None) -> "Run":
-        """Start a run of the small study."""
-        changes = (f"study={study}", f"strategy={strategy}", MICRO)
-        ranks = RANKS[strategy]
+    def start(
+        self,
+        study: str,
+        strategy: str,
+        *,
+        log: str,
+        blow: Blow | None,
+        changes: tuple[str, ...] = (MICRO,),
+        ranks: int | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        stops: bool = False,
+    ) -> "Run":
+        """Start a run of the small study.
+
+        Args:
+            study: Its name.
+            strategy: What runs.
+            log: Name of its logs.
+            blow: The kill, if any.
+            changes: Overrides.
+            ranks: Ranks under torchrun's agent; None for the usual number of the strategy.
+            environment: Variables that the run gets.
+            stops: Whether it stands still at the moment of the blow, until it gets SIGCONT, in place of being killed.
+        """
+        changes = (f"study={study}", f"strategy={strategy}", *changes)
+        ranks = RANKS[strategy] if ranks is None else ranks
         run = Run(standby=self, study=self.lab.study(study), ranks=max(ranks, 1), log=self._logs / log)
         asked = {
             "folder": str(self.lab.folder),
@@ -146,6 +170,8 @@ class Standby:
             "cold": self.cold,
             "kill": [blow.rank, blow.moment] if blow is not None and blow.moment else None,
             "whole": blow is not None and blow.who is None,
+            "environment": dict(environment),
+            "stops": stops,
         }
         assert self._process.stdin is not None
         self._process.stdin.write(f"{json.dumps(asked)}\n".encode())
@@ -185,6 +211,7 @@ class Run:
         self.seconds = 0.0
         self._begun = 0.0
         self._pids: dict[str, int] = {}
+        self._stopped: int | None = None
         os.mkfifo(self._alive)
         self._reader = os.open(self._alive, os.O_RDONLY | os.O_NONBLOCK)
 
@@ -196,6 +223,26 @@ class Run:
     def logs(self) -> list[Path]:
         """What each rank has said."""
         return [self.log.with_name(f"{self.log.name}.{rank}") for rank in range(self.ranks)]
+
+    def wait_until_stopped(self) -> int:
+        """Return the process that stands still."""
+        while self._stopped is None:
+            assert self.code is None, f"{self.log.name} ended with {self.code} before it came to its moment"
+            self._follow()
+        # It says so just before; on a busy computer its other threads may run on for a while, and renew its lease.
+        while Path(f"/proc/{self._stopped}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(1e-3)
+        return self._stopped
+
+    def finish(self) -> int:
+        """Follow the run to its end and return its exit code."""
+        self.strike(None)
+        assert self.code is not None
+        return self.code
+
+    def said(self) -> str:
+        """Return what all ranks have said."""
+        return "".join(log.read_text() for log in self.logs if log.exists())
 
     def strike(self, blow: Blow | None) -> bool:
         """Follow the run to its end, kill it as the blow says, and return whether it was killed."""
@@ -228,6 +275,9 @@ class Run:
             return False
         if words[0] == "ended":
             self.code = int(words[1])
+            return True
+        if words[0] == "stopped":
+            self._stopped = int(words[1])
             return True
         self._pids[words[1]] = int(words[2])
         if words[1] != "agent":

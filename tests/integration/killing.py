@@ -28,10 +28,10 @@ from lrpath.records.ledger import Ledger, RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import Table
 from lrpath.training import path_trainer
-from lrpath.training.callbacks import metrics_recorder
 from lrpath.training.checkpoints import states
 from lrpath.training.checkpoints.states import ShardWriter
 from lrpath.training.distributed import process_group
+from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.forks import start_fork, wait_for
 from tests.integration.planting import VARIABLE, plant
@@ -41,10 +41,12 @@ def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def stop_self() -> None:
-    """Say so on standard output, and stand still until the process is told to go on."""
-    os.write(1, f"stopped {os.getpid()}\n".encode())
-    os.kill(os.getpid(), signal.SIGSTOP)
+def stop_self(say: Callable[[str], None]) -> None:
+    """Say so, and stand still until the process is told to go on."""
+    say(f"stopped {os.getpid()}")
+    # To this thread: sent to the process, the signal may reach it through another thread, and this one would go on
+    # meanwhile, be it to the end of a save.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 OTHER_MACHINE = "OTHER_MACHINE"
@@ -146,7 +148,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
     "rewound": (path_trainer, "rewind", lambda *_: True, lambda *_: kill_self()),
     "groups": (process_group, "_control_group", lambda *_: True, lambda *_: kill_self()),
-    "evaluated": (metrics_recorder, "evaluate", lambda *_: True, lambda *_: kill_self()),
+    "evaluated": (FitEvaluation, "losses", lambda *_: True, lambda *_: kill_self()),
     "wait": (RunningCount, "reach", lambda *_: True, lambda *_: wait()),
 }
 
@@ -196,10 +198,6 @@ def kill_when_reached(process: int, position: int, overrides: list[str]) -> None
 if __name__ == "__main__":
     lrpath.reporting.report.write_report = lambda study: study.name  # figures take longer than these runs
     plant(os.environ.get(VARIABLE, ""))
-    move_to_another_machine()
-    if sys.argv[1] == "stop":
-        kill_self = stop_self
-        del sys.argv[1]
     split = sys.argv.index("--")
     codes = [run_in_fork(moment, sys.argv[split + 1 :]) for moment in sys.argv[1:split]]
     sys.stdout.write(json.dumps(codes) + "\n")

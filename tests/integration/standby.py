@@ -5,6 +5,7 @@
 A line of JSON on standard input is a run: its folder, overrides, ranks (0: no torchrun), log, two pipes with names, and
 perhaps a rank that ends itself, or all of them (`whole`), at a moment of `killing.py`. A run is a fork of this process
 with a process group of its own, and its ranks are forks of that; a `cold` run is started by the command line instead.
+A run that `stops` stands still at the moment in place of ending.
 Into the pipe `answers` goes `began agent <pid>` when it is there, `began <rank> <pid>` when a rank begins to train, and
 `ended <code>` when the agent, or the one process, has ended; the ranks hold the pipe `alive` open while they live.
 """
@@ -43,10 +44,14 @@ def kill_group() -> None:
 def train(run: dict[str, Any]) -> None:
     """Train as one rank."""
     ranked.forget_handlers()
+    os.environ |= run["environment"]
+    killing.move_to_another_machine()
     rank = ranked.rank()
     log_to(f"{run['log']}.{rank}")
     if run["whole"]:
         killing.kill_self = kill_group
+    if run["stops"]:
+        killing.kill_self = lambda: killing.stop_self(say=lambda text: answer(run, text))
     os.open(f"{run['log']}.alive", os.O_WRONLY)
     answer(run, f"began {rank} {os.getpid()}")
     ranked.run(run)

@@ -1,6 +1,7 @@
 """Promise 5: schedule, decay and batch come from the plan; what would change the numbers is another path or refused."""
 
 import hashlib
+import json
 import shutil
 import signal
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from lrpath.assembly.reuse import check_extends
 from lrpath.errors import DataError, MismatchError, StoppedError, TrainingError
 from lrpath.records.ledger import RunningCount
+from lrpath.records.manifest import seal_manifest
 from tests.integration.lab import Lab, states_of
 from tests.refusals import refused
 
@@ -112,7 +114,18 @@ def alter(lab: Lab, version: str) -> None:
     (folder / "train.bin").write_bytes(data)
     manifest = (folder / "increment.json").read_text()
     assert before in manifest
-    (folder / "increment.json").write_text(manifest.replace(before, hashlib.sha256(data).hexdigest()))
+    record = json.loads(manifest.replace(before, hashlib.sha256(data).hexdigest()))
+    (folder / "increment.json").write_text(json.dumps(seal_manifest(record)))
+
+
+def let_states_have_read_other_data(lab: Lab) -> None:
+    """Write into the manifests of all states that the windows of every increment had another digest."""
+    for file in lab.study().folder.glob("paths/*/states/*/state.json"):
+        record = json.loads(file.read_text())
+        for segment in record["read"]["segments"]:
+            for entry in segment["increments"].values():
+                entry["digest"] = "0" * 64
+        file.write_text(json.dumps(seal_manifest(record)))
 
 
 @pytest.mark.slow
@@ -196,9 +209,9 @@ def test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id(own:
 def test_a_branch_does_not_leave_a_state_that_has_read_other_data(own: Lab) -> None:
     own.run()
     shutil.rmtree(next((own.study().folder / "paths").glob("*.v2-*")))
-    alter(own, "v1")
+    let_states_have_read_other_data(own)
 
-    with refused(DataError):
+    with refused(MismatchError):
         own.run()
 
     assert not list((own.study().folder / "paths").glob("*.v2-*/states/*"))
@@ -220,9 +233,9 @@ def test_a_path_does_not_go_on_from_a_rolling_state_over_changed_data(
         with refused(StoppedError):
             own.run("paradigm=[from_scratch]", "versions=1")
     assert [position for _, position in states_of(own.study())] == [6, 9]
-    alter(own, "v1")
+    let_states_have_read_other_data(own)
 
-    with refused(DataError):
+    with refused(MismatchError):
         own.run("paradigm=[from_scratch]", "versions=1")
 
 

@@ -3,16 +3,16 @@
 All on the CPU over gloo, in processes of torchrun or with the variables that srun sets.
 """
 
-import json
 import os
 import re
 import signal
-import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.lab import Job, Lab, free_ports, states_of, tables_of
+from tests.integration.harness import Blow, Standby
+from tests.integration.lab import Job, Lab, free_ports, states_of, tables_of, write_texts
 from tests.integration.test_ranks import DDP, FSDP, PAIR, largest_difference
 
 pytestmark = pytest.mark.slow
@@ -115,15 +115,15 @@ def test_a_process_that_was_stopped_by_its_system_is_named_by_the_others(lab: La
     ), err
 
 
-def nodes_of_one(lab: Lab, *moments: str, study: str) -> list[subprocess.Popen[str]]:
-    """Start two "nodes" of one rank each; the second ends itself, launcher and all, at a moment."""
-    (port,) = free_ports(1)
-    words = (f"study={study}", DDP, *PAIR, SIX_SECONDS)
-    ranks = [srun(rank, ranks=2, port=port) | {"SLURM_NODEID": str(rank)} for rank in range(2)]
-    return [
-        lab.start(*words, env=ranks[0]),
-        lab.start(*words, moments=moments, env=ranks[1], start_new_session=True),
-    ]
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Standby, Standby]]:
+    """Two "nodes", and what one process makes."""
+    folder = tmp_path_factory.mktemp("nodes")
+    write_texts(folder / "texts")
+    lab = Lab(folder=folder, texts=folder / "texts", stores=folder / "stores")
+    with Standby(lab, name="first") as first, Standby(lab, name="second") as second:
+        lab.run("study=whole", *PAIR)
+        yield first, second
 
 
 @pytest.mark.parametrize(
@@ -131,18 +131,20 @@ def nodes_of_one(lab: Lab, *moments: str, study: str) -> list[subprocess.Popen[s
     [("start", "groups:1"), ("update", "micro:3"), ("save", "shards:1"), ("evaluation", "evaluated:1")],
 )
 def test_a_node_that_is_lost_ends_the_other_within_the_limit_and_the_same_command_goes_on(
-    lab: Lab, phase: str, moment: str
+    nodes: tuple[Standby, Standby], phase: str, moment: str
 ) -> None:
-    lab.run("study=whole", *PAIR)
-    began = time.monotonic()
+    (port,) = free_ports(1)
+    lab, began, runs = nodes[0].lab, time.monotonic(), []
+    for rank, node in enumerate(nodes):
+        environment = srun(rank, ranks=2, port=port) | {"SLURM_NODEID": str(rank)}
+        blow = Blow(who=0, moment=moment) if rank else None  # a node of one process, so it is lost with it
+        changes = (*PAIR, SIX_SECONDS)
+        runs.append(node.start(phase, "ddp", log=phase, blow=blow, changes=changes, ranks=0, environment=environment))
 
-    other, lost = nodes_of_one(lab, moment, study=phase)
-    lost_out, _ = lost.communicate()
-    _, err = other.communicate()
+    codes = [run.finish() for run in runs]
 
-    assert json.loads(lost_out.splitlines()[-1]) == [-9]
-    assert other.returncode == 4, err
-    assert re.search(r"rank 1 .*(no heartbeat|hang)|lost the others", err), err
+    assert codes == [4, -9], runs[0].said()
+    assert re.search(r"rank 1 .*(no heartbeat|hang)|lost the others", runs[0].said()), runs[0].said()
     assert time.monotonic() - began < 120
     assert lab.run(f"study={phase}", *PAIR) >= 0
     assert states_of(lab.study(phase)) == states_of(lab.study("whole"))

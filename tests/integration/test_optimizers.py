@@ -1,26 +1,33 @@
-"""Optimizers that release an average keep the promises that AdamW keeps: resume, evaluation, release, ranks."""
+"""Optimizers other than AdamW keep the promises that it keeps: resume, evaluation, release, ranks."""
+
+import io
 
 import pytest
 import torch
+from rich.console import Console
 
 from lrpath.records.document_losses import read_document_losses
 from lrpath.reporting.model_card import choose_release
 from lrpath.training.checkpoints.releases import load_release
 from lrpath.training.document_losses import evaluate_documents
 from lrpath.training.evaluation import evaluate
+from lrpath.training.null_fork import verify_null_forks
 from tests.integration.lab import Job, Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
 
 KINDS = ("schedule_free", "averaged_adamw")
+EVERY_KIND = (*KINDS, "muon")
 BASE = ("paradigm=[anytime]", "paradigms.anytime.alpha=0.4")
 
 
 def overrides(kind: str) -> tuple[str, ...]:
+    if kind == "muon":
+        return ("optimizer=muon",)
     return (*BASE, f"optimizer@paradigms.anytime.optimizer={kind}")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, kind: str) -> None:
     lab.run("study=undisturbed", *overrides(kind))
 
@@ -29,6 +36,15 @@ def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, k
     assert ended.codes == [-9, -9, -9, 0], ended.err
     assert states_of(lab.study("killed")) == states_of(lab.study("undisturbed"))
     assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
+
+
+def test_a_null_fork_under_muon_repeats_its_parent(lab: Lab) -> None:
+    runner = lab.runner("optimizer=muon")
+    runner.run()
+
+    check = verify_null_forks(runner.path_trainer, runner.tree, updates=4, console=Console(file=io.StringIO()))
+
+    assert (check.findings, check.count > 0) == ((), True)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,14 +89,14 @@ def test_losses_by_document_are_those_of_the_released_weights_too(lab: Lab, kind
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_ranks_make_what_one_process_makes(lab: Lab, strategy: str) -> None:
-    for kind in KINDS:
+    for kind in EVERY_KIND:
         lab.run(f"study={kind}_one", *overrides(kind))
     ended = lab.ranked(
-        *(Job((f"study={kind}_two", *overrides(kind), f"strategy={strategy}")) for kind in KINDS), ranks=2
+        *(Job((f"study={kind}_two", *overrides(kind), f"strategy={strategy}")) for kind in EVERY_KIND), ranks=2
     )
 
     assert ended.code == 0, ended.err
-    for kind in KINDS:
+    for kind in EVERY_KIND:
         one, two = states_of(lab.study(f"{kind}_one")), states_of(lab.study(f"{kind}_two"))
         assert one.keys() == two.keys()
         for key, tensors in one.items():

@@ -16,8 +16,8 @@ import torch
 from rich.console import Console
 
 from lrpath.errors import StateError, TrainingError
-from lrpath.training.callbacks import metrics_recorder
 from lrpath.training.callbacks.set_learning_rate import SetLearningRate
+from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lit_module import LitCausalLM
 from tests.integration.lab import Lab, losses_of, states_of, tables_of
 from tests.refusals import refused
@@ -241,14 +241,14 @@ def spoil_a_moment(monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
 
 
 def test_a_rewind_goes_back_from_a_held_out_loss_that_is_not_finite(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    true, spoilt = metrics_recorder.evaluate, []
+    true, spoilt = FitEvaluation.losses, []
 
     def spoil(*args: Any, **kwargs: Any) -> dict[tuple[str, str], tuple[float, int]]:
         found = true(*args, **kwargs)
         spoilt.append(1)
         return {name: (math.nan, tokens) for name, (_, tokens) in found.items()} if len(spoilt) == 2 else found
 
-    monkeypatch.setattr(metrics_recorder, "evaluate", spoil)  # at 4 and then at 7
+    monkeypatch.setattr(FitEvaluation, "losses", spoil)  # at 4 and then at 7
 
     lab.run("paths=main", "guard.policy=rewind", "guard.back=2")
 

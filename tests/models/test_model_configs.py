@@ -11,7 +11,7 @@ from lrpath.planning.shape import ModelShape
 from tests.planning.strategies import shape_of
 
 FOLDER = Path(__file__).parents[2] / "conf" / "model"
-DECLARED = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in ("hf_file", "weights"))
+DECLARED = sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in ("hf_file", "own", "weights"))
 
 
 def fields(name: str, vocab_size: int = 32_000, window: int = 2048) -> dict[str, Any]:

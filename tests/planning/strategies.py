@@ -112,6 +112,9 @@ def decays(draw: st.DrawFn) -> Decay:
         return Decay(shape=shape, floor=draw(floors), exponent=draw(st.floats(0.1, 5.0)))
     if shape is Shape.STAIR:
         return Decay(shape=shape, floor=draw(positive_floors), shares=draw(shares()))
+    if shape is Shape.TABLE:
+        falling = sorted(draw(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=9)), reverse=True)
+        return Decay(shape=shape, floor=min(falling[-1], 0.99), table=(*falling[:-1], min(falling[-1], 0.99)))
     return Decay(shape=shape, floor=draw(positive_floors if shape.needs_floor else floors))
 
 

@@ -129,7 +129,8 @@ def test_a_piece_of_another_class_with_other_rates_is_another_path_and_reads_bac
 )
 def test_the_rest_of_a_schedule_has_the_same_rates(at: int, shape: Shape) -> None:
     level = shape is Shape.CONSTANT
-    curve = Piece(shape=shape, updates=17, first=1.0, last=1.0 if level else 0.1)
+    values = (0.8, 0.3, 0.1) if shape is Shape.TABLE else ()
+    curve = Piece(shape=shape, updates=17, first=1.0, last=1.0 if level else 0.1, values=values)
     whole = Schedule(pieces=(ramp(0.0, 1.0, updates=5), curve, constant(0.1)))
 
     rest = whole.after(at)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from lrpath.planning.cost import (
     state_bytes,
     wall_hours,
 )
+from lrpath.planning.optimizers import AveragedAdamW
 from lrpath.planning.shape import ModelShape
-from tests.planning.strategies import SIZES, shape_of_file
+from tests.planning.strategies import ADAMW, SIZES, shape_of_file
 from tests.refusals import refused
 
 SMALL = ModelShape(family="llama", vocab_size=10, hidden_size=8, layers=3, heads=2, ffn_size=5, context=16, **SIZES)
@@ -51,9 +53,9 @@ def test_flops_and_sizes_of_an_unknown_model_are_refused_with_advice(unknown: Mo
     with refused(ConfigError):
         flops_per_token(unknown, sequence_length=8)
     with refused(ConfigError):
-        state_bytes(unknown)
+        state_bytes(unknown, optimizer=ADAMW)
     with refused(ConfigError):
-        memory_per_rank(unknown, strategy="single", ranks=1, micro_batch=1, sequence_length=8)
+        memory_per_rank(unknown, strategy="single", ranks=1, micro_batch=1, sequence_length=8, optimizer=ADAMW)
 
 
 def test_an_empty_window_is_refused() -> None:
@@ -61,8 +63,11 @@ def test_an_empty_window_is_refused() -> None:
         flops_per_token(SMALL, sequence_length=0)
 
 
-def test_a_state_is_three_numbers_a_parameter() -> None:
-    assert state_bytes(BIG) == pytest.approx(12 * 1_345_423_360, rel=2e-5)
+def test_a_state_is_the_weights_and_what_the_optimizer_keeps() -> None:
+    average = AveragedAdamW(**asdict(ADAMW), power=9.0)
+
+    assert state_bytes(BIG, optimizer=ADAMW) == pytest.approx(12 * 1_345_423_360, rel=2e-5)
+    assert state_bytes(BIG, optimizer=average) == pytest.approx(16 * 1_345_423_360, rel=2e-5)
 
 
 def test_one_device_hour_at_full_peak_is_its_peak_times_3600_seconds() -> None:
@@ -94,7 +99,7 @@ def test_hours_of_impossible_hardware_are_refused(changes: dict[str, Any]) -> No
 
 
 def test_fsdp_cuts_the_states_of_the_model_into_ranks() -> None:
-    settings: dict[str, Any] = {"micro_batch": 8, "sequence_length": 2048}
+    settings: dict[str, Any] = {"micro_batch": 8, "sequence_length": 2048, "optimizer": ADAMW}
     whole = memory_per_rank(BIG, strategy="ddp", ranks=8, **settings)
     cut = memory_per_rank(BIG, strategy="fsdp", ranks=8, **settings)
 
@@ -110,6 +115,7 @@ def test_fsdp_cuts_the_states_of_the_model_into_ranks() -> None:
 
 def test_memory_adds_up_and_checkpointing_keeps_less() -> None:
     settings: dict[str, Any] = {"strategy": "single", "ranks": 1, "micro_batch": 4, "sequence_length": 2048}
+    settings["optimizer"] = ADAMW
     kept = memory_per_rank(BIG, **settings)
     recomputed = memory_per_rank(BIG, activation_checkpointing=True, **settings)
 
@@ -129,6 +135,7 @@ def test_memory_adds_up_and_checkpointing_keeps_less() -> None:
 )
 def test_memory_of_an_impossible_run_is_refused(changes: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"strategy": "single", "ranks": 1, "micro_batch": 1, "sequence_length": 16}
+    settings["optimizer"] = ADAMW
     with refused(ConfigError):
         memory_per_rank(SMALL, **(settings | changes))
 

@@ -51,3 +51,17 @@ def test_an_altered_file_is_refused(tmp_path: Path, text: str) -> None:
 
     with refused(StateError):
         HeldOutFile(tmp_path).read()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"tokens": 100', '"tokens": 101'), ('"a": ', '"c": '), ('"sha256": "', '"sha257": "')]
+)
+def test_a_changed_character_is_found(tmp_path: Path, old: str, new: str) -> None:
+    file = HeldOutFile(tmp_path)
+    file.add(["a"], {("v1", "web"): ONE})
+    before, found, after = (tmp_path / "held_out.json").read_text().rpartition(old)
+    assert found
+    (tmp_path / "held_out.json").write_text(before + new + after)
+
+    with refused(StateError):
+        file.read()

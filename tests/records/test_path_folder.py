@@ -31,9 +31,13 @@ def test_clearing_removes_what_a_killed_save_left_and_nothing_else(tmp_path: pat
     (temporary / "model-1.safetensors").write_bytes(b"half")
     (folder.folder / "states" / "notes.txt").write_text("by hand")
     save(folder, 8).rename(folder.folder / "states" / "000000008 (copy)")
+    losses = folder.document_losses(7).with_name(".tmp-0123456789ab.csv")  # of a killed write
+    losses.parent.mkdir()
+    losses.touch()
 
     folder.clear_incomplete()
 
+    assert not losses.exists()
     left = sorted(file.name for file in (folder.folder / "states").iterdir())
     assert left == ["000000003", "000000008 (copy)", "notes.txt"]
 

@@ -1,11 +1,14 @@
 """The rows of a path's tables are those that its states were saved with, and what was altered is found and mended."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable
 
 import pytest
 
 from lrpath.errors import StateError
+from lrpath.records import files
+from lrpath.records.document_losses import DocumentLoss, read_document_losses, write_document_losses
 from lrpath.records.files import read_json, write_json
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
@@ -16,6 +19,7 @@ from lrpath.records.row_digests import (
     leave_out_unreadable,
     lost_positions,
     note_repair,
+    rewrite_documents,
     row_digests,
     seal,
     table_of,
@@ -162,6 +166,38 @@ def test_rows_that_are_lost_are_noted_and_found_whole_from_then_on(
     assert (found.first, row.first, row.position, row.missing) == (first, first, 6, len(missing))
     assert find_alterations(folder) == []
     assert lost_positions(folder) == missing
+
+
+@pytest.mark.parametrize("kept_writes", [0, 1, 2, 3])
+def test_losses_by_document_fit_their_digest_wherever_a_kill_comes_while_more_are_added(
+    folder: PathFolder, monkeypatch: pytest.MonkeyPatch, kept_writes: int
+) -> None:
+    losses = [
+        DocumentLoss(split="test", version=version, domain="web", document=0, nll=2.5, tokens=2)
+        for version in ("v1", "v2")
+    ]
+    write_document_losses(folder.document_losses(6), losses[:1])
+    seal(folder, only_missing=False)
+    move, made = files.move_into_place, []
+
+    def move_until_killed(temporary: pathlib.Path, place: pathlib.Path) -> None:
+        if len(made) == kept_writes:
+            raise KeyboardInterrupt
+        made.append(place.name)
+        move(temporary, place)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(files, "move_into_place", move_until_killed)
+        with contextlib.nullcontext() if kept_writes == 3 else pytest.raises(KeyboardInterrupt):
+            rewrite_documents(folder, 6, losses)
+
+    assert made == [MANIFEST, "000000006.csv", MANIFEST][:kept_writes]
+    assert find_alterations(folder) == []
+    assert len(read_document_losses(folder.document_losses(6))) == (2 if kept_writes > 1 else 1)
+    rewrite_documents(folder, 6, losses)
+    assert find_alterations(folder) == []
+    flip(folder.document_losses(6), "2.5", "2.6")
+    assert [alteration.table for alteration in find_alterations(folder)] == ["documents"]
 
 
 def test_what_determines_nothing_may_hold_anything(folder: PathFolder) -> None:

@@ -10,8 +10,10 @@ from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import StateKey
 from lrpath.planning.streams import sequential
+from lrpath.records import files
 from lrpath.records.files import read_json, write_json
 from lrpath.records.manifest import MANIFEST
+from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from tests.planning.strategies import increments_of, recipe_with
 from tests.records.lab import PATH, save
@@ -127,6 +129,25 @@ def test_a_copy_of_a_path_s_folder_is_refused_and_never_taken_for_the_path(tmp_p
     assert found.folder == folder
     copy.rename(tmp_path / "elsewhere")
     assert study.open(PATH).folder == folder
+
+
+def test_a_path_s_owner_who_clears_leftovers_disturbs_nobody_who_opens_the_path(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two processes begin a plan at once: one owns the path and clears its folder while the other writes path.json.
+    study, flush = Study(tmp_path), files.flush_file
+
+    def clear_meanwhile(file: pathlib.Path) -> None:
+        for folder in (tmp_path / "paths").glob("[!.]*-*"):
+            PathFolder(folder).clear_incomplete()
+        flush(file)
+
+    monkeypatch.setattr(files, "flush_file", clear_meanwhile)
+
+    folder = study.open(PATH).folder
+
+    assert [file.name for file in folder.iterdir()] == ["path.json"]
+    assert {file.name for file in folder.parent.iterdir()} == {".lock", folder.name}
 
 
 def test_a_path_s_folder_and_those_above_it_are_flushed(

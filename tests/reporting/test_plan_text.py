@@ -63,7 +63,7 @@ def main_plan() -> Plan:
         model_name="llama 1.2B",
         parameters=SHAPE.parameters,
         flops_per_token=flops_per_token(SHAPE, sequence_length=2048),
-        state_bytes=state_bytes(SHAPE),
+        state_bytes=state_bytes(SHAPE, optimizer=recipe.optimizer),
     )
 
 

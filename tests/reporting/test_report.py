@@ -48,7 +48,7 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
     names = [*TABLES, "quality_cost.png", "losses.png", "rates.png", "index.html"]
     assert [file.name for file in report.files] == names
     assert sorted(file.name for file in study.report.glob("[!.]*")) == sorted([*names, "tb"])
-    assert "The paper's order (from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
+    assert "(from_scratch ≤ path_switching ≤ continual) is seen at v2." in str(report)
     assert "exactly as planned" in str(report)
     assert report.text.endswith(f"tensorboard --logdir {study.report / 'tb'}")
 
@@ -121,8 +121,9 @@ def test_several_studies_are_reported_together(tmp_path: Path) -> None:
     assert report.text.count("exactly as planned") == 2
     seeds = (tmp_path / "both" / "summary.csv").read_text().splitlines()
     assert seeds[0].startswith(
-        "version,paradigm,seeds,relative_cost,on_front,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,bits"
+        "version,paradigm,loss_nats_per_token_mean,loss_nats_per_token_half_width_95,bits_per_byte_"
     )
+    assert "relative_cost,on_front,seeds" in seeds[0]
     assert len(seeds) == 1 + 2 * 3
     assert not july.report.exists()
 

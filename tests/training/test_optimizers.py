@@ -1,9 +1,11 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 from torch import nn
 
-from lrpath.planning.optimizers import AdamW
-from lrpath.training.optimizers import build_optimizer, set_learning_rate
+from lrpath.planning.optimizers import AdamW, AveragedAdamW, Optimizer, ScheduleFree
+from lrpath.training.optimizers import build_optimizer, moments, set_learning_rate
 
 SETTINGS = AdamW(beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.1, clip_norm=None)
 
@@ -49,3 +51,16 @@ def test_frozen_parameters_are_left_out_and_no_group_is_empty() -> None:
     optimizer = build_optimizer([frozen, nn.Parameter(torch.ones(2))], settings=SETTINGS)
 
     assert [[tuple(p.shape) for p in group["params"]] for group in optimizer.param_groups] == [[(2,)]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [SETTINGS, AveragedAdamW(**asdict(SETTINGS), power=9.0), ScheduleFree(**asdict(SETTINGS), power=0.0)],
+    ids=lambda settings: settings.kind,
+)
+def test_an_optimizer_keeps_as_many_tensors_for_a_parameter_as_it_says(settings: Optimizer) -> None:
+    weight = nn.Parameter(torch.ones(2, 2))
+
+    kept = moments(build_optimizer([weight], settings=settings), weight)
+
+    assert sum(tensor.shape == weight.shape for tensor in kept.values()) == settings.kept

@@ -9,12 +9,15 @@ from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path, Release
+from lrpath.planning.plan import Plan
 from lrpath.records.files import check_digest_beside
 from lrpath.records.row_digests import MEND, find_alterations, lost_positions
 from lrpath.records.tables import EvaluationRow, MetricsRow
 
 SetNames = frozenset[tuple[str, str]]
 """(version, domain) of held-out sets."""
+_Candidate = tuple[str, str, str | None]
+"""Data source, version, and digest of the held-out tokens, which plans of earlier versions lack."""
 
 
 def verify_rows(index: StudyIndex) -> Check:
@@ -126,6 +129,10 @@ def verify_evaluations(index: StudyIndex) -> Check:
     notes: list[str] = []
     count = 0
     tables: dict[str, list[EvaluationRow]] = {}
+    try:
+        index.study.held_out.read()
+    except StateError as error:
+        findings.append(Finding(text=str(error)))
     for path in index.tree.paths:
         folder = index.folder(path)
         try:
@@ -136,9 +143,12 @@ def verify_evaluations(index: StudyIndex) -> Check:
     for path in index.tree.paths:
         if path.id not in tables:
             continue
-        made = [position for position in index.positions(path) if position in index.tree.needed(path.id)]
-        count += len(made)
         found = _by_position(tables[path.id])
+        # Where an increment ends, a state is kept unevaluated; a later plan may have come to need it as a fork.
+        unevaluated = {at for plan in index.plans for at in _increment_ends(plan, path)} - found.keys()
+        asked = set(index.tree.needed(path.id)) - unevaluated
+        made = [position for position in index.positions(path) if position in asked]
+        count += len(made)
         folder = index.folder(path)
         for position in sorted({*made, *found}):
             rows = found.get(position, [])
@@ -168,6 +178,10 @@ def verify_evaluations(index: StudyIndex) -> Check:
     )
 
 
+def _increment_ends(plan: Plan, path: Path) -> tuple[int, ...]:
+    return plan.tree.increment_ends(path.id) if any(path.id == one.id for one in plan.tree.paths) else ()
+
+
 def _mean_of_states(index: StudyIndex, release: Release) -> tuple[str, str]:
     """Return what is wrong with the losses of a release that is a mean of states, and what is unfinished."""
     if len(release.parts) == 1:
@@ -192,18 +206,27 @@ def _by_position(rows: list[EvaluationRow]) -> dict[int, list[EvaluationRow]]:
 def _sets_by_path(index: StudyIndex, tables: Mapping[str, list[EvaluationRow]]) -> dict[str, list[SetNames]]:
     """Return, by path id, the held-out sets that a run under each of the plans with this path evaluates.
 
-    Only the tables say which sets a version has: those seen anywhere in the study, for one data source.
+    Only the tables say which sets a version has. Candidates for a version, increments with other held-out tokens under
+    one name, have sets of their own: those seen on the paths that belong to plans with this candidate alone. A path
+    that several candidates share was evaluated on those of one of them.
     """
-    seen: dict[str, set[tuple[str, str]]] = {}
-    for path in index.tree.paths:
-        known = seen.setdefault(canonical(path.recipe.data), set())
-        known |= {row.held_out for row in tables.get(path.id, [])}
-    found: dict[str, list[SetNames]] = {}
+    judged: dict[str, list[dict[str, _Candidate]]] = {}
     for plan in index.plans:
         for path in plan.tree.paths:
-            sets = [one for one in seen[canonical(path.recipe.data)] if one[0] in plan.versions]
-            found.setdefault(path.id, []).append(frozenset(sets))
-    return found
+            data = canonical(path.recipe.data)
+            candidates = {one.version: (data, one.version, one.held_out) for one in plan.increments}
+            judged.setdefault(path.id, []).append(candidates)
+    seen: dict[_Candidate, set[tuple[str, str]]] = {}
+    for path_id, plans in judged.items():
+        for held_out in {row.held_out for row in tables.get(path_id, [])}:
+            found = {plan[held_out[0]] for plan in plans if held_out[0] in plan}
+            if len({digest for *_, digest in found} - {None}) < 2:
+                for candidate in found:
+                    seen.setdefault(candidate, set()).add(held_out)
+    return {
+        path_id: [frozenset(name for one in plan.values() for name in seen.get(one, ())) for plan in plans]
+        for path_id, plans in judged.items()
+    }
 
 
 def _evaluation_problem(rows: list[EvaluationRow], sets: list[SetNames], *, needed: bool) -> str | None:

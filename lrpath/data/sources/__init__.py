@@ -2,6 +2,7 @@
 
 from lrpath.data.sources.document import Arrival, Document, HeldOutSettings, Split, TextOrigin
 from lrpath.data.sources.hf import HfSource
+from lrpath.data.sources.own import OwnSource
 from lrpath.data.sources.python_source import PythonSource
 from lrpath.data.sources.text import TextSource
 from lrpath.data.sources.tokens import TokensSource
@@ -13,6 +14,7 @@ __all__ = [
     "Document",
     "HeldOutSettings",
     "HfSource",
+    "OwnSource",
     "PythonSource",
     "Source",
     "Split",

@@ -9,6 +9,7 @@ With increments T₁…T_N [updates], and α the branch's updates ÷ the increme
     infinite         as path_switching, from a constant rate below the peak that a cool-down leads to
     merged           no branch: a weighted mean of the main path's last states, weights derived from a decay curve
     anytime          one path at a constant rate whose optimizer keeps an average of the weights, released as it is
+    module:Name      your own
 
 A class of a paradigm holds its settings, plans its tree, and states what others must know of it:
 
@@ -28,17 +29,22 @@ from lrpath.planning.paradigms.branching import Anchor, Infinite, PathSwitching
 from lrpath.planning.paradigms.continual import Continual, Restart
 from lrpath.planning.paradigms.from_scratch import FromScratch, Reads
 from lrpath.planning.paradigms.merged import Merged, merge_weights
-from lrpath.planning.paradigms.setting import Setting
+from lrpath.planning.paradigms.own import OwnParadigm
+from lrpath.planning.paradigms.setting import Setting, branch_stream, main_path
 from lrpath.planning.paradigms.wsd_s import WsdS
 
-Paradigm = FromScratch | Continual | PathSwitching | Infinite | WsdS | Merged | Anytime
+Paradigm = FromScratch | Continual | PathSwitching | Infinite | WsdS | Merged | Anytime | OwnParadigm
 
 PARADIGMS: dict[str, type[Paradigm]] = {
     kind.kind: kind for kind in (FromScratch, Continual, PathSwitching, Infinite, WsdS, Merged, Anytime)
 }
-"""Every paradigm by its kind."""
+"""Every paradigm of lrpath by its kind."""
+
+KINDS: dict[str, type[Paradigm]] = PARADIGMS | {OwnParadigm.kind: OwnParadigm}
+"""Every kind that a plan on disk may have."""
 
 __all__ = [
+    "KINDS",
     "PARADIGMS",
     "Anchor",
     "Anytime",
@@ -46,11 +52,14 @@ __all__ = [
     "FromScratch",
     "Infinite",
     "Merged",
+    "OwnParadigm",
     "Paradigm",
     "PathSwitching",
     "Reads",
     "Restart",
     "Setting",
     "WsdS",
+    "branch_stream",
+    "main_path",
     "merge_weights",
 ]

@@ -11,10 +11,9 @@ from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.training.callbacks.update_callback import UpdateCallback
-from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
-from lrpath.training.optimizers import evaluation_weights
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.update_result import UpdateResult
 
@@ -28,7 +27,7 @@ class MetricsRecorder(UpdateCallback):
         run: The run.
         folder: Where the tables are.
         events: Gets every row that the tables get; None for no TensorBoard.
-        held_out: Windows by (version, domain).
+        evaluation: Evaluates the model on the held-out sets.
         every: Updates between two writes.
         count: Counts the updates for the ledger; None on ranks other than rank 0, which write nothing.
         monitor: Makes the results, with the ranks that train together.
@@ -43,7 +42,7 @@ class MetricsRecorder(UpdateCallback):
         *,
         folder: PathFolder,
         events: PathEvents | None,
-        held_out: HeldOutSets,
+        evaluation: FitEvaluation,
         every: int,
         count: RunningCount | None,
         monitor: LossMonitor,
@@ -51,7 +50,7 @@ class MetricsRecorder(UpdateCallback):
         super().__init__(run)
         self._folder = folder
         self._events = events
-        self._held_out = held_out
+        self._evaluation = evaluation
         self._every = every
         self._count = count
         self._monitor = monitor
@@ -123,14 +122,7 @@ class MetricsRecorder(UpdateCallback):
             self._events.append(metrics=rows, speed=speed)
 
     def _evaluate(self, trainer: lightning.Trainer, module: LitCausalLM, position: int) -> None:
-        with evaluation_weights(trainer.optimizers[0], settings=module.settings):
-            losses = evaluate(
-                module.backbone,
-                self._held_out,
-                device=module.device,
-                precision=self.run.path.recipe.precision,
-                process_group=self._process_group,
-            )
+        losses = self._evaluation.losses(trainer, module)
         if not all(math.isfinite(nll) for nll, _ in losses.values()):
             self._monitor.refuse_not_finite("held-out loss", position)
         self._process_group.on_rank_zero(lambda: self._write_evaluation(losses, position))

@@ -15,6 +15,7 @@ from lrpath.planning.config_file import without_kernels
 from lrpath.records.backbone import (
     BACKBONE,
     CONFIG,
+    OWN_MODEL,
     TOKENIZER,
     TRAINING,
     check_backbone,
@@ -75,7 +76,7 @@ def keep_backbone(folder: PathFolder, *, model: CausalLM, store: "TokenStore", w
         return
     shutil.rmtree(place, ignore_errors=True)  # first: a kill must not leave old files beside new digests
     with atomic_folder(place) as files:
-        model.lm.config.save_pretrained(files)
+        model.save_config(files)
         if store.tokenizer_file is not None:
             shutil.copyfile(store.tokenizer_file, files / TOKENIZER)
         write_json(
@@ -132,6 +133,11 @@ def read_config(file: pathlib.Path) -> PreTrainedConfig:
     """
     content = read_json(file)
     kind = content.get("model_type") if isinstance(content, dict) else None
+    if kind == OWN_MODEL:
+        raise StateError(
+            f"{file} is of a model of your own, {content.get('name')}, and no study ever imports code; load its "
+            'weights into your module in Python: lrpath.Study(…).load("v4", into=module)'
+        )
     if kind not in CONFIG_MAPPING:
         raise StateError(f"{file} has model_type {kind!r}, unknown to the installed transformers; restore the file")
     config: PreTrainedConfig = CONFIG_MAPPING[kind].from_dict(without_kernels(content))

@@ -1,6 +1,6 @@
 """Turns releases into models: loads their state, or the weighted mean of several, and evaluates the latter."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -9,7 +9,10 @@ from lrpath.analysis.scores import release_folder
 from lrpath.errors import StateError
 from lrpath.models import CausalLM, model_of
 from lrpath.planning import optimizers
+from lrpath.planning import recipe as recipes
+from lrpath.planning.own_code import OWN
 from lrpath.planning.paths import Release, StateKey
+from lrpath.planning.recipe import Recipe
 from lrpath.records.files import DIGEST_SUFFIX, digest_file, write_whole
 from lrpath.records.lease import owned
 from lrpath.records.manifest import check_made_here
@@ -21,15 +24,23 @@ from lrpath.training.checkpoints.states import load_state, read_tensors
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.optimizers import combined
 
+OwnModels = Callable[[Recipe], CausalLM]
+"""Makes the module of your own that states of a path are of: a study alone never imports code."""
 
-def load_release(study: Study, release: Release) -> CausalLM:
+
+def load_release(study: Study, release: Release, *, own_models: OwnModels | None = None) -> CausalLM:
     """Return the model of a release on the CPU; several states become their weighted mean, summed in float64.
+
+    Args:
+        study: Where the states are.
+        release: The release.
+        own_models: Makes models of your own; without it, only models of lrpath are loaded.
 
     Raises:
         StateError: If a state is missing or altered, or its path's folder says nothing of the model.
     """
     folders = folders_of(study, release)
-    model = _empty_model(folders[0])
+    model = _empty_model(folders[0], own_models)
     sums: dict[str, torch.Tensor] = {}
     for (key, weight), folder in zip(release.parts, folders, strict=True):
         load_weights(model, folder, key)
@@ -93,13 +104,22 @@ def _add(sums: dict[str, torch.Tensor], parameters: Mapping[str, nn.Parameter], 
         sums[name] = sums[name] + part if name in sums else part
 
 
-def _empty_model(folder: PathFolder) -> CausalLM:
+def _empty_model(folder: PathFolder, own_models: OwnModels | None) -> CausalLM:
+    recipe = folder.recipe()
+    if own_models is not None and recipe["model"].get("family") == OWN:
+        return own_models(recipes.from_record(recipe))
     backbone = read_backbone(folder)
     return CausalLM(model_of(backbone.config), document_end=backbone.document_end)
 
 
 def evaluate_merged(
-    study: Study, release: Release, held_out: HeldOutSets, *, device: torch.device, precision: str
+    study: Study,
+    release: Release,
+    held_out: HeldOutSets,
+    *,
+    device: torch.device,
+    precision: str,
+    own_models: OwnModels | None = None,
 ) -> None:
     """Evaluate a release that is a mean of states, once; releases of one state are evaluated while they are trained.
 
@@ -112,11 +132,12 @@ def evaluate_merged(
         return
     with owned(file.with_name("lock")) as lease:
         table = Table(file, EvaluationRow, check=lease.check)
-        _evaluate(study, release, held_out, table, device=device, precision=precision)
+        model = load_release(study, release, own_models=own_models).to(device)
+        _evaluate(model, release, held_out, table, device=device, precision=precision)
 
 
 def _evaluate(
-    study: Study,
+    model: CausalLM,
     release: Release,
     held_out: HeldOutSets,
     table: Table[EvaluationRow],
@@ -126,7 +147,6 @@ def _evaluate(
 ) -> None:
     table.file.with_suffix(DIGEST_SUFFIX).unlink(missing_ok=True)
     table.cut(0)  # rows of a killed evaluation, or of fewer sets
-    model = load_release(study, release).to(device)
     found = evaluate(model, held_out, device=device, precision=precision)
     table.append(
         EvaluationRow(position=release.last.position, version=version, domain=domain, nll=nll, tokens=tokens)

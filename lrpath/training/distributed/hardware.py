@@ -138,6 +138,14 @@ class Hardware:
 
     def parallelize(self, backbone: CausalLM, *, precision: str) -> None:
         """Recompute, compile and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
+        if not backbone.blocks and (self.strategy.recompute or self.strategy.compile):
+            name = "recompute" if self.strategy.recompute else "compile"
+            raise ConfigError(
+                f"strategy.{name}=true works on blocks, and the model has none; give your module an attribute "
+                f"`blocks`, a ModuleList of its layers, or strategy.{name}=false",
+                field=f"strategy.{name}",
+                value=True,
+            )
         if self.strategy.recompute:
             recompute_blocks(backbone)
         if self.strategy.compile:

@@ -5,39 +5,126 @@
     moments             what the optimizer keeps for a parameter: exactly this is saved in a state, and loaded
     evaluation_weights  puts the weights that are evaluated and released into the parameters, for the time of a block
 
-To add one: its settings in `lrpath.planning.optimizers`, and here its class and what it keeps.
+An optimizer, lrpath's or yours (`optimizer.kind=module:Name`), is a `torch.optim.Optimizer` that
+
+    __init__(params, *, …)      takes groups of parameters and its settings; every group has `lr` and `weight_decay`
+    state_of(parameter)         returns what it keeps for a parameter, by name, and makes it if there was no update yet:
+                                tensors of the parameter's shape, or scalars; all that the next update depends on
+    step(closure=None)          calls the closure, which makes the gradients, and updates what has one; a parameter
+                                whose gradient is None, and what is kept for it, stay as they are
+    released                    if a release is not made of the live weights: the tensors that it is the sum of, with
+                                their coefficients; {"average": 1.0}, or a function of the settings that returns it
+
+Names of moments must not be `model`, which is the parameter itself. Lightning calls `step` with a closure. Under FSDP2
+parameters, gradients and moments are DTensors of the rank's rows: what acts on each number alone is right as it is.
+
+To add one here: its settings in `lrpath.planning.optimizers`, and its class in a file beside this one.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from lrpath.errors import TrainingError
-from lrpath.planning.optimizers import AdamW, AveragedAdamW, Optimizer, ScheduleFree
+from lrpath.errors import ConfigError, TrainingError
+from lrpath.planning import optimizers as settings_of
+from lrpath.planning.optimizers import AveragedAdamW, Optimizer, OwnOptimizer, ScheduleFree
+from lrpath.planning.own_code import call, find_code
+from lrpath.training.optimizers.adamw import adamw_state
 from lrpath.training.optimizers.averaged import RunningAverageAdamW
+from lrpath.training.optimizers.muon import Muon
 from lrpath.training.optimizers.schedule_free import ScheduleFreeAdamW
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], *, settings: Optimizer) -> torch.optim.Optimizer:
-    """Return an optimizer with two groups, matrices first, at rate 0: the schedule sets it before each update.
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], *, settings: Optimizer, in_blocks: Iterable[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """Return an optimizer with a group for matrices, then one for vectors, at rate 0: the schedule sets it.
 
     Args:
         parameters: Trainable parameters; those of two or more dimensions are decayed.
-        settings: Kind, betas, epsilon and weight decay.
+        settings: Kind, and the kind's own settings.
+        in_blocks: Those of them that belong to a block; Muon has a group of its own for matrices among them.
+
+    Raises:
+        ConfigError: If an optimizer of yours is not what its settings say, or cannot be made of them.
     """
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    if isinstance(settings, settings_of.Muon):
+        blocks = {id(parameter) for parameter in in_blocks if parameter.ndim == 2}
+        hidden = [parameter for parameter in trainable if id(parameter) in blocks]
+        if not hidden:
+            raise ConfigError(
+                "optimizer.kind=muon needs matrices in blocks, and the model has none; give your module an attribute "
+                "`blocks`, a ModuleList of its layers, or choose optimizer=adamw",
+                field="optimizer.kind",
+                value="muon",
+            )
+        groups = [{"params": hidden, "decayed": True, "orthogonalized": True}]
+        groups += _groups([parameter for parameter in trainable if id(parameter) not in blocks])
+        return Muon(
+            groups,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+            momentum=settings.momentum,
+            newton_schulz_steps=settings.newton_schulz_steps,
+        )
+    groups = _groups(trainable)
+    if isinstance(settings, OwnOptimizer):
+        return _build_own(groups, settings)
+    betas, eps = (settings.beta1, settings.beta2), settings.eps
+    if isinstance(settings, ScheduleFree):
+        return ScheduleFreeAdamW(groups, betas=betas, eps=eps, power=settings.power)
+    if isinstance(settings, AveragedAdamW):
+        return RunningAverageAdamW(groups, betas=betas, eps=eps, power=settings.power)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, weight_decay=0.0, fused=True)
+
+
+def _groups(trainable: list[nn.Parameter]) -> list[dict[str, Any]]:
     matrices = [parameter for parameter in trainable if parameter.ndim >= 2]
     vectors = [parameter for parameter in trainable if parameter.ndim < 2]
     groups = [{"params": matrices, "decayed": True}, {"params": vectors, "decayed": False}]
-    filled = [group for group in groups if group["params"]]
-    betas, eps = (settings.beta1, settings.beta2), settings.eps
-    if isinstance(settings, ScheduleFree):
-        return ScheduleFreeAdamW(filled, betas=betas, eps=eps, power=settings.power)
-    if isinstance(settings, AveragedAdamW):
-        return RunningAverageAdamW(filled, betas=betas, eps=eps, power=settings.power)
-    return torch.optim.AdamW(filled, lr=0.0, betas=betas, eps=eps, weight_decay=0.0, fused=True)
+    return [group for group in groups if group["params"]]
+
+
+def _build_own(groups: list[dict[str, Any]], settings: OwnOptimizer) -> torch.optim.Optimizer:
+    if settings.reference is None:
+        raise ConfigError(f"optimizer {settings.name} has no module; give optimizer.kind=module:{settings.name}")
+    code = find_code(settings.reference, group="optimizers", field="optimizer.kind")
+    if code.digest != settings.code:
+        raise ConfigError(
+            f"optimizer.kind={code.name} is not the class that was planned with (its source has digest {code.digest}, "
+            f"the plan {settings.code}); plan again"
+        )
+    built = call(code, groups, field="optimizer", **settings.settings)
+    if not isinstance(built, torch.optim.Optimizer):
+        text = f"optimizer.kind={code.name} is no torch.optim.Optimizer, which an optimizer must be; derive it from one"
+        raise ConfigError(text, field="optimizer.kind", value=code.name)
+    for parameter in (one for group in built.param_groups for one in group["params"]):
+        kept = moments(built, parameter)
+        odd = {name: value for name, value in kept.items() if not _is_moment(value, parameter)}
+        if odd or "model" in kept:
+            name = next(iter(odd), "model")
+            raise ConfigError(
+                f"optimizer.kind={code.name}: state_of() gives {name!r} = {_described(kept[name])}, which must be a "
+                "tensor of the parameter's shape or a scalar tensor, under another name than model",
+                field="optimizer.kind",
+                value=code.name,
+            )
+        if lacking := set(settings.released) - {"model", *kept}:
+            text = f"optimizer.kind={code.name}: released names {min(lacking)!r}, and state_of() gives {sorted(kept)}"
+            raise ConfigError(text, field="optimizer.kind", value=code.name)
+    return built
+
+
+def _is_moment(value: object, parameter: nn.Parameter) -> bool:
+    return isinstance(value, torch.Tensor) and value.shape in (parameter.shape, torch.Size())
+
+
+def _described(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)[:40]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, *, rate: float, settings: Optimizer) -> None:
@@ -64,14 +151,8 @@ def learning_rate_of(optimizer: torch.optim.Optimizer) -> float:
 
 def moments(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, torch.Tensor]:
     """Return what the optimizer keeps for a parameter; before the first update it is created."""
-    if isinstance(optimizer, ScheduleFreeAdamW | RunningAverageAdamW):
-        return optimizer.state_of(parameter)
-    state: dict[str, torch.Tensor] = optimizer.state[parameter]
-    if not state:
-        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-        state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-    return state
+    state_of: Callable[[nn.Parameter], dict[str, torch.Tensor]] | None = getattr(optimizer, "state_of", None)
+    return adamw_state(optimizer, parameter) if state_of is None else state_of(parameter)
 
 
 def combined(kept: Mapping[str, torch.Tensor], *, settings: Optimizer) -> torch.Tensor:
@@ -91,7 +172,7 @@ def evaluation_weights(optimizer: torch.optim.Optimizer, *, settings: Optimizer)
     The live weights are copied and put back, not computed back: that would round, and updates after an evaluation
     would differ from those without one.
     """
-    if type(settings) is AdamW:
+    if settings.released == {"model": 1.0}:
         yield
         return
     parameters = [one for group in optimizer.param_groups for one in group["params"]]

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrpath.training.optimizers.adamw import adamw_state
+
 
 class RunningAverageAdamW(torch.optim.AdamW):
     """The updates of fused AdamW, to the bit; after each the average moves towards the new weights.
@@ -26,11 +28,8 @@ class RunningAverageAdamW(torch.optim.AdamW):
 
     def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
         """Return what is kept for a parameter, made if there was no update yet: then the average is the parameter."""
-        state: dict[str, Tensor] = self.state[parameter]
-        if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-            state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-            state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        state = adamw_state(self, parameter)
+        if "average" not in state:
             state["average"] = parameter.detach().clone(memory_format=torch.preserve_format)
             state["updates"] = torch.zeros((), dtype=torch.float64)
             state["weight_sum"] = torch.zeros((), dtype=torch.float64)

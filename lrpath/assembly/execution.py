@@ -1,0 +1,102 @@
+"""Runs a project for the command line and for Python: prepares data, keeps the plan, makes what is missing."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from rich.console import Console
+
+from lrpath.assembly.finished import is_finished
+from lrpath.assembly.project import Project
+from lrpath.assembly.reuse import check_extends, read_reuse
+from lrpath.records.commands import Command
+from lrpath.training.command.settings import CommandEngine
+
+
+def execute(
+    project: Project,
+    console: Console,
+    *,
+    command: Callable[[], Command],
+    importing: AbstractContextManager[None] | None = None,
+) -> int | None:
+    """Make every state that a project's plan needs and return how many updates that took.
+
+    Args:
+        project: What to run.
+        console: Where progress is shown.
+        command: Returns what the study keeps of who ran it.
+        importing: Block in which torch is imported, if anything is left to do.
+
+    Returns:
+        None on a rank that has nothing to print.
+
+    Raises:
+        LrpathError: As the parts of it do; what was saved is whole.
+    """
+    if not project.waits_for_tokens:
+        _ = project.selected, project.plan  # what is impossible is refused before torch is imported
+        check_extends(project)
+    if project.study.url is not None:
+        _show(console, f"{project.study.url}: the working copy is {project.study.folder}")
+    if not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console)):
+        return 0
+    if isinstance(project.config.engine, CommandEngine):
+        return _run_command(project, console, command=command)
+    with importing or nullcontext():
+        from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
+
+    hardware = build_hardware(project)
+    with hardware.initialized():
+        process_group = hardware.process_group
+        factory = open_training_factory(
+            project, process_group, progress=_preparation_line(console), notice=lambda line: _show(console, line)
+        )
+        process_group.on_rank_zero(lambda: check_extends(project))  # now that the tokens are known
+        if process_group.is_rank_zero:
+            weights = project.plan.weights
+            begins = () if weights is None else (f"begins with {weights.line()}",)
+            for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
+                _show(console, line)
+        runner = factory.runner(hardware, console)
+        process_group.on_rank_zero(project.keep_plan)
+        process_group.on_rank_zero(lambda: project.study.commands.add(command()))
+        check_same(process_group, project)
+        if project.config.logger.name == "tensorboard":
+            from lrpath.reporting.report import start_tensorboard
+
+            process_group.on_rank_zero(lambda: start_tensorboard(project.study))
+        updates = runner.run()
+    return updates if process_group.is_rank_zero else None
+
+
+def _run_command(project: Project, console: Console, *, command: Callable[[], Command]) -> int:
+    """Make what is missing by the command of another trainer, without torch; return how many updates that took."""
+    from lrpath.assembly.command_factory import build_command_trainer
+    from lrpath.assembly.runner import build_runner
+
+    store = project.prepare(_preparation_line(console), notice=lambda line: _show(console, line))
+    check_extends(project)  # now that the tokens are known
+    for line in read_reuse(project).text().splitlines():
+        _show(console, line)
+    runner = build_runner(project, build_command_trainer(project, store), console)
+    project.keep_plan()
+    project.study.commands.add(command())
+    return runner.run()
+
+
+def _show(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _preparation_line(console: Console) -> Callable[[str, int, int | None], None]:
+    shown: set[str] = set()
+
+    def show(label: str, done: int, total: int | None) -> None:
+        if console.is_terminal:
+            share = f"{min(done / total, 1):4.0%}" if total else f"{done / 1e6:.1f} M"
+            console.print(f"preparing {label}: {share}", end="\r", markup=False, highlight=False)
+        elif label not in shown:
+            shown.add(label)
+            console.print(f"preparing {label}", markup=False, highlight=False)
+
+    return show

@@ -1,0 +1,97 @@
+"""What a user might write: one of each that `kind: module:Name` may name. Tests name it `tests.own_code:…`."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrpath import Path, Schedule, Setting, StateKey, Tree, schedules
+from lrpath.planning.paradigms import main_path
+
+WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
+SCALE = 1.0
+
+
+def signs(change: Tensor) -> Tensor:
+    """Return the signs of a change."""
+    return change.sign() * SCALE
+
+
+class Lion(torch.optim.Optimizer):
+    """Lion (arXiv 2302.06675): the sign of a momentum."""
+
+    def __init__(self, params: Any, *, beta1: float = 0.9, beta2: float = 0.99) -> None:
+        super().__init__(params, {"lr": 0.0, "weight_decay": 0.0, "beta1": beta1, "beta2": beta2})
+
+    def state_of(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = self.state[parameter]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        return state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for one in group["params"]:
+                if one.grad is not None:
+                    momentum = self.state_of(one)["momentum"]
+                    change = signs(momentum.lerp(one.grad, 1 - group["beta1"]))
+                    one.mul_(1 - group["lr"] * group["weight_decay"]).sub_(change, alpha=group["lr"])
+                    momentum.lerp_(one.grad, 1 - group["beta2"])
+        return loss
+
+
+class MeanModel(nn.Module):
+    """A token is predicted from the mean of those before it."""
+
+    def __init__(self, vocab_size: int, width: int = 8, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.blocks = nn.ModuleList([nn.Linear(width, width)])
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, vocab_size)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        counts = torch.arange(1, ids.shape[1] + 1, device=ids.device)
+        hidden = self.embedding(ids).cumsum(1) / counts[:, None]
+        for block in self.blocks:
+            hidden = hidden + torch.relu(block(hidden))
+        return self.head(self.dropout(hidden))
+
+
+def wave(progress: float, *, floor: float, cycles: int = 1) -> float:
+    """Return a cosine that rises again."""
+    return floor + (1 - floor) * (1 + math.cos((2 * cycles + 1) * math.pi * progress)) / 2
+
+
+def halves(setting: Setting, *, peak: float) -> Tree:
+    """Return a flat main path, which a branch at half its rate leaves for the last quarter of every version."""
+    main = main_path(setting, (schedules.constant(peak),))
+    paths, releases = [main], []
+    for number, (end, increment) in enumerate(zip(setting.totals, setting.increments, strict=True)):
+        fork = StateKey(main.id, end - increment.updates // 4)
+        pieces = (schedules.constant(peak / 2, updates=end - fork.position),)
+        branch = Path(
+            name=f"{setting.label}.{increment.version}",
+            recipe=setting.recipe,
+            schedule=Schedule(start=fork.position, pieces=pieces),
+            stream=main.stream,
+            parent=fork,
+        )
+        paths.append(branch)
+        releases.append(setting.release(number, branch, end))
+    return Tree(paths=tuple(paths), releases=tuple(releases))
+
+
+def texts(number: int, *, words: int = 40) -> Iterator[str]:
+    """Yield 60 short texts for a version."""
+    draw = random.Random(number)
+    for text in range(60):
+        yield " ".join(draw.choices(WORDS, k=words)) + f" {number}.{text}"

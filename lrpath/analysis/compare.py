@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
-from lrpath.analysis.scores import Score, scores_of, total
-from lrpath.planning import plan as plans
+from lrpath.analysis.scores import Score, StudyScores, total
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Tree
+from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
 from lrpath.records.held_out import SetName
@@ -109,7 +108,7 @@ class Setup:
         return begins and self.recipe == other.recipe and count < len(other.increments)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # not slotted, for what is computed once
 class Outcome:
     """One release: how good it is and what it and the releases before it cost.
 
@@ -127,23 +126,23 @@ class Outcome:
     cost: Cost
     cost_from_scratch: int
 
-    @property
+    @cached_property
     def number(self) -> int:
         """Number of the version, from 1."""
         return self.series.plan.versions.index(self.version) + 1
 
-    @property
+    @cached_property
     def setup(self) -> "Setup":
         """What is equal where losses, gaps and costs are compared; see `Setup`."""
         read = tuple((one.updates, one.content) for one in self.series.plan.increments[: self.number])
         return Setup(recipe=self.series.recipe_id, increments=read, evaluated_on=self._digests)
 
-    @property
+    @cached_property
     def evaluated_on(self) -> str:
         """Digest of the held-out tokens of this and all earlier versions; equal where two losses are of one scale."""
         return content_id(self._digests)
 
-    @property
+    @cached_property
     def _digests(self) -> tuple[str, ...]:
         """Return a digest of each version's held-out tokens; of studies without one, of where the text comes from."""
         data = content_id(self.series.recipe.data)
@@ -158,7 +157,7 @@ class Outcome:
         """Updates up to this version ÷ those of training each version from scratch."""
         return self.cost.updates / self.cost_from_scratch
 
-    @property
+    @cached_property
     def headline(self) -> Score | None:
         """Score on the sets of this and all earlier versions together."""
         return self.score(versions=self.series.plan.versions[: self.number])
@@ -183,7 +182,7 @@ def plans_by_id(study: Study) -> dict[str, Plan]:
         PlanError: If a plan cannot be read.
         StateError: If one was altered.
     """
-    return {plan_id: plans.from_record(record) for plan_id, record in study.plans().items()}
+    return {kept.id: kept.plan for kept in study.kept_plans()}
 
 
 def read_plans(study: Study) -> tuple[Plan, ...]:
@@ -202,41 +201,69 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
     States are named by content, so a plan to which v5 was added, or the from-scratch releases of every plan in an α
     sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases.
     """
-    longest: dict[tuple[object, ...], tuple[Study, Plan, str]] = {}
     every = [(study, plan) for study, its in kept.items() for plan in its]
-    order = list(dict.fromkeys(paradigm for _, plan in every for paradigm in plan.paradigms))
+    scores = {study: StudyScores(study) for study in kept}
+    order: dict[str, int] = {}
+    # Series of which one may be the beginning of the other have label and first release in common.
+    alike: dict[tuple[object, ...], dict[_Parts, _Row]] = {}
+    met: dict[tuple[str, _Parts], int] = {}
     for study, plan in every:
-        for paradigm in plan.paradigms:
-            key = (paradigm, *(r.parts for r in plan.tree.releases if r.paradigm == paradigm))
-            if any(known[: len(key)] == key for known in longest if known != key):
+        for paradigm, parts in _parts(plan).items():
+            order.setdefault(paradigm, len(order))
+            longest = alike.setdefault((paradigm, *parts[:1]), {})
+            if any(known[: len(parts)] == parts for known in longest if known != parts):
                 continue
-            if key in longest and _evaluated(*longest[key]) >= _evaluated(study, plan, paradigm):
+            row = (study, plan, paradigm)
+            if parts in longest and _evaluated(longest[parts], scores) >= _evaluated(row, scores):
                 continue
-            shorter = [known for known in longest if key[: len(known)] == known]
-            longest = {known: value for known, value in longest.items() if known not in shorter}
-            longest[key] = (study, plan, paradigm)
-    rows = sorted(longest.values(), key=lambda row: order.index(row[2]))
+            for shorter in [known for known in longest if parts[: len(known)] == known]:
+                del longest[shorter]
+            longest[parts] = row
+            met.setdefault((paradigm, parts), len(met))
+    found = [((order[row[2]], met[row[2], parts]), row) for longest in alike.values() for parts, row in longest.items()]
+    rows = [row for _, row in sorted(found, key=lambda pair: pair[0])]
     return _labelled([(study, plan, paradigm, settings_of(plan, paradigm)) for study, plan, paradigm in rows])
 
 
-def _evaluated(study: Study, plan: Plan, paradigm: str) -> int:
+_Parts = tuple[tuple[tuple[StateKey, float], ...], ...]
+"""Of what states each release of a series is made."""
+_Row = tuple[Study, Plan, str]
+"""Study, plan and label of a series."""
+
+
+def _parts(plan: Plan) -> dict[str, _Parts]:
+    found: dict[str, list[tuple[tuple[StateKey, float], ...]]] = {paradigm: [] for paradigm in plan.paradigms}
+    for release in plan.tree.releases:
+        if release.paradigm in found:
+            found[release.paradigm].append(release.parts)
+    return {paradigm: tuple(parts) for paradigm, parts in found.items()}
+
+
+def _evaluated(row: _Row, scores: Mapping[Study, StudyScores]) -> int:
+    study, plan, paradigm = row
     releases = (release for release in plan.tree.releases if release.paradigm == paradigm)
-    return sum(scores_of(study, release=release) is not None for release in releases)
+    return sum(scores[study].of(release) is not None for release in releases)
 
 
 def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ...]:
     """Extend each label by the settings that differ between series of that label, and by a path id if none does."""
     found: list[tuple[list[tuple[int, float, str]], Series]] = []
-    names = [paradigm for *_, paradigm, _ in rows]
+    names: dict[str, int] = {}
+    rivals: dict[str, list[Settings]] = {}
+    for *_, paradigm, settings in rows:
+        names.setdefault(paradigm, len(names))
+        rivals.setdefault(paradigm, []).append(settings)
+    fields = {paradigm: differing_fields(its) for paradigm, its in rivals.items()}
+    taken: set[str] = set()
     for study, plan, paradigm, settings in rows:
-        rivals = [other for *_, name, other in rows if name == paradigm]
-        differing = {key: settings[key] for key in differing_fields(rivals) if key in settings}
+        differing = {key: settings[key] for key in fields[paradigm] if key in settings}
         group = labelled(paradigm, {key: value for key, value in differing.items() if key not in SEEDS})
         label = labelled(paradigm, differing)
-        if any(series.label == label for _, series in found):
+        if label in taken:
             group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
+        taken.add(label)
         series = Series(study=study, plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
-        order = [(names.index(paradigm), 0.0, ""), *map(sort_key, differing.values())]
+        order = [(names[paradigm], 0.0, ""), *map(sort_key, differing.values())]
         found.append((order, series))
     return tuple(series for _, series in sorted(found, key=lambda pair: pair[0]))
 
@@ -253,17 +280,23 @@ def outcomes_of(found: Iterable[Series]) -> tuple[Outcome, ...]:
         StateError: If a table of evaluations is altered.
     """
     every = list(found)
-    sets = {study: study.held_out.read() for study in {series.study: None for series in every}}
+    studies = dict.fromkeys(series.study for series in every)
+    scores = {study: StudyScores(study, sets=study.held_out.read()) for study in studies}
     return tuple(
         Outcome(
             series=series,
             version=release.version,
-            scores=scores_of(series.study, release=release, sets=sets[series.study]),
-            cost=series.plan.cost(series.plan.part(series.paradigm, versions=number)),
+            scores=scores[series.study].of(release),
+            cost=series.plan.costs(series.paradigm)[number - 1],
             cost_from_scratch=series.plan.updates_from_scratch(versions=number),
         )
         for series in every
-        for number, version in enumerate(series.plan.versions, start=1)
-        for release in series.tree.releases
-        if release.version == version
+        for number, release in _in_order(series)
     )
+
+
+def _in_order(series: Series) -> list[tuple[int, Release]]:
+    """Return the releases of a series, version by version, each with the number of its version."""
+    numbers = {version: number for number, version in enumerate(series.plan.versions, start=1)}
+    found = [(numbers[release.version], release) for release in series.tree.releases]
+    return sorted(found, key=lambda pair: pair[0])

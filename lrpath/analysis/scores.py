@@ -72,33 +72,49 @@ def release_folder(study: Study, *, release: Release) -> pathlib.Path:
     return study.folder / "releases" / f"{name}-{digest}"
 
 
-def scores_of(
-    study: Study, *, release: Release, sets: Mapping[str, Mapping[SetName, HeldOutSet]] = MappingProxyType({})
-) -> dict[SetName, Score] | None:
-    """Return a release's scores by (version, domain); None if it was not evaluated.
+class StudyScores:
+    """The losses of a study's releases, every table read once, however many releases lie on its path.
 
     Args:
-        study: The study that has it.
-        release: The release.
-        sets: What `study.held_out.read()` returns, read once for all releases; without it no digest is known.
-
-    Raises:
-        StateError: If the table of evaluations is altered.
+        study: The study.
+        sets: What `study.held_out.read()` returns; without it no digest of a held-out set is known.
     """
-    if len(release.parts) > 1:
-        table = Table(release_folder(study, release=release) / "evaluation.csv", EvaluationRow)
-        place, rows = table.file, table.rows()
-    elif (folder := study.find(release.last.path_id)) is not None:
-        place, rows = folder.evaluation.file, folder.evaluations()
-    else:
-        return None
-    known = sets.get(release.last.path_id, {})
-    found = {
-        row.held_out: score_on(known.get(row.held_out), row) for row in rows if row.position == release.last.position
-    }
-    if not all(math.isfinite(score.nll) for score in found.values()):
-        raise StateError(f"{place} has a loss that is not finite; restore it from a copy")
-    return found or None
+
+    def __init__(
+        self, study: Study, *, sets: Mapping[str, Mapping[SetName, HeldOutSet]] = MappingProxyType({})
+    ) -> None:
+        self._study = study
+        self._sets = sets
+        self._rows: dict[pathlib.Path, dict[int, list[EvaluationRow]]] = {}
+
+    def of(self, release: Release) -> dict[SetName, Score] | None:
+        """Return a release's scores by (version, domain); None if it was not evaluated.
+
+        Raises:
+            StateError: If a table of evaluations is altered.
+        """
+        if len(release.parts) > 1:
+            table = Table(release_folder(self._study, release=release) / "evaluation.csv", EvaluationRow)
+            place, read = table.file, table.rows
+        elif (folder := self._study.find(release.last.path_id)) is not None:
+            place, read = folder.evaluation.file, folder.evaluations
+        else:
+            return None
+        if place not in self._rows:
+            self._rows[place] = _by_position(read())
+        known = self._sets.get(release.last.path_id, {})
+        rows = self._rows[place].get(release.last.position, ())
+        found = {row.held_out: score_on(known.get(row.held_out), row) for row in rows}
+        if not all(math.isfinite(score.nll) for score in found.values()):
+            raise StateError(f"{place} has a loss that is not finite; restore it from a copy")
+        return found or None
+
+
+def _by_position(rows: Iterable[EvaluationRow]) -> dict[int, list[EvaluationRow]]:
+    found: dict[int, list[EvaluationRow]] = {}
+    for row in rows:
+        found.setdefault(row.position, []).append(row)
+    return found
 
 
 def score_on(known: HeldOutSet | None, row: EvaluationRow) -> Score:

@@ -32,7 +32,7 @@ def is_finished(project: Project, *, progress: "PreparationProgress | None" = No
     study, tree = project.study, project.plan.tree
     if project.config.strategy.name != "single" or os.environ.get("WORLD_SIZE", "1") != "1":
         return False
-    if project.plan.id not in study.plans() or not all(study.has_state(key) for key in tree.states()):
+    if not project.is_kept or not all(study.has_state(key) for key in tree.states()):
         return False
     if _is_untidy(study, project):
         return False

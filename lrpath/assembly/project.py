@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,15 @@ from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.mixture import windows_by_domain
 from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.paths import Path, Tree, unite
+from lrpath.planning.paths import Path, Tree, longer, unite
 from lrpath.planning.plain import given_fields, placed
-from lrpath.planning.plan import Plan, from_record
+from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
 from lrpath.planning.weights_model import WeightsModel
+from lrpath.records.kept_plans import KeptPlan, united_paths
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
 from lrpath.records.weight_folder import CONFIG, TOKENIZER, WeightFolder
@@ -135,16 +137,22 @@ class Project:
         return self.config.data.source
 
     @cached_property
-    def kept_plans(self) -> tuple[Plan, ...]:
+    def kept_plans(self) -> tuple[KeptPlan, ...]:
         """The plans that the study keeps, oldest first."""
-        records = Study(self.study_folder).plans().values()
-        return tuple(from_record(record) for record in records)
+        return tuple(Study(self.study_folder).kept_plans())
+
+    @property
+    def _united_paths(self) -> Mapping[str, Path]:
+        """Paths of the plans that the study keeps, by id."""
+        return united_paths(self.study_folder, list(self.kept_plans))
 
     @cached_property
-    def known_paths(self) -> dict[str, Path]:
+    def known_paths(self) -> Mapping[str, Path]:
         """Paths of the plans that the study keeps, by id; old ones with the contents that their states have read."""
-        tree = unite(plan.tree for plan in self.kept_plans)
-        return {path.id: path for path in with_read_contents(Study(self.study_folder), tree.paths)}
+        united = self._united_paths
+        if not any(path.recipe.names_source for path in united.values()):
+            return united
+        return {path.id: path for path in with_read_contents(Study(self.study_folder), united.values())}
 
     @cached_property
     def data_folder(self) -> pathlib.Path:
@@ -173,7 +181,7 @@ class Project:
     @property
     def _old_data(self) -> list[dict[str, Any]]:
         """What old plans of the study say of their data, newest first."""
-        paths = [path for plan in reversed(self.kept_plans) for path in plan.tree.paths]
+        paths = [path for kept in reversed(self.kept_plans) for path in kept.plan.tree.paths]
         old = (path.recipe.data for path in paths if path.recipe.names_source)
         return list({canonical(data): data for data in old}.values())
 
@@ -359,6 +367,11 @@ class Project:
         assumed.__dict__ |= known_here  # in place of what they would find
         return assumed._plan_over(increments)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the study keeps the plan, perhaps in the format of an earlier version."""
+        return self.plan.id in {kept.plan_id for kept in self.kept_plans}
+
     def keep_plan(self) -> None:
         """Keep the plan in its study, which from then on never removes a state that it needs.
 
@@ -370,8 +383,11 @@ class Project:
                 f"the tokens of {', '.join(self.plan.not_prepared)} are not prepared, so that the ids of the plan's "
                 "paths are not known yet; prepare them first"
             )
-        unite([self.plan.tree, *(plan.tree for plan in self.kept_plans)])
-        self.study.save_plan(self.plan.as_record())
+        known = self._united_paths
+        for path in self.plan.tree.paths:
+            longer(path, known.get(path.id, path))
+        same = next((kept.record for kept in self.kept_plans if kept.plan_id == self.plan.id), None)
+        self.study.save_plan(same or self.plan.as_record())  # of an earlier format, it is the same plan
 
     def refresh(self) -> None:
         """Forget what was read of data and study: others may have prepared tokens and kept plans since."""

@@ -27,7 +27,7 @@ def check_extends(project: Project) -> None:
     Raises:
         MismatchError: If it does not; the message has the field that differs.
     """
-    kept, extend = project.kept_plans, project.config.extend
+    kept, extend = [one.plan for one in project.kept_plans], project.config.extend
     if not kept or extend is False:
         return
     assumed = [project.assuming(old) for old in kept]

@@ -19,6 +19,7 @@ from lrpath.assembly.runner import build_runner
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
+from lrpath.data.verified import VerifiedFiles
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.models import (
     CausalLM,
@@ -30,7 +31,7 @@ from lrpath.models import (
     load_pretrained,
 )
 from lrpath.planning.cost import flops_per_token, state_bytes
-from lrpath.planning.lineage import content_id, differences
+from lrpath.planning.lineage import differences
 from lrpath.planning.own_code import find_code, own_settings
 from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paths import Path
@@ -60,11 +61,15 @@ class ProjectTrainingFactory:
     store: TokenStore
 
     def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with weights that depend on the recipe's model and seed alone."""
+        """Return the backbone with weights of any value, which a state will replace."""
+        return self._build(recipe, drawn=False)
+
+    def _build(self, recipe: Recipe, *, drawn: bool) -> CausalLM:
+        """Return the backbone; drawn, its weights depend on the recipe's model and seed alone."""
         shape = self.project.shape
         if isinstance(shape, OwnModel):
             return build_own_model(shape, seed=recipe.weights_seed)
-        return self._with_loss(build_model(shape, seed=recipe.weights_seed), recipe)
+        return self._with_loss(build_model(shape, seed=recipe.weights_seed, drawn=drawn), recipe)
 
     def _with_loss(self, model: PreTrainedModel, recipe: Recipe) -> CausalLM:
         """Return a model with the loss of a recipe, which may end attention at the borders of documents."""
@@ -90,7 +95,7 @@ class ProjectTrainingFactory:
         return self.model(recipe)
 
     def initial_model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with the weights that a root path begins with: those of a folder, or as `model`.
+        """Return the backbone with the weights that a root path begins with: those of a folder, or drawn from its seed.
 
         Every rank reads the folder, and compares the digest of what it has read with that of the recipe: ranks on other
         nodes may see another folder under the same name.
@@ -99,7 +104,7 @@ class ProjectTrainingFactory:
             ConfigError: As `load_pretrained`, or if the folder is gone or has changed since it was planned.
         """
         if recipe.weights is None:
-            return self.model(recipe)
+            return self._build(recipe, drawn=True)
         model = load_weights(self.project)
         weights = self.project.weights
         assert weights is not None
@@ -118,11 +123,14 @@ class ProjectTrainingFactory:
     def check_data(self) -> None:
         """Compare the tokens of every version of the plan with their digests, about a second for each gigabyte.
 
+        Files that were verified before, and look as they did, are not read again.
+
         Raises:
             DataError: If a file was cut or altered.
         """
+        verified = VerifiedFiles(self.store.folder)
         for version in self.project.plan.versions:
-            self.store.check(version, contents=True)
+            self.store.check(version, contents=True, verified=verified)
 
     def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
         """Write the model's configuration and tokenizer beside the path's states."""
@@ -289,9 +297,10 @@ def check_same(process_group: ProcessGroup, project: Project) -> None:
     Raises:
         ConfigError: Naming the rank and host that differs from the first rank, and in what.
     """
-    plan = content_id(project.plan.as_record())
+    plan = project.plan.id
+    name = next((kept.id for kept in project.kept_plans if kept.plan_id == plan), plan)
     folder = project.study.folder.absolute()
-    sees = _appears(folder / "plans" / f"{plan}.json")
+    sees = _appears(folder / "plans" / f"{name}.json")
     answers = process_group.gather(lambda: (socket.gethostname(), plan, str(folder), sees))
     _, first_plan, first_folder, _ = answers[0]
     for rank, (host, its_plan, its_folder, it_sees) in enumerate(answers):

@@ -1,5 +1,6 @@
 """A store of tokens on disk: whole increments, memory-mapped, with a manifest each; nothing in it is executed.
 
+    <store>/verified.json             which files were verified, and how they looked then; may be lost
     <store>/store.json                the vocabulary, and which tokenizer it is
     <store>/tokenizer.json            absent when only ids were given
     <store>/<id>/train.bin            token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
@@ -23,6 +24,7 @@ Shapes: L tokens of a window, N windows.
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,7 @@ from lrpath.data.manifest import (
     unit_of,
 )
 from lrpath.data.remote import fetch_increment
+from lrpath.data.verified import VerifiedFiles
 from lrpath.errors import DataError
 
 Tokens = NDArray[np.uint16 | np.uint32]
@@ -142,8 +145,13 @@ class TokenStore:
             raise DataError(f"{self.folder} does not hold version {version} (there: {there}); prepare it first")
         return self.manifests[version]
 
-    def check(self, version: str, *, contents: bool = False) -> None:
+    def check(self, version: str, *, contents: bool = False, verified: VerifiedFiles | None = None) -> None:
         """Compare the files of a version with its manifest: sizes, and with `contents` the SHA-256 of each.
+
+        Args:
+            version: The version.
+            contents: Whether digests are compared.
+            verified: What is remembered of files whose digests were compared before; such are not hashed again.
 
         Raises:
             DataError: If a file is missing, leaves the store through a link, or differs; the message names it.
@@ -152,9 +160,12 @@ class TokenStore:
         for name, expected in manifest.files.items():
             path = self.place(version) / name
             if name == TRAIN_FILE and manifest.mapped:
-                self._check_mapped(version, expected, contents=contents)
+                self._check_mapped(version, expected, contents=contents, verified=verified)
             else:
-                check_file(path, expected, inside=self.folder, contents=contents)
+                check_file(path, expected, inside=self.folder, contents=contents and verified is None)
+                if contents and verified is not None:
+                    again = partial(check_file, path, expected, inside=self.folder, contents=True)
+                    verified.check((path,), sha256=expected.sha256, hash_again=again)
             unit = unit_of(name, manifest.dtype)
             if expected.bytes == 0 or expected.bytes % unit:
                 raise DataError(
@@ -173,7 +184,13 @@ class TokenStore:
                 f"vocabulary of {self.vocab_size:_} needs {token_dtype(self.vocab_size)}; {PREPARE_AGAIN}"
             )
 
-    def _check_mapped(self, version: str, expected: StoredFile, *, contents: bool) -> None:
+    def _check_mapped(
+        self, version: str, expected: StoredFile, *, contents: bool, verified: VerifiedFiles | None = None
+    ) -> None:
+        if contents and verified is not None and version in self.mapped:
+            again = partial(self._check_mapped, version, expected, contents=True)
+            verified.check(self.mapped[version].files, sha256=expected.sha256, hash_again=again)
+            contents = False
         shards, dtype = self.mapped.get(version), self.manifest(version).dtype
         if shards is None:
             return  # a version that nobody has asked for; `tokens` refuses it

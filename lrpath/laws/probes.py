@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrpath.analysis.compare import read_plans
-from lrpath.analysis.scores import scores_of
+from lrpath.analysis.scores import StudyScores
 from lrpath.laws.loss_view import LossView
 from lrpath.laws.path_curves import NamedPath, paths_of
 from lrpath.planning.schedule import Piece
@@ -153,11 +153,12 @@ def averages(view: LossView) -> tuple[Average, ...]:
     """Return the losses of the averages of states that a study's plans hold and that were evaluated, by window."""
     keys = None if view.held_out is None else view.held_out.keys
     found: dict[tuple[str, float], Average] = {}
+    every = StudyScores(view.study)
     for plan in read_plans(view.study):
         for release in plan.tree.releases:
             if len(release.parts) < 2 or keys is None:
                 continue  # a training loss has no average
-            scores = scores_of(view.study, release=release) or {}
+            scores = every.of(release) or {}
             if not keys <= scores.keys():
                 continue
             first, last = (release.parts[at][0].position for at in (0, -1))

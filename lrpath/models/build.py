@@ -4,6 +4,7 @@ Every family is a class of Hugging Face transformers: InternLM 1 and 2 are its L
 grouped heads; InternLM 3 is a configuration over its Llama that came with version 5.23.
 """
 
+import contextlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from lrpath.errors import ConfigError
 from lrpath.models.checks import check_every_parameter_counts, check_loss_is_ours
@@ -34,7 +36,12 @@ _NO_MARKS = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
 
 
 def build_model(
-    shape: ModelShape, *, seed: int, device: Literal["cpu", "meta"] = "cpu", attention: Attention = "sdpa"
+    shape: ModelShape,
+    *,
+    seed: int,
+    device: Literal["cpu", "meta"] = "cpu",
+    attention: Attention = "sdpa",
+    drawn: bool = True,
 ) -> PreTrainedModel:
     """Build a model whose weights are a function of `(shape, seed)`.
 
@@ -47,6 +54,9 @@ def build_model(
         seed: Seed of the weights; at least 0.
         device: `cpu`, or `meta` for a model without numbers that allocates nothing.
         attention: Kernel: fused (`sdpa`), or plain matrix products (`eager`) for counting.
+        drawn: Whether weights are drawn; where a state replaces them all, to draw them is waste (10 s at 1.2 billion).
+            They then have whatever was in memory. Buffers, which no state holds, are as they always are. A model from
+            a file is drawn in any case: nobody knows what its class does meanwhile.
 
     Raises:
         ConfigError: If the seed is negative, transformers refuses the configuration, its count of parameters is not
@@ -55,8 +65,11 @@ def build_model(
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}", field="seed", value=seed)
     config = hf_config(shape)
-    with torch.device(device), _seeded(seed):
+    is_drawn = drawn or shape.family == "file"
+    with torch.device(device), _seeded(seed), contextlib.nullcontext() if is_drawn else no_init_weights():
         model = model_of(config, attention=attention, name=_name(shape))
+    if not is_drawn:
+        model.tie_weights()  # part of what was left out
     if shape.parameters is not None:
         assert_parameter_count(model, shape)
     if shape.family == "file" and device != "meta":

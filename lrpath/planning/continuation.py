@@ -49,6 +49,8 @@ def keep_old_ids(tree: Tree, known: Iterable[Path]) -> Tree:
         known: Paths that the study has, parents before children, with the contents that their states have read.
     """
     old = [path for path in known if path.recipe.names_source]
+    if not old:
+        return tree
     ids: dict[str, str] = {}
     paths = []
     for path in tree.paths:

@@ -23,7 +23,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from lrpath.errors import PlanError
-from lrpath.planning import recipe as recipes
 from lrpath.planning import schedule as schedules
 from lrpath.planning import streams
 from lrpath.planning.field_names import nearest
@@ -73,8 +72,8 @@ class Path:
             raise PlanError(
                 f"path {self.name} starts at {self.start}, but its schedule starts at {self.schedule.start}"
             )
-        if self.schedule.end is not None:
-            object.__setattr__(self, "stream", self.stream.until(self.schedule.end))
+        # A branch of version 300 would else name 300 segments in every copy of the plan, and read one.
+        object.__setattr__(self, "stream", self.stream.between(self.start, self.schedule.end))
         mark = PROVISIONAL_ID if self._is_provisional() else ""
         object.__setattr__(self, "id", mark + content_id(self.identity()))
 
@@ -301,12 +300,19 @@ def unite(trees: Iterable[Tree]) -> Tree:
     releases: dict[Release, None] = {}
     for tree in trees:
         for path in tree.paths:
-            paths[path.id] = _longer(paths.get(path.id, path), path)
+            paths[path.id] = longer(paths.get(path.id, path), path)
         releases |= dict.fromkeys(tree.releases)
     return Tree(paths=tuple(paths.values()), releases=tuple(releases))
 
 
-def _longer(one: Path, other: Path) -> Path:
+def longer(one: Path, other: Path) -> Path:
+    """Return that one of two equal paths of whose data more is known.
+
+    Raises:
+        PlanError: If they go on differently.
+    """
+    if one is other:
+        return one
     if end_of_shared(one, other) is not None:
         raise PlanError(
             f"{one.name} and {other.name} begin alike but read different increments later. Increments can be appended "
@@ -337,57 +343,3 @@ def _segments_of(path: Path) -> list[tuple[Segment, int]]:
         found.append((segment, at))
         at += last - first
     return found
-
-
-def as_record(tree: Tree) -> dict[str, Any]:
-    """Return a tree as plain data; `from_record` reads it back."""
-    paths = []
-    for path in tree.paths:
-        segments = [streams.as_record(part, content=True) for part in path.stream.segments]
-        stream = {"start": path.stream.start, "segments": segments}
-        parent = None if path.parent is None else [path.parent.path_id, path.parent.position]
-        row = {"id": path.id, "name": path.name, "recipe": path.recipe.as_record(), "parent": parent}
-        paths.append(row | {"schedule": schedules.as_record(path.schedule), "stream": stream})
-    releases = [
-        {
-            "paradigm": release.paradigm,
-            "version": release.version,
-            "parts": [[key.path_id, key.position, weight] for key, weight in release.parts],
-        }
-        for release in tree.releases
-    ]
-    return {"paths": paths, "releases": releases}
-
-
-def from_record(record: dict[str, Any]) -> Tree:
-    """Return the tree that `as_record` wrote.
-
-    Raises:
-        PlanError: If a path's content no longer gives the id it was written with.
-    """
-    paths = []
-    for row in record["paths"]:
-        recipe = recipes.from_record(row["recipe"])
-        segments = tuple(streams.from_record(part) for part in row["stream"]["segments"])
-        path = Path(
-            name=row["name"],
-            recipe=recipe,
-            schedule=schedules.from_record(row["schedule"]),
-            stream=Stream(start=row["stream"]["start"], segments=segments),
-            parent=None if row["parent"] is None else StateKey(*row["parent"]),
-        )
-        if path.id != row["id"]:
-            raise PlanError(
-                f"path {row['name']} was written with id {row['id']}, but its content gives {path.id}: it was altered; "
-                "restore the file from a copy"
-            )
-        paths.append(path)
-    releases = tuple(
-        Release(
-            paradigm=row["paradigm"],
-            version=row["version"],
-            parts=tuple((StateKey(path_id, position), weight) for path_id, position, weight in row["parts"]),
-        )
-        for row in record["releases"]
-    )
-    return Tree(paths=tuple(paths), releases=releases)

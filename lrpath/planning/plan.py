@@ -5,25 +5,24 @@ releases belong together, and which states must never be removed.
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning import paths
+from lrpath.planning import tree_record
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import KINDS, Paradigm
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plain import as_plain, by_kind, typed
-from lrpath.planning.readings import Readings
+from lrpath.planning.running_cost import RunningCost
 from lrpath.planning.starting_weights import StartingWeights
 from lrpath.planning.streams import Increment, in_order
 
-PLAN_FORMAT = 2
-_READABLE = (1, PLAN_FORMAT)
-"""Format 1 is of plans that were kept before ids followed from content."""
+PLAN_FORMAT = 3
+_READABLE = (1, 2, PLAN_FORMAT)
+"""Format 1 is of before ids followed from content; format 2 repeats in every path what several of them read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ class Plan:
         """Content id of the plan."""
         return content_id(self.as_record())
 
-    @property
+    @cached_property
     def versions(self) -> tuple[str, ...]:
         """Names of the versions, in order of arrival."""
         return tuple(increment.version for increment in self.increments)
@@ -104,18 +103,35 @@ class Plan:
 
     def cost(self, tree: Tree) -> Cost:
         """Return what a tree of this plan costs when nothing of it is on disk."""
-        updates = sum(tree.updates(path.id) for path in tree.paths)
-        states = sum(1 for _ in tree.kept_states())
-        tokens = updates * self.tokens_per_update
-        flops, size = self.flops_per_token, self.state_bytes
-        return Cost(
-            updates=updates,
-            tokens=tokens,
-            tokens_first=self._tokens_first(tree),
-            flops=None if flops is None else tokens * flops,
-            states=states,
-            state_bytes=None if size is None else states * size,
-        )
+        return self._running_cost(tree).add(key for release in tree.releases for key, _ in release.parts)
+
+    def _running_cost(self, tree: Tree) -> RunningCost:
+        sizes = {part.version: part.updates for part in self.increments}
+        return RunningCost(tree, sizes=sizes, flops_per_token=self.flops_per_token, state_bytes=self.state_bytes)
+
+    def costs(self, paradigm: str) -> tuple[Cost, ...]:
+        """Return what the first versions of a paradigm cost, for every number of them from 1 on.
+
+        Raises:
+            PlanError: If the plan has no such paradigm.
+        """
+        if paradigm not in self._costs:
+            raise self._unknown_paradigm(paradigm)
+        return self._costs[paradigm]
+
+    @cached_property
+    def _costs(self) -> dict[str, tuple[Cost, ...]]:
+        keys: dict[str, dict[str, list[StateKey]]] = {
+            paradigm: {version: [] for version in self.versions} for paradigm in self.paradigms
+        }
+        for release in self.tree.releases:
+            if release.paradigm in keys and release.version in keys[release.paradigm]:
+                keys[release.paradigm][release.version] += [key for key, _ in release.parts]
+        found = {}
+        for paradigm, by_version in keys.items():
+            running = self._running_cost(self.tree)
+            found[paradigm] = tuple(running.add(its) for its in by_version.values())
+        return found
 
     def updates_from_scratch(self, *, versions: int | None = None) -> int:
         """Return the updates that training each of the first versions from scratch takes, the unit of relative cost."""
@@ -133,50 +149,13 @@ class Plan:
         Raises:
             PlanError: If the plan has no such paradigm.
         """
-        updates = self._cumulative.get(paradigm)
-        if updates is None:
-            raise self._unknown_paradigm(paradigm)
-        return updates[: len(updates) if versions is None else versions][-1] / self.updates_from_scratch(
+        costs = self.costs(paradigm)
+        return costs[: len(costs) if versions is None else versions][-1].updates / self.updates_from_scratch(
             versions=versions
         )
 
-    @cached_property
-    def _cumulative(self) -> dict[str, tuple[int, ...]]:
-        """Updates of versions 1…i of each paradigm, for every i; a path is run on from where an earlier one left it."""
-        found = {}
-        for paradigm in self.paradigms:
-            by_version: dict[str, list[StateKey]] = {version: [] for version in self.versions}
-            for release in self.tree.releases:
-                if release.paradigm == paradigm:
-                    by_version[release.version] += [key for key, _ in release.parts]
-            ends: dict[str, int] = {}
-            found[paradigm] = tuple(
-                accumulate(sum(self._added(key, ends) for key in keys) for keys in by_version.values())
-            )
-        return found
-
-    def _added(self, key: StateKey | None, ends: dict[str, int]) -> int:
-        """Return the updates that a state takes beyond where its line has been run to, and note where it then is."""
-        added = 0
-        while key is not None:
-            path = self.tree.path(key.path_id)
-            end = ends.get(path.id, path.start)
-            if key.position <= end:
-                break
-            added += key.position - end
-            is_known = path.id in ends
-            ends[path.id] = key.position
-            key = None if is_known else path.parent
-        return added
-
     def _unknown_paradigm(self, paradigm: str) -> PlanError:
         return PlanError(f"unknown paradigm {paradigm}; the plan has {', '.join(self.paradigms)}", value=paradigm)
-
-    def _tokens_first(self, tree: Tree) -> int:
-        """Tokens that some path of the tree reads for the first time: each increment by the share most of it read."""
-        seen = Readings(tree).read_once()
-        updates = sum((seen.get(part.version, Fraction(0)) * part.updates for part in self.increments), Fraction(0))
-        return round(updates * self.tokens_per_update)
 
     def as_record(self) -> dict[str, Any]:
         """Return the plan as plain data; `from_record` reads it back."""
@@ -204,7 +183,7 @@ class Plan:
             "increment_ends": [
                 [path.id, position] for path in self.tree.paths for position in self.tree.increment_ends(path.id)
             ],
-            "tree": paths.as_record(self.tree),
+            "tree": tree_record.as_record(self.tree),
         }
 
 
@@ -239,7 +218,7 @@ def from_record(record: dict[str, Any]) -> Plan:
                 label: by_kind(KINDS, _with_left_out(fields), place=f"paradigms.{label}")
                 for label, fields in record["paradigms"].items()
             },
-            tree=paths.from_record(record["tree"]),
+            tree=tree_record.from_record(record["tree"]),
             model_name=model["name"],
             parameters=model["parameters"],
             flops_per_token=model["flops_per_token"],

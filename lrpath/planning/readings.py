@@ -68,12 +68,13 @@ class Readings:
     def __init__(self, tree: Tree) -> None:
         """Take the tree; nothing is computed before it is asked for."""
         self._tree = tree
-        self._stretches: dict[str, dict[str, list[_Stretch]]] = {}
+        self._stretches: dict[str, _PathReadings] = {}
 
     def of_path(self, path: Path) -> dict[str, DataConsumed]:
         """Return what a path, run to its end, reads of each increment, by version."""
         end, found = self._tree.end(path.id), {}
-        for version, stretches in self._of(path).items():
+        for version in self._of(path).versions():
+            stretches = self._of(path).stretches(version)
             total = sum(((one.end - one.begin) * one.rate for one in stretches), _NOTHING)
             before = _NOTHING if path.parent is None else self.share(path.parent, version)
             first = self.share(StateKey(path.id, end), version) - before
@@ -85,7 +86,7 @@ class Readings:
         left, carried, line = _ALL, 0, key
         while True:
             path = self._tree.path(line.path_id)
-            for one in reversed(self._of(path).get(version, ())):
+            for one in reversed(self._of(path).stretches(version)):
                 if one.begin >= line.position:
                     continue
                 updates = min(one.end, line.position) - one.begin + carried
@@ -102,7 +103,7 @@ class Readings:
         if path.parent is None or one.begin != path.start or not one.offset:
             return False
         parent = self._tree.path(path.parent.path_id)
-        before = [other for other in self._of(parent).get(version, ()) if other.begin < path.start][-1:]
+        before = [other for other in self._of(parent).stretches(version) if other.begin < path.start][-1:]
         return any(
             other.segment == one.segment
             and other.offset + path.start - other.begin == one.offset
@@ -115,24 +116,49 @@ class Readings:
         seen: dict[str, Fraction] = {}
         for path in self._tree.paths:
             key = StateKey(path.id, self._tree.end(path.id))
-            for version in self._of(path):
+            for version in self._of(path).versions():
                 if seen.get(version, _NOTHING) < 1:
                     seen[version] = max(seen.get(version, _NOTHING), self.share(key, version))
         return seen
 
-    def _of(self, path: Path) -> dict[str, list[_Stretch]]:
-        """Return what a path itself reads of each increment, in order."""
+    def _of(self, path: Path) -> "_PathReadings":
         if path.id not in self._stretches:
-            found: dict[str, list[_Stretch]] = {}
-            at = path.start
-            for segment, first, last in path.stream.spans(path.start, self._tree.end(path.id)):
-                end = at + last - first
-                for component in segment.components:
-                    pool = sum(increment.updates for increment in component.increments)
-                    rate = Fraction(component.parts, WEIGHT_PARTS * pool)
-                    one = _Stretch(segment=segment, offset=first, begin=at, end=end, rate=rate)
-                    for increment in component.increments:
-                        found.setdefault(increment.version, []).append(one)
-                at = end
-            self._stretches[path.id] = found
+            self._stretches[path.id] = _PathReadings(path, end=self._tree.end(path.id))
         return self._stretches[path.id]
+
+
+class _PathReadings:
+    """What a path itself reads: single increments by version, pools of several whole.
+
+    A pool of 300 increments is one entry here, not 300: version 300 trained from scratch is one of 300 paths that have
+    such pools.
+    """
+
+    def __init__(self, path: Path, *, end: int) -> None:
+        self._alone: dict[str, list[_Stretch]] = {}
+        self._pools: list[tuple[dict[str, None], _Stretch]] = []
+        at = path.start
+        for segment, first, last in path.stream.spans(path.start, end):
+            stop = at + last - first
+            for component in segment.components:
+                pool = sum(increment.updates for increment in component.increments)
+                rate = Fraction(component.parts, WEIGHT_PARTS * pool)
+                one = _Stretch(segment=segment, offset=first, begin=at, end=stop, rate=rate)
+                names = dict.fromkeys([increment.version for increment in component.increments])
+                if len(names) == 1:
+                    self._alone.setdefault(next(iter(names)), []).append(one)
+                else:
+                    self._pools.append((names, one))
+            at = stop
+
+    def versions(self) -> dict[str, None]:
+        """Return the versions that are read, in the order in which they are first."""
+        begins = [(one.begin, [version]) for version, (one, *_) in self._alone.items()]
+        begins += [(one.begin, list(names)) for names, one in self._pools]
+        return dict.fromkeys(version for _, names in sorted(begins, key=lambda pair: pair[0]) for version in names)
+
+    def stretches(self, version: str) -> list[_Stretch]:
+        """Return the stretches over which a version is read, in order."""
+        alone = self._alone.get(version, [])
+        pools = [one for names, one in self._pools if version in names]
+        return sorted([*alone, *pools], key=lambda one: one.begin) if alone and pools else alone or pools

@@ -102,14 +102,18 @@ class Recipe:
 
     def as_record(self) -> dict[str, Any]:
         """Return what determines the numbers of a path as plain data, without a guard or engine that changes none."""
-        record = asdict(self)
-        del record["guard"]
-        if self.engine is None:
-            del record["engine"]
-        if self.optimizer is None:
-            del record["optimizer"]
-        else:
+        # Field by field: `asdict` copies to the bottom, and every path of a plan asks for this.
+        record: dict[str, Any] = {"model": dict(self.model), "data": dict(self.data)}
+        if self.optimizer is not None:
             record["optimizer"] = optimizers.as_record(self.optimizer)
+        record |= {
+            "precision": self.precision,
+            "seed": asdict(self.seed) if isinstance(self.seed, Seeds) else self.seed,
+            "sequences_per_update": self.sequences_per_update,
+            "tokens_per_sequence": self.tokens_per_sequence,
+        }
+        if self.engine is not None:
+            record["engine"] = self.engine
         return record | ({"guard": self.guard.identity()} if self.guard.acts else {})
 
 

@@ -147,12 +147,22 @@ class Stream:
 
     def until(self, end: int) -> "Stream":
         """Return the stream without the segments that begin at or after position `end`."""
-        kept = bisect_left(self._begins, end, hi=len(self.segments))
-        return self if kept == len(self.segments) else Stream(start=self.start, segments=self.segments[:kept])
+        return self.between(self.start, end)
+
+    def between(self, begin: int, end: int | None) -> "Stream":
+        """Return the stream without the segments that end at or before `begin`, or begin at or after `end`.
+
+        What lies outside of the stream is left to `spans`, which refuses it.
+        """
+        last = len(self.segments) if end is None else bisect_left(self._begins, end, hi=len(self.segments))
+        first = max(bisect_right(self._begins, begin, hi=last) - 1, 0)
+        if (first, last) == (0, len(self.segments)) or begin >= self.end:
+            return self
+        return Stream(start=self._begins[first], segments=self.segments[first:last])
 
     def ends(self) -> tuple[int, ...]:
         """Return the positions at which a segment ends, the last one being the stream's end."""
-        return tuple(accumulate((segment.updates for segment in self.segments), initial=self.start))[1:]
+        return self._begins[1:]
 
     def spans(self, begin: int, end: int) -> list[tuple[Segment, int, int]]:
         """Return `(segment, from, to)` with update numbers inside each segment for the positions `[begin, end)`.
@@ -288,15 +298,15 @@ def as_record(segment: Segment, *, content: bool = False) -> dict[str, Any]:
             {
                 "parts": component.parts,
                 "first_pass": component.first_pass,
-                "increments": [_increment_record(increment, content=content) for increment in component.increments],
+                "increments": [increment_record(increment, content=content) for increment in component.increments],
             }
             for component in segment.components
         ],
     }
 
 
-def _increment_record(increment: Increment, *, content: bool) -> list[Any]:
-    """Write version, updates, content where it is known and asked for, and the mixture where there is one."""
+def increment_record(increment: Increment, *, content: bool) -> list[Any]:
+    """Return version, updates, content where it is known and asked for, and the mixture where there is one."""
     known = [increment.content] if content and increment.content is not None else []
     return [increment.version, increment.updates, *known, *([dict(increment.mixture)] if increment.mixture else [])]
 
@@ -307,14 +317,15 @@ def from_record(record: dict[str, Any]) -> Segment:
         Component(
             parts=row["parts"],
             first_pass=row["first_pass"],
-            increments=tuple(_increment(*entry) for entry in row["increments"]),
+            increments=tuple(read_increment(*entry) for entry in row["increments"]),
         )
         for row in record["components"]
     )
     return Segment(updates=record["updates"], components=components)
 
 
-def _increment(version: str, updates: int, *more: str | dict[str, int]) -> Increment:
+def read_increment(version: str, updates: int, *more: str | dict[str, int]) -> Increment:
+    """Return the increment that `increment_record` wrote."""
     content = next((entry for entry in more if isinstance(entry, str)), None)
     mixture = next((entry for entry in more if isinstance(entry, dict)), {})
     return Increment(version=version, updates=updates, content=content, mixture=in_order(mixture))

@@ -11,10 +11,12 @@ import pathlib
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from types import MappingProxyType, TracebackType
 from typing import Any
 
+from lrpath.records.file_memory import Fingerprint, fingerprint_of
 from lrpath.records.files import atomic_file, is_temporary
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import EvaluationRow, MetricsRow, Row, SpeedRow, Table
@@ -45,13 +47,23 @@ class EventFile:
         number = 1 + max((int(found[1]) for file in older if (found := _NUMBER.search(file.name))), default=0)
         begins = [Event(file_version="brain.Event:2"), Event(session_log=SessionLog(status=SessionLog.START))]
         with contextlib.ExitStack() as on_error:
-            with atomic_file(folder / f"events.out.{_EVENTS}.{number:010d}") as temporary:
+            self.file = folder / f"events.out.{_EVENTS}.{number:010d}"
+            with atomic_file(self.file) as temporary:
                 self._records = RecordWriter(temporary.open("wb"))
                 on_error.callback(self.close)
                 self.append([*begins, *events])
             on_error.pop_all()  # the file stays open: renamed, it is still the one that is appended to
         for file in older:
             _empty(file)
+
+    @classmethod
+    def reopened(cls, file: pathlib.Path) -> "EventFile":
+        """Return an event file that this process has written and closed, open for more events."""
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        again = cls.__new__(cls)
+        again.file, again._records = file, RecordWriter(file.open("ab"))
+        return again
 
     def append(self, events: Iterable[Event]) -> None:
         """Write events so that a TensorBoard which is looking sees them; they need not survive a power cut."""
@@ -100,6 +112,18 @@ class PathEvents:
     """
 
     def __init__(self, folder: PathFolder, *, until: int | None = None) -> None:
+        self._folder = folder
+        self._last = 0
+        known = _CLOSED.pop(folder.tensorboard, None)
+        if (
+            known is not None
+            and until is not None
+            and known.last <= until
+            and known.fingerprints == self._prints(known.file)
+        ):
+            self._last, self._seconds = known.last, known.seconds
+            self._file = EventFile.reopened(known.file)
+            return
         self._seconds = (folder.folder / "path.json").stat().st_mtime
         self._file = EventFile(
             folder.tensorboard,
@@ -120,6 +144,17 @@ class PathEvents:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
+        _CLOSED[self._folder.tensorboard] = _Closed(
+            file=self._file.file,
+            fingerprints=self._prints(self._file.file),
+            last=self._last,
+            seconds=self._seconds,
+        )
+
+    def _prints(self, events: pathlib.Path) -> tuple[Fingerprint | None, ...]:
+        """Return what the event file and the tables that it was made from are known by."""
+        files = [events, *(table.file for table in self._folder.tables)]
+        return tuple(fingerprint_of(file) if file.exists() else None for file in files)
 
     def append(
         self,
@@ -145,9 +180,30 @@ class PathEvents:
         for position, scores in tasks.items():
             figures_at.setdefault(position, {}).update({score.tag: score.value for score in scores})
         for position, figures in sorted(figures_at.items()):
+            self._last = max(self._last, position)
             row = bisect_left(clocked, position)  # first row of speeds at or after this position
             yield scalars(position, figures, seconds=clock[min(row + 1, len(speed))])
         self._seconds = clock[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Closed:
+    """An event file that this process has closed; while it and its tables stay as they were, it is appended to again.
+
+    Args:
+        file: The event file.
+        fingerprints: Of it and the tables.
+        last: Last position in it.
+        seconds: Where its axis of time stands.
+    """
+
+    file: pathlib.Path
+    fingerprints: tuple[Fingerprint | None, ...]
+    last: int
+    seconds: float
+
+
+_CLOSED: dict[pathlib.Path, _Closed] = {}
 
 
 def rewrite_path_events(folder: PathFolder) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from lrpath.errors import StateError
 from lrpath.records.files import (
-    complete_lines,
     exclusive,
     flush_folder,
     make_folder,
@@ -86,14 +85,23 @@ class Ledger:
         Raises:
             StateError: If a line other than an incomplete last one cannot be read.
         """
-        found = []
-        for number, line in enumerate(complete_lines(self.file), start=1):
+        return self._read(self.file.read_bytes() if self.file.exists() else b"")
+
+    def _read(self, content: bytes) -> list[Run]:
+        """Return the runs in the file's content, of which what this process has read before is not parsed again."""
+        content = content[: content.rfind(b"\n") + 1]
+        before, known = _READ.get(self.file, (b"", ()))
+        if not content.startswith(before):
+            before, known = b"", ()
+        found = list(known)
+        for number, line in enumerate(content[len(before) :].split(b"\n")[:-1], start=len(known) + 1):
             try:
-                found.append(_run_of(json.loads(line)))
+                found.append(_run_of(json.loads(line.decode())))
             except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise StateError(
                     f"{self.file}:{number} is not a line of a ledger ({error}); restore it from a copy"
                 ) from None
+        _READ[self.file] = content, tuple(found)
         return found
 
     def append(self, run: Run) -> None:
@@ -102,16 +110,21 @@ class Ledger:
         is_new = not self.file.exists()
         # processes on other paths of the study write here too
         with self.file.open("a+b") as handle, exclusive(handle, self.file):
-            if any(known.id == run.id for known in self.runs()):
-                return
             handle.seek(0)
-            handle.truncate(handle.read().rfind(b"\n") + 1)
+            content = handle.read()
+            if any(known.id == run.id for known in self._read(content)):
+                return
+            handle.truncate(content.rfind(b"\n") + 1)
             record = asdict(run)
             handle.write((json.dumps(record | {"sha256": _digest(record)}, allow_nan=False) + "\n").encode())
             handle.flush()
             os.fsync(handle.fileno())
         if is_new:
             flush_folder(self.file.parent)
+
+
+_READ: dict[pathlib.Path, tuple[bytes, tuple[Run, ...]]] = {}
+"""What this process has read of ledgers, and the runs in it: every run that ends asks for those before."""
 
 
 def _digest(record: dict[str, Any]) -> str:

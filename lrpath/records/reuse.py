@@ -1,5 +1,6 @@
 """What of a plan is on disk, which stretches of its paths are to be run, and what paths of the study have read."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -41,24 +42,30 @@ def missing_stretches(study: Study, tree: Tree, *, order: Sequence[str]) -> tupl
         order: Versions in order of arrival.
     """
     found: list[Stretch] = []
-    for release in sorted(tree.releases, key=lambda release: order.index(release.version)):
+    made: dict[str, list[int]] = {}
+    rank = {version: number for number, version in enumerate(order)}
+    for release in sorted(tree.releases, key=lambda release: rank[release.version]):
         for key, _ in release.parts:
-            found += _leading_to(key, study, tree, found, release.version)
+            found += _leading_to(key, study, tree, made, release.version)
     return tuple(found)
 
 
-def _leading_to(key: StateKey, study: Study, tree: Tree, found: Sequence[Stretch], version: str) -> Iterator[Stretch]:
+def _leading_to(key: StateKey, study: Study, tree: Tree, made: dict[str, list[int]], version: str) -> Iterator[Stretch]:
+    """Yield the stretches that lead to a state, and note the states that they make; `made` has those of each path."""
     path = tree.path(key.path_id)
-    ours = [stretch for stretch in found if stretch.path.id == path.id]
-    # A stretch that is run saves every state that the plan needs on its way.
-    saved = {at for stretch in ours for at in tree.needed(path.id) if stretch.begin < at <= stretch.end}
-    if key.position in saved or study.has_state(key):
+    if path.id not in made:
+        folder = study.find(path.id)
+        made[path.id] = [] if folder is None else folder.positions()
+    ours = made[path.id]
+    before = bisect_left(ours, key.position)
+    if before < len(ours) and ours[before] == key.position:
         return
     if path.parent is not None:
-        yield from _leading_to(path.parent, study, tree, found, version)
-    folder = study.find(path.id)
-    made = saved | set(folder.positions() if folder else ())
-    begin = max((position for position in made if position < key.position), default=path.start)
+        yield from _leading_to(path.parent, study, tree, made, version)
+    begin = ours[before - 1] if before else path.start
+    # A stretch that is run saves every state that the plan needs on its way.
+    needed = tree.needed(path.id)
+    ours[before:before] = needed[bisect_right(needed, begin) : bisect_right(needed, key.position)]
     yield Stretch(path=path, begin=begin, end=key.position, version=version)
 
 

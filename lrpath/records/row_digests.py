@@ -98,7 +98,8 @@ def evaluation_digest(folder: PathFolder, position: int, *, known: object = None
     """
     lines = [(at, line.split(",")[1:3], line) for at, line in folder.evaluation.lines() if at <= position]
     if isinstance(known, dict) and isinstance(known.get("positions"), list) and isinstance(known.get("sets"), list):
-        lines = [one for one in lines if one[0] in known["positions"] and one[1] in known["sets"]]
+        wanted = set(map(str, known["positions"])), set(map(str, known["sets"]))
+        lines = [one for one in lines if str(one[0]) in wanted[0] and str(one[1]) in wanted[1]]
         positions, sets = known["positions"], known["sets"]
     else:
         positions = sorted({at for at, _, _ in lines})
@@ -106,6 +107,34 @@ def evaluation_digest(folder: PathFolder, position: int, *, known: object = None
     text = "".join(f"{line}\n" for _, _, line in lines)
     digest = RowDigest(rows=len(lines), sha256=hashlib.sha256(text.encode()).hexdigest())
     return digest._asdict() | {"positions": positions, "sets": [list(names) for names in sets]}
+
+
+def _evaluation_digests(folder: PathFolder, kept: Sequence[tuple[int, object]]) -> list[dict[str, Any]]:
+    """Return what `evaluation_digest` does for states, by position, each with its known digest, in one reading.
+
+    Most states have all the evaluations up to their positions, and the digest of one goes on from that of the one
+    before. The others are looked at one by one.
+    """
+    lines = folder.evaluation.lines()
+    found: list[dict[str, Any]] = []
+    positions: list[int] = []
+    sets: set[tuple[str, ...]] = set()
+    digest, count = hashlib.sha256(), 0
+    for position, known in kept:
+        while count < len(lines) and lines[count][0] <= position:
+            at, line = lines[count]
+            digest.update(f"{line}\n".encode())
+            if not positions or positions[-1] != at:
+                positions.append(at)
+            sets.add(tuple(line.split(",")[1:3]))
+            count += 1
+        names = [list(one) for one in sorted(sets)]
+        if isinstance(known, dict) and (known.get("positions"), known.get("sets")) == (positions, names):
+            rows = RowDigest(rows=count, sha256=digest.hexdigest())._asdict()
+            found.append(rows | {"positions": list(positions), "sets": names})
+        else:
+            found.append(evaluation_digest(folder, position, known=known))
+    return found
 
 
 def find_alterations(folder: PathFolder) -> list[Alteration]:
@@ -158,7 +187,7 @@ def _alteration(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[st
 def _digests(folder: PathFolder, name: str, kept: Sequence[tuple[int, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Return the digests of a table for some states, comparable with those in their manifests."""
     if name == "evaluation":
-        return [evaluation_digest(folder, position, known=tables.get(name)) for position, tables in kept]
+        return _evaluation_digests(folder, [(position, tables.get(name)) for position, tables in kept])
     return [digest._asdict() for digest in table_of(folder, name).digests([position for position, _ in kept])]
 
 

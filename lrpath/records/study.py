@@ -1,5 +1,6 @@
 """A study: the plans that were run in one folder, their paths, and the ledger."""
 
+import os
 import pathlib
 import re
 from typing import Any
@@ -8,6 +9,7 @@ from lrpath.errors import MismatchError, StateError
 from lrpath.planning.lineage import content_id, differences
 from lrpath.planning.paths import Path, StateKey
 from lrpath.records.commands import CommandLog
+from lrpath.records.file_memory import FOLDER_TICK_SECONDS, FileMemory
 from lrpath.records.files import (
     flush_folder,
     locked,
@@ -19,6 +21,7 @@ from lrpath.records.files import (
     write_json,
 )
 from lrpath.records.held_out import HeldOutFile
+from lrpath.records.kept_plans import KeptPlan, read_kept_plans
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
@@ -120,20 +123,17 @@ class Study:
             copy.drop_plan(plan_id)
         (self.folder / "plans" / f"{plan_id}.json").unlink()
 
-    def plans(self) -> dict[str, dict[str, Any]]:
-        """Return the records of all plans run here by id, oldest first.
+    def kept_plans(self) -> list[KeptPlan]:
+        """Return all plans run here, oldest first.
 
         Raises:
             StateError: If a plan was altered: states that it needs could then be removed.
         """
-        files = (self.folder / "plans").glob("[!.]*.json")
-        oldest_first = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
-        found = {}
-        for file in oldest_first:
-            found[file.stem] = read_json(file)
-            if content_id(found[file.stem]) != file.stem:
-                raise StateError(f"{file} was altered: its content is not that of plan {file.stem}; restore the file")
-        return found
+        return read_kept_plans(self.folder / "plans")
+
+    def plans(self) -> dict[str, dict[str, Any]]:
+        """Return the records of all plans run here by id, oldest first; raises as `kept_plans`."""
+        return {kept.id: kept.record for kept in self.kept_plans()}
 
     def folders(self) -> list[PathFolder]:
         """Return the folders of all paths, of this plan or another."""
@@ -141,10 +141,18 @@ class Study:
 
     def find(self, path_id: str) -> PathFolder | None:
         """Return the folder of a path, if it has one; of several, which `open` refuses, the one not renamed."""
-        found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
+        found = self._folders_of(path_id)
         if len(found) > 1:
             found.sort(key=lambda folder: folder.name != _made_as(folder))
         return PathFolder(found[0]) if found else None
+
+    def _folders_of(self, path_id: str) -> list[pathlib.Path]:
+        """Return the folders of a path by name, of which there should be one at most."""
+        place = self.folder / "paths"
+        try:
+            return [place / name for name in _FOLDER_NAMES.get(place).get(path_id, ())]
+        except FileNotFoundError:
+            return []
 
     def check_single(self, path_id: str) -> None:
         """Raise if a path has more than one folder: states and rows of two would be mixed.
@@ -152,7 +160,7 @@ class Study:
         Raises:
             StateError: Naming the folders.
         """
-        found = sorted((self.folder / "paths").glob(f"*-{path_id}"))
+        found = self._folders_of(path_id)
         if len(found) > 1:
             names = " and ".join(folder.name for folder in found)
             raise StateError(
@@ -208,6 +216,19 @@ class Study:
         """Say whether a complete state is on disk."""
         folder = self.find(key.path_id)
         return folder is not None and (folder.state(key.position) / MANIFEST).exists()
+
+
+def _names_by_id(place: pathlib.Path) -> dict[str, list[str]]:
+    """Return the names of the folders of paths by the ids that they end with."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(place)):  # noqa: PTH208 (of a thousand paths no objects are needed)
+        if "-" in name:
+            found.setdefault(name.rpartition("-")[2], []).append(name)
+    return found
+
+
+_FOLDER_NAMES = FileMemory(_names_by_id, tick=FOLDER_TICK_SECONDS)
+"""To look a path up among a thousand folders takes a listing of them all; each of a thousand paths is looked up."""
 
 
 def _made_as(folder: pathlib.Path) -> str:

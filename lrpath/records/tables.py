@@ -10,10 +10,12 @@ import os
 import pathlib
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from lrpath.errors import StateError
+from lrpath.records.file_memory import Fingerprint, fingerprint_of
 from lrpath.records.files import complete_lines, flush_folder, make_folder, write_whole
 
 Size = Annotated[int, "at least 1"]
@@ -202,6 +204,7 @@ class Table(Generic[Row]):
             count, digest = self._written
             digest.update("".join(lines).encode())
             self._written = count + len(lines), digest
+        self._remember_appended([int(line.partition(",")[0]) for line in lines])
 
     def _is_kept(self, row: Row) -> bool:
         whole_position = self._key_columns == 1 and row.position in self._kept_later
@@ -231,6 +234,10 @@ class Table(Generic[Row]):
         if not self.file.exists():
             return
         self._check()
+        known = self._known()
+        if known is not None and not later and known.last <= position:
+            self._written = known.count, known.digest.copy()
+            return  # this process has read or written every row of it, in order
         lines = self._lines()
         kept = [
             (row, line)
@@ -241,6 +248,55 @@ class Table(Generic[Row]):
         self._replace([line for _, line in kept])
         self._written = _digest([line for row, line in kept if row.position <= position])
         self._kept_keys = {self._key(row) for row, _ in kept if row.position > position}
+        if not later:
+            self._remember([row.position for row, _ in kept])
+
+    def positions(self) -> Sequence[int]:
+        """Return the positions of the rows, ascending.
+
+        Raises:
+            StateError: As `rows`.
+        """
+        known = self._known()
+        if known is not None and known.is_dense:
+            return range(known.last - known.count + 1, known.last + 1)
+        return [row.position for row in self.rows()]
+
+    def _known(self) -> "_Known | None":
+        """Return what this process knows of the rows, if the file is as it left it."""
+        known = _KNOWN.get(str(self.file))
+        is_same = known is not None and self.file.exists() and known.fingerprint == fingerprint_of(self.file)
+        return known if is_same else None
+
+    def _remember(self, positions: Sequence[int]) -> None:
+        """Remember rows that the last `cut` has kept, which are sorted, and all there are."""
+        assert self._written is not None
+        count, digest = self._written
+        _KNOWN[str(self.file)] = _Known(
+            fingerprint=fingerprint_of(self.file),
+            count=count,
+            last=positions[-1] if positions else 0,
+            is_dense=bool(positions) and list(positions) == [*range(positions[0], positions[0] + count)],
+            digest=digest.copy(),
+        )
+
+    def _remember_appended(self, positions: Sequence[int]) -> None:
+        """Remember rows that were appended, if they go on from those that are known."""
+        known = _KNOWN.pop(str(self.file), None)
+        if known is None or self._written is None or self._written[0] != known.count + len(positions):
+            return
+        ascend = all(one <= other for one, other in zip((known.last, *positions), positions, strict=False))
+        if ascend:
+            is_dense = (not known.count or known.is_dense) and list(positions) == [
+                *range((known.last if known.count else positions[0] - 1) + 1, positions[-1] + 1)
+            ]
+            _KNOWN[str(self.file)] = _Known(
+                fingerprint=fingerprint_of(self.file),
+                count=self._written[0],
+                last=positions[-1],
+                is_dense=is_dense,
+                digest=self._written[1].copy(),
+            )
 
     def written_digest(self, position: int) -> RowDigest:
         """Return the digest of the rows up to the position that a run has reached.
@@ -362,6 +418,28 @@ class Table(Generic[Row]):
                 except ValueError:
                     return f"{number} has {text[:40]!r} as {column}, which must be {_KINDS[parse]}"
         raise AssertionError("every line is a row")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What this process knows of a table that it has cut and appended to: a path may be begun hundreds of times.
+
+    Args:
+        fingerprint: Of the file as this process left it.
+        count: Rows, which are sorted.
+        last: Last position.
+        is_dense: Whether there is one row for each position from the first to the last.
+        digest: SHA-256 of the lines.
+    """
+
+    fingerprint: Fingerprint
+    count: int
+    last: int
+    is_dense: bool
+    digest: Any
+
+
+_KNOWN: dict[str, _Known] = {}
 
 
 def _digest(lines: Sequence[str]) -> tuple[int, Any]:

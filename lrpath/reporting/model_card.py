@@ -207,7 +207,7 @@ def _cost(study: Study, series: Series, release: Release) -> list[str]:
     if counted:
         lines.append(f"- Measured: {write_time(seconds)} for {counted:,} updates on {', '.join(sorted(devices))}.")
     number = plan.versions.index(release.version) + 1
-    cost = plan.cost(plan.part(series.paradigm, versions=number))
+    cost = plan.costs(series.paradigm)[number - 1]
     scratch = plan.updates_from_scratch(versions=number)
     lines.append(
         f"- All versions up to {release.version}: {cost.updates:,} updates, {cost.updates / scratch:.2f} of training "

@@ -110,7 +110,7 @@ def planned_cost_table(plan: Plan, *, cluster: Cluster, speed: MeasuredSpeed | N
         ConfigError: If the cluster's device is unknown, or its count or MFU out of range.
     """
     rows = [
-        (paradigm, *_cost_cells(plan.cost(plan.part(paradigm)), cluster, speed), plan.relative_cost(paradigm))
+        (paradigm, *_cost_cells(plan.costs(paradigm)[-1], cluster, speed), plan.relative_cost(paradigm))
         for paradigm in plan.paradigms
     ]
     notes = [f"Hours at {cluster.mfu:.0%} of the peak FLOP/s. Read again: by a path of the paradigm, not by the first."]

@@ -128,18 +128,28 @@ def draw_tree(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, offset: 
         offset: Place of a version's name beside its ring [typographic points].
     """
     tree = panel.tree
-    for path in tree.paths:
-        positions, heights = curves[path.id]
-        if not positions.size:
-            continue
-        is_main = any(
-            child.parent and child.parent.path_id == path.id and child.start < tree.end(path.id) for child in tree.paths
-        )
-        width, order = (2.4, 3) if is_main else (1.3, 2)
-        axes.plot(positions, heights, color=panel.colour, linewidth=width, zorder=order, solid_joinstyle="round")
-        if path.parent is not None:
-            axes.plot(positions[0], heights[0], "o", color=panel.colour, markersize=6, zorder=4)
+    left = {
+        child.parent.path_id for child in tree.paths if child.parent and child.start < tree.end(child.parent.path_id)
+    }
+    drawn = [path for path in tree.paths if curves[path.id][0].size]
+    # A hundred branches are one line with gaps: matplotlib lays out, clips and draws artists one by one.
+    for is_main, width, order in ((False, 1.3, 2), (True, 2.4, 3)):
+        parts = [curves[path.id] for path in drawn if (path.id in left) is is_main]
+        axes.plot(*_joined(parts), color=panel.colour, linewidth=width, zorder=order, solid_joinstyle="round")
+    forks = [tuple(line[0] for line in curves[path.id]) for path in drawn if path.parent is not None]
+    axes.plot(*_columns(forks), "o", color=panel.colour, markersize=6, zorder=4)
     _draw_releases(axes, panel, curves, offset=offset)
+
+
+def _joined(lines: Sequence[PlotLine]) -> PlotLine:
+    """Return lines as one, with a gap between each and the next."""
+    gap = np.array([np.nan])
+    both = [np.concatenate([part for line in lines for part in (line[axis], gap)] or [gap]) for axis in (0, 1)]
+    return both[0], both[1]
+
+
+def _columns(points: Sequence[tuple[float, ...]]) -> tuple[list[float], list[float]]:
+    return [point[0] for point in points], [point[1] for point in points]
 
 
 def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, offset: Point) -> None:
@@ -149,8 +159,8 @@ def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, off
         if positions.size and positions[-1] >= release.last.position:
             height = float(np.interp(release.last.position, positions, heights))
             points.append((release.last.position, height, release.version))
-    for x, y, _ in points:
-        axes.plot(x, y, "o", color=panel.colour, markerfacecolor="white", markersize=5, zorder=5, clip_on=False)
+    rings = _columns([(x, y) for x, y, _ in points])
+    axes.plot(*rings, "o", color=panel.colour, markerfacecolor="white", markersize=5, zorder=5, clip_on=False)
     for x, y, version in named(points):
         name_point(axes, (x, y), version, panel.colour, offset=offset)
 
@@ -193,6 +203,7 @@ def part_names(figure: Figure, all_axes: Sequence[Axes]) -> None:
         if (width := title.get_window_extent().width) > room:
             title.set_fontsize(float(title.get_fontsize()) * room / width)
         _part_points(axes, [title.get_window_extent()])
+    figure.set_layout_engine("none")  # it is laid out; to save it would lay it out once more
 
 
 def part_points(figure: Figure, all_axes: Sequence[Axes]) -> None:

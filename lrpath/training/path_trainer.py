@@ -37,6 +37,7 @@ from lrpath.training.callbacks.set_learning_rate import SetLearningRate
 from lrpath.training.callbacks.stop_on_signal import StopOnSignal
 from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.checkpoints.releases import evaluate_merged, load_weights
+from lrpath.training.checkpoints.saved_copy import keep
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.distributed.hardware import Hardware
 from lrpath.training.distributed.process_group import ProcessGroup
@@ -119,8 +120,11 @@ class PathTrainer:
     def ready(self) -> Iterator[None]:
         """Set this process up for training while the block runs."""
         self.hardware.set_threads()
-        with quiet_lightning():
-            yield
+        try:
+            with quiet_lightning():
+                yield
+        finally:
+            keep(None)
 
     def check_data(self) -> None:
         """Raise unless the tokens are those whose digests the states will keep."""
@@ -206,12 +210,9 @@ class PathTrainer:
         )
         with signals.recording():
             while anomaly := train_until_anomaly(planned_run):
-                gc.collect()
                 go_back = partial(rewind, planned_run, anomaly, folder=folder, pinned=needed, publish=progress.publish)
                 planned_run = self.process_group.on_rank_zero(go_back)
                 progress.add_updates(anomaly.position - planned_run.begin)
-        # Trainer and callbacks refer to each other, and so keep weights, moments and their copy until a collection.
-        gc.collect()
 
     def _train(
         self,
@@ -361,7 +362,23 @@ class PathTrainer:
             return error.anomaly
         finally:
             self.process_group.watchdog.leave_fit()
+            self._free(trainer, module)
         return None
+
+    def _free(self, trainer: lightning.Trainer, module: LitCausalLM) -> None:
+        """Free weights, gradients and moments, of which every state that is wanted has been taken.
+
+        Trainer and callbacks refer to each other, so that they live until a collection; one goes through all objects of
+        the process, .3 s for each run. What is small may wait for it. Of sharded weights only a collection frees all.
+        """
+        if self.process_group.world_size > 1:
+            gc.collect()
+            return
+        for optimizer in trainer.optimizers:
+            optimizer.state.clear()
+        for parameter in module.parameters():
+            parameter.grad = None
+            parameter.data = parameter.data.new_empty(0)
 
     def _restore_order(self, folder: PathFolder, *, last: int) -> None:
         """Sort the tables of a path, after a run before rows that were kept has appended its own."""

@@ -7,7 +7,7 @@ runs zero updates; a plan that was killed goes on from its last whole state.
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,6 @@ from rich.console import Console
 
 from lrpath.errors import BusyError, MismatchError, StateError, TrainingError
 from lrpath.planning.paths import StateKey, Tree
-from lrpath.planning.plan import from_record
 from lrpath.records.lease import Lease
 from lrpath.records.ledger import settle
 from lrpath.records.manifest import read_manifest
@@ -38,6 +37,16 @@ from lrpath.training.engine import Engine, Processes
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.wait_for_others import WaitForOthers
+
+_Positions = Mapping[str, frozenset[int]]
+"""Positions of states by path."""
+
+
+def _by_path(keys: Set[StateKey]) -> _Positions:
+    found: dict[str, set[int]] = {}
+    for key in keys:
+        found.setdefault(key.path_id, set()).add(key.position)
+    return {path_id: frozenset(positions) for path_id, positions in found.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,33 +132,35 @@ class PlanRunner:
 
     def missing(self) -> Iterator[PlannedRun]:
         """Yield the runs that lead to the missing states, each after those it depends on."""
-        planned: set[StateKey] = set()
-        releases = sorted(self.tree.releases, key=lambda release: self.order.index(release.version))
+        planned: dict[str, set[int]] = {}
+        rank = {version: number for number, version in enumerate(self.order)}
+        kept, needed = (_by_path(states(self.study, self.tree)) for states in (pinned_states, needed_states))
+        releases = sorted(self.tree.releases, key=lambda release: rank[release.version])
         for release in releases:
             # The last part first: the others lie on the way to it, and are saved in the same fit.
             for key, _ in reversed(release.parts):
-                yield from self._runs_to(key, planned)
+                yield from self._runs_to(key, planned, kept=kept, needed=needed)
 
-    def _runs_to(self, key: StateKey, planned: set[StateKey]) -> Iterator[PlannedRun]:
-        if key in planned or self.study.has_state(key):
-            return
+    def _runs_to(
+        self, key: StateKey, planned: dict[str, set[int]], *, kept: _Positions, needed: _Positions
+    ) -> Iterator[PlannedRun]:
         path = self.tree.path(key.path_id)
+        ours = planned.setdefault(path.id, set())
+        if key.position in ours or self.study.has_state(key):
+            return
         if path.parent is not None:
-            yield from self._runs_to(path.parent, planned)
+            yield from self._runs_to(path.parent, planned, kept=kept, needed=needed)
         folder = self.study.find(path.id)
-        existing = {earlier.position for earlier in planned if earlier.path_id == path.id}
-        existing |= set(folder.positions()) if folder else set()
+        existing = ours | set(folder.positions() if folder else ())
         begin = max((position for position in existing if position < key.position), default=path.start)
-        kept = {state.position for state in pinned_states(self.study, self.tree) if state.path_id == path.id}
-        needed = {state.position for state in needed_states(self.study, self.tree) if state.path_id == path.id}
-        planned |= {StateKey(path.id, position) for position in kept if begin < position <= key.position}
+        ours |= {position for position in kept[path.id] if begin < position <= key.position}
         cadence = self.path_trainer.cadence
         yield PlannedRun(
             path=path,
             begin=begin,
             end=key.position,
-            pinned=frozenset(needed),
-            increment_ends=frozenset(kept - needed),
+            pinned=needed[path.id],
+            increment_ends=kept[path.id] - needed[path.id],
             rolling_every=cadence.save_every,
             evaluate_every=cadence.evaluate_every,
             keep=cadence.keep,
@@ -243,8 +254,8 @@ class PlanRunner:
     def _exchanged_versions(self) -> frozenset[str]:
         """Return the versions that plans of the study have different data for, and so different held-out sets."""
         held_out: dict[str, set[str | None]] = {}
-        for record in self.study.plans().values():
-            for increment in from_record(record).increments:
+        for kept in self.study.kept_plans():
+            for increment in kept.plan.increments:
                 held_out.setdefault(increment.version, set()).add(increment.held_out)
         return frozenset(version for version, found in held_out.items() if len(found - {None}) > 1)
 

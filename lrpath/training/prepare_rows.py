@@ -21,8 +21,10 @@ def prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
         table.cut(run.begin, later=later)
     ordered = run.path.recipe.guard.policy == "rewind"  # its rows say what is left out, also after where it begins
     folder.guard.cut(sys.maxsize if ordered else run.begin, later=later)
-    found, lost = [row.position for row in folder.metrics.rows()], lost_positions(folder)
-    if found != [position for position in (*range(run.path.start + 1, run.begin + 1), *later) if position not in lost]:
+    found, lost = folder.metrics.positions(), lost_positions(folder)
+    if list(found) != [
+        position for position in (*range(run.path.start + 1, run.begin + 1), *later) if position not in lost
+    ]:
         raise StateError(
             f"{folder.metrics.file} lacks rows before position {max([run.begin, *later])}, whose state is on disk; "
             f"{MEND}"

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
-from lrpath.planning.paths import Path, Release, StateKey, Tree, as_record, from_record, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
+from lrpath.planning.tree_record import as_record, from_record
 from tests.planning.strategies import RECIPE
 from tests.refusals import refused
 

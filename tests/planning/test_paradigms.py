@@ -239,7 +239,7 @@ def test_a_continual_version_may_stay_at_the_floor() -> None:
 def test_continual_replays_earlier_increments() -> None:
     tree = replace(CONTINUAL, replay=0.25).plan(setting_of(4, 4))
 
-    parts = [(part.parts, part.increments[0].version) for part in tree.paths[1].stream.segments[1].components]
+    parts = [(part.parts, part.increments[0].version) for part in tree.paths[1].first_segment()[0].components]
     assert parts == [(750, "v2"), (250, "v1")]
 
 

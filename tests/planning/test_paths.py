@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paths import Path, Release, StateKey, Tree, as_record, from_record, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Stream, again, mixture, sequential, union
+from lrpath.planning.tree_record import as_record, from_record
 from tests.analysis.studies import plan_of
 from tests.planning.strategies import RECIPE, increments_of, recipe_with
 from tests.refusals import refused
@@ -386,8 +387,32 @@ def test_a_tree_reads_back_equal_from_json() -> None:
     assert from_record(round_trip(tree)) == tree
 
 
+def in_format_two(tree: Tree) -> Any:
+    """Return a tree as lrpath wrote it before format 3 of plans: every path with all that it reads."""
+    record = round_trip(tree)
+    recipes, segments, increments = (record.pop(name) for name in ("recipes", "segments", "increments"))
+    for segment in segments:
+        for part in segment["components"]:
+            part["increments"] = [entry for begin, end in part["increments"] for entry in increments[begin:end]]
+    for row in record["paths"]:
+        row["recipe"] = recipes[row["recipe"]]
+        named = row["stream"]["segments"]
+        row["stream"]["segments"] = [segment for begin, end in named for segment in segments[begin:end]]
+    return record
+
+
+def test_a_tree_of_format_two_reads_back_equal() -> None:
+    assert from_record(in_format_two(TREE)) == TREE
+
+
+def test_a_tree_takes_no_more_letters_for_a_late_version_than_for_an_early_one() -> None:
+    short, long = (len(json.dumps(plan_of(*[10] * versions).as_record())) for versions in (10, 40))
+
+    assert long < 4.5 * short
+
+
 def alter_seed(record: Any) -> None:
-    record["paths"][0]["recipe"]["seed"] = 1
+    record["recipes"][0]["seed"] = 1
 
 
 def alter_rate(record: Any) -> None:
@@ -395,7 +420,7 @@ def alter_rate(record: Any) -> None:
 
 
 def alter_data(record: Any) -> None:
-    record["paths"][0]["stream"]["segments"][0]["components"][0]["first_pass"] = 1
+    record["segments"][0]["components"][0]["first_pass"] = 1
 
 
 def alter_id(record: Any) -> None:

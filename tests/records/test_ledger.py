@@ -91,13 +91,13 @@ def test_a_ledger_is_locked_from_its_reading_to_its_writing(
     ledger = Ledger(tmp_path / "ledger.jsonl")
     tried = []
 
-    def runs_while_another_appends(_: Ledger) -> list[Run]:
+    def read_while_another_appends(*_: object) -> list[Run]:
         with ledger.file.open("ab") as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         tried.append(ledger)
         return []
 
-    monkeypatch.setattr(Ledger, "runs", runs_while_another_appends)
+    monkeypatch.setattr(Ledger, "_read", read_while_another_appends)
     ledger.append(RUN)
 
     assert tried == [ledger]

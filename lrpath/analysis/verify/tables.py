@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Set
 
-from lrpath.analysis.scores import release_folder, scores_of
+from lrpath.analysis.scores import StudyScores, release_folder
 from lrpath.analysis.verify.finding import Check, Finding
 from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import StateError
@@ -188,7 +188,7 @@ def _mean_of_states(index: StudyIndex, release: Release) -> tuple[str, str]:
         return "", ""
     try:
         check_digest_beside(release_folder(index.study, release=release) / "evaluation.csv")
-        is_evaluated = scores_of(index.study, release=release) is not None
+        is_evaluated = StudyScores(index.study).of(release) is not None
     except StateError as error:
         return str(error), ""
     if is_evaluated or not all(index.study.has_state(key) for key, _ in release.parts):

@@ -8,7 +8,8 @@ import lightning
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.paths import StateKey
 from lrpath.records.study import Study
-from lrpath.training.checkpoints.states import load_state
+from lrpath.training.checkpoints.saved_copy import recall
+from lrpath.training.checkpoints.states import load_state, tensors_of
 from lrpath.training.data_consumed import check_data_consumed
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.lit_module import LitCausalLM
@@ -41,7 +42,10 @@ class RestoreState(lightning.Callback):
         state_folder = self._process_group.on_rank_zero(lambda: self._find(key, expected=expected))
         assert isinstance(pl_module, LitCausalLM)
         optimizer = trainer.optimizers[0]
-        manifest = load_state(
+        manifest = None
+        if self._process_group.world_size == 1:
+            manifest = recall(state_folder, key=key, wanted=tensors_of(pl_module.backbone, optimizer))
+        manifest = manifest or load_state(
             state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group
         )
         if manifest.get("dropout") is not None:

@@ -11,35 +11,30 @@ from lrpath.records.study import Study
 from lrpath.training.planned_run import PlannedRun
 
 
-def pinned_now(study: Study, tree: Tree) -> set[StateKey]:
+def pinned_now(study: Study, tree: Tree) -> Set[StateKey]:
     """Return the pinned states, also by plans that other machines have kept at the study's URL since it was fetched."""
     study.fetch(plans_only=True)
     return pinned_states(study, tree)
 
 
-def needed_now(study: Study, tree: Tree) -> set[StateKey]:
+def needed_now(study: Study, tree: Tree) -> Set[StateKey]:
     """Return the needed states, as `pinned_now`."""
     study.fetch(plans_only=True)
     return needed_states(study, tree)
 
 
-def pinned_states(study: Study, tree: Tree) -> set[StateKey]:
+def pinned_states(study: Study, tree: Tree) -> Set[StateKey]:
     """Return the states that retention never removes.
 
     They are those that this plan or any plan kept in the study needs, and those at the ends of increments, from which
     another increment could follow in place of the next.
     """
-    ends = (record.get("increment_ends", []) for record in study.plans().values())
-    kept = {StateKey(path_id, position) for listed in ends for path_id, position in listed}
-    return kept | set(tree.kept_states()) | needed_states(study, tree)
+    return frozenset(tree.kept_states()).union(*(kept.kept for kept in study.kept_plans()))
 
 
-def needed_states(study: Study, tree: Tree) -> set[StateKey]:
+def needed_states(study: Study, tree: Tree) -> Set[StateKey]:
     """Return the states that this plan or any plan kept in the study needs: forks and releases."""
-    needed = set(tree.states())
-    for record in study.plans().values():
-        needed |= {StateKey(path_id, position) for path_id, position in record["states"]}
-    return needed
+    return frozenset(tree.states()).union(*(kept.needed for kept in study.kept_plans()))
 
 
 def keep_newest(position: int, *, run: PlannedRun, folder: PathFolder, pinned: Callable[[], Set[StateKey]]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from lrpath.planning.paths import StateKey
+from lrpath.training.checkpoints.saved_copy import SavedCopy, keep
 from lrpath.training.checkpoints.states import ShardWriter, write_state
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup, is_process_group_error
 
@@ -39,6 +40,7 @@ class StateSaver:
         self._shards: ShardWriter | None = None
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
+        self._last: SavedCopy | None = None
 
     def __enter__(self) -> "StateSaver":
         return self
@@ -46,6 +48,7 @@ class StateSaver:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
             self.wait()
+            keep(self._last)
         elif self._thread is not None and not is_process_group_error(error):
             self._thread.join(LONGEST_END_SECONDS)
         self._shards = None  # a copy as large as this rank's share
@@ -105,12 +108,14 @@ class StateSaver:
         self.wait()
         self.prepare(tensors)
         assert self._shards is not None
-        shards = self._shards
+        shards, self._last = self._shards, None
         shards.take(tensors)
 
         def write() -> None:
             write_state(folder, key=key, shards=shards, facts=facts, ranks=self._ranks.background, check=check)
             self._ranks.background.on_rank_zero(then)
+            if shards.copies and self._ranks.world_size == 1:  # of several ranks, each has a part
+                self._last = SavedCopy.of(folder, key=key, copies=shards.copies)
 
         if self._background:
             self._thread = threading.Thread(target=self._keep_failure, args=(write,), name=f"save {key}", daemon=True)

@@ -40,6 +40,7 @@ from lrpath.records.files import (
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, check_made_here, check_state, seal_manifest
 from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.checkpoints.disk import explain_disk_error
+from lrpath.training.checkpoints.saved_copy import Copies, take_copies
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import moments
 
@@ -90,6 +91,13 @@ class ShardWriter:
 
     def _allocate(self) -> None:
         on_gpu = self._device.type == "cuda"
+        chunks = {item.index: item.tensor_data for item in self._mine.items}
+        wanted = {
+            index: (data.chunk.sizes, data.properties.dtype) for index, data in chunks.items() if data is not None
+        }
+        if (kept := take_copies(wanted)) is not None:
+            self._planner.copies |= kept
+            return
         size = 0
         try:
             for item in self._mine.items:
@@ -115,6 +123,11 @@ class ShardWriter:
             torch.cuda.current_stream(self._device).synchronize()
         if self._copied:
             self._planner.state_dict = {}  # else the live tensors would outlive the fit
+
+    @property
+    def copies(self) -> Copies:
+        """The copy in host memory, of what was taken last; empty where nothing is copied."""
+        return self._planner.copies
 
     def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Write this rank's part of the state into a folder, and return the files that it has made."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches
+from lrpath.data.verified import VerifiedFiles
 from lrpath.errors import StateError, StoppedError, TrainingError
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.records.curve_sinks import CurveSink
@@ -91,8 +92,9 @@ class CommandTrainer:
         Raises:
             DataError: If a file was cut or altered.
         """
+        verified = VerifiedFiles(self.store.folder)
         for version in self.store.versions:
-            self.store.check(version, contents=True)
+            self.store.check(version, contents=True, verified=verified)
 
     def describe_held_out(self) -> dict[SetName, HeldOutSet]:
         """Return digest and sizes of every held-out set."""

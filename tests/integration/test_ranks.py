@@ -34,7 +34,7 @@ def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def largest_difference(one: Study, two: Study, *, column: str = "loss", updates: int | None = None) -> float:
-    """Return the largest difference in a column of two studies with the same rows, or with the first so many of them."""
+    """Return the largest difference in a column of two studies with the same rows, or the first so many."""
     ours, theirs = losses_of(one, column), losses_of(two, column)
     assert ours.keys() == theirs.keys() if updates is None else ours.keys() < theirs.keys()
     assert updates in (None, len(ours))

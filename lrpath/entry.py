@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.hydra import Hydra
@@ -29,8 +29,8 @@ _PLUGINS = str(pathlib.Path(__file__).parent / "sweep" / "plugin")
 _given: dict[str, str] = {}
 
 
-def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
-    """Compose `config_name` with the command line's overrides and run the task with it.
+def run(task: Callable[[DictConfig], Any], *, config_name: str) -> None:
+    """Compose `config_name` with the command line's overrides and run the task with it; a sweeper gets what it returns.
 
     An error that was foreseen is printed to standard error without a traceback; the process then exits with its code.
     """
@@ -41,13 +41,13 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
         sys.path.append(_PLUGINS)  # where Hydra finds the launcher of `lrpath.sweep`
     composing = True
 
-    def guarded(cfg: DictConfig) -> None:
+    def guarded(cfg: DictConfig) -> Any:
         nonlocal composing
         composing = False
         with _full_error("1" if wants_traceback else None):
             try:
                 with signals.raise_on_signal():
-                    task(cfg)
+                    result = task(cfg)
             except BrokenPipeError:  # an OSError, but `lrpath.plan … | head` is no reason for an error message
                 _end_quietly()
             except (LrpathError, OSError, ModuleNotFoundError) as error:
@@ -56,6 +56,7 @@ def run(task: Callable[[DictConfig], None], *, config_name: str) -> None:
                 sys.stdout.flush()
                 refuse(error)
         composing = True  # the next job of a sweep
+        return result
 
     guarded.__module__ = task.__module__  # from which Hydra takes the name of the job and where conf/ is looked for
     try:

@@ -1,4 +1,4 @@
-"""`python -m lrpath.evaluate +exp=…`: evaluate kept states again, on the held-out sets of a configuration."""
+"""`python -m lrpath.evaluate …`: evaluate kept states again, on held-out sets of a configuration, or on tasks."""
 
 import sys
 
@@ -10,6 +10,8 @@ from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import ConfigError
 from lrpath.records.study import Study
+from lrpath.reporting.model_card import choose_release
+from lrpath.reporting.task_table import task_tables
 from lrpath.reporting.version_matrix import matrix_tables
 
 
@@ -20,6 +22,9 @@ def evaluate(cfg: DictConfig) -> None:
     if settings.strategy.name != "single":
         text = f"strategy={settings.strategy.name}: states are evaluated in one process; leave strategy out"
         raise ConfigError(text, field="strategy", value=settings.strategy.name)
+    if asked.tasks:
+        _evaluate_on_tasks(study, settings, asked)
+        return
     project = Project(settings)
     project.check_engine("lrpath.evaluate")
     _ = project.plan  # an impossible plan is refused before torch is imported
@@ -52,6 +57,32 @@ def evaluate(cfg: DictConfig) -> None:
     sys.stdout.write(f"{len(wanted):,} states were evaluated\n")
     for table in matrix_tables(StudyComparison.read(study)):
         sys.stdout.write(f"\n{table.text()}\n")
+
+
+def _evaluate_on_tasks(study: Study, settings: schema.Config, asked: schema.EvaluateConfig) -> None:
+    """Give releases the tasks that they have no scores on, and print all scores; the study says which there are."""
+    only = [choose_release(study, name=name)[1] for name in asked.chosen]
+    with entry.lasting():
+        from lrpath.training.distributed.hardware import Hardware
+        from lrpath.training.task_evaluation import evaluate_on_tasks, states_to_evaluate
+        from lrpath.training.task_harness import Harness
+
+    hardware = Hardware(strategy=settings.strategy)
+    hardware.set_threads()
+    states, not_made = states_to_evaluate(study, every_state=asked.states == "all", only=only)
+    count = evaluate_on_tasks(
+        study,
+        states,
+        asked.tasks,
+        harness=Harness(asked.harness),
+        device=hardware.device,
+        show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+    )
+    later = f"; {not_made:,} releases are not made yet" if not_made else ""
+    sys.stdout.write(f"{count:,} of {len(states):,} states were evaluated{later}\n")
+    for table in task_tables(StudyComparison.read(study)):
+        sys.stdout.write(f"\n{table.text()}\n")
+    study.upload()
 
 
 if __name__ == "__main__":

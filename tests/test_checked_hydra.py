@@ -10,6 +10,10 @@ from lrpath import entry, plan
 TOUCH = "import pathlib\n\n\ndef touch(path):\n    pathlib.Path(path).touch()\n"
 HOSTILE = {
     "a callback": "callbacks: {x: {_target_: hostile.touch, path: touched}}",
+    "a sweeper's settings": "sweeper: {params: {_target_: hostile.touch, path: touched}}",
+    "a launcher's settings": "launcher: {setup: [{_target_: hostile.touch, path: touched}]}",
+    "a search space": "sweeper: {custom_search_space: hostile.touch}",
+    "a sampler": "sweeper: {sampler: {_target_: optuna.samplers.os.system}}",
     "a hidden callback": "callbacks: {x: {_target_: '${oc.env:LRPATH_TEST_TARGET}', path: touched}}",
     "a handler of logging": "hydra_logging: {handlers: {x: {'()': hostile.touch, path: touched}}}",
     "a class of logging": "job_logging: {handlers: {x: {class: hostile.touch, path: touched}}}",

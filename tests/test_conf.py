@@ -140,6 +140,7 @@ def test_a_mini_twin_reads_9_to_38_tokens_per_parameter_and_does_not_share_its_s
     assert full.config.study != mini.config.study or name == "quickstart"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sweeps"),
     [
@@ -197,6 +198,7 @@ def test_every_option_composes_with_the_root_and_plans(chosen: dict[str, str], t
     assert project.plan.increments[0].updates == 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", [[], *([f"+exp={name}"] for name in EXPERIMENTS)], ids=str)
 def test_all_paradigms_can_be_compared_at_once_on_text_of_your_own(experiment: list[str], tmp_path: Path) -> None:
     labels = OPTIONS["paradigm"]

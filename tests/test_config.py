@@ -283,6 +283,7 @@ def _root(**changes: Any) -> RootConfig:
         "rates": None,
         "format": "text",
         "paths": None,
+        "callbacks": [],
         "mend": False,
         "wait": False,
         "extend": False,

@@ -21,6 +21,7 @@ def block(page: str, name: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_trainer_of_the_page_runs_a_plan(lab: Lab) -> None:
     script = lab.folder / "my_trainer.py"
     script.write_text(block("another_trainer.md", script.name))

@@ -155,6 +155,7 @@ def test_the_command_names_a_main_path_that_another_paradigm_shares_as_the_plan_
     assert len(project.plan.tree.paths[-1].schedule.pieces) == 1  # nothing of the knee stays
 
 
+@pytest.mark.slow
 def test_after_a_change_of_domain_both_losses_are_weighed_and_the_turning_length_is_printed(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +197,7 @@ def test_another_trainers_file_is_fitted_and_one_that_comes_later_is_compared(
     assert row["low_nats_per_token"] <= row["predicted_nats_per_token"] <= row["high_nats_per_token"]
 
 
+@pytest.mark.slow
 def test_models_of_several_sizes_are_fitted_together(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +222,7 @@ def test_models_of_several_sizes_are_fitted_together(
     assert found["paths"][0]["error_nats_per_token"] == pytest.approx(0.0, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_loss_on_a_third_domain_is_predicted_as_a_mixture(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,6 +235,7 @@ def test_the_loss_on_a_third_domain_is_predicted_as_a_mixture(
     assert all(abs(row["error_nats_per_token"]) < 0.02 for row in found["paths"])
 
 
+@pytest.mark.slow
 def test_what_was_run_stands_beside_the_advice_and_three_branches_need_no_law(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
 here=experiments/08_auto_alpha
 even="+exp=paper/alpha scale=mini cadence.evaluate_every=10"
-uneven="$even increment=[672,84,84,672]"  # 8 : 1 : 1 : 8 of 1,512 updates
+uneven="$even increment=[672,84,84,672] text_bytes=2_800_000"  # 8 : 1 : 1 : 8 of 1,512 updates
 sqrt='paradigms.path_switching.decay={shape:one_minus_sqrt,floor:0}'
 
 advised() {  # the overrides of an advice, for the shell to read

@@ -9,6 +9,7 @@ from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.records.commands import Command
+from lrpath.records.loggers import send_rest
 from lrpath.training.command.settings import CommandEngine
 
 
@@ -39,6 +40,7 @@ def execute(
     if project.study.url is not None:
         _show(console, f"{project.study.url}: the working copy is {project.study.folder}")
     if not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console)):
+        _send_rest(project)
         return 0
     if isinstance(project.config.engine, CommandEngine):
         return _run_command(project, console, command=command)
@@ -66,6 +68,7 @@ def execute(
 
             process_group.on_rank_zero(lambda: start_tensorboard(project.study))
         updates = runner.run()
+        process_group.on_rank_zero(lambda: _send_rest(project))
     return updates if process_group.is_rank_zero else None
 
 
@@ -82,6 +85,11 @@ def _run_command(project: Project, console: Console, *, command: Callable[[], Co
     project.keep_plan()
     project.study.commands.add(command())
     return runner.run()
+
+
+def _send_rest(project: Project) -> None:
+    found = [project.study.find(path.id) for path in project.plan.tree.paths]
+    send_rest(project.config.logger, [folder for folder in found if folder is not None])
 
 
 def _show(console: Console, line: str) -> None:

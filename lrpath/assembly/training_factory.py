@@ -3,8 +3,11 @@
 import pathlib
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import lightning
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -29,6 +32,7 @@ from lrpath.models import (
 )
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import differences
+from lrpath.planning.own_code import find_code, own_settings
 from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paths import Path
 from lrpath.planning.recipe import Recipe
@@ -183,13 +187,35 @@ class ProjectTrainingFactory:
             documents=self.document_sets(),
             cadence=config.cadence,
             tensorboard=config.logger.name == "tensorboard",
+            open_sink=config.logger.opener(),
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),
+            extra_callbacks=build_callbacks(config.callbacks),
         )
 
     def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
         """Return the plan runner of the project's plan."""
         return build_runner(self.project, self.path_trainer(hardware), console)
+
+
+def build_callbacks(settings: Sequence[Mapping[str, Any]]) -> tuple[lightning.Callback, ...]:
+    """Return the user's Lightning callbacks: classes that `kind` names, made with the other fields as arguments.
+
+    They see every run of every path, on all ranks. They are no part of a path's id, so they should change no number.
+
+    Raises:
+        ConfigError: If a class is not found, refuses its arguments, or is no callback.
+    """
+    found = []
+    for number, given in enumerate(settings):
+        field, fields = f"callbacks[{number}]", dict(given)
+        code = find_code(fields.pop("kind"), group="callbacks", field=f"{field}.kind")
+        callback = code.value(**own_settings(code, fields, field=field))
+        if not isinstance(callback, lightning.Callback):
+            text = f"{field}.kind={code.name} makes a {type(callback).__name__}, which must be a lightning.Callback"
+            raise ConfigError(text, field=f"{field}.kind", value=code.name)
+        found.append(callback)
+    return tuple(found)
 
 
 def load_weights(project: Project) -> PreTrainedModel:

@@ -1,11 +1,12 @@
 """Keeps configuration files from being code: Hydra would call what some of its own fields name.
 
 An experiment file may be somebody else's. Hydra instantiates whatever `hydra.callbacks` names, and Python's logging
-calls what `()` and `class` name in `hydra.hydra_logging` and `hydra.job_logging`. Launchers and sweepers are safe:
-Hydra takes only classes of its plugins for them. So what is named is compared with what lrpath itself uses, before
-anything of it is called.
+calls what `()` and `class` name in `hydra.hydra_logging` and `hydra.job_logging`. Of launchers and sweepers Hydra takes
+only classes of its plugins, but it calls whatever `_target_` names within their settings. So what is named is compared
+with what lrpath itself uses, before anything of it is called.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,8 @@ CALLBACKS = ("lrpath.sweep.KeepPlans",)
 """The callbacks that lrpath has."""
 LOGGING = ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "colorlog.ColoredFormatter")
 """What Hydra's own logging configurations name."""
+SAMPLER = re.compile(r"optuna\.samplers\.[A-Za-z]+Sampler")
+"""What the settings of Optuna's sweeper may name."""
 
 
 class CheckedConfigLoader(ConfigLoaderImpl):
@@ -35,7 +38,7 @@ class CheckedConfigLoader(ConfigLoaderImpl):
         """
         cfg = super().load_configuration(config_name, with_model_group(overrides), *args, **kwargs)
         for field, called in _calls(cfg):
-            if called not in CALLBACKS and called not in LOGGING:
+            if called not in CALLBACKS and called not in LOGGING and not _is_sampler(field, called):
                 raise ConfigError(
                     f"{field}={called} would call code that is not lrpath's, and configuration files are data; remove "
                     "that entry",
@@ -53,9 +56,20 @@ def check_composed_configurations() -> None:
     hydra_internal.ConfigLoaderImpl = CheckedConfigLoader  # type: ignore[attr-defined]
 
 
+def _is_sampler(field: str, called: str) -> bool:
+    return field == "hydra.sweeper.sampler._target_" and SAMPLER.fullmatch(called) is not None
+
+
 def _calls(cfg: DictConfig) -> Iterator[tuple[str, str]]:
     """Yield `(field, what it names)` for everything in Hydra's own part that would be called."""
     logs = ("()", "class")
+    for part in ("launcher", "sweeper"):
+        node = OmegaConf.select(cfg, f"hydra.{part}", throw_on_missing=False)
+        if isinstance(node, DictConfig):
+            settings = OmegaConf.to_container(node, resolve=False)
+            assert isinstance(settings, dict)
+            inner = {key: value for key, value in settings.items() if key != "_target_"}
+            yield from _named(inner, ("_target_", "custom_search_space"), at=f"hydra.{part}")
     for part, keys in {"callbacks": ("_target_",), "hydra_logging": logs, "job_logging": logs}.items():
         node = OmegaConf.select(cfg, f"hydra.{part}", throw_on_missing=False)
         if node is not None:
@@ -65,7 +79,7 @@ def _calls(cfg: DictConfig) -> Iterator[tuple[str, str]]:
 def _named(value: Any, keys: tuple[str, ...], *, at: str) -> Iterator[tuple[str, str]]:
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
-        if key in keys or (
+        if (key in keys and entry is not None) or (
             isinstance(entry, str) and entry.startswith("ext://") and not entry.startswith("ext://sys.")
         ):
             yield f"{at}.{key}", str(entry)  # `ext://` imports what it names

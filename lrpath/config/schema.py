@@ -32,9 +32,10 @@ from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
 from lrpath.planning.weights_model import WeightsModel
+from lrpath.records.loggers import MlflowLogger, TableLogger, WandbLogger
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
-from lrpath.training.settings import Cadence, StrategySettings
+from lrpath.training.settings import Cadence, HarnessSettings, StrategySettings
 
 T = TypeVar("T")
 
@@ -92,17 +93,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoggerConfig:
-    """Where curves go besides the CSV tables.
-
-    Args:
-        name: `tensorboard`, or `none`.
-    """
-
-    name: Literal["tensorboard", "none"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
     """What device-hours and memory are estimated for.
 
@@ -141,7 +131,7 @@ class Config:
     optimizer: Optimizer
     strategy: StrategySettings
     engine: Engine
-    logger: LoggerConfig
+    logger: WandbLogger | MlflowLogger | TableLogger
     cadence: Cadence
     cluster: ClusterConfig
     guard: Guard
@@ -150,6 +140,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
+    callbacks: tuple[Mapping[str, Any], ...]
     mend: bool
     extend: Literal["auto"] | bool
 
@@ -172,6 +163,10 @@ class Config:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
         self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
+        for number, fields in enumerate(self.callbacks):
+            if not isinstance(fields.get("kind"), str):
+                text = f'callbacks[{number}] has no kind; write {{kind: "my_module:MyCallback"}}'
+                raise ConfigError(text, field=f"callbacks[{number}].kind")
         if isinstance(self.engine, CommandEngine):
             self._check_command()
 
@@ -180,6 +175,9 @@ class Config:
         if self.strategy.name != "single":
             text = f"strategy={self.strategy.name}: with engine=command the command starts its own ranks; leave it out"
             raise ConfigError(text, field="strategy", value=self.strategy.name)
+        if self.callbacks:
+            text = "callbacks: with engine=command the command makes the updates, and has no Lightning; leave them out"
+            raise ConfigError(text, field="callbacks")
         if self.guard.acts:
             text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
             raise ConfigError(text, field="guard.policy", value=self.guard.policy)
@@ -306,9 +304,28 @@ class EvaluateConfig:
 
     Args:
         states: Which kept states: those that `releases` are made of, or `all`.
+        tasks: Names of tasks that they are given by EleutherAI's harness, in place of held-out text.
+        release: One release as `export` names it, or several, to be given the tasks; null for every one.
+        harness: Where tasks are, and how they are asked.
     """
 
     states: Literal["releases", "all"]
+    tasks: tuple[str, ...]
+    release: str | tuple[str, ...] | None
+    harness: HarnessSettings
+
+    def __post_init__(self) -> None:
+        if self.release is not None and not self.tasks:
+            text = f"release={self.release} chooses who is given tasks; add tasks=[NAME], or leave release out"
+            raise ConfigError(text, field="release", value=self.release)
+        if self.release is not None and self.states == "all":
+            text = "states=all: release names some releases already; leave one of the two out"
+            raise ConfigError(text, field="states", value=self.states)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the releases that are given the tasks; empty for every one."""
+        return () if self.release is None else (self.release,) if isinstance(self.release, str) else self.release
 
 
 def _check_label(label: str) -> None:

@@ -10,16 +10,17 @@ import math
 import pathlib
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from lrpath.records.file_memory import Fingerprint, fingerprint_of
 from lrpath.records.files import atomic_file, is_temporary
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import EvaluationRow, MetricsRow, Row, SpeedRow, Table
+from lrpath.records.task_scores import TaskScore, task_scores_of_path
 
 _EVENTS = "tfevents"
 """TensorBoard takes every file for an event file whose name contains this."""
@@ -127,9 +128,14 @@ class PathEvents:
         self._file = EventFile(
             folder.tensorboard,
             self._events(
-                metrics=_rows(folder.metrics, until=until),
-                evaluation=_rows(folder.evaluation, until=until),
-                speed=_rows(folder.speed, until=until),
+                metrics=rows_until(folder.metrics, until),
+                evaluation=rows_until(folder.evaluation, until),
+                speed=rows_until(folder.speed, until),
+                tasks={
+                    position: scores
+                    for position, scores in task_scores_of_path(folder.folder).items()
+                    if until is None or position <= until
+                },
             ),
         )
 
@@ -161,11 +167,19 @@ class PathEvents:
         self._file.append(self._events(metrics=metrics, evaluation=evaluation, speed=speed))
 
     def _events(
-        self, *, metrics: Sequence[MetricsRow], evaluation: Sequence[EvaluationRow], speed: Sequence[SpeedRow]
+        self,
+        *,
+        metrics: Sequence[MetricsRow],
+        evaluation: Sequence[EvaluationRow],
+        speed: Sequence[SpeedRow],
+        tasks: Mapping[int, Sequence[TaskScore]] = MappingProxyType({}),
     ) -> Iterator[Event]:
         clocked = [row.position for row in speed]
         clock = list(accumulate((row.seconds for row in speed), initial=self._seconds))
-        for position, figures in sorted(_figures(metrics, evaluation, speed).items()):
+        figures_at = figures_by_position(metrics, evaluation, speed)
+        for position, scores in tasks.items():
+            figures_at.setdefault(position, {}).update({score.tag: score.value for score in scores})
+        for position, figures in sorted(figures_at.items()):
             self._last = max(self._last, position)
             row = bisect_left(clocked, position)  # first row of speeds at or after this position
             yield scalars(position, figures, seconds=clock[min(row + 1, len(speed))])
@@ -198,11 +212,12 @@ def rewrite_path_events(folder: PathFolder) -> None:
         pass
 
 
-def _rows(table: Table[Row], *, until: int | None) -> list[Row]:
+def rows_until(table: Table[Row], until: int | None) -> list[Row]:
+    """Return the rows of a table up to a position; all of them for None."""
     return [row for row in table.rows() if until is None or row.position <= until]
 
 
-def _figures(
+def figures_by_position(
     metrics: Sequence[MetricsRow], evaluation: Sequence[EvaluationRow], speed: Sequence[SpeedRow]
 ) -> dict[int, dict[str, float]]:
     """Return figures by position and tag."""

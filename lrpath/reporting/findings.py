@@ -95,7 +95,7 @@ def _sentences(found: PaperOrder) -> list[str]:
         lines.append(f"{_REPORTED} is seen at {last}.")
     else:
         wrong = [f"{high} is below {low} by {means[low] - means[high]:.4f}" for low, high in _inversions(means)]
-        lines.append(f"{_REPORTED} is NOT seen at {last}: {'; '.join(wrong)}.")
+        lines.append(f"{_REPORTED} is not seen at {last}: {'; '.join(wrong)}.")
     if found.missing:
         lines.append(f"Left out: {write_span(found.missing)}, planned but not evaluated in all three.")
     lines += _gap_sentence(found)
@@ -122,5 +122,5 @@ def _gap_sentence(found: PaperOrder) -> list[str]:
     if found.widens is None:
         return []
     gaps = ", ".join("–" if gap is None else f"{gap:+.4f}" for gap in found.gaps)
-    trend = "it widens with every version" if found.widens else "it does NOT widen with every version"
+    trend = "it widens with every version" if found.widens else "it does not widen with every version"
     return [f"Gap continual − from_scratch at {write_span(found.versions)}: {gaps}; {trend}."]

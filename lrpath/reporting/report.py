@@ -32,6 +32,7 @@ from lrpath.reporting.release_tables import (
 )
 from lrpath.reporting.setup_table import setup_tables
 from lrpath.reporting.tables import ReportTable
+from lrpath.reporting.task_table import task_csv, task_tables
 from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
 from lrpath.reporting.version_matrix import matrix_csv, matrix_tables
 
@@ -105,6 +106,7 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
         *setup_tables(comparison),
         *last_version_tables(comparison),
         *document_tables(comparison),
+        *task_tables(comparison),
         *matrix_tables(comparison),
         *summary_tables(comparison),
         *release_tables(comparison),
@@ -115,6 +117,7 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
 def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     best, costs = last_version_tables(comparison), cost_tables(comparison)
     matrices, documents = matrix_tables(comparison), document_tables(comparison)
+    tasks = task_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
         "setup.md": "\n".join(table.markdown() for table in setup_tables(comparison)),
@@ -127,6 +130,8 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "test.md": "\n".join(table.markdown() for table in documents),
         "matrix.md": "\n".join(table.markdown() for table in matrices),
         "matrix.csv": matrix_csv(comparison) if matrices else "",
+        "tasks.md": "\n".join(table.markdown() for table in tasks),
+        "tasks.csv": task_csv(comparison),
         "cost.md": "\n".join(table.markdown() for table in costs),
         "cost.csv": costs[0].csv(),
         "tokens_by_domain.csv": costs[1].csv() if len(costs) > 1 else "",
@@ -139,9 +144,9 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         title=", ".join(study.name for study in comparison.studies),
         setup=setup_tables(comparison),
         findings=found,
-        first=[*best, *documents],
+        first=[*best, *documents, *task_tables(comparison, last=True)],
         pictures=pictures,
-        tables=[*matrices, *summaries, *releases, *costs],
+        tables=[*tasks, *matrices, *summaries, *releases, *costs],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)

@@ -14,6 +14,7 @@ from typing import Any
 
 from lrpath.analysis.compare import Outcome, Series
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.task_comparison import outcome_task_scores
 from lrpath.records.events import Event, EventFile, scalars
 from lrpath.reporting.hparams import columns, hparams_rows
 from lrpath.reporting.page import Picture
@@ -65,9 +66,21 @@ def write_tensorboard(
     EventFile(folder, map(_event, [_layout(comparison.outcomes), columns(rows), *shown, *images])).close()
     for row in rows:
         figures = [] if row.last is None else [scalars(row.last.number, row.figures(), seconds=time.time())]
+        figures += _task_figures(row.series, comparison)
         EventFile(folder / row.name, [_event(row.summary()), *figures]).close()
     link_runs(folder, runs)
     return 1 + len(kept) + len(runs)
+
+
+def _task_figures(series: Series, comparison: StudyComparison) -> list[Event]:
+    """Return the scores of a series on tasks, its versions on TensorBoard's axis of steps."""
+    made = [outcome for outcome in comparison.outcomes if outcome.series is series]
+    scored = {outcome.number: outcome_task_scores(outcome) for outcome in made}
+    return [
+        scalars(number, {score.tag: score.value for score in scores}, seconds=time.time())
+        for number, scores in sorted(scored.items())
+        if scores
+    ]
 
 
 def _layout(outcomes: Sequence[Outcome]) -> Any:

@@ -17,11 +17,13 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from lrpath import entry
+from lrpath.assembly.objective import is_optimizing
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import check_extends
 from lrpath.config import schema
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.sweep.launcher import TorchrunLauncher
+from lrpath.sweep.optimizing import check_optimizing
 from lrpath.training.distributed.slurm import step_tasks
 
 _RANKED = "hydra/launcher=torchrun hydra.launcher.ranks=2"
@@ -34,7 +36,7 @@ class KeepPlans(Callback):
         """Compose every job, refuse the whole sweep if one is impossible, and keep their plans."""
         try:
             if pathlib.Path(sys.argv[0]).stem == "train":  # Hydra takes lrpath.entry for the name of every job
-                _keep_plans(config)
+                _begin(config)
             else:
                 _check_one_process(config)
         except Exception as error:  # Hydra would turn it into a warning and start the sweep
@@ -48,8 +50,15 @@ class KeepPlans(Callback):
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
 
 
-def _keep_plans(config: DictConfig) -> None:
+def _begin(config: DictConfig) -> None:
     _check_alone()
+    if is_optimizing(config.hydra.sweeper._target_):
+        check_optimizing(config)  # its jobs are not known yet, and each keeps its own plan
+    else:
+        _keep_plans(config)
+
+
+def _keep_plans(config: DictConfig) -> None:
     overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
     jobs = [job for batch in BasicSweeper.split_arguments(overrides, None) for job in batch]
     projects = [Project(schema.load(compose(config.hydra.job.config_name, overrides=job))) for job in jobs]

@@ -17,6 +17,7 @@ from lrpath.data.stream import TokenBatches
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.planning.recipe import Recipe
+from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName
@@ -94,6 +95,7 @@ class PathTrainer:
         tensorboard: Whether a path's rows are written as TensorBoard events too.
         flops_per_token: Cost of a token, for the ledger.
         state_bytes: Size of a state on disk [bytes].
+        open_sink: Opens another logger's curves of a path, given its folder and `until`; None for no other logger.
         extra_callbacks: Lightning callbacks of the user, called after lrpath's own and before a state is saved.
     """
 
@@ -106,6 +108,7 @@ class PathTrainer:
     tensorboard: bool
     flops_per_token: float
     state_bytes: int
+    open_sink: Callable[..., CurveSink] | None = None
     extra_callbacks: tuple[lightning.Callback, ...] = ()
 
     @property
@@ -329,11 +332,11 @@ class PathTrainer:
             yield counts[0] if counts else None
 
     @contextlib.contextmanager
-    def _events(self, run: PlannedRun, folder: PathFolder) -> Iterator[PathEvents | None]:
-        """Rewrite the path's TensorBoard events up to where the run begins, and append to them in the block; rank 0."""
-        opened: list[PathEvents] = []
-        if self.tensorboard:
-            self.process_group.on_rank_zero(lambda: opened.append(PathEvents(folder, until=run.begin)))
+    def _events(self, run: PlannedRun, folder: PathFolder) -> Iterator[CurveSink | None]:
+        """Give a logger the path's rows up to where the run begins, and those of the block as they come; rank 0."""
+        opened: list[CurveSink] = []
+        if open_sink := PathEvents if self.tensorboard else self.open_sink:
+            self.process_group.on_rank_zero(lambda: opened.append(open_sink(folder, until=run.begin)))
         with contextlib.ExitStack() as stack:
             yield stack.enter_context(opened[0]) if opened else None
 
@@ -384,6 +387,9 @@ class PathTrainer:
         folder.guard.cut(sys.maxsize)
         if self.tensorboard:
             rewrite_path_events(folder)
+        elif self.open_sink is not None:
+            with self.open_sink(folder):  # which the rows that were kept are sent to
+                pass
 
     def _manifest_fields(
         self, path: Path, folder: PathFolder, monitor: LossMonitor, module: LitCausalLM, position: int

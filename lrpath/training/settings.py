@@ -125,6 +125,29 @@ def _divisors(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessSettings:
+    """How tasks are given to releases by EleutherAI's harness.
+
+    Args:
+        folders: Folders of task files, besides the harness's own. Functions that they name are run.
+        examples: Solved examples before every question; None for what the task says.
+        limit: Most documents of a task; None for all.
+        batch_size: Requests that are computed together.
+    """
+
+    folders: tuple[str, ...]
+    examples: int | None
+    limit: int | None
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if self.examples is not None and self.examples < 0:
+            text = f"harness.examples={self.examples} must be at least 0, or null for what the task says"
+            raise ConfigError(text, field="harness.examples", value=self.examples)
+        _check_at_least_one("harness", limit=self.limit, batch_size=self.batch_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cadence:
     """How often things are done that change no number of a path.
 

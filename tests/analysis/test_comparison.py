@@ -81,6 +81,7 @@ def test_every_seed_s_value_is_written(tmp_path: Path) -> None:
     assert len(summary_csv(comparison).splitlines()) == 1 + 2 * 3
 
 
+@pytest.mark.slow
 def test_a_report_of_what_cannot_be_compared_says_so(tmp_path: Path) -> None:
     july, _ = evaluated(tmp_path / "july", digest="a", text_bytes=400)
     august, _ = evaluated(tmp_path / "august", digest="b", text_bytes=200, seed=1)

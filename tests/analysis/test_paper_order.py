@@ -62,8 +62,8 @@ def test_a_contradiction_is_said_plainly(study: Study) -> None:
 
     text = "\n".join(sentences(study))
 
-    assert "is NOT seen at v3: path_switching is below from_scratch by 0.1250." in text
-    assert "+0.0000, +0.5000, +0.2500; it does NOT widen with every version." in text
+    assert "is not seen at v3: path_switching is below from_scratch by 0.1250." in text
+    assert "+0.0000, +0.5000, +0.2500; it does not widen with every version." in text
     assert "With one seed" in text
 
 

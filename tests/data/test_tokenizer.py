@@ -266,6 +266,7 @@ def test_only_long_runs_are_cut_for_training() -> None:
     assert max(len(word) for part in parts for word in part.split()) == LONGEST_RUN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["line of words\n" * 60_000, "word " * 120_000, "\n\n  indented\n" * 50_000, "x" * 600_000]
 )

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardw
 from lrpath.config import schema
 from lrpath.records.study import Study
 from lrpath.training.plan_runner import PlanRunner
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.integration import fork_server
+from tests.integration.fork_server import REPOSITORY, ForkedProcess
 
 SMALL = {
     "model": "tiny",
@@ -152,21 +153,32 @@ class Lab:
         """Return the records of a study."""
         return Study(self.folder / name)
 
-    def start(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self,
+        *changes: str,
+        moments: tuple[str, ...] = (),
+        env: Mapping[str, str] = MappingProxyType({}),
+        start_new_session: bool = False,
+    ) -> ForkedProcess:
         """Start `python -m lrpath.train` on a small study; with moments, `killing.py` in its place."""
         begin = [str(KILLING), *moments, "--"] if moments else ["-m", "lrpath.train"]
-        command = [sys.executable, *begin, *self.overrides(*changes)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | options.pop("env", {})
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes, **options)
+        return self.fork(*begin, *self.overrides(*changes), env=env, session=start_new_session)
+
+    def fork(self, *words: str, env: Mapping[str, str] = MappingProxyType({}), session: bool = False) -> ForkedProcess:
+        """Start a command of Python in the folder of the studies, with everything imported already."""
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | env
+        return fork_server.start(words, folder=self.folder, environment=environment, session=session)
+
+    def call(self, *words: str, env: Mapping[str, str] = MappingProxyType({})) -> Ended:
+        """Run a command of Python in the folder of the studies and return how it ended."""
+        process = self.fork(*words, env=env)
+        out, err = process.communicate()
+        return Ended(code=process.wait(), out=out, err=err)
 
     def torchrun(self, *words: str, ranks: int, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Start a module or script on several ranks, by default of one node at a free port."""
         place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
         command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]
-        return self._start(command)
-
-    def _start(self, command: list[str]) -> subprocess.Popen[str]:
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
@@ -182,9 +194,9 @@ class Lab:
         file.write_text(json.dumps(listed))
         (port,) = free_ports(1)
         place = (f"--ranks={ranks // nodes}", f"--nodes={nodes}", f"--endpoint=localhost:{port}")
-        processes = [self._start([sys.executable, str(RANKED), str(file), *place]) for _ in range(nodes)]
+        processes = [self.fork(str(RANKED), str(file), *place, env={"OMP_NUM_THREADS": "1"}) for _ in range(nodes)]
         ended = [process.communicate() for process in processes]
-        code = max(process.returncode for process in processes)
+        code = max(process.wait() for process in processes)
         return Ended(code=code, out="".join(out for out, _ in ended), err="".join(err for _, err in ended))
 
     def codes_of(self, ranks: int) -> list[tuple[int, ...]]:
@@ -209,14 +221,16 @@ class Lab:
             for update in range(run.begin, run.end)
         }
 
-    def train(self, *changes: str, moments: tuple[str, ...] = (), **options: Any) -> Ended:
+    def train(
+        self, *changes: str, moments: tuple[str, ...] = (), env: Mapping[str, str] = MappingProxyType({})
+    ) -> Ended:
         """Run a small study in another process and return how it ended."""
-        process = self.start(*changes, moments=moments, **options)
+        process = self.start(*changes, moments=moments, env=env)
         out, err = process.communicate()
-        return Ended(code=process.returncode, out=out, err=err)
+        return Ended(code=process.wait(), out=out, err=err)
 
 
-def started(process: subprocess.Popen[str], text: str) -> str:
+def started(process: ForkedProcess | subprocess.Popen[str], text: str) -> str:
     """Return a process's first line with a text."""
     assert process.stdout is not None
     while text not in (line := process.stdout.readline()):

@@ -3,7 +3,10 @@
 from lrpath.entry import lasting
 
 with lasting():
-    import torch.distributed.fsdp  # noqa: F401
+    import matplotlib.backends.backend_agg  # noqa: F401
+    import torch.distributed.fsdp
+    import torch.distributed.launcher.api  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import lrpath.assembly.training_factory  # noqa: F401
+    import lrpath.assembly.training_factory
+    import lrpath.reporting.report  # noqa: F401

@@ -55,6 +55,7 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return whole
 
 
+@pytest.mark.slow
 def test_every_update_runs_at_the_rate_of_the_plan_and_every_fork_and_release_is_kept(whole: Lab) -> None:
     study, project = whole.study(), whole.project(*command())
     tree = project.plan.tree
@@ -71,10 +72,12 @@ def test_every_update_runs_at_the_rate_of_the_plan_and_every_fork_and_release_is
     assert "v2" in str(write_report(study))
 
 
+@pytest.mark.slow
 def test_a_finished_plan_runs_no_command(whole: Lab) -> None:
     assert run(whole, *command("die:1")) == 0
 
 
+@pytest.mark.slow
 def test_windows_and_ids_are_the_same_text(whole: Lab, lab: Lab) -> None:
     run(lab, *command(), "engine.data=ids")
 
@@ -82,6 +85,7 @@ def test_windows_and_ids_are_the_same_text(whole: Lab, lab: Lab) -> None:
     assert weights_of(lab.study()) == weights_of(whole.study())
 
 
+@pytest.mark.slow
 def test_a_command_that_dies_is_run_again_from_the_last_state_and_ends_at_equal_bits(
     whole: Lab, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +103,7 @@ def test_a_command_that_dies_is_run_again_from_the_last_state_and_ends_at_equal_
     assert sum(one.repeated for one in lab.study().ledger.runs()) > 0
 
 
+@pytest.mark.slow
 def test_a_command_that_is_stopped_keeps_what_it_saved(whole: Lab, lab: Lab) -> None:
     with refused(LrpathError):
         run(lab, *command("stop:2"))
@@ -123,6 +128,7 @@ def test_what_is_not_what_was_asked_is_refused_and_leaves_nothing(lab: Lab, faul
     assert len(list(lab.study().ledger.runs())) == 1
 
 
+@pytest.mark.slow
 def test_a_state_of_another_trainer_that_was_altered_is_never_handed_on(lab: Lab) -> None:
     run(lab, *command(), "paths=main")
     main = next(folder for folder in lab.study().folders() if "main" in folder.folder.name)
@@ -133,6 +139,7 @@ def test_a_state_of_another_trainer_that_was_altered_is_never_handed_on(lab: Lab
         run(lab, *command())
 
 
+@pytest.mark.slow
 def test_lrpath_never_opens_a_state_of_another_trainer(whole: Lab) -> None:
     release = whole.project(*command()).plan.tree.releases[0]
 

@@ -194,6 +194,7 @@ def test_a_changed_old_text_is_named_where_a_plan_should_extend_its_study(own: L
         check_extends(project)
 
 
+@pytest.mark.slow
 def test_a_path_does_not_go_on_over_data_that_was_changed_under_the_same_id(own: Lab) -> None:
     own.run()
     alter(own, "v1")

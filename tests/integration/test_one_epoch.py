@@ -37,6 +37,7 @@ def test_one_version_of_several_may_be_read_whole(lab: Lab) -> None:
     assert [one.updates for one in project.increments] == [3, store.windows("v2", 32) // 16]
 
 
+@pytest.mark.slow
 def test_it_is_trained_in_one_command_and_then_known(lab: Lab) -> None:
     project = lab.project("increment=all", "paradigm=[continual]", *SHORT)
     updates = sum(one.updates for one in (project.prepare() and project.increments))

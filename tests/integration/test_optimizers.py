@@ -71,33 +71,21 @@ def test_what_is_evaluated_is_what_is_released_and_not_the_live_weights(lab: Lab
     live = states_of(lab.study())[release.last.path_id, release.last.position]
     name, parameter = next(iter(model.named_parameters()))
     assert parameter.detach().numpy().tobytes() != live[f"model.{name}"]
+    documents = evaluate_documents(model, runner.path_trainer.documents, device=torch.device("cpu"), precision="fp32")
+    assert list(documents) == read_document_losses(path.document_losses(release.last.position))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_losses_by_document_are_those_of_the_released_weights_too(lab: Lab, kind: str) -> None:
-    runner = lab.runner(*overrides(kind))
-    runner.run()
-    _, release = choose_release(lab.study(), name="v2")
-    path = lab.study().find(release.last.path_id)
-    assert path is not None
-
-    model = load_release(lab.study(), release)
-    found = evaluate_documents(model, runner.path_trainer.documents, device=torch.device("cpu"), precision="fp32")
-
-    assert list(found) == read_document_losses(path.document_losses(release.last.position))
-
-
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_ranks_make_what_one_process_makes(lab: Lab, strategy: str) -> None:
+def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
+    """Sharded, every kind; replicated, one that evaluates other weights and one that looks at whole matrices."""
+    made = [*((kind, "fsdp") for kind in EVERY_KIND), ("schedule_free", "ddp"), ("muon", "ddp")]
     for kind in EVERY_KIND:
         lab.run(f"study={kind}_one", *overrides(kind))
-    ended = lab.ranked(
-        *(Job((f"study={kind}_two", *overrides(kind), f"strategy={strategy}")) for kind in EVERY_KIND), ranks=2
-    )
+    jobs = [Job((f"study={kind}_{strategy}", *overrides(kind), f"strategy={strategy}")) for kind, strategy in made]
+    ended = lab.ranked(*jobs, ranks=2)
 
-    assert ended.code == 0, ended.err
-    for kind in EVERY_KIND:
-        one, two = states_of(lab.study(f"{kind}_one")), states_of(lab.study(f"{kind}_two"))
+    assert lab.codes_of(2) == [(0, 0)] * len(jobs), ended.err
+    for kind, strategy in made:
+        one, two = states_of(lab.study(f"{kind}_one")), states_of(lab.study(f"{kind}_{strategy}"))
         assert one.keys() == two.keys()
         for key, tensors in one.items():
             for name, bits in tensors.items():

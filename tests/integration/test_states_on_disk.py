@@ -92,9 +92,17 @@ DAMAGES: dict[Callable[[Path], None], str] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_state_is_named_and_never_loaded(lab: Lab, damage: Callable[[Path], None]) -> None:
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Return a laboratory with the small study."""
+    lab = Lab(folder=tmp_path_factory.mktemp("trained"), texts=corpus / "texts", stores=corpus / "stores")
     lab.run()
+    return lab
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_a_damaged_state_is_named_and_never_loaded(lab: Lab, trained: Lab, damage: Callable[[Path], None]) -> None:
+    shutil.copytree(trained.study().folder, lab.study().folder)
     before, tables = states_of(lab.study()), tables_of(lab.study())
     (state,) = (lab.study().folder / "paths").glob("*main*/states/000000004")
     branch = next((lab.study().folder / "paths").glob("*.v1-*"))

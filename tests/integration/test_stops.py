@@ -31,9 +31,7 @@ def check_all_states(study: Study) -> None:
         check_state(file.parent, key=key)
 
 
-def test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on(lab: Lab) -> None:
-    lab.run("study=undisturbed")
-
+def test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on(lab: Lab, undisturbed: Study) -> None:
     # the 15th count is position 6 of the second run of the main path, which stops with the next update;
     # neither 7 nor 11 is a fork or a multiple of save_every, so their states are there for the signals alone
     ended = lab.train("study=stopped", moments=("interrupt:15", "terminate:4", "end"))
@@ -46,8 +44,8 @@ def test_an_interrupted_or_terminated_run_says_how_to_go_on_and_goes_on(lab: Lab
     stopped = [run for run in lab.study("stopped").ledger.runs() if run.outcome != "done"]
     assert {run.outcome for run in stopped} == {"stopped"}
     assert [(run.begin, run.end, run.repeated) for run in stopped] == [(4, 7, 0), (7, 11, 0)]
-    assert states_of(lab.study("stopped")) == states_of(lab.study("undisturbed"))
-    assert tables_of(lab.study("stopped")) == tables_of(lab.study("undisturbed"))
+    assert states_of(lab.study("stopped")) == states_of(undisturbed)
+    assert tables_of(lab.study("stopped")) == tables_of(undisturbed)
 
 
 def interrupt_at(position: int, monkeypatch: pytest.MonkeyPatch, *, times: int = 1) -> None:
@@ -96,8 +94,18 @@ def test_an_interrupt_in_the_last_update_of_a_path_keeps_the_next_from_beginning
     assert [(run.end, run.outcome) for run in lab.study().ledger.runs()] == [(4, "done")]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Return the small study, made by one run."""
+    lab = Lab(folder=tmp_path_factory.mktemp("whole"), texts=corpus / "texts", stores=corpus / "stores")
+    lab.run()
+    return lab.study()
+
+
 @pytest.mark.parametrize("writes", [1, 9, 23, 61])
-def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+def test_a_full_disk_is_explained_and_loses_no_state(
+    lab: Lab, undisturbed: Study, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
     runner = lab.runner()
     flush, calls = os.fsync, itertools.count()
 
@@ -111,11 +119,10 @@ def test_a_full_disk_is_explained_and_loses_no_state(lab: Lab, monkeypatch: pyte
         with refused(TrainingError):
             runner.run()
     check_all_states(lab.study())
-    lab.run("study=undisturbed")
     lab.run()
 
-    assert states_of(lab.study()) == states_of(lab.study("undisturbed"))
-    assert tables_of(lab.study()) == tables_of(lab.study("undisturbed"))
+    assert states_of(lab.study()) == states_of(undisturbed)
+    assert tables_of(lab.study()) == tables_of(undisturbed)
 
 
 @pytest.mark.parametrize("log_every", [1, 4])
@@ -160,9 +167,8 @@ def fill(file: Path) -> None:
 
 
 def test_a_disk_that_is_really_full_is_explained_and_the_same_command_goes_on_when_there_is_space(
-    lab: Lab, small_disk: Path
+    lab: Lab, undisturbed: Study, small_disk: Path
 ) -> None:
-    lab.run("study=undisturbed")
     changes, ballast = (f"outputs={small_disk}", "study=full"), small_disk / "ballast"
 
     filling = lab.start(*changes, moments=("wait:9",))
@@ -186,5 +192,5 @@ def test_a_disk_that_is_really_full_is_explained_and_the_same_command_goes_on_wh
     assert "error:" in again.err
     assert "updates were run" not in again.out + again.err  # refused before the first
     assert freed.code == 0, freed.err
-    assert states_of(Study(small_disk / "full")) == states_of(lab.study("undisturbed"))
-    assert tables_of(Study(small_disk / "full")) == tables_of(lab.study("undisturbed"))
+    assert states_of(Study(small_disk / "full")) == states_of(undisturbed)
+    assert tables_of(Study(small_disk / "full")) == tables_of(undisturbed)

@@ -6,15 +6,13 @@ import sys
 
 import pytest
 
-from tests.integration.lab import REPOSITORY, Lab, started
+from tests.integration.lab import Ended, Lab, started
 
 pytestmark = pytest.mark.slow
 
 
-def sweep(lab: Lab, *changes: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lrpath.train", "-m", *lab.overrides(*changes)]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
-    return subprocess.run(command, cwd=lab.folder, env=environment, capture_output=True, text=True, check=False)
+def sweep(lab: Lab, *changes: str, **variables: str) -> Ended:
+    return lab.call("-m", "lrpath.train", "-m", *lab.overrides(*changes), env=variables)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +27,7 @@ def test_a_sweep_runs_the_main_path_once(lab: Lab, swept: list[str], main: int, 
     done = sweep(lab, *swept)
 
     runs = lab.study().ledger.runs()
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     assert sum(run.updates for run in runs if run.name == "path_switching.main") == main
     assert sum(run.updates for run in runs) == main + branches
     assert all(run.repeated == 0 for run in runs)
@@ -62,8 +60,8 @@ def test_jobs_side_by_side_that_begin_on_one_path_wait_for_each_other_unasked(la
 def test_a_sweep_with_one_impossible_job_is_refused_before_the_first_starts(lab: Lab) -> None:
     done = sweep(lab, "alpha=0.6,0.95")
 
-    assert done.returncode == 2
-    assert "lower alpha" in done.stderr
+    assert done.code == 2
+    assert "lower alpha" in done.err
     assert not lab.study().folder.exists()
 
 
@@ -76,12 +74,12 @@ def test_a_sweep_over_two_ranks_is_two_jobs_on_one_main_path(lab: Lab) -> None:
         lab, "alpha=0.4,0.6", "versions=1", "strategy=ddp", "hydra/launcher=torchrun", "hydra.launcher.ranks=2", **task
     )
 
-    assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if line.startswith("job ")] == [
+    assert done.code == 0, done.err
+    assert [line for line in done.out.splitlines() if line.startswith("job ")] == [
         "job 1 of 2, alpha=0.4",
         "job 2 of 2, alpha=0.6",
     ]
-    assert done.stdout.count("updates were run") == 2
+    assert done.out.count("updates were run") == 2
     runs = lab.study().ledger.runs()
     assert sorted((run.name, run.begin, run.end, run.repeated, run.ranks) for run in runs) == [
         ("path_switching.main", 0, 6, 0, 2),

@@ -104,6 +104,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return found
 
 
+@pytest.mark.slow
 def test_intervals_of_a_study_come_from_its_finished_branches_each_left_out(study: Study) -> None:
     settings = fit_settings(interval="finished", fit=("*main", "alpha_2.*"), bootstrap_samples=0)
     view = LossView.of(study, settings)

@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lrpath.errors import StateError
 from lrpath.records.events import rewrite_path_events
 from lrpath.records.study import Study
@@ -53,6 +55,7 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
     assert report.text.endswith(f"tensorboard --logdir {study.report / 'tb'}")
 
 
+@pytest.mark.slow
 def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     keep(study, plan_of(10, 10))
@@ -107,6 +110,7 @@ def test_a_study_without_a_plan_is_refused(tmp_path: Path) -> None:
         write_report(Study(tmp_path / "empty"))
 
 
+@pytest.mark.slow
 def test_several_studies_are_reported_together(tmp_path: Path) -> None:
     july, august = Study(tmp_path / "july"), Study(tmp_path / "august")
     for study, seed in ((july, 1), (august, 2)):
@@ -128,6 +132,7 @@ def test_several_studies_are_reported_together(tmp_path: Path) -> None:
     assert not july.report.exists()
 
 
+@pytest.mark.slow
 def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     study, plan = Study(tmp_path / "a&b"), plan_of(10, 10)
     keep(study, plan)
@@ -146,6 +151,7 @@ def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     assert 'name="viewport"' in page
 
 
+@pytest.mark.slow
 def test_of_very_many_releases_the_last_version_s_are_printed_best_first(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for number in range(21):
@@ -162,6 +168,7 @@ def test_of_very_many_releases_the_last_version_s_are_printed_best_first(tmp_pat
     assert (study.report / "table.md").read_text().count("| v1 |") == 21
 
 
+@pytest.mark.slow
 def test_an_alpha_sweep_and_domains_are_drawn(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for alpha in (0.2, 0.6):

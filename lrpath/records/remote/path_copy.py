@@ -21,8 +21,8 @@ from lrpath.records.shards import SUFFIX, shown
 
 _STATES = "states"
 _MANIFEST = re.compile(rf"{_STATES}/[0-9]{{9,}}/{re.escape(MANIFEST)}")
-_NOT_TABLES = frozenset({_STATES, "tb"})
-"""Folders of a path that are not uploaded with its tables; TensorBoard's events are made from these."""
+_NOT_TABLES = frozenset({_STATES, "tb", "wandb"})
+"""Folders of a path that are not uploaded with its tables; the files of TensorBoard and W&B are made from these."""
 FETCHING = ".fetching"
 """Folder of the working copy of a study in which shards are while they are fetched."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import lightning
 
-from lrpath.records.events import PathEvents
+from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
@@ -26,7 +26,7 @@ class MetricsRecorder(UpdateCallback):
     Args:
         run: The run.
         folder: Where the tables are.
-        events: Gets every row that the tables get; None for no TensorBoard.
+        events: Gets every row that the tables get; None for no logger.
         evaluation: Evaluates the model on the held-out sets.
         every: Updates between two writes.
         count: Counts the updates for the ledger; None on ranks other than rank 0, which write nothing.
@@ -41,7 +41,7 @@ class MetricsRecorder(UpdateCallback):
         run: PlannedRun,
         *,
         folder: PathFolder,
-        events: PathEvents | None,
+        events: CurveSink | None,
         evaluation: FitEvaluation,
         every: int,
         count: RunningCount | None,

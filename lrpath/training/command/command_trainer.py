@@ -22,6 +22,7 @@ from lrpath.data.stream import TokenBatches
 from lrpath.data.verified import VerifiedFiles
 from lrpath.errors import StateError, StoppedError, TrainingError
 from lrpath.planning.paths import Path, Release, StateKey
+from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.events import rewrite_path_events
 from lrpath.records.files import temporary_name
 from lrpath.records.held_out import HeldOutSet, SetName
@@ -58,6 +59,7 @@ class CommandTrainer:
         described: Digest and sizes of every held-out set.
         cadence: How often to evaluate and save.
         tensorboard: Whether a path's rows are written as TensorBoard events too.
+        open_sink: Opens another logger's curves of a path; None for no other logger.
         flops_per_token: Cost of a token, for the ledger; 0 where only torch could count it.
         state_bytes: Size of a state on disk as lrpath's own trainer would save it [bytes]; 0 likewise.
     """
@@ -72,6 +74,7 @@ class CommandTrainer:
     tensorboard: bool
     flops_per_token: float
     state_bytes: int
+    open_sink: Callable[..., CurveSink] | None = None
 
     @property
     def process_group(self) -> Processes:
@@ -161,6 +164,9 @@ class CommandTrainer:
                 table.cut(later[-1])  # also sorts
         if self.tensorboard:
             rewrite_path_events(folder)
+        elif self.open_sink is not None:
+            with self.open_sink(folder):  # which all new rows are sent to
+                pass
 
     def _checked_start(self, run: PlannedRun, parent: Path | None) -> StateKey | None:
         """Return the state that a run starts from after reading it; None for initial weights."""

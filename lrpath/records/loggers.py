@@ -1,0 +1,90 @@
+"""The configuration's section `logger`: where curves go besides the CSV tables, which every path has."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from lrpath.errors import BusyError
+from lrpath.records.curve_sinks import CurveSink, MlflowSink, WandbSink, is_sent
+from lrpath.records.path_folder import PathFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLogger:
+    """Curves go into TensorBoard's event files, or nowhere else.
+
+    Args:
+        name: `tensorboard`, or `none`.
+    """
+
+    name: Literal["tensorboard", "none"]
+
+    def opener(self) -> Callable[..., CurveSink] | None:
+        """Return what opens the curves of a path elsewhere: nothing."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WandbLogger:
+    """Curves go to Weights & Biases, a run for each path.
+
+    Args:
+        name: `wandb`.
+        project: The project; None for the study's name.
+        online: Whether rows are sent while a path is trained, or kept in files for `wandb sync`.
+    """
+
+    name: Literal["wandb"]
+    project: str | None
+    online: bool
+
+    def opener(self) -> Callable[..., CurveSink]:
+        """Return what opens the run of a path, given the path's folder and `until`.
+
+        Raises:
+            ModuleNotFoundError: If the package is not installed.
+        """
+        import wandb  # noqa: F401 (what is missing is said before an update is run)
+
+        return partial(WandbSink, project=self.project, online=self.online)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlflowLogger:
+    """Curves go to MLflow, a run for each path.
+
+    Args:
+        name: `mlflow`.
+        uri: The tracking server or database; None for `mlflow.db` in the study's folder.
+        experiment: The experiment; None for the study's name.
+    """
+
+    name: Literal["mlflow"]
+    uri: str | None
+    experiment: str | None
+
+    def opener(self) -> Callable[..., CurveSink]:
+        """Return what opens the run of a path, given the path's folder and `until`.
+
+        Raises:
+            ModuleNotFoundError: If the package is not installed.
+        """
+        import mlflow  # noqa: F401 (as above)
+
+        return partial(MlflowSink, uri=self.uri, experiment=self.experiment)
+
+
+def send_rest(logger: WandbLogger | MlflowLogger | TableLogger, folders: Iterable[PathFolder]) -> None:
+    """Send what a logger lacks of some paths: those that were trained without it, or killed before it was closed.
+
+    A path that another process trains is left to that one.
+    """
+    open_sink = logger.opener()
+    if open_sink is None:
+        return
+    for folder in folders:
+        if not is_sent(folder, logger.name):
+            with contextlib.suppress(BusyError), folder.lock(), open_sink(folder):
+                pass

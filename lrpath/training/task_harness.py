@@ -1,0 +1,189 @@
+"""EleutherAI's language-model evaluation harness: digests of its tasks, and the figures of an exported model on them.
+
+A task file may name Python functions, which the harness imports and calls: a folder of tasks is code, unlike anything
+else that lrpath reads.
+
+References:
+    https://github.com/EleutherAI/lm-evaluation-harness
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import logging
+import math
+import pathlib
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import lm_eval
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
+
+from lrpath.errors import ConfigError
+from lrpath.planning.field_names import nearest
+from lrpath.records.files import digest_file
+from lrpath.records.task_scores import TaskScore
+from lrpath.training.settings import HarnessSettings
+
+_NO_PART_OF_A_TASK = frozenset(
+    {"task", "task_alias", "tag", "custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs"}
+)
+"""Fields that say what a task is called and where its documents, which are in the digest, come from."""
+
+
+class Harness:
+    """The harness with the tasks that it knows.
+
+    Args:
+        settings: Where tasks are, and how they are asked.
+
+    Raises:
+        ConfigError: If a folder of tasks is not there.
+    """
+
+    def __init__(self, settings: HarnessSettings) -> None:
+        for folder in settings.folders:
+            if not pathlib.Path(folder).is_dir():
+                text = f"harness.folders names {folder}, which is not a folder; give the folders of task files (.yaml)"
+                raise ConfigError(text, field="harness.folders", value=folder)
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it would tell of every default that it fills in
+        self.settings = settings
+        self.version = f"lm-eval {lm_eval.__version__}"
+        self._manager = TaskManager(include_path=list(settings.folders) or None)
+        self._leaves: dict[str, dict[str, str]] = {}
+
+    def digest(self, name: str) -> str:
+        """Return the digest of a task, group or tag: of everything that determines its figures besides the model.
+
+        Raises:
+            ConfigError: If there is no task of that name, or its documents cannot be read.
+        """
+        return _digest_of(sorted(self.leaf_digests(name).items()))
+
+    def leaf_digests(self, name: str) -> dict[str, str]:
+        """Return the digest of every single task of a task, group or tag; raises as `digest`."""
+        if name not in self._leaves:
+            if name not in self._manager.all_tasks:
+                text = f"tasks has {name!r}, which the harness does not know{nearest(name, self._manager.all_tasks)}"
+                more = "Give the folder of your own task files with harness.folders=[FOLDER]"
+                raise ConfigError(f"{text.rstrip('.?')}. {more}", field="tasks", value=name)
+            try:
+                tasks = self._manager.load([name])["tasks"]
+                self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in tasks.items()}
+            except Exception as error:  # whatever a task's loader raises: it reads files and the network
+                reason = " ".join(str(error).split())[:300]
+                text = f"task {name} cannot be loaded ({type(error).__name__}: {reason}); correct its task file"
+                raise ConfigError(text, field="tasks", value=name) from error
+        return self._leaves[name]
+
+    def _leaf_digest(self, task: Any) -> str:
+        sources: set[str] = set()
+        config = {
+            entry.name: _plain(getattr(task.config, entry.name), sources)
+            for entry in dataclasses.fields(task.config)
+            if entry.name not in _NO_PART_OF_A_TASK
+        }
+        if not isinstance(task, ConfigurableTask):
+            _plain(type(task), sources)
+        asked = [self.version, self.settings.examples, self.settings.limit]
+        documents = hashlib.sha256()
+        for text in _documents(task, with_examples=bool(self.settings.examples or task.config.num_fewshot)):
+            documents.update(text.encode())
+        return _digest_of([asked, config, sorted(sources), documents.hexdigest()])
+
+    def evaluate(self, model: pathlib.Path, name: str, *, device: str) -> tuple[list[TaskScore], list[str]]:
+        """Return the figures of an exported model on a task, and the names of those that are not finite.
+
+        They are those of `lm_eval --model hf --model_args pretrained=MODEL --tasks NAME`.
+
+        Args:
+            model: Folder of the model.
+            name: The task, group or tag.
+            device: Where it runs, as torch names it.
+
+        Raises:
+            ConfigError: If the harness cannot give the task to this model.
+        """
+        try:
+            found = lm_eval.simple_evaluate(
+                model="hf",
+                model_args={"pretrained": str(model)},
+                tasks=[name],
+                task_manager=self._manager,
+                num_fewshot=self.settings.examples,
+                limit=self.settings.limit,
+                batch_size=self.settings.batch_size,
+                device=device,
+                log_samples=False,
+            )
+        except AssertionError as error:  # without a text, such as that of an answer that is longer than the window
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            text = f"task {name} cannot be given to this model: the harness stops where {line!r} does not hold"
+            more = "Answers must fit into the window that the model was trained with. Choose another task"
+            raise ConfigError(f"{text}. {more}", field="tasks", value=name) from error
+        scores = list(_scores(found, self.leaf_digests(name), whole=self.digest(name)))
+        finite = [score for score in scores if math.isfinite(score.value)]
+        return finite, [score.tag for score in scores if score not in finite]
+
+
+def _plain(value: Any, sources: set[str]) -> Any:
+    """Return a setting of a task as plain data; of the functions that it names, the whole files join the sources."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name), sources) for entry in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry, sources) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, sources) for entry in value]
+    if isinstance(value, Callable):  # type: ignore[arg-type]
+        _add_source(value, sources)
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return value if value is None or isinstance(value, str | int | float | bool) else str(type(value))
+
+
+def _add_source(value: Any, sources: set[str]) -> None:
+    try:
+        file = inspect.getsourcefile(value)
+    except TypeError:  # made by C, or an object that can be called
+        file = None
+    if file is not None and pathlib.Path(file).is_file():
+        sources.add(digest_file(pathlib.Path(file)))
+
+
+def _documents(task: Any, *, with_examples: bool) -> Iterator[str]:
+    """Yield the documents of a task as text; of what is no plain data, such as an image, its type alone."""
+    parts = [task.eval_docs, *([task.fewshot_docs()] if with_examples else [])]
+    for documents in parts:
+        for document in documents:
+            yield json.dumps(document, sort_keys=True, default=lambda other: type(other).__qualname__) + "\n"
+        yield "\n"
+
+
+def _digest_of(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _scores(found: Mapping[str, Any], leaves: Mapping[str, str], *, whole: str) -> Iterator[TaskScore]:
+    """Yield the figures in what the harness returns, `results[task]["acc,none"]` beside `"acc_stderr,none"`."""
+    sizes = {task: int(size["effective"]) for task, size in found["n-samples"].items()}
+    for task, figures in (found["results"] | found.get("groups", {})).items():
+        better = found["higher_is_better"].get(task, {})
+        for key, value in figures.items():
+            metric, comma, done = key.partition(",")
+            if not comma or metric.endswith("_stderr") or isinstance(value, str):
+                continue
+            error = figures.get(f"{metric}_stderr,{done}")
+            known = isinstance(error, int | float) and math.isfinite(error)
+            yield TaskScore(
+                task=task,
+                metric=metric,
+                filter=done,
+                value=float(value),
+                standard_error=float(error) if known else None,
+                documents=sizes.get(task, sum(sizes.values())),
+                examples=int(found["n-shot"].get(task, 0)),
+                higher_is_better=better.get(metric),
+                digest=leaves.get(task, whole),
+            )

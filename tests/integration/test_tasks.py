@@ -1,0 +1,105 @@
+"""Releases are given tasks of EleutherAI's harness: its own figures, each evaluated once."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrpath import entry, evaluate
+from lrpath.analysis.verify.study import verify_study
+from lrpath.records.task_scores import path_task_file
+from lrpath.reporting.report import write_report
+from tests.integration.lab import WORDS, Lab
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # the harness and what it imports have warnings of their own
+]
+pytest.importorskip("lm_eval")
+
+
+def write_task(folder: Path, *, seed: int = 1) -> None:
+    """Write a task of 20 documents with two answers each, and its file."""
+    folder.mkdir(exist_ok=True)
+    chance = random.Random(seed)
+    lines = [{"good": chance.choice(WORDS), "bad": chance.choice(WORDS)} for _ in range(20)]
+    (folder / "words.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "words.yaml").write_text(
+        "task: words\n"
+        "dataset_path: json\n"
+        f"dataset_kwargs: {{data_files: {{test: {folder}/words.jsonl}}}}\n"
+        "test_split: test\n"
+        "output_type: multiple_choice\n"
+        "doc_to_text: path\n"
+        'doc_to_choice: "{{[good, bad]}}"\n'
+        "doc_to_target: 0\n"
+        "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
+    )
+
+
+def given(lab: Lab, *changes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [f"outputs={lab.folder}", "study=study", "strategy.accelerator=cpu", "strategy.threads=1"]
+    folders = f"harness.folders=[{lab.folder / 'tasks'}]"
+    monkeypatch.setattr(sys, "argv", ["lrpath.evaluate", *own, folders, *changes])
+    entry.run(evaluate.evaluate, config_name="evaluate")
+
+
+def test_releases_get_the_harness_figures_once_and_the_report_has_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import lm_eval
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(lab.folder / "cache"))
+    lab.run("logger=tensorboard")
+    study = lab.study()
+    write_task(lab.folder / "tasks")
+
+    given(lab, "tasks=[words]", monkeypatch=monkeypatch)
+    assert "2 of 2 states were evaluated" in capsys.readouterr().out
+    given(lab, "tasks=[words]", monkeypatch=monkeypatch)
+    assert "0 of 2 states were evaluated" in capsys.readouterr().out
+
+    (folder,) = [folder for folder in study.folders() if ".v2-" in folder.folder.name]
+    (score,) = path_task_file(folder.folder, 20).scores()
+    monkeypatch.setattr(
+        sys, "argv", ["lrpath.export", f"outputs={lab.folder}", "study=study", "release=v2", f"folder={lab.folder}/out"]
+    )
+    from lrpath import export
+
+    entry.run(export.export, config_name="export")
+    found = lm_eval.simple_evaluate(
+        "hf",
+        {"pretrained": f"{lab.folder}/out"},
+        ["words"],
+        batch_size=8,
+        device="cpu",
+        task_manager=lm_eval.tasks.TaskManager(include_path=str(lab.folder / "tasks")),
+    )["results"]["words"]
+    assert (score.value, score.standard_error) == (found["acc,none"], found["acc_stderr,none"])
+    assert score.documents == 20
+
+    report = write_report(study)
+    assert {"tasks.md", "tasks.csv"} <= {file.name for file in report.files}
+    assert "Scores on tasks, last version" in (study.report / "index.html").read_text()
+    assert [finding.text for check in verify_study(study) for finding in check.findings] == []
+
+    write_task(lab.folder / "tasks", seed=2)  # other documents under the same name
+    given(lab, "tasks=[words]", "release=v2", monkeypatch=monkeypatch)
+    assert "1 of 1 states were evaluated" in capsys.readouterr().out
+    assert len({score.digest for score in path_task_file(folder.folder, 20).scores()}) == 2
+
+
+@pytest.mark.parametrize("changes", [["tasks=[wrods]"], ["tasks=[words]", "harness.folders=[nowhere]"]])
+def test_a_task_or_folder_that_is_not_there_is_refused(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changes: list[str]
+) -> None:
+    lab.run()
+    write_task(lab.folder / "tasks")
+
+    with pytest.raises(SystemExit) as ended:
+        given(lab, *changes, monkeypatch=monkeypatch)
+
+    assert ended.value.code == 2
+    assert changes[-1].split("[")[1][:-1] in capsys.readouterr().err

@@ -135,9 +135,11 @@ def draw_tree(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, offset: 
     # A hundred branches are one line with gaps: matplotlib lays out, clips and draws artists one by one.
     for is_main, width, order in ((False, 1.3, 2), (True, 2.4, 3)):
         parts = [curves[path.id] for path in drawn if (path.id in left) is is_main]
-        axes.plot(*_joined(parts), color=panel.colour, linewidth=width, zorder=order, solid_joinstyle="round")
+        if parts:  # a line without points has no extent, and the layout takes it for an endless one
+            axes.plot(*_joined(parts), color=panel.colour, linewidth=width, zorder=order, solid_joinstyle="round")
     forks = [tuple(line[0] for line in curves[path.id]) for path in drawn if path.parent is not None]
-    axes.plot(*_columns(forks), "o", color=panel.colour, markersize=6, zorder=4)
+    if forks:
+        axes.plot(*_columns(forks), "o", color=panel.colour, markersize=6, zorder=4)
     _draw_releases(axes, panel, curves, offset=offset)
 
 
@@ -160,7 +162,8 @@ def _draw_releases(axes: Axes, panel: Panel, curves: dict[str, PlotLine], *, off
             height = float(np.interp(release.last.position, positions, heights))
             points.append((release.last.position, height, release.version))
     rings = _columns([(x, y) for x, y, _ in points])
-    axes.plot(*rings, "o", color=panel.colour, markerfacecolor="white", markersize=5, zorder=5, clip_on=False)
+    if points:
+        axes.plot(*rings, "o", color=panel.colour, markerfacecolor="white", markersize=5, zorder=5, clip_on=False)
     for x, y, version in named(points):
         name_point(axes, (x, y), version, panel.colour, offset=offset)
 

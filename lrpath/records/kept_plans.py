@@ -71,7 +71,7 @@ def read_kept_plans(folder: pathlib.Path) -> list[KeptPlan]:
     """
     try:
         entries = [entry for entry in os.scandir(folder) if entry.name.endswith(".json") and entry.name[0] not in "!."]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # a file in place of a folder is refused where something is written
         return []
     oldest_first = sorted(entries, key=lambda entry: (entry.stat().st_mtime_ns, entry.name))
     return [_PLANS.get(folder / entry.name) for entry in oldest_first]

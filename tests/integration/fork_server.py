@@ -87,8 +87,12 @@ class ForkedProcess:
 
     def kill(self) -> None:
         """Kill the process unless its end was waited for."""
+        self.send_signal(signal.SIGKILL)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal unless the process's end was waited for."""
         if self.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, number)
 
 
 def start(

@@ -160,7 +160,7 @@ REFUSED = [
     ("train strategy.name=many", ConfigError, "strategy.name", "many"),
     ("train strategy=ddp", ConfigError, None, None),
     ("train strategy=fsdp strategy.shard_ranks=0", ConfigError, None, None),
-    ("train logger.name=wandb", ConfigError, "logger.name", "wandb"),
+    ("train logger.name=wanbd", ConfigError, "logger.name", "wanbd"),
     ("train cadence.log_every=0", ConfigError, "cadence.log_every", 0),
     ("train cadence.save_every=null", ConfigError, "cadence.save_every", None),
     ("train cluster.device=H300", ConfigError, "cluster.device", "H300"),

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lrpath.planning.lineage import content_id
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
 from lrpath.training.checkpoints.releases import load_release
-from tests.integration.lab import Lab, tables_of
+from tests.integration.lab import REPOSITORY, Lab, started, tables_of
 from tests.refusals import refused
 
 TRAINER = Path(__file__).with_name("outside_trainer.py")
@@ -175,11 +176,11 @@ def test_what_a_command_cannot_do_is_refused_before_it_runs(lab: Lab, field: str
 def test_a_plan_of_another_trainer_imports_no_torch_and_stops_its_command_on_a_signal(lab: Lab) -> None:
     sleeper = lab.folder / "sleeper.py"
     sleeper.write_text("import os, signal, sys\nprint('asleep', os.getpid(), flush=True)\nsignal.pause()\n")
-    process = lab.start(*command(), f"engine.run='{sys.executable} {sleeper} {{stretch}}'")
-    line = ""
-    while "asleep" not in line:
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
+    overrides = lab.overrides(*command(), f"engine.run='{sys.executable} {sleeper} {{stretch}}'")
+    words = [sys.executable, "-m", "lrpath.train", *overrides]  # no fork of a process that has torch
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(words, cwd=lab.folder, env=environment, text=True, stdout=-1, stderr=-1)
+    line = started(process, "asleep")
     torch_is_there = "torch" in Path(f"/proc/{process.pid}/maps").read_text()
     process.send_signal(signal.SIGTERM)
     process.communicate()

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from lrpath.models import CausalLM, build_model
 from lrpath.planning.cost import flops_per_token, memory_per_rank
 from lrpath.planning.shape import ModelShape
-from tests.planning.strategies import SIZES
+from tests.planning.strategies import ADAMW, SIZES
 
 WINDOW = 24
 LAYERS = 2
@@ -89,7 +89,7 @@ def test_the_activations_that_are_kept_are_near_the_estimate(kv_heads: int) -> N
         loss = model(torch.randint(64, (16, 65)))
     measured = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights)
     estimate = memory_per_rank(
-        shape, strategy="single", ranks=1, micro_batch=16, sequence_length=64, compute="fp32"
+        shape, strategy="single", ranks=1, micro_batch=16, sequence_length=64, compute="fp32", optimizer=ADAMW
     ).activations
 
     assert loss.requires_grad

@@ -11,7 +11,14 @@ from tests.analysis.studies import CONTINUAL, MERGED, SCRATCH, SWITCHING, plan_o
 
 @pytest.mark.parametrize(
     "paradigm",
-    [SCRATCH, SWITCHING, MERGED, CONTINUAL, replace(CONTINUAL, replay=0.25), replace(SWITCHING, alpha=(0.6, 1.4, 2.0, 0.6))],
+    [
+        SCRATCH,
+        SWITCHING,
+        MERGED,
+        CONTINUAL,
+        replace(CONTINUAL, replay=0.25),
+        replace(SWITCHING, alpha=(0.6, 1.4, 2.0, 0.6)),
+    ],
     ids=["from_scratch", "path_switching", "merged", "continual", "replay", "long branches"],
 )
 def test_costs_version_by_version_are_those_of_each_version_s_tree(paradigm: object) -> None:

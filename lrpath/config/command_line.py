@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Any
@@ -32,11 +33,15 @@ def extra_of(error: ModuleNotFoundError) -> str | None:
         requirements = requires("lrpath") or []
     except PackageNotFoundError:  # run from a checkout that was never installed
         return None
+    brings: dict[str, set[str]] = defaultdict(set)
     for requirement in requirements:
         found = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", requirement)
-        if found is not None and found[1].replace("-", "_") == missing and found[2] != "dev":  # dev has all of them
-            return found[2]
-    return None
+        if found is not None:
+            brings[found[2]].add(found[1].replace("-", "_"))
+    # Some extras bring all of another one; the smallest is meant.
+    return min(
+        (extra for extra in brings if missing in brings[extra]), key=lambda extra: len(brings[extra]), default=None
+    )
 
 
 def as_lrpath_error(error: Exception) -> LrpathError:

@@ -7,7 +7,6 @@ shards of all ranks and a manifest with digests, loaded on any number of ranks, 
 import contextlib
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import lightning
 import torch.distributed as dist
@@ -23,7 +22,7 @@ from lrpath.lightning.path_run import PathRun
 from lrpath.models import seed_generators
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import StateKey
-from lrpath.records.ledger import Run, RunningCount
+from lrpath.records.ledger import RunningCount
 from lrpath.records.manifest import check_made_here, check_state
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.shards import stored_tensors
@@ -93,7 +92,7 @@ class PathForks(PathCallback, Checkpoint):
                 "open the PathRun again"
             )
         if self.run.updates:
-            run = _ledger_run(self.run, ranks=self._ranks.world_size)
+            run = self.run.planned.begun(device="lightning", ranks=self._ranks.world_size, flops_per_token=0.0)
             self._count = self._owned.enter_context(RunningCount(self.folder, ledger=self.run.study.ledger, run=run))
 
     def _load(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -277,20 +276,3 @@ def _check_trainer(trainer: lightning.Trainer, module: lightning.LightningModule
 
 
 _NO_EXTRA = lightning.LightningModule.get_extra_state
-
-
-def _ledger_run(run: PathRun, *, ranks: int) -> Run:
-    return Run(
-        id=uuid4().hex,
-        path_id=run.path.id,
-        name=run.path.name,
-        begin=run.begin,
-        end=run.end,
-        repeated=0,
-        tokens=run.planned.tokens,
-        flops=0.0,
-        seconds=None,
-        outcome="running",
-        device="lightning",
-        ranks=ranks,
-    )

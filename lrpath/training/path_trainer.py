@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
-from uuid import uuid4
 
 import lightning
 import torch
@@ -21,7 +20,7 @@ from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.document_losses import write_document_losses
 from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName
-from lrpath.records.ledger import Run, RunningCount
+from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import written_digests
 from lrpath.records.study import Study
@@ -327,7 +326,10 @@ class PathTrainer:
         """Count the updates of the block for the ledger, on rank 0."""
         counts: list[RunningCount] = []
         with contextlib.ExitStack() as stack:
-            count = RunningCount(folder, ledger=self.study.ledger, run=self._ledger_run(run))
+            begun = run.begun(
+                device=self.hardware.device_name, ranks=self.hardware.ranks, flops_per_token=self.flops_per_token
+            )
+            count = RunningCount(folder, ledger=self.study.ledger, run=begun)
             self.process_group.on_rank_zero(lambda: counts.append(stack.enter_context(count)))
             yield counts[0] if counts else None
 
@@ -405,20 +407,4 @@ class PathTrainer:
                 "read": self.data_consumed(path, position),
             }
             | self.environment()
-        )
-
-    def _ledger_run(self, run: PlannedRun) -> Run:
-        return Run(
-            id=uuid4().hex,
-            path_id=run.path.id,
-            name=run.path.name,
-            begin=run.begin,
-            end=run.end,
-            repeated=0,
-            tokens=run.tokens,
-            flops=run.tokens * self.flops_per_token,
-            seconds=None,
-            outcome="running",
-            device=self.hardware.device_name,
-            ranks=self.hardware.ranks,
         )

@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
 from lrpath.planning.paths import Path, StateKey
+from lrpath.records.ledger import Run
 from lrpath.records.path_folder import oldest_spared
 
 
@@ -42,6 +44,29 @@ class PlannedRun:
     def tokens(self) -> int:
         """Tokens that the run processes."""
         return (self.end - self.begin) * self.path.recipe.tokens_per_update
+
+    def begun(self, *, device: str, ranks: int, flops_per_token: float) -> Run:
+        """Return the ledger's row of this run as it begins.
+
+        Args:
+            device: What computes it.
+            ranks: Processes that compute it together.
+            flops_per_token: FLOPs of training on one token; 0 if they are not known.
+        """
+        return Run(
+            id=uuid4().hex,
+            path_id=self.path.id,
+            name=self.path.name,
+            begin=self.begin,
+            end=self.end,
+            repeated=0,
+            tokens=self.tokens,
+            flops=self.tokens * flops_per_token,
+            seconds=None,
+            outcome="running",
+            device=device,
+            ranks=ranks,
+        )
 
     def starting_state(self) -> StateKey | None:
         """Return the state the run starts from: the path's own, its parent's at the fork, or None for a root."""

@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.events import rewrite_path_events
 from lrpath.records.files import temporary_name
 from lrpath.records.held_out import HeldOutSet, SetName
-from lrpath.records.ledger import Run, RunningCount, reached
+from lrpath.records.ledger import RunningCount, reached
 from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import written_digests
@@ -155,7 +154,8 @@ class CommandTrainer:
         """
         start = self._checked_start(planned_run, parent)
         later = prepare_tables(planned_run, folder)
-        count = RunningCount(folder, ledger=self.study.ledger, run=self._ledger_run(planned_run))
+        begun = planned_run.begun(device=f"command {self.settings.name}", ranks=1, flops_per_token=self.flops_per_token)
+        count = RunningCount(folder, ledger=self.study.ledger, run=begun)
         with count:
             for stretch in _stretches(planned_run, start):
                 self._make(stretch, planned_run, folder, count=count, pinned=pinned, progress=progress)
@@ -261,22 +261,6 @@ class CommandTrainer:
         last = answer.metrics[-1]
         loss = "" if math.isnan(last.loss) else f", loss {last.loss:.3f}"
         progress.publish(f"{run.path.name}: {self.settings.name} reached {last.position:,} of {run.end:,}{loss}")
-
-    def _ledger_run(self, run: PlannedRun) -> Run:
-        return Run(
-            id=uuid4().hex,
-            path_id=run.path.id,
-            name=run.path.name,
-            begin=run.begin,
-            end=run.end,
-            repeated=0,
-            tokens=run.tokens,
-            flops=run.tokens * self.flops_per_token,
-            seconds=None,
-            outcome="running",
-            device=f"command {self.settings.name}",
-            ranks=1,
-        )
 
 
 def _stretches(run: PlannedRun, start: StateKey | None) -> Iterator[Stretch]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lrpath.errors import ConfigError
+from lrpath.models.attention import choose_attention
 from lrpath.models.loss import causal_loss, token_nll
 
 NAME_PREFIX = "lm."
@@ -34,6 +35,7 @@ class CausalLM(nn.Module):
         super().__init__()
         self.lm = lm
         self.document_end = document_end
+        choose_attention(lm, documents_apart=document_end is not None)
 
     @property
     def blocks(self) -> nn.ModuleList:

@@ -118,7 +118,7 @@ class PathTrainer:
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
         """Set this process up for training while the block runs."""
-        self.hardware.set_threads()
+        self.hardware.prepare_process()
         try:
             with quiet_lightning():
                 yield
@@ -159,7 +159,7 @@ class PathTrainer:
             "device": self.hardware.device_name,
             "ranks": self.hardware.ranks,
             "threads": torch.get_num_threads(),
-        }
+        } | self.hardware.kernels
 
     def evaluate_state(self, path: Path, folder: PathFolder, position: int) -> list[EvaluationRow]:
         """Return the losses of a state on the held-out sets, computed by this process alone."""
@@ -301,7 +301,7 @@ class PathTrainer:
         """
         watched: list[lightning.Callback] = []
         if self.process_group.world_size > 1:
-            compiles = self.hardware.strategy.compile
+            compiles = self.hardware.compiles
             watched = [HeartbeatCallback(self.process_group.watchdog, begin=run.begin, compiles=compiles)]
         return [
             stop,

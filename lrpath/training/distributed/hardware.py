@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import resource
+import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -102,6 +104,22 @@ class Hardware:
     def device_name(self) -> str:
         """Name of the device, for the ledger."""
         return torch.cuda.get_device_name() if self._on_gpu else "cpu"
+
+    def forget_memory(self) -> None:
+        """Begin to count the largest use of a GPU's memory anew."""
+        if self._on_gpu:
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    @property
+    def most_memory(self) -> int:
+        """Largest use of this rank's GPU memory since `forget_memory`; on the CPU, of the process since it began [bytes].
+
+        Of a GPU, what tensors took: the allocator's reserve and the CUDA context are not in it.
+        """
+        if self._on_gpu:
+            return torch.cuda.max_memory_allocated(self.device)
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, KiB on Linux
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     @property
     def device(self) -> torch.device:

@@ -17,8 +17,8 @@ import yaml  # type: ignore[import-untyped]
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, PredictConfig, TuneConfig
 from lrpath.laws.path_fit import FitSettings
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import PARADIGMS
-from lrpath.planning.schedule import Decay
 
 CONF = schema.conf_folder()
 ROOTS: dict[str, tuple[type, ...]] = {

@@ -21,6 +21,7 @@ from lrpath.data.sources import HfSource, OwnSource, PythonSource, TextSource, T
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
+from lrpath.planning.decay import Decay
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.own_model import OwnModel
@@ -28,7 +29,6 @@ from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.recipe import Seeds
-from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
 from lrpath.planning.weights_model import WeightsModel

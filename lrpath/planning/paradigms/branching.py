@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms.setting import (
     Alpha,
@@ -17,7 +18,7 @@ from lrpath.planning.paradigms.setting import (
     with_optimizer,
 )
 from lrpath.planning.paths import Path, StateKey, Tree
-from lrpath.planning.schedule import Decay, Piece, Schedule, Shape, constant, warmup
+from lrpath.planning.schedule import Piece, Schedule, Shape, constant, warmup
 from lrpath.planning.streams import again
 
 

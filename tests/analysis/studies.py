@@ -17,8 +17,8 @@ from lrpath.planning.schedule import Shape
 from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, MetricsRow
 from tests.planning.strategies import build_continual, build_merged, build_switching
 from tests.records.lab import save
 

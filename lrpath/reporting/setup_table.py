@@ -26,6 +26,7 @@ def setup_tables(comparison: StudyComparison) -> list[ReportTable]:
 
 def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportTable:
     rows = [
+        ("question", _questions(group)),
         ("model", _each(_model(series) for series in group.series)),
         ("begins with", _each(series.plan.weights.line() for series in group.series if series.plan.weights)),
         ("training text", _training_text(group)),
@@ -38,6 +39,17 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
     ]
     title = f"What was run ({group.name})" if group.name else "What was run"
     return ReportTable(title=title, columns=_COLUMNS, rows=tuple(row for row in rows if row[1]))
+
+
+def _questions(group: ComparableGroup) -> str:
+    """Return what the configurations say that they ask (`description`), by study where there are several."""
+    asked = {
+        study.name: " ".join(dict.fromkeys(one.description for one in study.commands.read() if one.description))
+        for study in dict.fromkeys(series.study for series in group.series)
+    }
+    if len(asked) == 1:
+        return "".join(asked.values())
+    return " ".join(f"{name}: {question}" for name, question in asked.items() if question)
 
 
 def _each(values: Iterable[Any]) -> str:

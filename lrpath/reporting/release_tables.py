@@ -37,8 +37,8 @@ def write_interval(digits: int, *, signed: bool = False) -> Any:
 
 
 ON_VALID = (
-    "Loss and perplexity of a version: on the `valid` sets, to choose on, of this and all earlier versions together. "
-    "Losses on the `test` sets, which are other documents, have their own table; do not compare one with the other."
+    "Loss and perplexity of a version: on the valid sets (to choose on) of this and all earlier versions together. "
+    "Losses on the test sets, which are other documents, have their own table; do not compare one with the other."
 )
 
 

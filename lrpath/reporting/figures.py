@@ -113,7 +113,8 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib
         low, high = float(values.min()), float(np.quantile(values, 0.9))
         margin = max(high - low, 1e-3)
         all_axes[0].set_ylim(low - 0.25 * margin, high + 0.25 * margin)
-        figure.supylabel(f"training loss [nats per token]\nmean of {window:,} updates", fontsize=10)
+        of_each = f"mean of {window:,} updates" if window > 1 else "every update"
+        figure.supylabel(f"training loss [nats per token]\n{of_each}", fontsize=10)
         part_names(figure, all_axes)
         save(figure, file)
     return True

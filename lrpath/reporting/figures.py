@@ -21,6 +21,7 @@ from lrpath.reporting.plot_style import (
     WIDTH,
     Panel,
     PlotLine,
+    add_legend,
     draw_tree,
     part_names,
     save,
@@ -178,8 +179,7 @@ def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathli
         grid[-1, 0].set_xlabel("position [updates]")
         grid[-1, 0].xaxis.set_major_formatter(whole_numbers())
         figure.supylabel("held-out loss [nats per token]", fontsize=10)
-        names = grid[0, 0].get_legend_handles_labels()
-        figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+        add_legend(figure, grid[0, 0])
         save(figure, file)
     return True
 

@@ -16,7 +16,7 @@ from tests.integration.lab import Job, Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("schedule_free", "averaged_adamw")
+KINDS = ("schedule_free", "schedule_free_plus", "averaged_adamw")
 EVERY_KIND = (*KINDS, "muon")
 BASE = ("paradigm=[anytime]", "paradigms.anytime.alpha=0.4")
 

@@ -23,8 +23,8 @@ from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import written_digests
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError, PlanError
 from lrpath.planning import tree_record
+from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import AdamW, AveragedAdamW, ScheduleFree
 from lrpath.planning.paradigms import (
     Anchor,
@@ -23,7 +24,7 @@ from lrpath.planning.paradigms import (
     merge_weights,
 )
 from lrpath.planning.paths import Path, StateKey, Tree, unite
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from lrpath.planning.streams import coverage
 from tests.planning.strategies import (
     COSINE,

@@ -61,9 +61,7 @@ def test_updates_are_those_of_the_three_points(
     first = torch.ones(3, 4, dtype=torch.float64)
 
     settings = {"power": power, "shares": shares, "growing": growing, "follows": follows}
-    parameter, kept = run(
-        first, lambda one: ScheduleFreePlusAdamC([one], betas=BETAS, eps=EPS, **settings), RATES
-    )
+    parameter, kept = run(first, lambda one: ScheduleFreePlusAdamC([one], betas=BETAS, eps=EPS, **settings), RATES)
     live, z, x = reference(first, **settings)
 
     torch.testing.assert_close(parameter.detach(), live, rtol=1e-12, atol=1e-14)

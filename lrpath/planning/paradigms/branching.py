@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import AdamW, AveragedAdamW, Optimizer
 from lrpath.planning.paradigms.setting import (
     Alpha,
@@ -18,7 +19,7 @@ from lrpath.planning.paradigms.setting import (
 )
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.schedule import Decay, Piece, Schedule, Shape, constant, warmup
+from lrpath.planning.schedule import Piece, Schedule, Shape, constant, warmup
 from lrpath.planning.streams import again
 
 
@@ -171,7 +172,9 @@ def _after_average(recipe: Recipe) -> Recipe:
     optimizer = recipe.optimizer
     if not isinstance(optimizer, AveragedAdamW) or recipe.engine is not None:
         kind = "the trainer's own" if optimizer is None or recipe.engine is not None else optimizer.kind
-        text = f"from_average needs lrpath's optimizer averaged_adamw, and this is {kind}; choose it, or from_average=null"
+        text = (
+            f"from_average needs lrpath's optimizer averaged_adamw, and this is {kind}; choose it, or from_average=null"
+        )
         raise ConfigError(text, field="from_average")
     return replace(recipe, optimizer=AdamW(**{one.name: getattr(optimizer, one.name) for one in fields(AdamW)}))
 

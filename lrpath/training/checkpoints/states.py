@@ -27,7 +27,6 @@ from torch.distributed.tensor import DTensor
 
 from lrpath import __version__
 from lrpath.errors import StateError, TrainingError
-from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import StateKey
 from lrpath.records.files import (
     digest_file,
@@ -43,7 +42,7 @@ from lrpath.records.shards import StoredTensor, shown, stored_tensors
 from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.checkpoints.saved_copy import Copies, take_copies
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from lrpath.training.optimizers import combined, moments
+from lrpath.training.optimizers import moments
 
 
 def tensors_of(module: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, torch.Tensor]:
@@ -322,45 +321,6 @@ def load_state(
     manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
     ranks.on_rank_zero(lambda: check_made_here(folder))
     load_tensors(folder, tensors_of(module, optimizer), whole=optimizer is not None, ranks=ranks)
-    return manifest
-
-
-def load_released(  # noqa: PLR0913 (those of `load_state`, and the parent's optimizer)
-    folder: pathlib.Path,
-    *,
-    key: StateKey,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    parent: Optimizer,
-    ranks: ProcessGroup = SINGLE_PROCESS,
-) -> dict[str, Any]:
-    """Load the weights that a state would release, and its moments, for a path that leaves with these; return its manifest.
-
-    Args:
-        folder: Place of the state.
-        key: Path and position that it must be of.
-        module: Backbone, whole or sharded.
-        optimizer: The path's own; what it keeps must be in the state, which may hold more.
-        parent: Settings of the optimizer that the state is of.
-        ranks: Those that hold the module, all of which call this; the first checks the files.
-
-    Raises:
-        StateError: If the state is missing, incomplete or altered, or lacks a moment.
-    """
-    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
-    ranks.on_rank_zero(lambda: check_made_here(folder))
-    wanted = tensors_of(module, optimizer)
-    parameters = [(name, one.detach()) for name, one in module.named_parameters() if one.requires_grad]
-    parts = {
-        f"{kind}.{name}": torch.zeros_like(one)
-        for name, one in parameters
-        for kind in parent.released
-        if f"{kind}.{name}" not in wanted
-    }
-    load_tensors(folder, wanted | parts, whole=False, ranks=ranks)
-    for name, one in parameters:
-        kept = {kind: (wanted | parts)[f"{kind}.{name}"] for kind in parent.released}
-        one.copy_(combined(kept, settings=parent))
     return manifest
 
 

@@ -1,11 +1,11 @@
 """ScheduleFree+ (arXiv 2605.19095) at the plan's rate: schedule-free AdamW for larger batches and longer runs.
 
-Beside `schedule_free`, it has a momentum inside the step, a share of the average that grows, and a decay that falls with
-the square of the rate (AdamC, arXiv 2506.02285):
+Beside `schedule_free`, it has a momentum inside the step, a share of the average that grows, and a decay that falls
+with the square of the rate (AdamC, arXiv 2506.02285):
 
     m_t, v_t = moments of the gradient g_t, taken at y_{t−1}, as in Adam
     z_t      = z_{t−1} − η_t·(m̂_t / (√v̂_t + ε) + (η_t / max_{s≤t} η_s)·λ·y_{t−1})      λ: on matrices only
-    x_t      = (1 − c_t)·x_{t−1} + c_t·z_t,   c_t = w_t / Σ_{W<s≤t} w_s,   w_t = t^r · (max_{s≤t} η_s)²;   c_t = 1 for t ≤ W
+    x_t      = (1 − c_t)·x_{t−1} + c_t·z_t,   c_t = 1 for t ≤ W, then w_t / Σ_{W<s≤t} w_s,   w_t = t^r · (max η_s)²
     y_t      = (1 − b_t)·z_t + b_t·x_t,       1 − b_t = (1 − b)^(1 − p)·(1 − B)^p,   p = min(1, t / N)
 
 What is left out is the paper's Polyak step, which makes a rate of the loss: here the plan gives the rate, and a state
@@ -29,12 +29,12 @@ class ScheduleFreePlusAdamC(torch.optim.Optimizer):
         betas: Decay of the first and of the second moment, in [0, 1).
         eps: Added to the root of the second moment; positive.
         power: Exponent `r` of the average's weights; at least 0.
-        shares: `b` and `B`, the average's share in the point where gradients are taken, at first and at last; in [0, 1).
+        shares: `b` and `B`, in [0, 1): the average's share in the point where gradients are taken, at first and last.
         growing: `N`, after how many updates it has its last value [updates]; 0: at once.
         follows: `W`, during how many first updates the average is `z` itself [updates].
     """
 
-    def __init__(  # noqa: PLR0913 (one argument a setting)
+    def __init__(
         self,
         params: Any,
         *,

@@ -319,7 +319,10 @@ class PathTrainer:
         key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
         consumed = None if key is None or source is None else self.data_consumed(source, key.position)
-        return RestoreState(run, study=self.study, data_consumed=consumed, process_group=self.process_group)
+        released = parent.recipe.optimizer if run.begins_path and run.path.from_released and parent else None
+        return RestoreState(
+            run, study=self.study, data_consumed=consumed, released=released, process_group=self.process_group
+        )
 
     @contextlib.contextmanager
     def _ledger_count(self, run: PlannedRun, folder: PathFolder) -> Iterator[RunningCount | None]:

@@ -62,17 +62,19 @@ class KernelLaw(LastIterateLaw):
     power: float = 1.0
 
     def prepare(self, curves: Sequence[Curve]) -> NoiseAreas:
-        areas = NoiseAreas.of(curves)
-        if self.power == 1.0:
-            return areas
-        key = [(self.power, curve.name, curve.positions_P.size, int(curve.positions_P[0])) for curve in curves]
-        for one, curve in zip(key, curves, strict=True):
-            if one not in _KNOWN:
-                _KNOWN[one] = Powers(self.power).of(curve)
-        return NoiseAreas(log_S1_N=areas.log_S1_N, log_noise_N=np.log(np.concatenate([_KNOWN[one] for one in key])))
+        parts = []
+        for curve in curves:  # of 800 fits to the same curves
+            key = (self.power, curve.name, curve.positions_P.size, int(curve.positions_P[0]))
+            if key not in _KNOWN:
+                areas = NoiseAreas.of([curve])
+                noise = areas.log_noise_N if self.power == 1.0 else np.log(Powers(self.power).of(curve))
+                _KNOWN[key] = areas.log_S1_N, noise
+            parts.append(_KNOWN[key])
+        areas, noises = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return NoiseAreas(log_S1_N=areas, log_noise_N=noises)
 
 
-_KNOWN: dict[tuple[float, str, int, int], np.ndarray] = {}
+_KNOWN: dict[tuple[float, str, int, int], tuple[np.ndarray, np.ndarray]] = {}
 
 
 def tried(curves: dict[str, Curve], names: Sequence[str], keys: Iterable[Key]) -> dict[Key, tuple[float, float, int]]:

@@ -176,9 +176,8 @@ def measure(folder: Path, size: int, names: list[str], *, cores: int, rounds: in
             speeds[name].append(size / 1e6 / float(found["seconds"]))
             ids.add(found["ids"])
             seconds, cpu = float(found["seconds"]), float(found["cpu"])
-            say(
-                f"{cores} cores, round {number}: {name:18} {seconds:6.1f} s, CPU {cpu:6.1f} s, {speeds[name][-1]:5.2f} MB/s"
-            )
+            speed = f"{seconds:6.1f} s, CPU {cpu:6.1f} s, {speeds[name][-1]:5.2f} MB/s"
+            say(f"{cores} cores, round {number}: {name:18} {speed}")
     assert len(ids) == 1, "the contenders' ids differ"
     middle = {name: float(np.median(one)) for name, one in speeds.items()}
     for name in names:

@@ -367,6 +367,7 @@ class PathTrainer:
             return error.anomaly
         finally:
             self.process_group.watchdog.leave_fit()
+            data.close()
             self._free(trainer, module)
         return None
 

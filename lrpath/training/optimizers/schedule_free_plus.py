@@ -65,7 +65,7 @@ class ScheduleFreePlusAdamC(torch.optim.Optimizer):
         """Return `b_t`, the average's share in the point after `update` updates."""
         progress = min(1.0, update / self._growing) if self._growing else 1.0
         first, last = self._shares
-        return 1.0 - (1.0 - first) ** (1.0 - progress) * (1.0 - last) ** progress
+        return float(1.0 - (1.0 - first) ** (1.0 - progress) * (1.0 - last) ** progress)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

@@ -8,11 +8,8 @@ from typing import Any, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from lrpath.config.schema import (
-    BatchConfig,
-    ClusterConfig,
-    ReportConfig,
-)
+from lrpath.config.commands import ReportConfig
+from lrpath.config.schema import BatchConfig, ClusterConfig
 from lrpath.config.schema import Config as RootConfig
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError, PlanError

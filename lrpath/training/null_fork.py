@@ -23,8 +23,8 @@ from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.rows import MetricsRow
 from lrpath.records.study import Study
-from lrpath.records.tables import MetricsRow
 from lrpath.training.checkpoints.states import read_tensors
 from lrpath.training.lightning_trainer import quiet_lightning
 from lrpath.training.path_trainer import PathTrainer

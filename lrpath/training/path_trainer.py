@@ -23,8 +23,8 @@ from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import written_digests
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
@@ -342,7 +342,10 @@ class PathTrainer:
         key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
         consumed = None if key is None or source is None else self.data_consumed(source, key.position)
-        return RestoreState(run, study=self.study, data_consumed=consumed, process_group=self.process_group)
+        released = parent.recipe.optimizer if run.begins_path and run.path.from_released and parent else None
+        return RestoreState(
+            run, study=self.study, data_consumed=consumed, released=released, process_group=self.process_group
+        )
 
     @contextlib.contextmanager
     def _ledger_count(self, run: PlannedRun, folder: PathFolder) -> Iterator[RunningCount | None]:
@@ -387,6 +390,7 @@ class PathTrainer:
             return error.anomaly
         finally:
             self.process_group.watchdog.leave_fit()
+            data.close()
             self._free(trainer, module)
         return None
 

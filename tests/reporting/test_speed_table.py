@@ -5,8 +5,8 @@ from uuid import uuid4
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.planning.cost import DEVICES
 from lrpath.records.ledger import Run
+from lrpath.records.rows import SpeedRow
 from lrpath.records.study import Study
-from lrpath.records.tables import SpeedRow
 from lrpath.reporting.speed_table import speed_tables
 from tests.analysis.studies import keep, plan_of
 

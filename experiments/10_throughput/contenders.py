@@ -300,7 +300,7 @@ def litgpt_config(size: dict):
     )
 
 
-def litgpt_pretrain(job: Job) -> None:
+def litgpt_pretrain(job: Job) -> None:  # noqa: C901 (litgpt wants a class for each of its parts)
     """`litgpt.pretrain.main` as it is, which compiles the whole model; what it logs at every update is the clock."""
     import lightning
     import litgpt.pretrain

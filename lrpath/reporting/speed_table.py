@@ -35,8 +35,8 @@ def speed_tables(comparison: StudyComparison) -> list[ReportTable]:
             columns=_COLUMNS,
             rows=tuple(sorted(rows, key=lambda row: row[:3])),
             notes=(
-                "Evaluations and saving are no part of the speed. MFU: share of the dense bf16 peak, by PaLM's count of "
-                "FLOPs. Memory: largest use of the first rank's GPU, on the CPU of the process.",
+                "Evaluations and saving are no part of the speed. MFU: share of the dense bf16 peak, by PaLM's count "
+                "of FLOPs. Memory: largest use of the first rank's GPU, on the CPU of the process.",
                 *([f"No MFU: no peak is known of {', '.join(unknown)}."] if unknown else []),
             ),
         )

@@ -188,7 +188,7 @@ class Hardware:
         return self.process_group.initialized(self.device, timeout=timeout)
 
     def parallelize(self, backbone: CausalLM, *, precision: str) -> None:
-        """Recompute, compile and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
+        """Compile, recompute and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
         asked = {"recompute": self.strategy.recompute, "compile": self.strategy.compile is True}
         if not backbone.blocks and any(asked.values()):  # `auto` then compiles nothing
             name = next(name for name, is_asked in asked.items() if is_asked)
@@ -198,10 +198,10 @@ class Hardware:
                 field=f"strategy.{name}",
                 value=True,
             )
-        if self.strategy.recompute:
-            recompute_blocks(backbone)
         if self.compiles and backbone.blocks:
             compile_blocks(backbone)
+        if self.strategy.recompute:
+            recompute_blocks(backbone)
         if self.strategy.name == "fsdp":
             mesh = self.process_group.mesh(self.device, shard_ranks=self.shard_ranks)
             shard_blocks(backbone, mesh=mesh, precision=precision)

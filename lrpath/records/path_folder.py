@@ -13,7 +13,8 @@ from lrpath.records.lease import Lease, owned
 from lrpath.records.manifest import MANIFEST
 from lrpath.records.remote.path_copy import PathCopy
 from lrpath.records.remote.study_copy import StudyCopy
-from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, RepairRow, SpeedRow, Table
+from lrpath.records.rows import EvaluationRow, GuardRow, MetricsRow, RepairRow, SpeedRow
+from lrpath.records.tables import Table
 
 _STATE_NAME = re.compile("[0-9]{9,}")
 

@@ -23,8 +23,8 @@ from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import written_digests
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
@@ -118,7 +118,7 @@ class PathTrainer:
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
         """Set this process up for training while the block runs."""
-        self.hardware.set_threads()
+        self.hardware.prepare_process()
         try:
             with quiet_lightning():
                 yield
@@ -159,7 +159,7 @@ class PathTrainer:
             "device": self.hardware.device_name,
             "ranks": self.hardware.ranks,
             "threads": torch.get_num_threads(),
-        }
+        } | self.hardware.kernels
 
     def evaluate_state(self, path: Path, folder: PathFolder, position: int) -> list[EvaluationRow]:
         """Return the losses of a state on the held-out sets, computed by this process alone."""
@@ -226,6 +226,7 @@ class PathTrainer:
         """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
         group, recipe = self.process_group, run.path.recipe
         assert recipe.optimizer is not None
+        self.hardware.forget_memory()
         begins = run.starting_state() is None
         backbone = self.factory.initial_model(recipe) if begins else self.factory.model(recipe)
         group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
@@ -263,12 +264,13 @@ class PathTrainer:
                 watchdog=group.watchdog,
             )
             others: list[UpdateCallback] = [
-                DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock)
+                DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock),
+                *self._progress_callbacks(run, progress, recorder, monitor),
             ]
-            if group.is_rank_zero:
-                others.append(RunProgress(run, plan=progress, recorder=recorder, monitor=monitor))
             anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, others, fork))
             saver.wait()  # a run is done, or its state saved, when its last state is whole
+            if count is not None:
+                count.memory_bytes = self.hardware.most_memory
             if anomaly is None:
                 stop.check_end()
             elif count is not None:
@@ -279,6 +281,23 @@ class PathTrainer:
         if anomaly is None:
             stop.raise_if_signalled()
         return anomaly
+
+    def _progress_callbacks(
+        self, run: PlannedRun, progress: PlanProgress, recorder: MetricsRecorder, monitor: LossMonitor
+    ) -> list[UpdateCallback]:
+        """Return what shows the run to the user, on rank 0."""
+        if not self.process_group.is_rank_zero:
+            return []
+        return [
+            RunProgress(
+                run,
+                plan=progress,
+                recorder=recorder,
+                monitor=monitor,
+                hardware=self.hardware,
+                flops_per_token=self.flops_per_token,
+            )
+        ]
 
     def _in_order(
         self,
@@ -301,7 +320,7 @@ class PathTrainer:
         """
         watched: list[lightning.Callback] = []
         if self.process_group.world_size > 1:
-            compiles = self.hardware.strategy.compile
+            compiles = self.hardware.compiles
             watched = [HeartbeatCallback(self.process_group.watchdog, begin=run.begin, compiles=compiles)]
         return [
             stop,
@@ -319,7 +338,10 @@ class PathTrainer:
         key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
         consumed = None if key is None or source is None else self.data_consumed(source, key.position)
-        return RestoreState(run, study=self.study, data_consumed=consumed, process_group=self.process_group)
+        released = parent.recipe.optimizer if run.begins_path and run.path.from_released and parent else None
+        return RestoreState(
+            run, study=self.study, data_consumed=consumed, released=released, process_group=self.process_group
+        )
 
     @contextlib.contextmanager
     def _ledger_count(self, run: PlannedRun, folder: PathFolder) -> Iterator[RunningCount | None]:

@@ -7,7 +7,8 @@ import pytest
 
 from lrpath.errors import StateError
 from lrpath.records import tables
-from lrpath.records.tables import EvaluationRow, MetricsRow, Table
+from lrpath.records.rows import EvaluationRow, MetricsRow
+from lrpath.records.tables import Table
 from tests.records.lab import refuse_space
 from tests.refusals import refused
 

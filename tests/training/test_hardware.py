@@ -20,6 +20,7 @@ SETTINGS = {
     "threads": None,
     "recompute": False,
     "compile": False,
+    "tf32": True,
     "shard_ranks": None,
     "timeout_minutes": None,
 }

@@ -143,6 +143,7 @@ class Config:
     callbacks: tuple[Mapping[str, Any], ...]
     mend: bool
     extend: Literal["auto"] | bool
+    harness: HarnessSettings
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
@@ -306,13 +307,11 @@ class EvaluateConfig:
         states: Which kept states: those that `releases` are made of, or `all`.
         tasks: Names of tasks that they are given by EleutherAI's harness, in place of held-out text.
         release: One release as `export` names it, or several, to be given the tasks; null for every one.
-        harness: Where tasks are, and how they are asked.
     """
 
     states: Literal["releases", "all"]
     tasks: tuple[str, ...]
     release: str | tuple[str, ...] | None
-    harness: HarnessSettings
 
     def __post_init__(self) -> None:
         if self.release is not None and not self.tasks:

@@ -275,9 +275,7 @@ def hf(job: Job) -> None:
         bf16=job.is_best,
         torch_compile=job.is_best,
     )
-    FirstLoss(
-        model=model, args=arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Note()]
-    ).train()
+    FirstLoss(model=model, args=arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Note()]).train()
     clock.report(optimizer=arguments.optim)
 
 

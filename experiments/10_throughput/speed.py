@@ -117,7 +117,9 @@ def check(reports: dict[str, dict], *, is_best: bool) -> None:
 
 def table(found: dict[str, list[dict]]) -> str:
     """Return medians over the rounds, and the ratio to lrpath's within each round."""
-    lines = ["| contender | CPU [ms] | wall [ms] | CPU ÷ lrpath's | wall ÷ lrpath's | whole CPU [s] | peak memory [MB] |"]
+    lines = [
+        "| contender | CPU [ms] | wall [ms] | CPU ÷ lrpath's | wall ÷ lrpath's | whole CPU [s] | peak memory [MB] |"
+    ]
     lines.append("|---|---|---|---|---|---|---|")
 
     def median(name: str, fact: str) -> float:

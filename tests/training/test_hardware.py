@@ -161,7 +161,7 @@ def test_one_process_decides_for_itself_and_raises_its_own_errors() -> None:
 
 
 @pytest.mark.parametrize(("compile", "compiles"), [("auto", False), (False, False), (True, True)])
-def test_auto_compiles_on_a_gpu_only(compile: bool | str, *, compiles: bool) -> None:  # noqa: A002 (the field's name)
+def test_auto_compiles_on_a_gpu_only(compile: bool | str, *, compiles: bool) -> None:
     assert hardware(compile=compile).compiles is compiles
     assert hardware(compile=compile).kernels == ({"compiled": True} if compiles else {})
 

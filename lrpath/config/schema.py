@@ -144,6 +144,7 @@ class Config:
     profile: bool
     mend: bool
     extend: Literal["auto"] | bool
+    harness: HarnessSettings
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")

@@ -17,7 +17,7 @@ Shapes: B slots of an update, N any number of slots, U updates, K rounds.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.mixture import MIXTURE_PARTS, WHOLE, counts_before, pool_by_domain, windows_by_domain
-from lrpath.planning.streams import WEIGHT_PARTS, Component, Increment, Segment, Stream, spread
+from lrpath.planning.streams import WEIGHT_PARTS, Component, Increment, Stream, spread
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
@@ -216,16 +216,16 @@ class WindowOrder:
         for segment, first, last in self.stream.spans(begin, end):
             numbers_UN = np.arange(first, last, dtype=np.int64)[:, None] * self.sequences + slots_N
             rows = slice(row, row := row + last - first)
-            parts_UN[rows], windows_UN[rows] = self._read_segment(segment, numbers_UN)
+            parts_UN[rows], windows_UN[rows] = self._read_all(segment.components, numbers_UN)
         return parts_UN, windows_UN
 
-    def _read_segment(self, segment: Segment, numbers_UN: Integers) -> tuple[NDArray[np.str_], Integers]:
+    def _read_all(self, components: Sequence[Component], numbers_UN: Integers) -> tuple[NDArray[np.str_], Integers]:
         """Map numbers of windows of a segment to parts of the store and their windows."""
         numbers_N = numbers_UN.ravel()
-        components_N, draws_N = _draws(numbers_N, tuple(component.parts for component in segment.components))
+        components_N, draws_N = _draws(numbers_N, tuple(component.parts for component in components))
         parts_N = np.empty(numbers_N.shape, dtype=f"<U{max(map(len, self.windows))}")
         windows_N = np.empty(numbers_N.shape, dtype=np.int64)
-        for number, component in enumerate(segment.components):
+        for number, component in enumerate(components):
             chosen = components_N == number
             parts_N[chosen], windows_N[chosen] = self._read(component, draws_N[chosen])
         return parts_N.reshape(numbers_UN.shape), windows_N.reshape(numbers_UN.shape)

@@ -83,8 +83,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
 ) -> TokenStore:
     """Prepare the increments of some versions and return their store.
 
-    The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. At most some MiB of text are in
-    memory at a time, one document, and 16 bytes for each document there is.
+    The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. Documents are read in a thread.
+    At most some ten MiB of text are in memory at a time, a few documents, and 16 bytes for each document there is.
 
     Args:
         source: Where the text or the ids come from.

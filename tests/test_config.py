@@ -283,6 +283,7 @@ def _root(**changes: Any) -> RootConfig:
         "callbacks": [],
         "mend": False,
         "profile": False,
+        "harness": {"tasks": [], "folders": [], "examples": None, "limit": None, "batch_size": 1},
         "wait": False,
         "extend": False,
     }

@@ -75,7 +75,7 @@ def _evaluate_on_tasks(study: Study, settings: Config, asked: EvaluateConfig) ->
         study,
         states,
         asked.tasks,
-        harness=Harness(asked.harness),
+        harness=Harness(settings.harness),
         device=hardware.device,
         show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
     )

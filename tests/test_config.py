@@ -282,6 +282,7 @@ def _root(**changes: Any) -> RootConfig:
         "paths": None,
         "callbacks": [],
         "mend": False,
+        "profile": False,
         "wait": False,
         "extend": False,
     }

@@ -35,6 +35,8 @@ class Job:
     is_best: bool
     ids: str  # folder of what all contenders read
     folder: str  # of this contender alone
+    same_weights: bool = True  # else each draws its own: five gigabytes need not be written and read
+    increments: int = 1  # of `updates` each; more than one only for the tree of lrpath's paths
 
     @property
     def windows_UBL(self) -> np.ndarray:
@@ -72,9 +74,12 @@ class Job:
         )
 
     def llama(self) -> torch.nn.Module:
-        """Return transformers' model with the weights of all contenders, on the CPU."""
+        """Return transformers' model with the weights of all contenders, on the CPU, or on the device with its own."""
         from transformers import LlamaForCausalLM
 
+        if not self.same_weights:
+            with torch.device(self.device):
+                return LlamaForCausalLM(self.llama_config()).train()
         model = LlamaForCausalLM(self.llama_config())
         model.load_state_dict(self.weights, strict=False)  # a tied head stands there once
         model.tie_weights()
@@ -105,7 +110,7 @@ class Clock:
         self.parameters = 0
 
     def note(self) -> None:
-        if self.job.device == "cuda" and len(self.ends) in (self.job.skipped - 1, self.job.updates - 1):
+        if self.job.device == "cuda" and len(self.ends) in (self.job.skipped - 1, self.job.updates - 2):
             torch.cuda.synchronize()  # at the two ends of what is timed, and nowhere in between
         self.ends.append((time.perf_counter(), time.process_time()))
 
@@ -270,9 +275,7 @@ def hf(job: Job) -> None:
         bf16=job.is_best,
         torch_compile=job.is_best,
     )
-    FirstLoss(
-        model=model, args=arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Note()]
-    ).train()
+    FirstLoss(model=model, args=arguments, train_dataset=Rows(), data_collator=collate, callbacks=[Note()]).train()
     clock.report(optimizer=arguments.optim)
 
 
@@ -327,17 +330,22 @@ def litgpt_pretrain(job: Job) -> None:
         rope_base=10_000,
     )
 
-    def same_weights(fabric, model, **_) -> None:
-        converted: dict[str, Tensor] = {}
-        given = job.weights
-        given.setdefault("lm_head.weight", given["model.embed_tokens.weight"])
-        copy_weights_hf_llama(config, {}, converted, given)
-        model.load_state_dict(converted)
+    own_weights = litgpt.pretrain.initialize_weights
+
+    def weights(fabric, model, **sizes) -> None:
+        if job.same_weights:
+            converted: dict[str, Tensor] = {}
+            given = job.weights
+            given.setdefault("lm_head.weight", given["model.embed_tokens.weight"])
+            copy_weights_hf_llama(config, {}, converted, given)
+            model.load_state_dict(converted)
+        else:
+            own_weights(fabric, model, **sizes)
         clock.parameters = sum(one.numel() for one in model.parameters())
         if size["tied"]:
             clock.parameters -= model.lm_head.weight.numel()  # tied by litgpt a line later
 
-    litgpt.pretrain.initialize_weights = same_weights
+    litgpt.pretrain.initialize_weights = weights
     litgpt.pretrain.get_lr = lambda *_: RATE
     litgpt.pretrain.save_hyperparameters = litgpt.pretrain.save_checkpoint = lambda *_, **__: None
     litgpt.pretrain.main(
@@ -375,8 +383,11 @@ def litgpt_pretrain(job: Job) -> None:
     clock.report()
 
 
-def lrpath_project(job: Job):
-    """Return the project of a plan of one path: the updates of all contenders, on ids in the job's folder."""
+def lrpath_project(job: Job, *changes: str):
+    """Return the project of a plan of one path: the updates of all contenders, on ids in the job's folder.
+
+    `changes` are overrides that make another plan of it.
+    """
     from hydra import compose, initialize_config_dir
 
     from lrpath.assembly.project import Project
@@ -389,12 +400,12 @@ def lrpath_project(job: Job):
         "model.vocab_size": vocabulary,
         "data.tokenizer": "null",
         "data.source.vocab_size": vocabulary,
-        "data.source.files": f"[{job.ids}/ids.bin]",
+        "data.source.files": f"[{','.join([f'{job.ids}/ids.bin'] * job.increments)}]",
         "+data.source.heldout.web": f"[{job.ids}/held_out.bin]",
         "data.folder": f"{job.ids}/data",
         "outputs": job.folder,
         "study": "speed",
-        "versions": 1,
+        "versions": job.increments,
         "increment": f"{job.updates} updates",
         "warmup": "1 updates",
         "peak": RATE,
@@ -409,9 +420,10 @@ def lrpath_project(job: Job):
         "cadence.save_every": 1_000_000,
         "cadence.held_out_windows": 1,
     }
-    changes = ["data=tokens", "paradigm=[from_scratch]", *(f"{name}={value}" for name, value in given.items())]
+    fields = [f"{name}={value}" for name, value in given.items()]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return Project(load(compose("config", overrides=changes)))
+        chosen = ["data=tokens", "paradigm=[from_scratch]", *fields, *changes]
+        return Project(load(compose("config", overrides=chosen)))
 
 
 def lrpath_train(job: Job) -> None:
@@ -428,10 +440,12 @@ def lrpath_train(job: Job) -> None:
     clock = Clock(job)
 
     class Note(lightning.Callback):
-        def on_train_batch_end(self, trainer, module, *_) -> None:
+        def on_train_batch_end(self, trainer, *_) -> None:
             if trainer.global_step > len(clock.ends):
                 clock.note()
-                clock.parameters = sum(one.numel() for one in module.backbone.parameters())
+
+        def on_train_end(self, _trainer, module) -> None:
+            clock.parameters = sum(one.numel() for one in module.backbone.parameters())
 
     project = lrpath_project(job)
     factory = ProjectTrainingFactory(project=project, store=project.prepare())
@@ -442,6 +456,61 @@ def lrpath_train(job: Job) -> None:
     clock.report()
 
 
+def lrpath_tree(job: Job) -> None:
+    """Two versions by path switching, profiled: what saving in the background and going to the next path cost.
+
+    The main path runs to the fork of v1, the branch of v1 runs, the main path goes on to the fork of v2, and so on.
+    """
+    import dataclasses
+    import io
+
+    import lightning
+    from rich.console import Console
+
+    from lrpath.assembly.runner import build_runner
+    from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
+    from lrpath.training.checkpoints.saver import StateSaver
+
+    clock, switches, stalls, updates, last = Clock(job), [], [], [], [0.0]
+
+    def now() -> float:
+        if job.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    class Note(lightning.Callback):
+        def on_train_start(self, *_) -> None:
+            begun = now()  # everything for the first update is there
+            if last[0]:
+                switches.append(begun - last[0])
+            last[0] = begun
+
+        def on_train_batch_end(self, trainer, *_) -> None:
+            if trainer.fit_loop._should_accumulate():  # a micro-batch that does not end an update
+                return
+            updates.append(now() - last[0])
+            last[0] = time.perf_counter()
+
+    save = StateSaver.save
+
+    def timed(self, *given, **fields):
+        begun = now()
+        found = save(self, *given, **fields)
+        stalls.append(time.perf_counter() - begun)
+        return found
+
+    StateSaver.save = timed  # type: ignore[method-assign]
+    every = job.updates // 3
+    project = lrpath_project(
+        job, "paradigm=[path_switching]", "alpha=0.5", "profile=true", f"cadence.save_every={every}", "study=tree"
+    )
+    factory = ProjectTrainingFactory(project=project, store=project.prepare())
+    trainer = dataclasses.replace(factory.path_trainer(build_hardware(project)), extra_callbacks=(Note(),))
+    build_runner(project, trainer, Console(file=io.StringIO())).run()
+    profiles = [file.read_text() for folder in project.study.folders() for file in folder.profile.glob("*.txt")]
+    clock.report(switches=switches, stalls=stalls, updates=updates, profiles=profiles)
+
+
 CONTENDERS = {
     "lrpath": lrpath_train,
     "own parts": own,
@@ -450,10 +519,11 @@ CONTENDERS = {
     "HF Trainer": hf,
     "litgpt": litgpt_pretrain,
 }
+PARTS = {"lrpath tree": lrpath_tree}
 
 if __name__ == "__main__":
     given = Job(**json.loads(Path(sys.argv[2]).read_text()))
     torch.set_num_threads(given.threads)
     if given.device == "cuda":
         torch.set_float32_matmul_precision("high")
-    CONTENDERS[sys.argv[1]](given)
+    (CONTENDERS | PARTS)[sys.argv[1]](given)

@@ -10,13 +10,14 @@ and save. "Whole" is from the start of the process to its exit, imports, compila
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -61,20 +62,25 @@ def write_inputs(job: Job) -> None:
     for name, count in (("ids", (job.updates * job.sequences + 1) * length + 1), ("held_out", 4 * length)):
         drawn = job.size["vocab_size"] * generator.random(count) ** 3  # uneven, so that there is something to learn
         drawn.astype("<u2").tofile(ids / f"{name}.bin")
-    project = lrpath_project(job)
+    project = lrpath_project(dataclasses.replace(job, increments=1))
     store = project.prepare()
     (path,) = project.plan.tree.paths
     batches = project.batches(path, store=store)
     np.save(ids / "windows.npy", np.stack([batches.batch(update) for update in range(job.updates)]))
-    model = build_model(project.shape, seed=project.recipe.weights_seed)
-    torch.save({name: one.detach() for name, one in model.named_parameters()}, ids / "weights.pt")
+    if job.same_weights:
+        model = build_model(project.shape, seed=project.recipe.weights_seed)
+        torch.save({name: one.detach() for name, one in model.named_parameters()}, ids / "weights.pt")
 
 
-def run(name: str, job: Job) -> dict:
-    """Run one contender, and return its report with the CPU and wall time of its whole process."""
+def run(name: str, job: Job, *, seconds: float = 3600.0) -> dict:
+    """Run one contender, and return its report with the CPU and wall time of its whole process.
+
+    Raises:
+        RuntimeError: If it fails, or is not done after `seconds`.
+    """
     folder = Path(job.folder)
     folder.mkdir(parents=True)
-    (folder / "job.json").write_text(json.dumps(asdict(job)))
+    (folder / "job.json").write_text(json.dumps(dataclasses.asdict(job)))
     python = os.environ.get(PYTHONS.get(name, ""), sys.executable)
     script = Path(__file__).parent / "contenders.py"
     environment = os.environ | {"OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"}
@@ -82,11 +88,16 @@ def run(name: str, job: Job) -> dict:
         child = subprocess.Popen(
             [python, str(script), name, str(folder / "job.json")], stdout=log, stderr=log, env=environment
         )
+        limit = threading.Timer(seconds, child.kill)
+        limit.start()
         _, status, used = os.wait4(child.pid, 0)
+        limit.cancel()
         child.returncode = status
     if status:
-        raise SystemExit(f"{name} failed:\n{(folder / 'log.txt').read_text()[-3000:]}")
+        raise RuntimeError(f"{name} failed, or took over {seconds:.0f} s:\n{(folder / 'log.txt').read_text()[-3000:]}")
     report = json.loads((folder / "report.json").read_text())
+    if not report["ends"]:
+        return report
     first, last = report["ends"][job.skipped - 1], report["ends"][-2]
     updates = len(report["ends"]) - 1 - job.skipped
     report |= {"wall": (last[0] - first[0]) / updates, "cpu": (last[1] - first[1]) / updates}
@@ -106,7 +117,9 @@ def check(reports: dict[str, dict], *, is_best: bool) -> None:
 
 def table(found: dict[str, list[dict]]) -> str:
     """Return medians over the rounds, and the ratio to lrpath's within each round."""
-    lines = ["| contender | CPU [ms] | wall [ms] | CPU ÷ lrpath's | wall ÷ lrpath's | whole CPU [s] | peak memory [MB] |"]
+    lines = [
+        "| contender | CPU [ms] | wall [ms] | CPU ÷ lrpath's | wall ÷ lrpath's | whole CPU [s] | peak memory [MB] |"
+    ]
     lines.append("|---|---|---|---|---|---|---|")
 
     def median(name: str, fact: str) -> float:

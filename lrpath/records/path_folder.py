@@ -87,6 +87,11 @@ class PathFolder:
         return self.folder / "documents" / f"{position:09d}.csv"
 
     @property
+    def profile(self) -> pathlib.Path:
+        """Folder of what profiled updates spent their time on."""
+        return self.folder / "profile"
+
+    @property
     def tensorboard(self) -> pathlib.Path:
         """Folder of the TensorBoard events."""
         return self.folder / "tb"

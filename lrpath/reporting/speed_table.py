@@ -53,9 +53,7 @@ def _rows(study: Study, runs: Sequence[Run]) -> Iterator[tuple[Any, ...]]:
         speed = None if folder is None else _speed(folder, last)
         if speed is None:
             continue
-        mfu = utilization(
-            speed, flops_per_token=last.flops / max(last.tokens, 1), device=last.device, ranks=last.ranks
-        )
+        mfu = utilization(speed, flops_per_token=last.flops / max(last.tokens, 1), device=last.device, ranks=last.ranks)
         same = [run.memory_bytes for run in found if run.device == last.device and run.memory_bytes is not None]
         percent = None if mfu is None else 100 * mfu
         yield last.name, last.device, last.ranks, round(speed), percent, max(same, default=None)

@@ -29,6 +29,7 @@ from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
 from lrpath.training.callbacks.metrics_recorder import MetricsRecorder, evaluation_rows
+from lrpath.training.callbacks.profile_updates import ProfileUpdates
 from lrpath.training.callbacks.restore_state import RestoreState
 from lrpath.training.callbacks.run_progress import RunProgress
 from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
@@ -96,6 +97,7 @@ class PathTrainer:
         state_bytes: Size of a state on disk [bytes].
         open_sink: Opens another logger's curves of a path, given its folder and `until`; None for no other logger.
         extra_callbacks: Lightning callbacks of the user, called after lrpath's own and before a state is saved.
+        profile: Whether some updates of every run are profiled.
     """
 
     study: Study
@@ -109,6 +111,7 @@ class PathTrainer:
     state_bytes: int
     open_sink: Callable[..., CurveSink] | None = None
     extra_callbacks: tuple[lightning.Callback, ...] = ()
+    profile: bool = False
 
     @property
     def process_group(self) -> ProcessGroup:
@@ -266,6 +269,7 @@ class PathTrainer:
             others: list[UpdateCallback] = [
                 DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock),
                 *self._progress_callbacks(run, progress, recorder, monitor),
+                *([ProfileUpdates(run, folder=folder)] if self.profile and group.is_rank_zero else []),
             ]
             anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, others, fork))
             saver.wait()  # a run is done, or its state saved, when its last state is whole

@@ -137,12 +137,14 @@ class HarnessSettings:
     """How tasks are given to releases by EleutherAI's harness.
 
     Args:
+        tasks: Names of tasks, groups or tags that training gives to every release once it is made.
         folders: Folders of task files, besides the harness's own. Functions that they name are run.
         examples: Solved examples before every question; None for what the task says.
         limit: Most documents of a task; None for all.
         batch_size: Requests that are computed together.
     """
 
+    tasks: tuple[str, ...]
     folders: tuple[str, ...]
     examples: int | None
     limit: int | None

@@ -31,7 +31,9 @@ def test_all_blocks_of_all_models_of_a_process_share_one_graph_and_compute_what_
         loss, expected = ours(ids_BL), plain(ids_BL)
 
         torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
-        gradients = (torch.autograd.grad(one, list(model.parameters())) for one, model in ((loss, ours), (expected, plain)))
+        gradients = (
+            torch.autograd.grad(one, list(model.parameters())) for one, model in ((loss, ours), (expected, plain))
+        )
         for found, wanted in zip(*gradients, strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)  # fused sums run in another order
     with torch.compiler.set_stance("force_eager"):

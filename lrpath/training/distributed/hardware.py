@@ -165,7 +165,11 @@ class Hardware:
 
         Sums of attention without a mask go to torch's flash kernel in bf16, and to its memory-efficient one in fp32.
         """
-        where = self.device_name if self._on_gpu else f"the CPU, threads: {self.strategy.threads or torch.get_num_threads()}"
+        where = (
+            self.device_name
+            if self._on_gpu
+            else f"the CPU, threads: {self.strategy.threads or torch.get_num_threads()}"
+        )
         words = [f"{self.ranks} × {where}" if self.ranks > 1 else where]
         products = "fp32 (TF32 products)" if self._on_gpu and self.strategy.tf32 else "fp32"
         words.append("bf16 products over fp32 weights" if recipe.precision == "bf16" else products)

@@ -85,7 +85,12 @@ def main() -> None:
         rows.append([size, "bootstrap of the parameters", len(found), f"{ends:.3f}", f"{every:.3f}", ""])
     with (HERE / "interval_coverage.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerows([["size", "interval", "predicted_runs", "last_loss_inside", "losses_inside", "mean_margin_at_the_end"], *rows])
+        writer.writerows(
+            [
+                ["size", "interval", "predicted_runs", "last_loss_inside", "losses_inside", "mean_margin_at_the_end"],
+                *rows,
+            ]
+        )
     print((HERE / "interval_coverage.csv").read_text())
 
 

@@ -229,7 +229,9 @@ def coverage_of(predictions: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
 def shapes_of(predictions: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
     """Yield 1 − sqrt less linear at equal length, observed and predicted from one short branch."""
     for study, rows in predictions.items():
-        some = {(r["law"], r["version"], r["alpha"], r["shape"]): r for r in rows if r["fitted"].startswith("one short")}
+        some = {
+            (r["law"], r["version"], r["alpha"], r["shape"]): r for r in rows if r["fitted"].startswith("one short")
+        }
         for (law, version, alpha, shape), row in some.items():
             other = some.get((law, version, alpha, SQRT))
             if shape == LINEAR and other is not None:

@@ -268,8 +268,7 @@ class Adviser:
             shortest=cheapest_within(SHOWN_WITHIN, line),
             second=second,
             interval=interval,
-            is_identified=not wide
-            and not self._laws_differ(choices, own, second),
+            is_identified=not wide and not self._laws_differ(choices, own, second),
             cautions=(*row.violations, *cautions),
         )
 
@@ -291,7 +290,9 @@ class Adviser:
         if count == 0:
             return None
         losses = np.sum([one.weight * rows[:count] for one, rows in zip(self.fits, sampled, strict=True)], axis=0)
-        room = (self.objective.within or 0.0) if candidate.is_branch else 0.0  # a price that is fixed makes nothing cheaper
+        room = (
+            (self.objective.within or 0.0) if candidate.is_branch else 0.0
+        )  # a price that is fixed makes nothing cheaper
         first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)
         choices = np.array([one.candidate.chosen_value for one in line])
         ends = [(1 - self.settings.level) / 2, (1 + self.settings.level) / 2]

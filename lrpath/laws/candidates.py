@@ -78,7 +78,6 @@ class Objective:
                 shown = list(value) if isinstance(value, tuple) else value
                 raise ConfigError(f"{name}={shown} {rule}", field=name, value=value)
 
-
     @property
     def is_middle(self) -> bool:
         """Whether neither a loss, a budget nor a tolerance is given, so that the middle of two laws is chosen."""

@@ -30,9 +30,7 @@ def choose(rows: Sequence[Evaluated], objective: Objective) -> tuple[Evaluated, 
     within = objective.within or 0.0
     versions = list(dict.fromkeys(row.candidate.version for row in rows))
     bests = {version: min(row.loss for row in rows if row.candidate.version == version) for version in versions}
-    bounds = {
-        version: bests[version] + within if objective.loss is None else objective.loss for version in versions
-    }
+    bounds = {version: bests[version] + within if objective.loss is None else objective.loss for version in versions}
     plans: list[tuple[Evaluated, ...]] = []
     for shared in dict.fromkeys(row.candidate.shared for row in rows):
         groups = [

@@ -87,9 +87,7 @@ def test_the_cheapest_that_is_near_enough_to_the_best_is_chosen() -> None:
 @pytest.mark.parametrize(("near", "far"), [(0.4, 0.4), (0.2, 0.8)])
 def test_without_a_price_the_middle_of_what_two_laws_predict_to_be_best_is_chosen(near: float, far: float) -> None:
     candidates, configured = candidates_of(SWITCHING, setting_of(), objective_from(alphas=(0.1, 0.2, 0.4, 0.8)), (0, 1))
-    adviser = Bests(
-        fits=(LAW,), objective=objective_from(), settings=fit_settings(margin=0.0), first=near, other=far
-    )
+    adviser = Bests(fits=(LAW,), objective=objective_from(), settings=fit_settings(margin=0.0), first=near, other=far)
 
     advice = adviser.advise(candidates, configured)
 

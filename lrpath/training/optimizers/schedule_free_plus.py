@@ -14,6 +14,7 @@ would else depend on a loss. At a constant rate AdamC's decay is AdamW's; λ is 
 Since `b_t` changes, `x` cannot be had from `y` and `z` by fixed coefficients, so it is kept: four tensors a parameter.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +66,7 @@ class ScheduleFreePlusAdamC(torch.optim.Optimizer):
         """Return `b_t`, the average's share in the point after `update` updates."""
         progress = min(1.0, update / self._growing) if self._growing else 1.0
         first, last = self._shares
-        return 1.0 - (1.0 - first) ** (1.0 - progress) * (1.0 - last) ** progress
+        return 1.0 - math.pow(1.0 - first, 1.0 - progress) * math.pow(1.0 - last, progress)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

@@ -324,8 +324,8 @@ BREAKS = (
         what="loading a state unpickles its metadata",
         file="lrpath/training/checkpoints/states.py",
         old="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n",
-        new="    import pickle\n\n    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n"
-        "    pickle.loads(pickle.dumps(torch.Size([1])))\n",
+        new="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n"
+        "    import pickle\n\n    pickle.loads(pickle.dumps(torch.Size([1])))\n",
         tests=("test_no_code_from_data.py::test_loading_everything_that_a_study_holds_unpickles_and_executes_nothing",),
     ),
     Break(

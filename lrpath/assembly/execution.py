@@ -79,6 +79,7 @@ def _make_states(
             for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
                 _show(console, line)
         runner = factory.runner(hardware, console)
+        process_group.on_rank_zero(lambda: _show(console, hardware.describe(project.recipe)))
         process_group.on_rank_zero(project.keep_plan)
         process_group.on_rank_zero(lambda: project.study.commands.add(command()))
         check_same(process_group, project)

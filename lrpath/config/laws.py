@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath.config.schema import Config, check_local, conf_folder, load
+from lrpath.config.places import check_local
+from lrpath.config.schema import Config, conf_folder, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError
 from lrpath.laws.candidates import Objective
@@ -90,8 +91,8 @@ def fit_settings(**changes: Any) -> FitSettings:
 def objective_from(**changes: Any) -> Objective:
     """Return the objective of `conf/advise.yaml`, some of its fields changed.
 
-    >>> objective_from(loss=3.2).within
-    0.005
+    >>> objective_from(loss=3.2).weight
+    0.5
     """
     return _with_changes(Objective, "advise", changes)
 

@@ -6,7 +6,8 @@
 
 The loss of a candidate is the weighted mean over the fits, one for each validation loss: one for a single domain, two
 (old data, new data) where domains shift. Its price is the updates of its own path; the main path is run anyway. The
-same rule is asked of the law of another memory: where the two choose differently, the curves do not settle the choice.
+same is asked of the law of another memory. Unless a loss, a budget or a tolerance is given, the choice is the middle of
+both; where the two differ by more than a step, the curves do not settle it, which is said.
 """
 
 import math
@@ -18,7 +19,7 @@ import numpy as np
 from lrpath.errors import LawError
 from lrpath.laws.areas import Array, forward_area
 from lrpath.laws.candidates import Candidate, Evaluated, Objective
-from lrpath.laws.choice import choose
+from lrpath.laws.choice import cheapest_within, choose, choose_best, middle_of
 from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
 from lrpath.laws.fit import Fit
 from lrpath.laws.path_fit import PathFit
@@ -27,6 +28,9 @@ from lrpath.laws.turning import critical_area, loss_potential, turning_area
 
 _TOGETHER = 64
 """Candidates that are predicted at once; bounds the memory."""
+SHOWN_WITHIN = 0.005
+"""How near to the best predicted loss the shortest branch is that is shown beside the choice, for its price
+[nats per token]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,10 @@ class Choice:
         high: Upper end.
         marginal: What the last updates of the branch gain [nats per update], from the next shorter one; None for the
             shortest, and where the price is fixed.
-        second: What the law of another memory chooses by the same rule; None if it cannot.
+        best: What this law predicts to be best among those that differ from the choice in α, or replay, alone.
+        shortest: The cheapest of those within `SHOWN_WITHIN` of it.
+        second: What the law of another memory chooses by the same rule; None if it cannot. For the middle of two laws,
+            what that law predicts to be best at the same shape and floor.
         interval: Interval of the best α, or share replayed, over the bootstrap samples; None without them, and for a
             wanted loss or budget.
         is_identified: Whether that is less than half of what there was to choose from, and the two laws differ by no
@@ -64,6 +71,8 @@ class Choice:
     low: float
     high: float
     marginal: float | None
+    best: Evaluated
+    shortest: Evaluated
     second: Evaluated | None
     interval: tuple[float, float] | None
     is_identified: bool
@@ -128,7 +137,7 @@ class Adviser:
 
     Args:
         fits: Laws with weights.
-        objective: The rule: a loss, a budget (in updates here), or `within`.
+        objective: The rule: a loss, a budget (in updates here), `within`, or the middle of two laws.
         settings: Level and margin of intervals, and whether candidates outside the range of validity are considered.
         old: Versions that are the old data; None without shift.
         observed: Weighted loss that was recorded at the end of paths, by path id.
@@ -164,8 +173,10 @@ class Adviser:
                 field="extrapolate",
                 value=False,
             )
-        chosen = choose(kept, self.objective)
-        second = self._second_choice(kept)
+        chosen = choose_best(kept) if self.objective.is_middle else choose(kept, self.objective)
+        second = self._second_choice(kept, chosen)
+        if self.objective.is_middle:
+            chosen = tuple(self._middle(row, second, kept) for row in chosen)
         return Advice(
             choices=tuple(self._detail(row, kept, second.get(row.candidate.version)) for row in chosen),
             configured=self._evaluate(configured),
@@ -213,30 +224,38 @@ class Adviser:
                 )
         return tuple(found)
 
-    def _second_choice(self, rows: Sequence[Evaluated]) -> dict[str, Evaluated]:
+    def _second_choice(self, rows: Sequence[Evaluated], chosen: Sequence[Evaluated]) -> dict[str, Evaluated]:
         """Return what the law of another memory chooses by the same rule, by version; nothing if it cannot."""
+        if self.objective.is_middle:  # of two shapes there is no middle
+            rows = [row for row in rows if row.candidate.shared == chosen[0].candidate.shared]
         if any(row.second is None for row in rows):
             return {}
         others = [replace(row, loss=row.second or 0.0) for row in rows]
         try:
-            chosen = choose(others, self.objective)
+            found = choose_best(others) if self.objective.is_middle else choose(others, self.objective)
         except LawError:
             return {}
-        return {row.candidate.version: rows[others.index(row)] for row in chosen}
+        return {row.candidate.version: rows[others.index(row)] for row in found}
+
+    def _middle(self, row: Evaluated, second: Mapping[str, Evaluated], rows: Sequence[Evaluated]) -> Evaluated:
+        """Return the middle between the best of this law and that of the second, which is the former for a replay."""
+        other = second.get(row.candidate.version)
+        if other is None or not row.candidate.is_branch:
+            return row
+        return middle_of(row, other, _beside(row.candidate, rows))
 
     def _detail(self, row: Evaluated, rows: Sequence[Evaluated], second: Evaluated | None) -> Choice:
         candidate = row.candidate
-        line = sorted(
-            (one for one in rows if one.candidate.version == candidate.version and one.candidate.is_beside(candidate)),
-            key=lambda one: one.candidate.updates,
-        )
+        line = _beside(candidate, rows)
+        best = cheapest_within(0.0, line)
         curve, at = candidate.curve(self.old), line.index(row)
         marginal = None
         if at and line[at - 1].candidate.updates < candidate.updates:
             marginal = (line[at - 1].loss - row.loss) / (candidate.updates - line[at - 1].candidate.updates)
         ends = [(one.weight, one.fitted.rule(self.settings).around(one.fitted.fit, curve)) for one in self.fits]
         low, high = (sum(weight * float(parts[side][0]) for weight, parts in ends) for side in (1, 2))
-        interval = self._interval_of_choice(line, candidate)
+        own = best.candidate if self.objective.is_middle else candidate  # what this law alone chooses
+        interval = self._interval_of_choice(line, own)
         choices = np.array([one.candidate.chosen_value for one in line])
         wide = interval is not None and len(line) > 1 and interval[1] - interval[0] >= 0.5 * float(np.ptp(choices))
         cautions = dict.fromkeys(text for one in self.fits for text in one.fitted.fit.validity.cautions(curve))
@@ -245,9 +264,11 @@ class Adviser:
             low=low,
             high=high,
             marginal=marginal,
+            best=best,
+            shortest=cheapest_within(SHOWN_WITHIN, line),
             second=second,
             interval=interval,
-            is_identified=not wide and not self._laws_differ(choices, candidate, second),
+            is_identified=not wide and not self._laws_differ(choices, own, second),
             cautions=(*row.violations, *cautions),
         )
 
@@ -269,7 +290,9 @@ class Adviser:
         if count == 0:
             return None
         losses = np.sum([one.weight * rows[:count] for one, rows in zip(self.fits, sampled, strict=True)], axis=0)
-        room = self.objective.within if candidate.is_branch else 0.0  # a price that is fixed makes nothing cheaper
+        room = (
+            (self.objective.within or 0.0) if candidate.is_branch else 0.0
+        )  # a price that is fixed makes nothing cheaper
         first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)
         choices = np.array([one.candidate.chosen_value for one in line])
         ends = [(1 - self.settings.level) / 2, (1 + self.settings.level) / 2]
@@ -293,6 +316,12 @@ class Adviser:
             turning=None if turning is None else turning / max(rate, 1e-300),
             critical=critical / float(curve.rates_U[: curve.boundary].max()) if math.isfinite(critical) else None,
         )
+
+
+def _beside(candidate: Candidate, rows: Sequence[Evaluated]) -> list[Evaluated]:
+    """Return the rows that differ from a candidate in α, or in the share replayed, at most, by price."""
+    line = [row for row in rows if row.candidate.version == candidate.version and row.candidate.is_beside(candidate)]
+    return sorted(line, key=lambda row: row.candidate.updates)
 
 
 def _is_of_old_data(fit: Fit) -> bool:

@@ -10,9 +10,10 @@ import numpy as np
 from lrpath.errors import ConfigError, LawError, PlanError
 from lrpath.laws.curves import Curve
 from lrpath.laws.path_curves import NamedPath, plan_path, with_shift
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
 from lrpath.planning.paradigms.setting import branch_lengths
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 
 _COMPOSED = (Shape.POWER, Shape.STAIR, Shape.KNEE)
 """Shapes that need more than a floor."""
@@ -30,7 +31,8 @@ class Objective:
         releases: Versions that are advised on; None for those that have not been run.
         loss: Loss to be attained at the least price [nats per token].
         budget: Most updates of all paths together (updates or tokens), for the least loss.
-        within: Without either: how near to the best predicted loss the cheapest must be [nats per token].
+        within: Without either: how near to the best predicted loss the cheapest must be [nats per token]; None for the
+            middle of what two laws predict to be best, see `choice`.
         alphas: Branch updates ÷ increment updates; None for .05, .1 … 1, or for shares where increments are uneven.
         shares: Branch updates ÷ everything so far, in place of alphas; None for .025, .05 … .5 of uneven increments.
         shapes: Shapes of decay.
@@ -43,7 +45,7 @@ class Objective:
     releases: str | tuple[str, ...] | None
     loss: float | None
     budget: int | str | None
-    within: float
+    within: float | None
     alphas: tuple[float, ...] | None
     shares: tuple[float, ...] | None
     shapes: tuple[Shape, ...]
@@ -53,7 +55,7 @@ class Objective:
     weight: float
 
     def __post_init__(self) -> None:
-        for one, other in (("loss", "budget"), ("alphas", "shares")):
+        for one, other in (("loss", "budget"), ("alphas", "shares"), ("loss", "within"), ("budget", "within")):
             value = getattr(self, other)
             if getattr(self, one) is not None and value is not None:
                 raise ConfigError(f"{one} and {other} exclude each other; give one of them", field=other, value=value)
@@ -66,7 +68,7 @@ class Objective:
             ),
             "floors": (bool(self.floors), "must be at least one"),
             "replays": (bool(self.replays), "must be at least one"),
-            "within": (self.within >= 0, "must be at least 0"),
+            "within": (self.within is None or self.within >= 0, "must be at least 0"),
             "weight": (0 <= self.weight <= 1, "must lie in [0, 1]: the new data's share of the loss"),
             **{name: (_are_positive(getattr(self, name)), "must be positive, at least one") for name in _GRIDS},
         }
@@ -75,6 +77,11 @@ class Objective:
                 value = getattr(self, name)
                 shown = list(value) if isinstance(value, tuple) else value
                 raise ConfigError(f"{name}={shown} {rule}", field=name, value=value)
+
+    @property
+    def is_middle(self) -> bool:
+        """Whether neither a loss, a budget nor a tolerance is given, so that the middle of two laws is chosen."""
+        return self.loss is None and self.budget is None and self.within is None
 
 
 _GRIDS = ("alphas", "shares", "peaks")

@@ -1,4 +1,12 @@
-"""The rule by which candidates are chosen: the cheapest that is good enough, or the best within a budget."""
+"""The rules by which candidates are chosen.
+
+- The cheapest that attains a loss, or that is near enough to the best predicted; the best within a budget: `choose`.
+- Without any of these, the middle of what two laws choose: `choose_best` by each, and `middle_of` the two. Neither law
+  is right about the depth of the least loss when few branches were fitted, but the two err to opposite sides: a law
+  without memory takes a long decay for worse than it is, the multi-power law for better. Losses are about a parabola in
+  the logarithm of α, so of a best α that may lie anywhere between two ends, the middle of the logarithms has the least
+  regret in the worst case, and never more than the worse of the two. See experiments/08_auto_alpha.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,11 +27,10 @@ def choose(rows: Sequence[Evaluated], objective: Objective) -> tuple[Evaluated, 
     """
     budget = objective.budget
     assert not isinstance(budget, str)
+    within = objective.within or 0.0
     versions = list(dict.fromkeys(row.candidate.version for row in rows))
     bests = {version: min(row.loss for row in rows if row.candidate.version == version) for version in versions}
-    bounds = {
-        version: bests[version] + objective.within if objective.loss is None else objective.loss for version in versions
-    }
+    bounds = {version: bests[version] + within if objective.loss is None else objective.loss for version in versions}
     plans: list[tuple[Evaluated, ...]] = []
     for shared in dict.fromkeys(row.candidate.shared for row in rows):
         groups = [
@@ -40,6 +47,40 @@ def choose(rows: Sequence[Evaluated], objective: Objective) -> tuple[Evaluated, 
         sum(row.loss for row in plan),
     )
     return min(plans, key=dear if budget is None else lambda plan: dear(plan)[::-1])
+
+
+def choose_best(rows: Sequence[Evaluated]) -> tuple[Evaluated, ...]:
+    """Return the row of least loss for each version, alike in what versions of one plan share: the least in total."""
+    plans: list[list[Evaluated]] = []
+    versions = dict.fromkeys(row.candidate.version for row in rows)
+    for shared in dict.fromkeys(row.candidate.shared for row in rows):
+        some = [row for row in rows if row.candidate.shared == shared]
+        if versions.keys() == {row.candidate.version for row in some}:
+            plans.append([cheapest_within(0.0, [r for r in some if r.candidate.version == v]) for v in versions])
+    if not plans:
+        raise LawError("no shape and floor is within the range that was fitted for every version; add shapes or floors")
+    return tuple(min(plans, key=lambda plan: sum(row.loss for row in plan)))
+
+
+def cheapest_within(near: float, rows: Sequence[Evaluated]) -> Evaluated:
+    """Return the cheapest of the rows that are so near to their least loss [nats per token]."""
+    least = min(row.loss for row in rows)
+    return min(
+        (row for row in rows if row.loss <= least + near + 1e-12), key=lambda row: (row.candidate.updates, row.loss)
+    )
+
+
+def middle_of(one: Evaluated, other: Evaluated, rows: Sequence[Evaluated]) -> Evaluated:
+    """Return the row whose price is nearest to the geometric mean of two; of two as near, the cheaper.
+
+    Args:
+        one: A row.
+        other: Another, of the same version.
+        rows: What there is to choose from, all alike but for their price, with both of them.
+    """
+    aim = (math.log(one.candidate.updates) + math.log(other.candidate.updates)) / 2
+    by_price = sorted(rows, key=lambda row: row.candidate.updates)
+    return min(by_price, key=lambda row: round(abs(math.log(row.candidate.updates) - aim), 9))
 
 
 def _cheapest(groups: Sequence[Sequence[Evaluated]], bounds: Sequence[float]) -> tuple[Evaluated, ...] | None:
@@ -88,7 +129,7 @@ def _unattainable(rows: Sequence[Evaluated], objective: Objective, bests: dict[s
             f"budget={objective.budget:,} updates is too small: the shortest take {least:,}; enlarge it, or add alphas"
         )
     if objective.loss is None:
-        return f"no shape and floor is within={objective.within:g} of the best for every version; enlarge within"
+        return f"no shape and floor is within={objective.within or 0.0:g} of the best for every version; enlarge within"
     hardest = max(bests, key=lambda version: bests[version])
     best = min((row for row in rows if row.candidate.version == hardest), key=lambda row: row.loss)
     if bests[hardest] > objective.loss:

@@ -1,4 +1,5 @@
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -7,15 +8,16 @@ import pytest
 from lrpath.config.laws import fit_settings, objective_from
 from lrpath.errors import ConfigError, LawError
 from lrpath.laws.advice import Adviser, WeightedFit
-from lrpath.laws.candidates import Objective, candidates_of
+from lrpath.laws.candidates import Evaluated, Objective, candidates_of
 from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.fit import Fit
 from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_fit import PathFit
 from lrpath.laws.turning import critical_area, turning_area
 from lrpath.laws.validity import ValidityRange
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from tests.analysis.studies import MERGED, plan_of
 from tests.laws.law_studies import TRUE
 from tests.planning.strategies import build_continual, build_switching
@@ -59,7 +61,7 @@ def asked(
     objective: Objective, numbers: tuple[int, ...] = (0, 1), weighted: WeightedFit = LAW, *, extrapolate: bool = False
 ):
     candidates = candidates_of(SWITCHING, setting_of(), objective, numbers)
-    settings = fit_settings(margin=0.0, extrapolate=extrapolate)
+    settings = fit_settings(margin=0.0, gain_margin=0.0, extrapolate=extrapolate)
     return Adviser(fits=(weighted,), objective=objective, settings=settings).advise(*candidates)
 
 
@@ -80,6 +82,49 @@ def test_the_cheapest_that_is_near_enough_to_the_best_is_chosen() -> None:
         assert choice.marginal > 0
     assert len({choice.evaluated.candidate.shared for choice in advice.choices}) == 1
     assert {row.candidate.fields["alpha"] for row in advice.configured} == {0.6}
+
+
+@pytest.mark.parametrize(("near", "far"), [(0.4, 0.4), (0.2, 0.8)])
+def test_without_a_price_the_middle_of_what_two_laws_predict_to_be_best_is_chosen(near: float, far: float) -> None:
+    candidates, configured = candidates_of(SWITCHING, setting_of(), objective_from(alphas=(0.1, 0.2, 0.4, 0.8)), (0, 1))
+    adviser = Bests(fits=(LAW,), objective=objective_from(), settings=fit_settings(margin=0.0), first=near, other=far)
+
+    advice = adviser.advise(candidates, configured)
+
+    for choice in advice.choices:
+        assert choice.evaluated.candidate.fields["alpha"] == 0.4
+        assert choice.best.candidate.fields["alpha"] == near
+        assert choice.second is not None
+        assert choice.second.candidate.fields["alpha"] == far
+        assert near == far or not choice.is_identified  # the two are more than a step apart
+    assert len({choice.evaluated.candidate.shared for choice in advice.choices}) == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bests(Adviser):
+    """Two laws of which each says which α is best: a parabola in log α."""
+
+    first: float
+    other: float
+
+    def _evaluate(self, candidates):
+        return tuple(
+            Evaluated(
+                candidate=one,
+                loss=2.0 + math.log(one.chosen_value / self.first) ** 2 + one.fields["floor"],
+                losses={},
+                second=1.0 + math.log(one.chosen_value / self.other) ** 2,
+                observed=None,
+                violations=(),
+            )
+            for one in candidates
+        )
+
+
+def test_without_a_second_law_the_best_of_the_first_is_chosen() -> None:
+    for choice in asked(objective_from()).choices:
+        assert choice.evaluated is choice.best
+        assert choice.shortest.loss <= choice.best.loss + 0.005
 
 
 def test_a_predicted_loss_is_the_laws_at_the_end_of_the_planned_branch() -> None:

@@ -119,7 +119,9 @@ def main() -> None:
             others = [tables[one, other] for one in SPLITS for other in SIZES if other != size]
             means = {key: statistics.fmean(one[key][0] for one in others) for key in keys if key[2] == 1.0}
             ways = {"given .8, .05": GIVEN, "given .8, .1": (0.8, 0.1, 1.0), "theory 1, 0": (1.0, 0.0, 1.0)}
-            ways |= {"freed": chosen(table, None)} | {f"prior {name}": chosen(table, one) for name, one in PRIORS.items()}
+            ways |= {"freed": chosen(table, None)} | {
+                f"prior {name}": chosen(table, one) for name, one in PRIORS.items()
+            }
             ways |= {"best of the other sizes": min(means, key=lambda key: means[key])}
             ways |= {f"kernel power {q:g}": (0.8, 0.05, q) for q in KERNELS if q != 1.0}
             rows += [[split, size, way, *key, f"{table[key][0]:.5f}"] for way, key in ways.items()]
@@ -132,7 +134,14 @@ def main() -> None:
         means = [statistics.fmean(float(str(row[6])) for row in some if row[1] == size) for size in SIZES]
         first = [row[6] for row in some if row[0] == "multi-power's"]
         better = sum(float(str(row[6])) < base[row[0], row[1]] for row in some)
-        print(way, " / ".join(f"{one:.4f}" for one in means), "|", " / ".join(map(str, first)), "|", f"{better} of {len(some)}")
+        print(
+            way,
+            " / ".join(f"{one:.4f}" for one in means),
+            "|",
+            " / ".join(map(str, first)),
+            "|",
+            f"{better} of {len(some)}",
+        )
 
 
 if __name__ == "__main__":

@@ -60,8 +60,14 @@ class FitSettings:
     extrapolate: bool
 
     def __post_init__(self) -> None:
-        for name, least in (("skip", 0), ("bins", 4), ("bootstrap_samples", 0), ("files_warmup", 0), ("margin", 0),
-                            ("gain_margin", 0)):
+        for name, least in (
+            ("skip", 0),
+            ("bins", 4),
+            ("bootstrap_samples", 0),
+            ("files_warmup", 0),
+            ("margin", 0),
+            ("gain_margin", 0),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}={value} must be at least {least}", field=name, value=value)

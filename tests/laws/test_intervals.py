@@ -73,7 +73,9 @@ def test_an_interval_widens_with_what_annealing_is_predicted_to_gain(fits) -> No
 def test_a_conformal_interval_is_as_wide_as_the_errors_of_finished_paths(fits) -> None:
     scores = tuple(0.01 * k for k in range(1, 20))
 
-    losses, low, high = IntervalRule(second=None, margin=0.5, gain_margin=0.5, level=0.9, scores=scores).around(fits[0], curve_of(RATES))
+    losses, low, high = IntervalRule(second=None, margin=0.5, gain_margin=0.5, level=0.9, scores=scores).around(
+        fits[0], curve_of(RATES)
+    )
 
     np.testing.assert_allclose(high - losses, 0.18)  # the ⌈20 × .9⌉-th of 19
     np.testing.assert_allclose(losses - low, 0.18)

@@ -25,7 +25,7 @@ _PLACES = {
     "Path": "lrpath.planning.paths",
     "StateKey": "lrpath.planning.paths",
     "Tree": "lrpath.planning.paths",
-    "Decay": "lrpath.planning.schedule",
+    "Decay": "lrpath.planning.decay",
     "Schedule": "lrpath.planning.schedule",
     "optimizers": "lrpath.planning.optimizers",
     "paradigms": "lrpath.planning.paradigms",

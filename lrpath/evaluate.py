@@ -7,7 +7,8 @@ from omegaconf import DictConfig
 from lrpath import entry
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.assembly.project import Project
-from lrpath.config import schema
+from lrpath.config.commands import EvaluateConfig, load_evaluate
+from lrpath.config.schema import Config
 from lrpath.errors import ConfigError
 from lrpath.records.study import Study
 from lrpath.reporting.model_card import choose_release
@@ -17,7 +18,7 @@ from lrpath.reporting.version_matrix import matrix_tables
 
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate the states that lack a loss, and print what every release knows of every version's text."""
-    settings, asked = schema.load_evaluate(cfg)
+    settings, asked = load_evaluate(cfg)
     study = Study.existing(settings.outputs, settings.study)
     if settings.strategy.name != "single":
         text = f"strategy={settings.strategy.name}: states are evaluated in one process; leave strategy out"
@@ -34,7 +35,7 @@ def evaluate(cfg: DictConfig) -> None:
 
     hardware = build_hardware(project)
     with hardware.initialized():
-        hardware.set_threads()
+        hardware.prepare_process()
         factory = open_training_factory(project, hardware.process_group)
         held_out, documents = factory.held_out(), factory.document_sets()
         wanted = lacking_evaluations(
@@ -59,7 +60,7 @@ def evaluate(cfg: DictConfig) -> None:
         sys.stdout.write(f"\n{table.text()}\n")
 
 
-def _evaluate_on_tasks(study: Study, settings: schema.Config, asked: schema.EvaluateConfig) -> None:
+def _evaluate_on_tasks(study: Study, settings: Config, asked: EvaluateConfig) -> None:
     """Give releases the tasks that they have no scores on, and print all scores; the study says which there are."""
     only = [choose_release(study, name=name)[1] for name in asked.chosen]
     with entry.lasting():
@@ -68,13 +69,13 @@ def _evaluate_on_tasks(study: Study, settings: schema.Config, asked: schema.Eval
         from lrpath.training.task_harness import Harness
 
     hardware = Hardware(strategy=settings.strategy)
-    hardware.set_threads()
+    hardware.prepare_process()
     states, not_made = states_to_evaluate(study, every_state=asked.states == "all", only=only)
     count = evaluate_on_tasks(
         study,
         states,
         asked.tasks,
-        harness=Harness(asked.harness),
+        harness=Harness(settings.harness),
         device=hardware.device,
         show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
     )

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.scores import release_folder
-from lrpath.config.schema import ExportConfig
+from lrpath.config.commands import ExportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.remote.folder import local_folder, remote_of
 from lrpath.records.remote.study_copy import check_empty, upload_files

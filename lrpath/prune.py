@@ -9,7 +9,7 @@ from lrpath import entry
 from lrpath.analysis.compare import plans_by_id
 from lrpath.analysis.inventory import Inventory, read_inventory, remove_unneeded
 from lrpath.analysis.path_names import plan_labels
-from lrpath.config.schema import PruneConfig
+from lrpath.config.commands import PruneConfig
 from lrpath.config.typed import typed_root
 from lrpath.errors import BusyError, ConfigError, StateError
 from lrpath.records.study import Study

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from lrpath import entry
-from lrpath.config.schema import ReportConfig
+from lrpath.config.commands import ReportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.inventory import read_inventory
-from lrpath.config.schema import ShowConfig
+from lrpath.config.commands import ShowConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.study import Study
 from lrpath.reporting.inventory_text import inventory_text

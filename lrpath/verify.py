@@ -13,7 +13,8 @@ from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.study import verify_study
 from lrpath.assembly.leaks import verify_held_out
 from lrpath.assembly.project import Project
-from lrpath.config import schema
+from lrpath.config.commands import VerifyConfig, load_verify
+from lrpath.config.schema import Config
 from lrpath.data.remote import fetch_stores
 from lrpath.errors import VerificationError
 from lrpath.planning.units import write_time
@@ -25,7 +26,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 def verify(cfg: DictConfig) -> None:
     """Print what was compared and what was found; the exit code is 5 if anything was."""
-    settings, asked = schema.load_verify(cfg)
+    settings, asked = load_verify(cfg)
     study = Study.existing(settings.outputs, settings.study)
     check = _of_files if asked.null_fork is None else _with_null_forks
     checks = check(settings, asked, study)
@@ -38,13 +39,13 @@ def verify(cfg: DictConfig) -> None:
         raise VerificationError(f"{result_line(checks)} in {study.folder}; each line says what to do")
 
 
-def _of_files(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
+def _of_files(settings: Config, asked: VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks that need nothing but the files of the study, and the tokens if they are there."""
     checks = verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
     return (*checks, verify_held_out(study, folder=fetch_stores(settings.data.folder), reads=asked.digests))
 
 
-def _with_null_forks(settings: schema.Config, asked: schema.VerifyConfig, study: Study) -> tuple[Check, ...]:
+def _with_null_forks(settings: Config, asked: VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks of the files, made on the first rank, and that of the forks, which all ranks run again."""
     project = Project(settings)
     project.check_engine("lrpath.verify null_fork=…")

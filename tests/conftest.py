@@ -4,6 +4,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from lrpath.entry import lasting
@@ -12,6 +13,10 @@ from tests import refusals
 if TYPE_CHECKING:
     from tests.integration.lab import Lab
 
+
+# A property is not one of the machine: beside other work, the same example takes ten times as long.
+hypothesis.settings.register_profile("any_machine", deadline=None)
+hypothesis.settings.load_profile("any_machine")
 
 _COLLECTED: pytest.StashKey[set[str]] = pytest.StashKey()
 _FROM_WORKERS: set[str] = set()

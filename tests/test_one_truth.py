@@ -14,11 +14,11 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from lrpath.config import schema
+from lrpath.config import commands, schema
 from lrpath.config.laws import AdviseConfig, PredictConfig, TuneConfig
 from lrpath.laws.path_fit import FitSettings
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import PARADIGMS
-from lrpath.planning.schedule import Decay
 
 CONF = schema.conf_folder()
 ROOTS: dict[str, tuple[type, ...]] = {
@@ -27,12 +27,12 @@ ROOTS: dict[str, tuple[type, ...]] = {
     "predict": (PredictConfig,),
     "advise": (AdviseConfig,),
     "tune": (TuneConfig,),
-    "report": (schema.ReportConfig,),
-    "show": (schema.ShowConfig,),
-    "prune": (schema.PruneConfig,),
-    "export": (schema.ExportConfig,),
-    "verify": (schema.VerifyConfig,),
-    "evaluate": (schema.EvaluateConfig,),
+    "report": (commands.ReportConfig,),
+    "show": (commands.ShowConfig,),
+    "prune": (commands.PruneConfig,),
+    "export": (commands.ExportConfig,),
+    "verify": (commands.VerifyConfig,),
+    "evaluate": (commands.EvaluateConfig,),
 }
 """Root files by name, and what their values become."""
 GROUPS = {"schedule": Decay, "paradigm": dict} | {

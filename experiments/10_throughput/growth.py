@@ -30,8 +30,8 @@ from lrpath.records.events import PathEvents
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import find_alterations, seal
+from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.reporting.plan_text import plan_text
 from lrpath.reporting.report import write_report
 from lrpath.training.planned_run import PlannedRun

@@ -17,6 +17,8 @@ from lrpath.analysis.compare import read_outcomes
 from lrpath.records.study import Study
 
 REFERENCE, MARGIN = "from_scratch", 0.01
+FEWEST = 2
+"""Seeds that an interval needs."""
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -39,6 +41,8 @@ def main(folder: str) -> None:
         for version in versions:
             ours, theirs = losses[paradigm, version], losses[REFERENCE, version]
             seeds = sorted(ours.keys() & theirs.keys())
+            if len(seeds) < FEWEST:
+                continue
             differences = [ours[seed] - theirs[seed] for seed in seeds]
             mean, half = interval(differences)
             same = "yes" if mean + half < MARGIN else "no"

@@ -11,8 +11,9 @@ from lrpath.errors import StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release
 from lrpath.records.held_out import HeldOutSet, SetName
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+from lrpath.records.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from lrpath.planning.own_code import OWN
 from lrpath.planning.paths import Release
 from lrpath.planning.plan import Plan, from_record
 from lrpath.records import study as records
-from lrpath.records.tables import MetricsRow
+from lrpath.records.rows import MetricsRow
 from lrpath.reporting.model_card import choose_release
 from lrpath.reporting.report import Report, write_report
 

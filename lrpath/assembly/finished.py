@@ -14,8 +14,9 @@ from lrpath.data.stream import compare_readings
 from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import oldest_spared
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+from lrpath.records.tables import Table
 from lrpath.training.checkpoints.retention import check_releases, pinned_states
 
 if TYPE_CHECKING:

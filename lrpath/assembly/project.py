@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lrpath.assembly.mixtures import check_domains, mixture_of, windows_once
+from lrpath.assembly.model_shape import check_vocabulary, shape_of, weights_of
 from lrpath.config.schema import Config
-from lrpath.config.weights import MEMORIES
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
@@ -22,14 +22,13 @@ from lrpath.planning.paths import Path, Tree, longer, unite
 from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.shape import FileModel, ModelShape
+from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.planning.units import parse_updates
-from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.kept_plans import KeptPlan, united_paths
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
-from lrpath.records.weight_folder import CONFIG, TOKENIZER, WeightFolder
+from lrpath.records.weight_folder import WeightFolder
 from lrpath.training.command.settings import CommandEngine
 
 if TYPE_CHECKING:
@@ -57,36 +56,7 @@ class Project:
         Raises:
             ConfigError: If a size is refused, or the model is too small for the window or the token ids.
         """
-        shape = self._shape_of_model()
-        window = self.config.batch.tokens_per_sequence
-        if shape.context < window:
-            raise ConfigError(
-                f"model.context={shape.context} must be at least batch.tokens_per_sequence={window}; enlarge it",
-                field="model.context",
-                value=shape.context,
-            )
-        if isinstance(shape, OwnModel) and self.config.data.mask != "none":
-            raise ConfigError(
-                f"data.mask={self.config.data.mask} is done by models of transformers, and {shape.name} is your own: "
-                "let it tell documents apart by their end mark itself, and give data.mask=none",
-                field="data.mask",
-                value=self.config.data.mask,
-            )
-        source, tokenizer = self.source, self.config.data.tokenizer
-        ids = source.vocab_size if isinstance(source, TokensSource) else tokenizer and tokenizer.vocab_size
-        self._check_vocabulary(shape, ids or 0)
-        return shape
-
-    def _shape_of_model(self) -> ModelShape | OwnModel:
-        model, weights = self.config.model, self.weights
-        if isinstance(model, WeightsModel):
-            assert weights is not None
-            return model.shape(
-                config_file=weights.file(CONFIG),
-                weights=weights.starting_weights,
-                parameters=weights.parameters,
-            )
-        return model.shape() if isinstance(model, FileModel) else model
+        return shape_of(self.config, weights=self.weights)
 
     @cached_property
     def weights(self) -> WeightFolder | None:
@@ -95,41 +65,7 @@ class Project:
         Raises:
             ConfigError: If it is refused.
         """
-        model = self.config.model
-        if not isinstance(model, WeightsModel):
-            return None
-        return WeightFolder.find(model.weights, memories=pathlib.Path(self.config.data.folder) / MEMORIES)
-
-    def _check_vocabulary(self, shape: ModelShape | OwnModel, ids: int) -> None:
-        if self.weights is not None:
-            self._check_vocabulary_of_weights(self.weights, rows=shape.vocab_size, ids=ids)
-        elif shape.vocab_size < ids:
-            raise ConfigError(
-                f"model.vocab_size={shape.vocab_size} must be at least the {ids} token ids of the data; enlarge it",
-                field="model.vocab_size",
-                value=shape.vocab_size,
-            )
-
-    def _check_vocabulary_of_weights(self, weights: WeightFolder, *, rows: int, ids: int) -> None:
-        """Refuse ids that the weights were not trained on: a row of their embedding means one token."""
-        if rows < ids:
-            raise ConfigError(
-                f"model.weights={weights.given} has an embedding of {rows:,} rows, and the data has {ids:,} token ids; "
-                "give the tokenizer that the weights were trained with",
-                field="model.weights",
-                value=weights.given,
-            )
-        tokenizer, own = self.config.data.tokenizer, weights.file(TOKENIZER)
-        if tokenizer is None or tokenizer.file is None or not own.is_file() or pathlib.Path(tokenizer.file) == own:
-            return
-        known = replace(tokenizer, file=str(own), vocab_size=None).ids()
-        if ids != known:
-            raise ConfigError(
-                f"data.tokenizer.file={tokenizer.file} has {ids:,} ids, and {own}, with which the weights of "
-                f"{weights.given} were trained, has {known:,}; give data.tokenizer.file=null for the latter",
-                field="data.tokenizer.file",
-                value=tokenizer.file,
-            )
+        return weights_of(self.config)
 
     @cached_property
     def source(self) -> Source:
@@ -439,7 +375,7 @@ class Project:
             needs_heldout=True,
             needs_domains=mixed,
         )
-        self._check_vocabulary(self.shape, store.vocab_size)
+        check_vocabulary(self.config, self.shape, weights=self.weights, ids=store.vocab_size)
         self.refresh()
         for path in self.plan.tree.paths:  # a last version that is too small is refused before the first is trained
             self.batches(path, store=store)

@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from lrpath.config.schema import Config, check_local, conf_folder, load
+from lrpath.config.places import check_local
+from lrpath.config.schema import Config, conf_folder, load
 from lrpath.config.typed import typed_root
 from lrpath.errors import ConfigError
 from lrpath.laws.candidates import Objective

@@ -14,13 +14,14 @@ from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from lrpath.config.typed import field_names, plain_root, typed_root
+from lrpath.config.places import check_local, check_place
+from lrpath.config.typed import field_names, plain_root
 from lrpath.config.weights import with_weights
-from lrpath.data.manifest import is_name
 from lrpath.data.sources import HfSource, OwnSource, PythonSource, TextSource, TokensSource
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
+from lrpath.planning.decay import Decay
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.own_model import OwnModel
@@ -28,14 +29,13 @@ from lrpath.planning.paradigms import PARADIGMS, Paradigm
 from lrpath.planning.paradigms.setting import Alpha, share_of
 from lrpath.planning.plain import given_fields, typed
 from lrpath.planning.recipe import Seeds
-from lrpath.planning.schedule import Decay
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.units import times
 from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.loggers import MlflowLogger, TableLogger, WandbLogger
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
-from lrpath.training.settings import Cadence, HarnessSettings, StrategySettings
+from lrpath.training.settings import Cadence, StrategySettings
 
 T = TypeVar("T")
 
@@ -141,13 +141,15 @@ class Config:
     paths: str | tuple[str, ...] | None
     wait: bool
     callbacks: tuple[Mapping[str, Any], ...]
+    profile: bool
     mend: bool
     extend: Literal["auto"] | bool
+    harness: HarnessSettings
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
         check_local(self.rates, field="rates")
-        _check_place(self.outputs, self.study)
+        check_place(self.outputs, self.study)
         if Path(self.outputs) / self.study == Path(self.data.folder):
             text = f"study={self.study} is where data.folder keeps token stores; choose another name"
             raise ConfigError(text, field="study", value=self.study)
@@ -178,186 +180,18 @@ class Config:
         if self.callbacks:
             text = "callbacks: with engine=command the command makes the updates, and has no Lightning; leave them out"
             raise ConfigError(text, field="callbacks")
+        if self.profile:
+            text = "profile=true: with engine=command the command makes the updates, and profiles itself; leave it out"
+            raise ConfigError(text, field="profile", value=True)
         if self.guard.acts:
             text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
             raise ConfigError(text, field="guard.policy", value=self.guard.policy)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportConfig:
-    """The configuration of `report`.
-
-    Args:
-        study: Folder name under `outputs`, or several to report on together.
-        outputs: Folder of studies.
-        folder: Where to; null for the study's own report folder, and must be given for several.
-    """
-
-    study: str | tuple[str, ...]
-    outputs: str
-    folder: str | None
-
-    def __post_init__(self) -> None:
-        check_local(self.folder, field="folder")
-        for name in self.studies:
-            _check_place(self.outputs, name)
-        if not self.studies:
-            text = "study is empty; name one, or several, study=[july,august]"
-            raise ConfigError(text, field="study", value=self.study)
-        if len(self.studies) > 1 and self.folder is None:
-            text = "folder must be given for a report on several studies: folder=july_and_august"
-            raise ConfigError(text, field="folder", value=None)
-
-    @property
-    def studies(self) -> tuple[str, ...]:
-        """Names of the studies."""
-        return (self.study,) if isinstance(self.study, str) else self.study
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShowConfig:
-    """The configuration of `show`.
-
-    Args:
-        study: Folder name under `outputs`.
-        outputs: Folder of studies.
-    """
-
-    study: str
-    outputs: str
-
-    def __post_init__(self) -> None:
-        _check_place(self.outputs, self.study)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneConfig:
-    """The configuration of `prune`.
-
-    Args:
-        study: Folder name under `outputs`.
-        outputs: Folder of studies.
-        drop: Plans to keep no longer, by their numbers, 1 for the oldest.
-        ask: Whether to ask before anything is removed.
-    """
-
-    study: str
-    outputs: str
-    drop: int | tuple[int, ...] | None
-    ask: bool
-
-    def __post_init__(self) -> None:
-        _check_place(self.outputs, self.study)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportConfig:
-    """The configuration of `export`.
-
-    Args:
-        study: Folder name under `outputs`.
-        outputs: Folder of studies.
-        release: `v4`, or with the label of its paradigm `from_scratch/v4`.
-        folder: Folder to make; null for the study's own place.
-        dtype: Type of the weights.
-        shard_gb: Most gigabytes of a weight file.
-        check: `load` loads and runs what was written and compares it with the states, in the memory that the model
-            takes; `tokenizer` compares its ids alone.
-    """
-
-    study: str
-    outputs: str
-    release: str
-    folder: str | None
-    dtype: Literal["fp32", "bf16"]
-    shard_gb: float
-    check: Literal["load", "tokenizer"]
-
-    def __post_init__(self) -> None:
-        check_address(self.folder, field="folder")
-        _check_place(self.outputs, self.study)
-        if not self.shard_gb > 0:
-            raise ConfigError(f"shard_gb={self.shard_gb} must be more than 0", field="shard_gb", value=self.shard_gb)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyConfig:
-    """What `verify` takes besides a configuration of `train`.
-
-    Args:
-        digests: Whether states are read and their SHA-256 compared.
-        null_fork: Updates that are run again after every fork; null for none.
-    """
-
-    digests: bool
-    null_fork: int | None
-
-    def __post_init__(self) -> None:
-        if self.null_fork is not None and self.null_fork < 1:
-            text = f"null_fork={self.null_fork} must be at least 1 update, or null"
-            raise ConfigError(text, field="null_fork", value=self.null_fork)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateConfig:
-    """What `evaluate` is told besides a configuration of `train`.
-
-    Args:
-        states: Which kept states: those that `releases` are made of, or `all`.
-        tasks: Names of tasks that they are given by EleutherAI's harness, in place of held-out text.
-        release: One release as `export` names it, or several, to be given the tasks; null for every one.
-        harness: Where tasks are, and how they are asked.
-    """
-
-    states: Literal["releases", "all"]
-    tasks: tuple[str, ...]
-    release: str | tuple[str, ...] | None
-    harness: HarnessSettings
-
-    def __post_init__(self) -> None:
-        if self.release is not None and not self.tasks:
-            text = f"release={self.release} chooses who is given tasks; add tasks=[NAME], or leave release out"
-            raise ConfigError(text, field="release", value=self.release)
-        if self.release is not None and self.states == "all":
-            text = "states=all: release names some releases already; leave one of the two out"
-            raise ConfigError(text, field="states", value=self.states)
-
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """Names of the releases that are given the tasks; empty for every one."""
-        return () if self.release is None else (self.release,) if isinstance(self.release, str) else self.release
 
 
 def _check_label(label: str) -> None:
     if not label.replace("_", "").replace("-", "").isalnum():
         field = f"paradigms.{label}"
         raise ConfigError(f"{field} must be named with letters, digits, `_` and `-` only; rename it", field=field)
-
-
-def check_local(place: str | None, *, field: str) -> None:
-    """Refuse a URL for what is written on this machine alone: `s3://…` would become a folder named `s3:`.
-
-    Raises:
-        ConfigError: If there is `://` in the place.
-    """
-    if place is not None and "://" in place:
-        raise ConfigError(
-            f"{field}={place} is a URL, and {field} is written on this machine; give a path, and copy the file there",
-            field=field,
-            value=place,
-        )
-
-
-def _check_place(outputs: str, study: str) -> None:
-    check_address(outputs, field="outputs")
-    if not outputs:
-        text = "outputs is empty; name the folder of studies: outputs=outputs"
-        raise ConfigError(text, field="outputs", value=outputs)
-    if not is_name(study):
-        text = (
-            f"study={study!r} must be a plain folder name of at most 64 letters, digits, `.`, `_` and `-`; choose one"
-        )
-        raise ConfigError(text, field="study", value=study)
 
 
 def _check_at_least_one(part: Any, place: str, *, only: tuple[str, ...] = ()) -> None:
@@ -454,20 +288,6 @@ def _with_values_of_kinds(cfg: DictConfig) -> DictConfig:
 
 def _is_required(entry: "dataclasses.Field[Any]") -> bool:
     return entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-
-
-def load_verify(cfg: DictConfig) -> tuple[Config, VerifyConfig]:
-    """Return the typed configuration of `verify`: one of `train`, and what is asked about the study it names."""
-    own = field_names(VerifyConfig)
-    settings = typed_root(VerifyConfig, OmegaConf.masked_copy(cfg, list(own)))
-    return load(cfg, beside=own), settings
-
-
-def load_evaluate(cfg: DictConfig) -> tuple[Config, EvaluateConfig]:
-    """Return the typed configuration of `evaluate`: one of `train`, and which states are evaluated."""
-    own = field_names(EvaluateConfig)
-    settings = typed_root(EvaluateConfig, OmegaConf.masked_copy(cfg, list(own)))
-    return load(cfg, beside=own), settings
 
 
 def conf_folder() -> Path:

@@ -10,9 +10,10 @@ import numpy as np
 from lrpath.errors import ConfigError, LawError, PlanError
 from lrpath.laws.curves import Curve
 from lrpath.laws.path_curves import NamedPath, plan_path, with_shift
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import Continual, Infinite, Paradigm, PathSwitching, Setting
 from lrpath.planning.paradigms.setting import branch_lengths
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 
 _COMPOSED = (Shape.POWER, Shape.STAIR, Shape.KNEE)
 """Shapes that need more than a floor."""

@@ -36,7 +36,8 @@ def plan_module(
         PlanError: If a paradigm cannot be planned.
 
     >>> from lrpath.planning.paradigms import Anchor, PathSwitching
-    >>> from lrpath.planning.schedule import Decay, Shape
+    >>> from lrpath.planning.decay import Decay
+    >>> from lrpath.planning.schedule import Shape
     >>> switching = PathSwitching(
     ...     peak=0.1, warmup=2, alpha=0.5, anchor=Anchor.END, decay=Decay(shape=Shape.LINEAR, floor=0.0)
     ... )

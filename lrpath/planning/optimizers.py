@@ -3,6 +3,7 @@
     adamw           AdamW with decoupled decay on matrices
     averaged_adamw  the same updates, and beside the weights their running average, which is evaluated and released
     schedule_free   schedule-free AdamW (arXiv 2405.15682): gradients are taken near the average, which is released
+    schedule_free_plus  the same with inner momentum and a growing share of the average (arXiv 2605.19095)
     muon            orthogonalized momentum for the matrices of blocks, AdamW for all else (arXiv 2502.16982)
     module:Name     your own class; `lrpath.training.optimizers` says what it must have
 
@@ -110,6 +111,42 @@ class ScheduleFree(AdamW):
     def released(self) -> dict[str, float]:
         """Weights of a release: the average `x = (y − (1 − β₁)·z) / β₁` of the live weights `y` and the base `z`."""
         return {"model": 1.0 / self.beta1, "z": 1.0 - 1.0 / self.beta1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFreePlus(AdamW):
+    """ScheduleFree+ at the plan's rate; `lrpath.training.optimizers.schedule_free_plus` has its formulas.
+
+    Args:
+        power: Exponent `r` of the average's weights `t^r · (largest rate so far)²`; at least 0.
+        share: Share of the average in the point where gradients are taken, at first; in `[0, 1)`.
+        last_share: What it grows to; at least `share`, below 1.
+        share_updates: After how many updates it has that value [updates]; 0: from the beginning.
+        average_after: How many first updates are left out of the average [updates].
+    """
+
+    kind: ClassVar[str] = "schedule_free_plus"
+    kept: ClassVar[int] = 4
+    """The two moments, the base `z` and the average."""
+    power: float
+    share: float
+    last_share: float
+    share_updates: int
+    average_after: int
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return AdamW._rules(self) | {
+            "power": (0 <= self.power < math.inf, "at least 0"),
+            "share": (0 <= self.share < 1, "in [0, 1)"),
+            "last_share": (self.share <= self.last_share < 1, f"at least share={self.share}, and below 1"),
+            "share_updates": (self.share_updates >= 0, "at least 0"),
+            "average_after": (self.average_after >= 0, "at least 0"),
+        }
+
+    @property
+    def released(self) -> dict[str, float]:
+        """Weights of a release: the average."""
+        return {"average": 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,9 +258,11 @@ class _Checked:
 _PARAMETERS = ("self", "params", "parameters", "lr")
 """What lrpath gives a class of yours: the groups of parameters; the rate is set before every update."""
 
-Optimizer = AdamW | AveragedAdamW | ScheduleFree | Muon | OwnOptimizer
+Optimizer = AdamW | AveragedAdamW | ScheduleFree | ScheduleFreePlus | Muon | OwnOptimizer
 
-OPTIMIZERS: dict[str, type[AdamW]] = {kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree, Muon)}
+OPTIMIZERS: dict[str, type[AdamW]] = {
+    kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree, ScheduleFreePlus, Muon)
+}
 """Every optimizer of lrpath by its kind."""
 
 

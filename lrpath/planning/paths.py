@@ -58,6 +58,8 @@ class Path:
         schedule: Rates from the path's first update on.
         stream: Data from the path's first update on; may begin earlier.
         parent: State the path leaves from; None for a root, which starts from initial weights.
+        from_released: Whether the path begins with the weights that the parent would release, an average, in place of
+            its live ones; everything else that the two optimizers have in common is gone on with.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Path:
     schedule: Schedule
     stream: Stream
     parent: StateKey | None = None
+    from_released: bool = False
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,11 +92,15 @@ class Path:
         """
         segment, offset = self.first_segment()
         content = not self.recipe.names_source  # an old id stays what it was
+        parent: dict[str, Any] | None = None
+        if self.parent is not None:
+            parent = {"path": self.parent.path_id, "position": self.parent.position}
+            parent |= {"weights": "released"} if self.from_released else {}
         return {
             "recipe": self.recipe.as_record(),
             "schedule": schedules.as_record(self.schedule),
             "stream": {"segment": streams.as_record(segment, content=content), "from": offset},
-            "parent": None if self.parent is None else {"path": self.parent.path_id, "position": self.parent.position},
+            "parent": parent,
         }
 
     def first_segment(self) -> tuple[Segment, int]:

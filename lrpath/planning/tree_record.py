@@ -100,6 +100,7 @@ def as_record(tree: Tree) -> dict[str, Any]:
     for path in tree.paths:
         parent = None if path.parent is None else [path.parent.path_id, path.parent.position]
         row = {"id": path.id, "name": path.name, "recipe": shared.recipe(path.recipe), "parent": parent}
+        row |= {"from_released": True} if path.from_released else {}
         stream = {"start": path.stream.start, "segments": _ranges(map(shared.segment, path.stream.segments))}
         paths.append(row | {"schedule": schedules.as_record(path.schedule), "stream": stream})
     releases = [
@@ -139,6 +140,7 @@ def from_record(record: dict[str, Any]) -> Tree:
                 else tuple(streams.from_record(part) for part in stream["segments"]),
             ),
             parent=None if row["parent"] is None else StateKey(*row["parent"]),
+            from_released=row.get("from_released", False),
         )
         if path.id != row["id"]:
             raise PlanError(

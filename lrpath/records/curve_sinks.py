@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from lrpath.records.events import figures_by_position, rows_until
 from lrpath.records.files import write_whole
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
+from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
 
 WANDB = "wandb"
 """Folder of a path in which W&B keeps the run; the package gives it this name."""

@@ -19,7 +19,8 @@ from typing import Any
 from lrpath.records.file_memory import Fingerprint, fingerprint_of
 from lrpath.records.files import atomic_file, is_temporary
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import EvaluationRow, MetricsRow, Row, SpeedRow, Table
+from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
+from lrpath.records.tables import Row, Table
 from lrpath.records.task_scores import TaskScore, task_scores_of_path
 
 _EVENTS = "tfevents"

@@ -20,7 +20,8 @@ from lrpath.records.document_losses import DocumentLoss, document_losses_text
 from lrpath.records.files import digest_file, make_folder, write_json, write_whole
 from lrpath.records.manifest import MANIFEST, read_manifest, seal_manifest
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import RepairRow, RowDigest, Table
+from lrpath.records.rows import RepairRow, RowDigest
+from lrpath.records.tables import Table
 
 NAMES = ("metrics", "evaluation", "guard")
 DOCUMENTS = "documents"

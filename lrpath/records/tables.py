@@ -1,138 +1,22 @@
 """The tables of a path: rows by position, appended to while the path is run, and parsed once, where they are read.
 
-Rows are named tuples, not dataclasses: they are written and read column by column, and a million of them, a path's
-metrics, are made in a quarter of the time.
+Its rows are those of `records/rows.py`.
 """
 
 import contextlib
 import hashlib
-import os
 import pathlib
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lrpath.errors import StateError
 from lrpath.records.file_memory import Fingerprint, fingerprint_of
-from lrpath.records.files import complete_lines, flush_folder, make_folder, write_whole
-
-Size = Annotated[int, "at least 1"]
-
-
-class MetricsRow(NamedTuple):
-    """What is known of one update.
-
-    Args:
-        position: Position that the update led to.
-        loss: Mean loss of its batch [nats per token]; NaN or infinite only where a guard left the update out.
-        lr: Rate that it ran at.
-        grad_norm: Norm of its whole gradient, before clipping.
-        tokens: Tokens since the root of the path, up to and with this update.
-    """
-
-    position: int
-    loss: float
-    lr: float
-    grad_norm: float
-    tokens: Size
-
-
-class EvaluationRow(NamedTuple):
-    """What the state at a position scores on one held-out set.
-
-    Args:
-        position: The position.
-        version: Version that the set belongs to.
-        domain: Its domain.
-        nll: Negative log-likelihood of the whole set [nats].
-        tokens: Tokens that were predicted.
-    """
-
-    position: int
-    version: str
-    domain: str
-    nll: float
-    tokens: Size
-
-    @property
-    def held_out(self) -> tuple[str, str]:
-        """The held-out set: version and domain."""
-        return self.version, self.domain
-
-    @property
-    def loss(self) -> float:
-        """Mean loss [nats per token].
-
-        >>> EvaluationRow(position=9, version="v1", domain="code", nll=30.0, tokens=12).loss
-        2.5
-        """
-        return self.nll / self.tokens
-
-
-class SpeedRow(NamedTuple):
-    """How fast the updates ran that were written together.
-
-    Args:
-        position: Position that the last of them led to.
-        seconds: Wall time of all of them.
-        tokens_per_second: Tokens of all of them per second.
-    """
-
-    position: int
-    seconds: float
-    tokens_per_second: float
-
-
-class GuardRow(NamedTuple):
-    """An update that the guard found at fault.
-
-    Args:
-        position: Position that the update leads to.
-        first: First of the positions, up to `position`, that are reached without a change of weights.
-        action: `skip` or `rewind`.
-        quantity: What was at fault: `loss` or `gradient norm`.
-        bound: What it must not exceed.
-        loss: Mean loss [nats per token].
-        grad_norm: Norm of the whole gradient, before clipping.
-    """
-
-    position: int
-    first: int
-    action: str
-    quantity: str
-    bound: float
-    loss: float
-    grad_norm: float
-
-
-class RepairRow(NamedTuple):
-    """A table that was found altered, and of which what could be read was kept.
-
-    Args:
-        position: Last position whose rows are in doubt.
-        first: First of them.
-        table: Name of the table.
-        missing: Number of positions from `first` to `position` that have no row since then.
-    """
-
-    position: int
-    first: int
-    table: str
-    missing: int
-
-
-class RowDigest(NamedTuple):
-    """What a state's manifest says of a table: its rows up to the state's position.
-
-    Args:
-        rows: Their number.
-        sha256: SHA-256 of their lines, sorted by position.
-    """
-
-    rows: int
-    sha256: str
+from lrpath.records.files import complete_lines, make_folder, write_whole
+from lrpath.records.flush_behind import FlushBehind
+from lrpath.records.rows import RowDigest, Size
 
 
 class _Row(Protocol):
@@ -156,6 +40,7 @@ class Table(Generic[Row]):
         key_columns: Number of first columns by which a row is known: there is one of each.
         check: Called before every write; raises if this process must not write any more.
         expendable: Whether the rows determine nothing, so that lines which cannot be read are left out.
+        behind: Whether `append` leaves the flushing to a thread; `flush` waits for it.
     """
 
     def __init__(
@@ -166,10 +51,13 @@ class Table(Generic[Row]):
         key_columns: int = 1,
         check: Callable[[], None] = lambda: None,
         expendable: bool = False,
+        behind: bool = False,
     ) -> None:
         self.file = file
         self._check = check
         self._expendable = expendable
+        self._behind = behind
+        self._flushing = FlushBehind(file)
         self._key_columns = key_columns
         self._written: tuple[int, Any] | None = None
         self._kept_later: Container[int] = ()
@@ -179,7 +67,7 @@ class Table(Generic[Row]):
         self._parsers = [_PARSERS[row.__annotations__[name]] for name in self.columns]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Append rows and flush them to the disk.
+        """Append rows and flush them to the disk, or begin to.
 
         In a run before states that exist, the rows that `cut` has kept for these are left as they are: the states were
         saved with them, be it on other hardware.
@@ -196,15 +84,22 @@ class Table(Generic[Row]):
             if is_new:
                 handle.write(",".join(self.columns) + "\n")
             handle.write("".join(lines))
-            handle.flush()
-            os.fsync(handle.fileno())
-        if is_new:
-            flush_folder(self.file.parent)
+        self._flushing.begin(is_new=is_new)
+        if not self._behind:
+            self.flush()
         if self._written is not None:
             count, digest = self._written
             digest.update("".join(lines).encode())
             self._written = count + len(lines), digest
         self._remember_appended([int(line.partition(",")[0]) for line in lines])
+
+    def flush(self) -> None:
+        """Wait until all rows that this process has appended are on the disk.
+
+        Raises:
+            OSError: If the disk has not taken them.
+        """
+        self._flushing.wait()
 
     def _is_kept(self, row: Row) -> bool:
         whole_position = self._key_columns == 1 and row.position in self._kept_later

@@ -7,8 +7,8 @@ from typing import Any
 from lrpath.laws.advice import Advice, Choice
 from lrpath.laws.candidates import Objective
 from lrpath.laws.probes import Average, ObservedBranch, Parabola
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms.setting import Alpha
-from lrpath.planning.schedule import Decay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

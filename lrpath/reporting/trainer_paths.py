@@ -9,7 +9,7 @@ docs/another_trainer.md explains the fields.
 import pathlib
 from typing import Any
 
-from lrpath.planning.paths import Path
+from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.plan import Plan
 from lrpath.planning.streams import WEIGHT_PARTS
 from lrpath.records.files import write_whole
@@ -31,7 +31,7 @@ def trainer_paths(plan: Plan, *, rates: pathlib.Path | None = None) -> list[dict
         {
             "id": path.id,
             "name": path.name,
-            "parent": None if path.parent is None else {"id": path.parent.path_id, "position": path.parent.position},
+            "parent": None if path.parent is None else _parent(path, path.parent),
             "start": path.start,
             "end": plan.tree.end(path.id),
             "pieces": _pieces(path, end=plan.tree.end(path.id)),
@@ -52,6 +52,11 @@ def trainer_paths(plan: Plan, *, rates: pathlib.Path | None = None) -> list[dict
         }
         for path in plan.tree.paths
     ]
+
+
+def _parent(path: Path, parent: StateKey) -> dict[str, Any]:
+    weights = {"weights": "released"} if path.from_released else {}
+    return {"id": parent.path_id, "position": parent.position} | weights
 
 
 def write_rates(plan: Plan, folder: pathlib.Path) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.settings import Cadence

@@ -17,8 +17,8 @@ from lrpath.records.document_losses import read_document_losses
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import rewrite_documents
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from lrpath.training.checkpoints.releases import OwnModels, load_release
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate

@@ -23,8 +23,8 @@ from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.records.ledger import Ledger
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.rows import MetricsRow
 from lrpath.records.study import Study
-from lrpath.records.tables import MetricsRow
 from lrpath.training.checkpoints.states import read_tensors
 from lrpath.training.lightning_trainer import quiet_lightning
 from lrpath.training.path_trainer import PathTrainer
@@ -51,7 +51,7 @@ def verify_null_forks(path_trainer: PathTrainer, tree: Tree, *, updates: int, co
     runs, found.notes = group.on_rank_zero(lambda: _runs(path_trainer.study, tree, updates=updates))
     if runs:
         group.on_rank_zero(path_trainer.factory.check_data)
-    hardware.set_threads()
+    hardware.prepare_process()
     total = sum(run.end - run.begin for run in runs)
     with (
         quiet_lightning(),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lrpath.planning.guard import Fault
-from lrpath.records.tables import GuardRow
+from lrpath.records.rows import GuardRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,17 +7,18 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
 from lrpath.planning.paths import Path, Release, unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe, Seeds
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, MetricsRow
 from tests.planning.strategies import build_continual, build_merged, build_switching
 from tests.records.lab import save
 

@@ -10,8 +10,9 @@ from lrpath.errors import StateError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.plan import Plan
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+from lrpath.records.tables import Table
 from tests.analysis.studies import (
     CONTINUAL,
     LINEAR,

@@ -8,8 +8,8 @@ import pytest
 from lrpath import entry, evaluate
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.verify.study import verify_study
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from tests.integration.lab import Lab
 
 pytestmark = pytest.mark.slow

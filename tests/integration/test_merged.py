@@ -10,8 +10,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from lrpath.analysis.scores import release_folder
 from lrpath.planning.paths import Release
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+from lrpath.records.tables import Table
 from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Lab
 

@@ -16,14 +16,17 @@ from tests.integration.lab import Job, Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
 
-KINDS = ("schedule_free", "averaged_adamw")
-EVERY_KIND = (*KINDS, "muon")
+KINDS = ("schedule_free", "schedule_free_plus", "averaged_adamw")
+FROM_AVERAGE = "from_average"
+EVERY_KIND = (*KINDS, "muon", FROM_AVERAGE)
 BASE = ("paradigm=[anytime]", "paradigms.anytime.alpha=0.4")
 
 
 def overrides(kind: str) -> tuple[str, ...]:
     if kind == "muon":
         return ("optimizer=muon",)
+    if kind == FROM_AVERAGE:
+        return ("optimizer=averaged_adamw", "+paradigms.path_switching.from_average=0.3")
     return (*BASE, f"optimizer@paradigms.anytime.optimizer={kind}")
 
 
@@ -38,13 +41,35 @@ def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, k
     assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
 
 
-def test_a_null_fork_under_muon_repeats_its_parent(lab: Lab) -> None:
-    runner = lab.runner("optimizer=muon")
+@pytest.mark.parametrize("kind", ["muon", "schedule_free_plus", FROM_AVERAGE])
+def test_a_null_fork_repeats_its_parent(lab: Lab, kind: str) -> None:
+    runner = lab.runner(*overrides(kind))
     runner.run()
 
     check = verify_null_forks(runner.path_trainer, runner.tree, updates=4, console=Console(file=io.StringIO()))
 
     assert (check.findings, check.count > 0) == ((), True)
+
+
+def test_a_branch_from_the_average_begins_with_it_and_goes_on_with_the_moments(lab: Lab) -> None:
+    """At a rate of next to nothing, it also ends with the average."""
+    runner = lab.runner("optimizer=averaged_adamw", "+paradigms.path_switching.from_average=1.0e-12")
+    runner.run()
+    states, branch = states_of(lab.study()), runner.tree.paths[-1]
+    assert branch.parent is not None
+
+    ours, theirs = states[branch.id, 20], states[branch.parent.path_id, branch.start]
+    names = [name.removeprefix("model.") for name in ours if name.startswith("model.")]
+    assert names
+    for name in names:
+        end, average, live = (
+            torch.frombuffer(bytearray(bits), dtype=torch.float32)
+            for bits in (ours[f"model.{name}"], theirs[f"average.{name}"], theirs[f"model.{name}"])
+        )
+        torch.testing.assert_close(end, average, rtol=0, atol=1e-9)
+        assert not torch.equal(live, average)
+        assert torch.frombuffer(bytearray(ours[f"step.{name}"]), dtype=torch.float32).item() == 20
+    assert not any(name.startswith("average.") for name in ours)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ import torch
 from lrpath.planning.paths import Path as LearningPath
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.schedule import Schedule, constant
-from lrpath.records.tables import MetricsRow
+from lrpath.records.rows import MetricsRow
 from lrpath.training.plan_runner import PlanRunner
 from tests.integration.lab import Lab, disturb, states_of, tables_of
 

@@ -1,17 +1,22 @@
 """Releases are given tasks of EleutherAI's harness: its own figures, each evaluated once."""
 
+import ast
 import json
 import random
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from lrpath import entry, evaluate
+from lrpath import entry, evaluate, train
 from lrpath.analysis.verify.study import verify_study
-from lrpath.records.task_scores import path_task_file
+from lrpath.errors import ConfigError
+from lrpath.records.task_scores import path_task_file, task_scores_of_path
 from lrpath.reporting.report import write_report
+from lrpath.training.tasks.python_pairs import pairs
 from tests.integration.lab import WORDS, Lab
+from tests.refusals import ended
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,15 +96,65 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
     assert len({score.digest for score in path_task_file(folder.folder, 20).scores()}) == 2
 
 
-@pytest.mark.parametrize("changes", [["tasks=[wrods]"], ["tasks=[words]", "harness.folders=[nowhere]"]])
 def test_a_task_or_folder_that_is_not_there_is_refused(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], changes: list[str]
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.run()
     write_task(lab.folder / "tasks")
 
-    with pytest.raises(SystemExit) as ended:
-        given(lab, *changes, monkeypatch=monkeypatch)
+    for field, value, changes in (
+        ("tasks", "wrods", ["tasks=[wrods]"]),
+        ("harness.folders", "nowhere", ["tasks=[words]", "harness.folders=[nowhere]"]),
+    ):
+        with ended(ConfigError, capsys=capsys, field=field, value=value):
+            given(lab, *changes, monkeypatch=monkeypatch)
 
-    assert ended.value.code == 2
-    assert changes[-1].split("[")[1][:-1] in capsys.readouterr().err
+
+def trained(lab: Lab, *changes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["lrpath.train", *lab.overrides("harness.tasks=[python_pairs]", *changes)])
+    entry.run(train.train, config_name="config")
+
+
+def test_training_gives_every_release_its_tasks_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+
+    for asked in (2, 0):
+        trained(lab, "harness.limit=20", "batch.tokens_per_sequence=64", monkeypatch=monkeypatch)
+        assert capsys.readouterr().out.count(": python_pairs\n") == asked
+
+    scores = [
+        score
+        for folder in lab.study().folders()
+        for found in task_scores_of_path(folder.folder).values()
+        for score in found
+    ]
+    assert [(score.task, score.metric, score.documents) for score in scores] == [("python_pairs", "acc", 20)] * 2
+    assert "python_pairs" in (lab.study().report / "tasks.csv").read_text()
+
+
+def test_without_the_harness_training_says_how_to_give_the_tasks_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    monkeypatch.delitem(sys.modules, "lrpath.training.task_harness", raising=False)
+
+    trained(lab, monkeypatch=monkeypatch)
+
+    printed = capsys.readouterr().out
+    assert "26 updates were run" in printed
+    (line,) = [line for line in printed.splitlines() if "python_pairs" in line]
+    assert "pip install 'lrpath[eval]'" in line
+    assert f"python -m lrpath.evaluate outputs={lab.folder} study=study 'tasks=[python_pairs]'" in line
+
+
+def test_of_every_pair_of_python_one_can_be_parsed() -> None:
+    for document in pairs():
+        ast.parse(within_a_function(document["valid"]))
+        with pytest.raises(SyntaxError):
+            ast.parse(within_a_function(document["invalid"]))
+
+
+def within_a_function(text: str) -> str:
+    return "def function():\n" + textwrap.indent(text, "    ")

@@ -9,8 +9,8 @@ from lrpath.laws.law import AnnealingLaw, Law
 from lrpath.laws.path_curves import plan_path, with_shift
 from lrpath.planning.paths import Tree
 from lrpath.planning.plan import Plan
+from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, MetricsRow
 
 TRUE = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "C": 0.006, "lambda": 0.98}
 NOISE = 2e-4

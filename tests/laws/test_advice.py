@@ -14,8 +14,9 @@ from lrpath.laws.law import AnnealingLaw
 from lrpath.laws.path_fit import PathFit
 from lrpath.laws.turning import critical_area, turning_area
 from lrpath.laws.validity import ValidityRange
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from tests.analysis.studies import MERGED, plan_of
 from tests.laws.law_studies import TRUE
 from tests.planning.strategies import build_continual, build_switching

@@ -17,9 +17,11 @@ from lrpath.laws.path_curves import paths_of
 from lrpath.laws.path_fit import PathFit, fit_paths
 from lrpath.laws.prediction import predict_paths
 from lrpath.laws.probes import averages, fit_parabola, observed_branches, parabolas
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.decay import Decay
+from lrpath.planning.schedule import Shape
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+from lrpath.records.tables import Table
 from tests.analysis.studies import plan_of
 from tests.laws.law_studies import study_in, write_evaluations, write_metrics
 from tests.planning.strategies import build_merged, build_switching

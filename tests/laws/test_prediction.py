@@ -12,7 +12,8 @@ from lrpath.laws.path_curves import choose_paths, paths_of, paths_of_tree
 from lrpath.laws.path_fit import fit_paths, read_fitted
 from lrpath.laws.prediction import predict_paths
 from lrpath.laws.settings import FitSettings
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.decay import Decay
+from lrpath.planning.schedule import Shape
 from lrpath.records.study import Study
 from lrpath.reporting.prediction_report import write_law, write_predictions
 from tests.analysis.studies import plan_of

@@ -20,9 +20,10 @@ from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, Dataset
 
 from lrpath.lightning import PathForks, PathRate, PathRun, plan_module
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import Anchor, PathSwitching
 from lrpath.planning.plan import Plan
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 
 BATCH = 8
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from lrpath.planning.decay import Decay
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import Anchor, Continual, Merged, PathSwitching, Restart, Setting
 from lrpath.planning.plain import typed
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from lrpath.planning.shape import FileModel, ModelShape
 from lrpath.planning.streams import Increment
 from lrpath.planning.units import parse_updates

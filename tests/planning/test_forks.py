@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms import Anchor, Infinite, Paradigm, PathSwitching, Restart, WsdS
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from tests.analysis.studies import LINEAR, SWITCHING, plan_of
 from tests.planning.strategies import build_continual
 

@@ -6,12 +6,26 @@ from typing import Any
 import pytest
 
 from lrpath.errors import ConfigError
-from lrpath.planning.optimizers import AveragedAdamW, Optimizer, ScheduleFree, as_record, from_record
+from lrpath.planning.optimizers import (
+    AveragedAdamW,
+    Optimizer,
+    ScheduleFree,
+    ScheduleFreePlus,
+    as_record,
+    from_record,
+)
 from tests.planning.strategies import ADAMW, recipe_with
 from tests.refusals import refused
 
 FIELDS: dict[str, Any] = {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": 1.0}
-EVERY_OPTIMIZER: list[Optimizer] = [ADAMW, AveragedAdamW(**FIELDS, power=4.0), ScheduleFree(**FIELDS, power=0.0)]
+GROWING: dict[str, Any] = {"share": 0.9, "last_share": 0.965, "share_updates": 100, "average_after": 10}
+PLUS = ScheduleFreePlus(**FIELDS, power=0.0, **GROWING)
+EVERY_OPTIMIZER: list[Optimizer] = [
+    ADAMW,
+    AveragedAdamW(**FIELDS, power=4.0),
+    ScheduleFree(**FIELDS, power=0.0),
+    PLUS,
+]
 
 
 @pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: one.kind)
@@ -47,3 +61,11 @@ def test_weights_of_an_average_that_fall_are_refused(optimizer: Optimizer) -> No
 def test_schedule_free_needs_some_of_the_average_where_gradients_are_taken() -> None:
     with refused(ConfigError, field="optimizer.beta1", value=0.0):
         replace(EVERY_OPTIMIZER[2], beta1=0.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("share", 1.0), ("last_share", 0.8), ("share_updates", -1), ("average_after", -1)]
+)
+def test_shares_of_the_average_that_fall_or_leave_nothing_are_refused(field: str, value: float) -> None:
+    with refused(ConfigError, field=f"optimizer.{field}", value=value):
+        replace(PLUS, **{field: value})

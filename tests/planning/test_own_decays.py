@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from lrpath.errors import ConfigError
+from lrpath.planning.decay import MOST_PARTS, Decay
 from lrpath.planning.plain import as_plain, typed
-from lrpath.planning.schedule import MOST_PARTS, Decay, Schedule, Shape, as_record, from_record
+from lrpath.planning.schedule import Schedule, Shape, as_record, from_record
 from tests.refusals import refused
 
 MODULE = """

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.optimizers import ScheduleFree
+from lrpath.planning import tree_record
+from lrpath.planning.decay import Decay
+from lrpath.planning.optimizers import AdamW, AveragedAdamW, ScheduleFree
 from lrpath.planning.paradigms import (
     Anchor,
     Anytime,
@@ -22,7 +24,7 @@ from lrpath.planning.paradigms import (
     merge_weights,
 )
 from lrpath.planning.paths import Path, StateKey, Tree, unite
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.schedule import Shape
 from lrpath.planning.streams import coverage
 from tests.planning.strategies import (
     COSINE,
@@ -378,6 +380,39 @@ def test_path_switching_is_the_hand_worked_tree() -> None:
     assert rates_of(tree, first) == [0.5, 0.0]
     assert rates_of(tree, second) == [0.75, 0.5, 0.25, 0.0]
     assert [tree.rate(second.id, update) for update in (0, 1, 10, 11, 14)] == [0.5, 1.0, 1.0, 0.75, 0.0]
+
+
+AVERAGED = AveragedAdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0, power=4.0)
+
+
+def test_a_branch_from_the_average_has_its_own_peak_and_goes_on_with_adamw() -> None:
+    plain = replace(SWITCHING, optimizer=AVERAGED).plan(setting_of(5, 10))
+    tree = replace(SWITCHING, optimizer=AVERAGED, from_average=0.5).plan(setting_of(5, 10))
+
+    (main, *branches), (as_before, *others) = tree.paths, plain.paths
+    assert main == as_before
+    assert [branch.from_released for branch in tree.paths] == [False, True, True]
+    assert {type(branch.recipe.optimizer) for branch in branches} == {AdamW}
+    assert rates_of(tree, branches[1]) == [0.375, 0.25, 0.125, 0.0]
+    assert not {branch.id for branch in branches} & {branch.id for branch in others}
+    assert tree_record.from_record(tree_record.as_record(tree)) == tree
+
+
+def test_a_live_branch_and_one_from_the_average_are_two_paths() -> None:
+    path = SWITCHING.plan(setting_of(5, 10)).paths[-1]
+
+    assert replace(path, from_released=True).id != path.id
+
+
+def test_a_branch_from_an_average_that_is_not_kept_is_refused() -> None:
+    with refused(ConfigError, field="from_average"):
+        replace(SWITCHING, from_average=0.5).plan(setting_of(5, 10))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_peak_from_the_average_that_is_no_share_is_refused(share: float) -> None:
+    with refused(ConfigError, field="from_average", value=share):
+        replace(SWITCHING, from_average=share)
 
 
 def test_a_branch_has_no_rate_past_its_end_and_the_main_path_goes_on() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.decay import Decay
 from lrpath.planning.schedule import (
-    Decay,
     Piece,
     Schedule,
     Shape,

@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from lrpath.records.events import EventFile, PathEvents, rewrite_path_events, scalars
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
+from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from lrpath.records.row_digests import (
     table_of,
     written_digests,
 )
-from lrpath.records.tables import EvaluationRow, GuardRow, MetricsRow, SpeedRow
+from lrpath.records.rows import EvaluationRow, GuardRow, MetricsRow, SpeedRow
 from tests.records.lab import save
 from tests.refusals import refused
 

@@ -7,7 +7,8 @@ import pytest
 
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import ConfigError
-from lrpath.planning.schedule import Decay, Shape
+from lrpath.planning.decay import Decay
+from lrpath.planning.schedule import Shape
 from lrpath.records.study import Study
 from lrpath.reporting.figures import panels_of, plot_losses, plot_rates, rate_curve
 from lrpath.reporting.plot_style import draw_tree, part_names, stack

@@ -12,7 +12,7 @@ from lrpath.planning.paths import Path, Release
 from lrpath.planning.plan import Plan
 from lrpath.records.files import check_digest_beside
 from lrpath.records.row_digests import MEND, find_alterations, lost_positions
-from lrpath.records.tables import EvaluationRow, MetricsRow
+from lrpath.records.rows import EvaluationRow, MetricsRow
 
 SetNames = frozenset[tuple[str, str]]
 """(version, domain) of held-out sets."""

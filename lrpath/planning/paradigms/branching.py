@@ -1,11 +1,12 @@
 """A main path that is never annealed, and one annealed branch for each version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.optimizers import Optimizer
+from lrpath.planning.decay import Decay
+from lrpath.planning.optimizers import AdamW, AveragedAdamW, Optimizer
 from lrpath.planning.paradigms.setting import (
     Alpha,
     BranchReads,
@@ -17,7 +18,8 @@ from lrpath.planning.paradigms.setting import (
     with_optimizer,
 )
 from lrpath.planning.paths import Path, StateKey, Tree
-from lrpath.planning.schedule import Decay, Piece, Schedule, Shape, constant, warmup
+from lrpath.planning.recipe import Recipe
+from lrpath.planning.schedule import Piece, Schedule, Shape, constant, warmup
 from lrpath.planning.streams import again
 
 
@@ -41,6 +43,8 @@ class PathSwitching:
         anchor: Whether branch i ends at ΣT≤i or starts there; started there, it reads its increment a second time.
         reads: What branches read; see `BranchReads`. None, as in plans of earlier versions, is `own`.
         optimizer: Optimizer of these paths; None for the one of the study.
+        from_average: With `averaged_adamw`, branches begin with the average and go on with AdamW, at this share of the
+            main path's peak; in `(0, 1]`. None: they begin with the live weights, at the peak.
     """
 
     kind: ClassVar[str] = "path_switching"
@@ -54,9 +58,13 @@ class PathSwitching:
     anchor: Anchor
     reads: BranchReads | None = None
     optimizer: Optimizer | None = None
+    from_average: float | None = None
 
     def __post_init__(self) -> None:
         check_reads(self.reads)
+        if self.from_average is not None and not 0 < self.from_average <= 1:
+            text = f"from_average={self.from_average} must lie in (0, 1]: it is a share of the main path's peak"
+            raise ConfigError(text, field="from_average", value=self.from_average)
         if self.reads not in (None, "own") and self.anchor is Anchor.START:
             text = f"reads={self.reads} needs anchor=end; with anchor=start a branch reads its own increment again"
             raise ConfigError(text, field="reads", value=self.reads)
@@ -95,15 +103,13 @@ class PathSwitching:
         warm = setting.parse(self.warmup, "warmup")
         main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
         branches = branch_lengths(setting, self.alpha)
+        setting = with_optimizer(setting, self.optimizer)
+        start = _Start(recipe=setting.recipe, peak=self.peak)
+        if self.from_average is not None:
+            recipe = _after_average(setting.recipe)
+            start = _Start(recipe=recipe, peak=self.from_average * self.peak, from_released=True)
         return _branching(
-            with_optimizer(setting, self.optimizer),
-            main_pieces,
-            warm,
-            branches,
-            self.decay,
-            peak=self.peak,
-            anchor=self.anchor,
-            reads=self.reads,
+            setting, main_pieces, warm, branches, self.decay, start=start, anchor=self.anchor, reads=self.reads
         )
 
 
@@ -144,7 +150,33 @@ class Infinite:
         cooldown = Piece(shape=Shape.COSINE, updates=cool, first=self.peak, last=level)
         pieces = (*warmup(self.peak, updates=warm), cooldown, constant(level))
         branches = branch_lengths(setting, self.alpha)
-        return _branching(setting, pieces, warm + cool, branches, self.decay, peak=level, anchor=Anchor.END)
+        start = _Start(recipe=setting.recipe, peak=level)
+        return _branching(setting, pieces, warm + cool, branches, self.decay, start=start, anchor=Anchor.END)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """How branches begin: by what they are trained, at which rate, and with which of the parent's weights."""
+
+    recipe: Recipe
+    peak: float
+    from_released: bool = False
+
+
+def _after_average(recipe: Recipe) -> Recipe:
+    """Return the recipe of a branch that begins with the average of a main path: AdamW, with the same settings.
+
+    Raises:
+        ConfigError: If the main path keeps no average whose other moments AdamW can go on with.
+    """
+    optimizer = recipe.optimizer
+    if not isinstance(optimizer, AveragedAdamW) or recipe.engine is not None:
+        kind = "the trainer's own" if optimizer is None or recipe.engine is not None else optimizer.kind
+        text = (
+            f"from_average needs lrpath's optimizer averaged_adamw, and this is {kind}; choose it, or from_average=null"
+        )
+        raise ConfigError(text, field="from_average")
+    return replace(recipe, optimizer=AdamW(**{one.name: getattr(optimizer, one.name) for one in fields(AdamW)}))
 
 
 def _branching(  # noqa: PLR0913 (the parts of two paradigms)
@@ -154,7 +186,7 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
     lengths: list[int],
     decay: Decay,
     *,
-    peak: float,
+    start: _Start,
     anchor: Anchor,
     reads: BranchReads | None = None,
 ) -> Tree:
@@ -178,10 +210,11 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
             stream = branch_stream(setting, main, number, start=fork, updates=length, reads=reads)
         branch = Path(
             name=f"{setting.label}.{increment.version}",
-            recipe=setting.recipe,
-            schedule=Schedule(start=fork, pieces=decay.pieces(updates=length, peak=peak)),
+            recipe=start.recipe,
+            schedule=Schedule(start=fork, pieces=decay.pieces(updates=length, peak=start.peak)),
             stream=stream,
             parent=StateKey(main.id, fork),
+            from_released=start.from_released,
         )
         paths.append(branch)
         releases.append(setting.release(number, branch, fork + length))

@@ -6,9 +6,10 @@ from enum import StrEnum
 from typing import ClassVar
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms.setting import Setting, one_each, warm_then, warm_updates
 from lrpath.planning.paths import Path, StateKey, Tree
-from lrpath.planning.schedule import Decay, Piece, Schedule, constant
+from lrpath.planning.schedule import Piece, Schedule, constant
 from lrpath.planning.streams import Stream, mixture
 
 

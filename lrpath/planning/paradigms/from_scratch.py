@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms.setting import Setting, warm_then, warm_updates
 from lrpath.planning.paths import Path, Tree
-from lrpath.planning.schedule import Decay, Schedule
+from lrpath.planning.schedule import Schedule
 from lrpath.planning.streams import sequential, union
 
 

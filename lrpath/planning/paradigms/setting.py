@@ -7,10 +7,11 @@ from itertools import accumulate
 from typing import Literal, TypeVar
 
 from lrpath.errors import ConfigError, PlanError
+from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.schedule import Decay, Piece, Schedule, constant, warmup
+from lrpath.planning.schedule import Piece, Schedule, constant, warmup
 from lrpath.planning.streams import Increment, Stream, sequential, shuffled
 
 T = TypeVar("T")

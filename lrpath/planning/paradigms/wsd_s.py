@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lrpath.errors import PlanError
+from lrpath.planning.decay import Decay
 from lrpath.planning.paradigms.setting import Alpha, Setting, branch_lengths
 from lrpath.planning.paths import Path, StateKey, Tree
-from lrpath.planning.schedule import Decay, Schedule, constant, warmup
+from lrpath.planning.schedule import Schedule, constant, warmup
 from lrpath.planning.streams import sequential
 
 

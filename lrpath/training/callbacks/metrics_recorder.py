@@ -9,7 +9,7 @@ import lightning
 from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.tables import EvaluationRow, MetricsRow, SpeedRow
+from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.training.callbacks.update_callback import UpdateCallback
 from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.lit_module import LitCausalLM

@@ -6,8 +6,10 @@ from typing import Any
 import lightning
 
 from lrpath.errors import MismatchError, StateError
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import StateKey
 from lrpath.records.study import Study
+from lrpath.training.checkpoints.begin_released import load_released
 from lrpath.training.checkpoints.saved_copy import recall
 from lrpath.training.checkpoints.states import load_state, tensors_of
 from lrpath.training.data_consumed import check_data_consumed
@@ -25,12 +27,17 @@ class RestoreState(lightning.Callback):
         *,
         study: Study,
         data_consumed: dict[str, Any] | None,
+        released: Optimizer | None = None,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        """Take the run, the study its state is in, what the state has read by the plan, and the ranks that load it."""
+        """Take the run, the study its state is in, what the state has read by the plan, and the ranks that load it.
+
+        Of a run that begins with the weights its parent would release, `released` is the parent's optimizer.
+        """
         self._run = run
         self._study = study
         self._data_consumed = data_consumed
+        self._released = released
         self._process_group = process_group
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -43,7 +50,16 @@ class RestoreState(lightning.Callback):
         assert isinstance(pl_module, LitCausalLM)
         optimizer = trainer.optimizers[0]
         manifest = None
-        if self._process_group.world_size == 1:
+        if self._released is not None:
+            manifest = load_released(
+                state_folder,
+                key=key,
+                module=pl_module.backbone,
+                optimizer=optimizer,
+                parent=self._released,
+                ranks=self._process_group,
+            )
+        elif self._process_group.world_size == 1:
             manifest = recall(state_folder, key=key, wanted=tensors_of(pl_module.backbone, optimizer))
         manifest = manifest or load_state(
             state_folder, key=key, module=pl_module.backbone, optimizer=optimizer, ranks=self._process_group

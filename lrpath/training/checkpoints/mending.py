@@ -19,7 +19,7 @@ from lrpath.records.row_digests import (
     note_repair,
     seal,
 )
-from lrpath.records.tables import EvaluationRow
+from lrpath.records.rows import EvaluationRow
 
 
 def mend_tables(

@@ -17,8 +17,9 @@ from lrpath.records.files import DIGEST_SUFFIX, digest_file, write_whole
 from lrpath.records.lease import owned
 from lrpath.records.manifest import check_made_here
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow, Table
+from lrpath.records.tables import Table
 from lrpath.training.checkpoints.backbone import read_backbone
 from lrpath.training.checkpoints.states import load_state, read_tensors
 from lrpath.training.evaluation import HeldOutSets, evaluate

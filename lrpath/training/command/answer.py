@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lrpath.errors import TrainingError
 from lrpath.records.files import read_json
 from lrpath.records.held_out import SetName
-from lrpath.records.tables import EvaluationRow, MetricsRow
+from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.training.command.exchange import Stretch
 
 _FIELDS = ("position", "rates", "losses", "grad_norms", "evaluation", "device", "ranks")

@@ -29,8 +29,8 @@ from lrpath.records.ledger import RunningCount, reached
 from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import written_digests
+from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
-from lrpath.records.tables import EvaluationRow
 from lrpath.training.checkpoints.retention import keep_newest
 from lrpath.training.command.answer import Answer, read_answer
 from lrpath.training.command.exchange import Exchange, Stretch
@@ -238,6 +238,7 @@ class CommandTrainer:
         path, position = stretch.path, answer.position
         folder.metrics.append(answer.metrics)
         folder.evaluation.append(answer.evaluation)
+        folder.flush_tables()
         facts = {
             "tables": written_digests(folder, position),
             "name": path.name,

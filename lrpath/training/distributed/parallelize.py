@@ -18,9 +18,15 @@ def recompute_blocks(backbone: CausalLM) -> None:
 
 
 def compile_blocks(backbone: CausalLM) -> None:
-    """Compile every block, one graph each; in place, and before sharding, whose hooks stay outside the graphs."""
+    """Compile every block, and the loss; in place, and before sharding, whose hooks stay outside the graphs.
+
+    Blocks are alike, so all of them, and those of later models in this process, share one graph: the first update of a
+    process compiles, and no other. Shapes are constants of a graph. Compiled for any shape, it would be slower, and an
+    evaluation with batches of another size would make torch do so.
+    """
     for block in backbone.blocks:
-        block.compile()
+        block.compile(dynamic=False)
+    backbone.is_compiled = True
 
 
 def shard_blocks(backbone: CausalLM, *, mesh: DeviceMesh, precision: str) -> None:

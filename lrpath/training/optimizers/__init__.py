@@ -30,12 +30,13 @@ from torch import nn
 
 from lrpath.errors import ConfigError, TrainingError
 from lrpath.planning import optimizers as settings_of
-from lrpath.planning.optimizers import AveragedAdamW, Optimizer, OwnOptimizer, ScheduleFree
+from lrpath.planning.optimizers import AveragedAdamW, Optimizer, OwnOptimizer, ScheduleFree, ScheduleFreePlus
 from lrpath.planning.own_code import call, find_code
 from lrpath.training.optimizers.adamw import adamw_state
 from lrpath.training.optimizers.averaged import RunningAverageAdamW
 from lrpath.training.optimizers.muon import Muon
 from lrpath.training.optimizers.schedule_free import ScheduleFreeAdamW
+from lrpath.training.optimizers.schedule_free_plus import ScheduleFreePlusAdamC
 
 
 def build_optimizer(
@@ -77,6 +78,16 @@ def build_optimizer(
     betas, eps = (settings.beta1, settings.beta2), settings.eps
     if isinstance(settings, ScheduleFree):
         return ScheduleFreeAdamW(groups, betas=betas, eps=eps, power=settings.power)
+    if isinstance(settings, ScheduleFreePlus):
+        return ScheduleFreePlusAdamC(
+            groups,
+            betas=betas,
+            eps=eps,
+            power=settings.power,
+            shares=(settings.share, settings.last_share),
+            growing=settings.share_updates,
+            follows=settings.average_after,
+        )
     if isinstance(settings, AveragedAdamW):
         return RunningAverageAdamW(groups, betas=betas, eps=eps, power=settings.power)
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, weight_decay=0.0, fused=True)

@@ -23,8 +23,8 @@ from lrpath.laws.multi_power import MultiPowerLaw
 from lrpath.laws.saved_fit import USUAL_FIXED
 
 HERE = Path(__file__).parent
-MARGINS = ((0.0, 0.0), (0.005, 0.0), (0.01, 0.0), (0.0125, 0.0), (0.015, 0.0), (0.02, 0.0),
-           (0.005, 0.1), (0.0075, 0.1), (0.01, 0.05), (0.01, 0.1), (0.01, 0.2))  # fmt: skip
+MARGINS = ((0.0, 0.0), (0.005, 0.0), (0.01, 0.0), (0.015, 0.0), (0.02, 0.0), (0.005, 0.1), (0.0075, 0.1),
+           (0.0075, 0.15), (0.0075, 0.2), (0.01, 0.1), (0.01, 0.2))  # fmt: skip
 """Margins, and shares of what annealing is predicted to gain that are added to them."""
 DROPS = ("wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_9", "wsdcon_18")
 SPLITS = (

@@ -2,13 +2,15 @@
 
     OMP_NUM_THREADS=1 python experiments/08_auto_alpha/ladders.py OUTPUTS [STUDY …]
 
-A study that is not complete is left out. What has been worked out for a study is kept in outputs/ladders_known of this
-repository, and not worked out again; delete it after a change of the law. Writes beside itself
+A study that lacks a branch with 1 − sqrt, or the averages, is left out; straight lines are taken where they are there.
+What has been worked out for a study is kept in outputs/ladders_known of this repository, and not worked out again until
+it has more branches; delete it after a change of the law. Writes beside itself
 
 - ladders_choices.csv   a row for each choice: its α, and its regret, the loss there less the least of the eight α
 - ladders_summary.csv   regret by the way to choose
 - ladders_coverage.csv  the share of branches that were not fitted whose last loss lies in its interval
 - ladders_shapes.csv    the sign of 1 − sqrt less linear at equal length, observed and by each law
+- ladders.md            the tables of the summary, the coverage and the signs, for people
 - ladders.png           regrets by way, and errors of predicted last losses
 """
 
@@ -49,13 +51,15 @@ FITTED = {
     "two (v2 α=.1, .6)": [("v2", 0.1), ("v2", 0.6)],
 }
 SQRT, LINEAR = "one_minus_sqrt", "linear"
-WHOLE = 4 * 8 - 1 + 4 * 4
-"""Branches of a complete ladder: v1's longest is .8, twice."""
+WHOLE = 4 * 8 - 1
+"""Branches with 1 − sqrt of a complete ladder: v1's longest is .8, twice."""
 PARABOLA = (0.1, 0.4, 1.0)
 NEAR = 0.005
+CHOSEN_ON = ("ladder_mini_python_1", "ladder_mini_other_1")
+"""Ladders that were looked at when the default rule and the margins were settled; all others are the test."""
 LEVEL = fit_settings().level
-MARGINS = ((fit_settings().margin, fit_settings().gain_margin), (0.0, 0.0), (0.015, 0.0), (0.03, 0.0), (0.01, 0.05),
-           (0.01, 0.2))  # fmt: skip
+MARGINS = ((fit_settings().margin, fit_settings().gain_margin), (0.0, 0.0), (0.015, 0.0), (0.03, 0.0), (0.0075, 0.1),
+           (0.0075, 0.2))  # fmt: skip
 """Margins of intervals and shares of the predicted gain of annealing: first the product's, then others."""
 Row = dict[str, Any]
 
@@ -169,14 +173,17 @@ def without_law(ladder: Ladder) -> Iterator[Row]:
 
 
 def summary_of(choices: Sequence[Row]) -> Iterator[Row]:
+    """Yield regrets by way to choose, and how often they are within the aim: at all, from v2 on, and on the test."""
     for fitted, way in dict.fromkeys((row["fitted"], row["way"]) for row in choices):
         some = [row for row in choices if (row["fitted"], row["way"]) == (fitted, way)]
         regrets = [row["regret"] for row in some]
         near = statistics.fmean(regret <= NEAR for regret in regrets)
         later = statistics.fmean(row["regret"] <= NEAR for row in some if row["version"] != "v1")
+        test = [row["regret"] <= NEAR for row in some if row["study"] not in CHOSEN_ON]
         yield {
             "fitted": fitted, "way": way, "choices": len(some), "mean_regret": statistics.fmean(regrets),
             "worst": max(regrets), "within_005": near, "within_005_v2_to_v4": later,
+            "of_the_test": len(test), "within_005_test": statistics.fmean(test) if test else "",
             "mean_alpha": statistics.fmean(row["nearest"] for row in some),
         }  # fmt: skip
 
@@ -187,7 +194,7 @@ def coverage_of(predictions: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
     Intervals are the product's, and conformal ones: as wide as the errors of all branches of the other ladders are, and
     of the study's own branches of earlier versions.
     """
-    kinds = ("text", "size", "fitted", "version", "all")
+    kinds = ("text", "size", "fitted", "version", "chosen on", "all")
     found: dict[tuple[str, str, str], list[bool]] = {}
     for study, rows in predictions.items():
         mine = [row for row in rows if row["law"] == "last_iterate" and not row["is_fitted"]]
@@ -216,7 +223,8 @@ def coverage_of(predictions: Mapping[str, Sequence[Row]]) -> Iterator[Row]:
             if len(earlier) > 9:
                 width = conformal_width(earlier, level=LEVEL)
                 inside["errors of this ladder's earlier versions"] = error <= width
-            groups = dict(zip(kinds, (text, size, row["fitted"], row["version"], "all"), strict=True))
+            seen = "yes" if study in CHOSEN_ON else "no"
+            groups = dict(zip(kinds, (text, size, row["fitted"], row["version"], seen, "all"), strict=True))
             for interval, holds in inside.items():
                 for kind, value in groups.items():
                     found.setdefault((interval, kind, value), []).append(holds)
@@ -278,16 +286,40 @@ def write(name: str, rows: Sequence[Row]) -> None:
             writer.writerow([f"{cell:.5g}" if isinstance(cell, float) else cell for cell in row.values()])
 
 
+def as_markdown(names: Sequence[str], summary: Sequence[Row], coverage: Sequence[Row], shapes: Sequence[Row]) -> str:
+    """Return what people look at first: regrets, coverage and signs of shapes as tables."""
+    lines = [f"{len(names)} ladders: {', '.join(names)}. Made by ladders.py.", ""]
+    lines += ["| way to choose | fitted | mean regret | worst | within .005 | of those not looked at before | mean α |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for row in summary:
+        test = f"{row['within_005_test']:.0%} of {row['of_the_test']}" if row["of_the_test"] else "none"
+        lines.append(
+            f"| {row['way']} | {row['fitted']} | {row['mean_regret']:.4f} | {row['worst']:.4f} | "
+            f"{row['within_005']:.0%} of {row['choices']} | {test} | {row['mean_alpha']:.2f} |"
+        )
+    lines += ["", "| interval | by | value | branches | inside |", "|---|---|---|---|---|"]
+    for row in coverage:
+        lines.append("| " + " | ".join(map(str, list(row.values())[:-1])) + f" | {row['inside']:.0%} |")
+    lines += ["", "| law | sign of 1 − sqrt less linear right |", "|---|---|"]
+    for law in LAWS:
+        right = [row["observed"] * row["predicted"] > 0 for row in shapes if row["law"] == law]
+        lines.append(f"| {law} | {sum(right)} of {len(right)} |")
+    return "\n".join(lines) + "\n"
+
+
 def known(outputs: Path, name: str) -> dict[str, list[Row]] | None:
     """Return what has been worked out for a study, now or before; None if it is not complete."""
     kept = HERE.parents[1] / "outputs" / "ladders_known" / f"{name}.json"
-    if kept.exists():
-        return json.loads(kept.read_text(encoding="utf-8"))
     try:
         ladder = Ladder.of(Study.existing(outputs, name))
-        if len(ladder.branches) < WHOLE or not averages(ladder.view):
-            print(f"{name} is left out: {len(ladder.branches)} of {WHOLE} branches", file=sys.stderr)
+        count = sum(shape == SQRT for _, _, shape in ladder.branches)
+        if count < WHOLE or not averages(ladder.view):
+            print(f"{name} is left out: {count} of {WHOLE} branches", file=sys.stderr)
             return None
+        if kept.exists():
+            before = json.loads(kept.read_text(encoding="utf-8"))
+            if len(before["predictions"]) == len(ladder.branches) * len(FITTED) * len(LAWS):
+                return before
         found = worked_out(ladder)
     except (LrpathError, KeyError, ValueError) as error:
         print(f"{name} is left out: {error}", file=sys.stderr)
@@ -311,12 +343,9 @@ def main() -> None:
     write("ladders_coverage.csv", coverage)
     write("ladders_shapes.csv", shapes)
     draw(choices, predictions)
-    print(f"{len(every)} ladders: {', '.join(every)}")
-    for row in (*summary, *(row for row in coverage)):
-        print(*(f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row.values()), sep=" | ")
-    for law in LAWS:
-        right = [row["observed"] * row["predicted"] > 0 for row in shapes if row["law"] == law]
-        print(f"sign of 1 − sqrt against linear, {law}: {sum(right)} of {len(right)}")
+    text = as_markdown(list(every), summary, coverage, shapes)
+    (HERE / "ladders.md").write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

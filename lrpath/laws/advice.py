@@ -6,8 +6,7 @@
 
 The loss of a candidate is the weighted mean over the fits, one for each validation loss: one for a single domain, two
 (old data, new data) where domains shift. Its price is the updates of its own path; the main path is run anyway. The
-same is asked of the law of another memory. Unless a loss, a budget or a tolerance is given, the choice is the middle of
-both; where the two differ by more than a step, the curves do not settle it, which is said.
+same rule is asked of the law of another memory: where the two choose differently, the curves do not settle the choice.
 """
 
 import math
@@ -19,7 +18,7 @@ import numpy as np
 from lrpath.errors import LawError
 from lrpath.laws.areas import Array, forward_area
 from lrpath.laws.candidates import Candidate, Evaluated, Objective
-from lrpath.laws.choice import cheapest_within, choose, choose_best, middle_of
+from lrpath.laws.choice import cheapest_within, choose, choose_best
 from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
 from lrpath.laws.fit import Fit
 from lrpath.laws.path_fit import PathFit
@@ -58,8 +57,7 @@ class Choice:
             shortest, and where the price is fixed.
         best: What this law predicts to be best among those that differ from the choice in α, or replay, alone.
         shortest: The cheapest of those within `SHOWN_WITHIN` of it.
-        second: What the law of another memory chooses by the same rule; None if it cannot. For the middle of two laws,
-            what that law predicts to be best at the same shape and floor.
+        second: What the law of another memory chooses by the same rule; None if it cannot.
         interval: Interval of the best α, or share replayed, over the bootstrap samples; None without them, and for a
             wanted loss or budget.
         is_identified: Whether that is less than half of what there was to choose from, and the two laws differ by no
@@ -137,7 +135,7 @@ class Adviser:
 
     Args:
         fits: Laws with weights.
-        objective: The rule: a loss, a budget (in updates here), `within`, or the middle of two laws.
+        objective: The rule: a loss, a budget (in updates here), `within`, or the best predicted.
         settings: Level and margin of intervals, and whether candidates outside the range of validity are considered.
         old: Versions that are the old data; None without shift.
         observed: Weighted loss that was recorded at the end of paths, by path id.
@@ -173,10 +171,8 @@ class Adviser:
                 field="extrapolate",
                 value=False,
             )
-        chosen = choose_best(kept) if self.objective.is_middle else choose(kept, self.objective)
-        second = self._second_choice(kept, chosen)
-        if self.objective.is_middle:
-            chosen = tuple(self._middle(row, second, kept) for row in chosen)
+        chosen = self._choose(kept)
+        second = self._second_choice(kept)
         return Advice(
             choices=tuple(self._detail(row, kept, second.get(row.candidate.version)) for row in chosen),
             configured=self._evaluate(configured),
@@ -224,25 +220,19 @@ class Adviser:
                 )
         return tuple(found)
 
-    def _second_choice(self, rows: Sequence[Evaluated], chosen: Sequence[Evaluated]) -> dict[str, Evaluated]:
+    def _choose(self, rows: Sequence[Evaluated]) -> tuple[Evaluated, ...]:
+        return choose_best(rows) if self.objective.is_best else choose(rows, self.objective)
+
+    def _second_choice(self, rows: Sequence[Evaluated]) -> dict[str, Evaluated]:
         """Return what the law of another memory chooses by the same rule, by version; nothing if it cannot."""
-        if self.objective.is_middle:  # of two shapes there is no middle
-            rows = [row for row in rows if row.candidate.shared == chosen[0].candidate.shared]
         if any(row.second is None for row in rows):
             return {}
         others = [replace(row, loss=row.second or 0.0) for row in rows]
         try:
-            found = choose_best(others) if self.objective.is_middle else choose(others, self.objective)
+            chosen = self._choose(others)
         except LawError:
             return {}
-        return {row.candidate.version: rows[others.index(row)] for row in found}
-
-    def _middle(self, row: Evaluated, second: Mapping[str, Evaluated], rows: Sequence[Evaluated]) -> Evaluated:
-        """Return the middle between the best of this law and that of the second, which is the former for a replay."""
-        other = second.get(row.candidate.version)
-        if other is None or not row.candidate.is_branch:
-            return row
-        return middle_of(row, other, _beside(row.candidate, rows))
+        return {row.candidate.version: rows[others.index(row)] for row in chosen}
 
     def _detail(self, row: Evaluated, rows: Sequence[Evaluated], second: Evaluated | None) -> Choice:
         candidate = row.candidate
@@ -254,8 +244,7 @@ class Adviser:
             marginal = (line[at - 1].loss - row.loss) / (candidate.updates - line[at - 1].candidate.updates)
         ends = [(one.weight, one.fitted.rule(self.settings).around(one.fitted.fit, curve)) for one in self.fits]
         low, high = (sum(weight * float(parts[side][0]) for weight, parts in ends) for side in (1, 2))
-        own = best.candidate if self.objective.is_middle else candidate  # what this law alone chooses
-        interval = self._interval_of_choice(line, own)
+        interval = self._interval_of_choice(line, candidate)
         choices = np.array([one.candidate.chosen_value for one in line])
         wide = interval is not None and len(line) > 1 and interval[1] - interval[0] >= 0.5 * float(np.ptp(choices))
         cautions = dict.fromkeys(text for one in self.fits for text in one.fitted.fit.validity.cautions(curve))
@@ -268,7 +257,7 @@ class Adviser:
             shortest=cheapest_within(SHOWN_WITHIN, line),
             second=second,
             interval=interval,
-            is_identified=not wide and not self._laws_differ(choices, own, second),
+            is_identified=not wide and not self._laws_differ(choices, candidate, second),
             cautions=(*row.violations, *cautions),
         )
 

@@ -32,7 +32,7 @@ class Objective:
         loss: Loss to be attained at the least price [nats per token].
         budget: Most updates of all paths together (updates or tokens), for the least loss.
         within: Without either: how near to the best predicted loss the cheapest must be [nats per token]; None for the
-            middle of what two laws predict to be best, see `choice`.
+            best predicted itself.
         alphas: Branch updates ÷ increment updates; None for .05, .1 … 1, or for shares where increments are uneven.
         shares: Branch updates ÷ everything so far, in place of alphas; None for .025, .05 … .5 of uneven increments.
         shapes: Shapes of decay.
@@ -79,8 +79,8 @@ class Objective:
                 raise ConfigError(f"{name}={shown} {rule}", field=name, value=value)
 
     @property
-    def is_middle(self) -> bool:
-        """Whether neither a loss, a budget nor a tolerance is given, so that the middle of two laws is chosen."""
+    def is_best(self) -> bool:
+        """Whether neither a loss, a budget nor a tolerance is given, so that the best predicted is chosen."""
         return self.loss is None and self.budget is None and self.within is None
 
 

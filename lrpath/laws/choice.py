@@ -1,11 +1,8 @@
-"""The rules by which candidates are chosen.
+"""The rules by which candidates are chosen: best predicted, cheapest that is good enough, best within a budget.
 
-- The cheapest that attains a loss, or that is near enough to the best predicted; the best within a budget: `choose`.
-- Without any of these, the middle of what two laws choose: `choose_best` by each, and `middle_of` the two. Neither law
-  is right about the depth of the least loss when few branches were fitted, but the two err to opposite sides: a law
-  without memory takes a long decay for worse than it is, the multi-power law for better. Losses are about a parabola in
-  the logarithm of α, so of a best α that may lie anywhere between two ends, the middle of the logarithms has the least
-  regret in the worst case, and never more than the worse of the two. See experiments/08_auto_alpha.
+The default is what the law predicts to be best, whatever it costs (`choose_best`). The cheapest within some thousandths
+of a nat spends them on purpose, and more: a law is flat near its best, so that a tolerance in loss is a large one in α,
+and what it predicts there is wrong by more than the tolerance. See experiments/08_auto_alpha.
 """
 
 import math
@@ -68,19 +65,6 @@ def cheapest_within(near: float, rows: Sequence[Evaluated]) -> Evaluated:
     return min(
         (row for row in rows if row.loss <= least + near + 1e-12), key=lambda row: (row.candidate.updates, row.loss)
     )
-
-
-def middle_of(one: Evaluated, other: Evaluated, rows: Sequence[Evaluated]) -> Evaluated:
-    """Return the row whose price is nearest to the geometric mean of two; of two as near, the cheaper.
-
-    Args:
-        one: A row.
-        other: Another, of the same version.
-        rows: What there is to choose from, all alike but for their price, with both of them.
-    """
-    aim = (math.log(one.candidate.updates) + math.log(other.candidate.updates)) / 2
-    by_price = sorted(rows, key=lambda row: row.candidate.updates)
-    return min(by_price, key=lambda row: round(abs(math.log(row.candidate.updates) - aim), 9))
 
 
 def _cheapest(groups: Sequence[Sequence[Evaluated]], bounds: Sequence[float]) -> tuple[Evaluated, ...] | None:

@@ -74,13 +74,9 @@ def advice_table(advice: Advice, question: Question) -> ReportTable:
         gain = None if choice.marginal is None else 100 * choice.marginal
         version = choice.evaluated.candidate.version
         rows.append((version, *_cells(choice.evaluated, "", low=choice.low, high=choice.high, gain=gain)))
-        if question.objective.is_middle and choice.best is not choice.evaluated:
-            rows.append(("", *_cells(choice.best, "this law's best: ")))
         if choice.second is not None:
-            rows.append(
-                ("", *_cells(choice.second, "2nd law's best: " if question.objective.is_middle else "2nd law: "))
-            )
-        if question.objective.is_middle:
+            rows.append(("", *_cells(choice.second, "2nd law: ")))
+        if question.objective.is_best and choice.shortest is not choice.evaluated:
             rows.append(("", *_cells(choice.shortest, f"shortest within {SHOWN_WITHIN:g}: ")))
         configured = [one for one in advice.configured if one.candidate.version == version]
         rows += [("", *_cells(one, "configured: ")) for one in configured]

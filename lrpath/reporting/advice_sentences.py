@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrpath.laws.advice import SHOWN_WITHIN, Advice, Choice
+from lrpath.laws.advice import Advice, Choice
 from lrpath.laws.candidates import Objective
 from lrpath.laws.probes import Average, ObservedBranch, Parabola
 from lrpath.planning.decay import Decay
@@ -56,10 +56,7 @@ class Question:
 def sentences_of(advice: Advice, question: Question) -> list[str]:
     """Return the advice in words: what, at what price, and how sure."""
     lines = [rule_of(question.objective)]
-    lines += [
-        _sentence(choice, advice, level=question.settings["level"], is_middle=question.objective.is_middle)
-        for choice in advice.choices
-    ]
+    lines += [_sentence(choice, advice, level=question.settings["level"]) for choice in advice.choices]
     lines += _seen_sentences(question.seen)
     if advice.shift is not None:
         lines += _shift_sentences(advice)
@@ -76,47 +73,36 @@ def rule_of(objective: Objective) -> str:
         return f"The cheapest that reaches {objective.loss:g} nats per token:"
     if objective.within is not None:
         return f"The cheapest within {objective.within:g} nats per token of the best predicted:"
-    return "The middle (in log α) between what this law and the second law predict to be best:"
+    return "The best predicted, whatever its price:"
 
 
-def _sentence(choice: Choice, advice: Advice, *, level: float, is_middle: bool) -> str:
+def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
     row = choice.evaluated
     version = row.candidate.version
     text = f"{version}: {row.candidate.text()}, {row.candidate.updates:,} updates, is predicted {row.loss:.4f}"
     text += f" [{choice.low:.4f}, {choice.high:.4f}]"
     if row.observed is not None:
         text += f" (observed {row.observed:.4f})"
-    text += _middle_text(choice) if is_middle and row.candidate.is_branch else _price_text(choice, advice)
+    text += _price_text(choice, advice)
     if choice.interval is not None and choice.interval[0] < choice.interval[1]:
         text += f"; {level:.0%} bootstrap interval of {_name(choice)}: {choice.interval[0]:g} to {choice.interval[1]:g}"
     return text + "."
 
 
 def _price_text(choice: Choice, advice: Advice) -> str:
-    """Return what the second law chooses, and what the best predicted would gain for its price."""
-    row = choice.evaluated
+    """Return what the second law chooses, and what a dearer branch would gain or a cheaper one save."""
+    row, shortest = choice.evaluated, choice.shortest
     text = "" if choice.second is None else f"; the second law chooses {choice.second.candidate.text()}"
     best = min(advice.frontier(row.candidate.version), key=lambda one: one.loss)
     if best.loss < row.loss - 5e-5:
         more = best.candidate.updates - row.candidate.updates
         price = f" for {more:,} updates more" if more else ""
-        return f"{text}; the best predicted, {best.candidate.text()}, gains another {row.loss - best.loss:.4f}{price}"
-    return f"{text}; nothing to choose from is predicted better"
-
-
-def _middle_text(choice: Choice) -> str:
-    """Return what the choice lies between, and what a shorter branch would save."""
-    best, shortest = choice.best, choice.shortest
-    if choice.second is None:
-        text = "; no second law could be fitted, so it is this law's best"
+        text += f"; the best predicted, {best.candidate.text()}, gains another {row.loss - best.loss:.4f}{price}"
     else:
-        second = choice.second.candidate
-        text = f"; this law's best is α={best.candidate.chosen_value:.4g} with {best.loss:.4f}, "
-        text += f"the second law's α={second.chosen_value:.4g}"
-    saved = choice.evaluated.candidate.updates - shortest.candidate.updates
-    if saved > 0:
-        text += f"; α={shortest.candidate.chosen_value:.4g} saves {saved:,} updates and is predicted "
-        text += f"{shortest.loss - best.loss:.4f} above this law's best (within={SHOWN_WITHIN:g})"
+        text += "; nothing to choose from is predicted better"
+    if (saved := row.candidate.updates - shortest.candidate.updates) > 0:
+        text += f"; α={shortest.candidate.chosen_value:.4g} would save {saved:,} updates and is predicted "
+        text += f"{shortest.loss - row.loss:.4f} worse, which is less than the law can tell"
     return text
 
 

@@ -1,5 +1,4 @@
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from lrpath.config.laws import fit_settings, objective_from
 from lrpath.errors import ConfigError, LawError
 from lrpath.laws.advice import Adviser, WeightedFit
-from lrpath.laws.candidates import Evaluated, Objective, candidates_of
+from lrpath.laws.candidates import Objective, candidates_of
 from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.fit import Fit
 from lrpath.laws.law import AnnealingLaw
@@ -84,47 +83,20 @@ def test_the_cheapest_that_is_near_enough_to_the_best_is_chosen() -> None:
     assert {row.candidate.fields["alpha"] for row in advice.configured} == {0.6}
 
 
-@pytest.mark.parametrize(("near", "far"), [(0.4, 0.4), (0.2, 0.8)])
-def test_without_a_price_the_middle_of_what_two_laws_predict_to_be_best_is_chosen(near: float, far: float) -> None:
-    candidates, configured = candidates_of(SWITCHING, setting_of(), objective_from(alphas=(0.1, 0.2, 0.4, 0.8)), (0, 1))
-    adviser = Bests(fits=(LAW,), objective=objective_from(), settings=fit_settings(margin=0.0), first=near, other=far)
+def test_without_a_price_the_best_predicted_is_chosen_with_one_shape_for_all_versions() -> None:
+    advice = asked(objective_from())
 
-    advice = adviser.advise(candidates, configured)
-
+    by_shared: dict[object, dict[str, float]] = {}
+    for row in advice.evaluated:
+        losses = by_shared.setdefault(row.candidate.shared, {})
+        losses[row.candidate.version] = min(row.loss, losses.get(row.candidate.version, row.loss))
+    assert sum(choice.evaluated.loss for choice in advice.choices) == min(
+        sum(one.values()) for one in by_shared.values()
+    )
     for choice in advice.choices:
-        assert choice.evaluated.candidate.fields["alpha"] == 0.4
-        assert choice.best.candidate.fields["alpha"] == near
-        assert choice.second is not None
-        assert choice.second.candidate.fields["alpha"] == far
-        assert near == far or not choice.is_identified  # the two are more than a step apart
-    assert len({choice.evaluated.candidate.shared for choice in advice.choices}) == 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bests(Adviser):
-    """Two laws of which each says which α is best: a parabola in log α."""
-
-    first: float
-    other: float
-
-    def _evaluate(self, candidates):
-        return tuple(
-            Evaluated(
-                candidate=one,
-                loss=2.0 + math.log(one.chosen_value / self.first) ** 2 + one.fields["floor"],
-                losses={},
-                second=1.0 + math.log(one.chosen_value / self.other) ** 2,
-                observed=None,
-                violations=(),
-            )
-            for one in candidates
-        )
-
-
-def test_without_a_second_law_the_best_of_the_first_is_chosen() -> None:
-    for choice in asked(objective_from()).choices:
         assert choice.evaluated is choice.best
-        assert choice.shortest.loss <= choice.best.loss + 0.005
+        assert choice.best.loss < choice.shortest.loss <= choice.best.loss + 0.005
+        assert choice.shortest.candidate.updates < choice.best.candidate.updates
 
 
 def test_a_predicted_loss_is_the_laws_at_the_end_of_the_planned_branch() -> None:

@@ -39,7 +39,7 @@ class Job:
     increments: int = 1  # of `updates` each; more than one only for the tree of lrpath's paths
 
     @property
-    def windows_UBL(self) -> np.ndarray:
+    def windows(self) -> np.ndarray:
         return np.load(Path(self.ids, "windows.npy"), mmap_mode="r")
 
     @property
@@ -90,7 +90,7 @@ class MicroBatches(torch.utils.data.Dataset):
     """Micro-batch `i` of all updates, [M, L + 1]."""
 
     def __init__(self, job: Job) -> None:
-        windows = job.windows_UBL
+        windows = job.windows
         self.rows = windows.reshape(-1, job.micro_batch, windows.shape[2])
 
     def __len__(self) -> int:
@@ -154,10 +154,8 @@ def bare(job: Job, *, own_parts: bool = False) -> None:
     for number, ids in enumerate(job.micro_batches()):
         ids_BL = ids.to(job.device, non_blocking=True)
         with torch.autocast(job.device, torch.bfloat16, enabled=job.is_best):
-            if own_parts:
-                loss = run(ids_BL)
-            else:
-                loss = cross_entropy(run(input_ids=ids_BL[:, :-1]).logits, ids_BL[:, 1:])
+            inputs_BT, targets_BT = ids_BL[:, :-1], ids_BL[:, 1:]
+            loss = run(ids_BL) if own_parts else cross_entropy(run(input_ids=inputs_BT).logits, targets_BT)
         (loss / job.accumulate).backward()
         if number == 0:
             clock.first_loss = loss.detach()
@@ -239,7 +237,7 @@ def hf(job: Job) -> None:
             return loss
 
     class Rows(torch.utils.data.Dataset):
-        rows = job.windows_UBL.reshape(-1, job.windows_UBL.shape[2])
+        rows = job.windows.reshape(-1, job.windows.shape[2])
 
         def __len__(self) -> int:
             return len(self.rows)
@@ -279,13 +277,35 @@ def hf(job: Job) -> None:
     clock.report(optimizer=arguments.optim)
 
 
-def litgpt_pretrain(job: Job) -> None:
+def litgpt_config(size: dict):
+    from litgpt.config import Config
+
+    return Config(
+        name="speed",
+        block_size=size["context"],
+        vocab_size=size["vocab_size"],
+        padded_vocab_size=size["vocab_size"],
+        n_layer=size["layers"],
+        n_head=size["heads"],
+        n_query_groups=size["heads"],
+        n_embd=size["hidden_size"],
+        intermediate_size=size["ffn_size"],
+        norm_class_name="RMSNorm",
+        norm_eps=1e-5,
+        mlp_class_name="LLaMAMLP",
+        parallel_residual=False,
+        bias=False,
+        rotary_percentage=1.0,
+        rope_base=10_000,
+    )
+
+
+def litgpt_pretrain(job: Job) -> None:  # noqa: C901 (litgpt wants a class for each of its parts)
     """`litgpt.pretrain.main` as it is, which compiles the whole model; what it logs at every update is the clock."""
     import lightning
     import litgpt.pretrain
     from lightning.fabric.loggers import Logger
     from litgpt.args import EvalArgs, TrainArgs
-    from litgpt.config import Config
     from litgpt.data import DataModule
     from litgpt.scripts.convert_hf_checkpoint import copy_weights_hf_llama
 
@@ -311,25 +331,7 @@ def litgpt_pretrain(job: Job) -> None:
 
         def log_hyperparams(self, *_) -> None: ...
 
-    config = Config(
-        name="speed",
-        block_size=size["context"],
-        vocab_size=size["vocab_size"],
-        padded_vocab_size=size["vocab_size"],
-        n_layer=size["layers"],
-        n_head=size["heads"],
-        n_query_groups=size["heads"],
-        n_embd=size["hidden_size"],
-        intermediate_size=size["ffn_size"],
-        norm_class_name="RMSNorm",
-        norm_eps=1e-5,
-        mlp_class_name="LLaMAMLP",
-        parallel_residual=False,
-        bias=False,
-        rotary_percentage=1.0,
-        rope_base=10_000,
-    )
-
+    config = litgpt_config(size)
     own_weights = litgpt.pretrain.initialize_weights
 
     def weights(fabric, model, **sizes) -> None:

@@ -3,10 +3,10 @@
     python experiments/10_throughput/gpu.py FOLDER            everything, on the GPU
     python experiments/10_throughput/gpu.py FOLDER --tiny     the same code on the CPU, a few thousand parameters
 
-Prints a table, and writes it with every report into FOLDER, which must be new: nothing is resumed. Each contender runs in
-a process of its own (contenders.py), at its best. Windows have 2,048 tokens. MFU is the share of the dense bf16 peak
-by PaLM's count of FLOPs, for all contenders. "tree" is a plan of two versions by path switching: how long updates wait
-for a state that is saved in the background, how long it takes from one path to the next, and what a profile finds.
+Prints a table, and writes it with every report into FOLDER, which must be new: nothing is resumed. Each contender
+runs in a process of its own (contenders.py), at its best. Windows have 2,048 tokens. MFU is the share of the dense bf16
+peak by PaLM's count of FLOPs, for all contenders. "tree" is a plan of two versions by path switching: how long updates
+wait for a state that is saved in the background, how long it takes to the next path, and what a profile finds.
 Contenders that would not be done in time are left out, and named. LITGPT names the Python that has litgpt.
 """
 

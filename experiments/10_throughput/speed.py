@@ -5,8 +5,8 @@
 Every contender runs in a process of its own, in turn, A B C … A B C …, each as it comes and at its best
 (contenders.py says what that is). Before a time counts, three gates: equal numbers of parameters, equal first losses on
 equal weights and windows, equal threads. HF and LITGPT in the environment name the Pythons that have these libraries.
-Timed is from the end of the first updates, which warm up, to the end of the last but one: at the last, trainers evaluate
-and save. "Whole" is from the start of the process to its exit, imports, compilation and saving with it.
+Timed is from the end of the first updates, which warm up, to the end of the last but one: at the last, trainers
+evaluate and save. "Whole" is from the start of the process to its exit, imports, compilation and saving with it.
 """
 
 import argparse
@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from contenders import CONTENDERS, Job, lrpath_project
 
-SIZES = {  # model, batch [sequences], updates, of which the first are not timed
-    "tiny": ({"vocab_size": 64, "hidden_size": 16, "ffn_size": 44, "layers": 1, "heads": 2, "context": 16}, 2, 4, 2),
-    "41k": ({"vocab_size": 512, "hidden_size": 32, "ffn_size": 88, "layers": 2, "heads": 2, "context": 128}, 8, 300, 50),
-    "8.9M": ({"vocab_size": 5000, "hidden_size": 256, "ffn_size": 688, "layers": 8, "heads": 8, "context": 256}, 8, 9, 3),
-    "20.5M": ({"vocab_size": 5000, "hidden_size": 384, "ffn_size": 1296, "layers": 8, "heads": 8, "context": 256}, 8, 7, 3),
-}  # fmt: skip
+SIZES = {  # vocabulary, width, inner width, layers, heads, window; sequences of an update; updates, untimed ones first
+    "tiny": ((64, 16, 44, 1, 2, 16), 2, 5, 2),
+    "41k": ((512, 32, 88, 2, 2, 128), 8, 300, 50),
+    "8.9M": ((5000, 256, 688, 8, 8, 256), 8, 9, 3),
+    "20.5M": ((5000, 384, 1296, 8, 8, 256), 8, 7, 3),
+}
+FIELDS = ("vocab_size", "hidden_size", "ffn_size", "layers", "heads", "context")
 TIED = ("tiny", "41k")
 PYTHONS = {"HF Trainer": "HF", "litgpt": "LITGPT"}
 LOSS_GATE = {False: 1e-5, True: 2e-2}
@@ -39,7 +40,7 @@ LOSS_GATE = {False: 1e-5, True: 2e-2}
 def job_of(size: str, *, threads: int, is_best: bool, ids: Path, folder: Path) -> Job:
     model, sequences, updates, skipped = SIZES[size]
     return Job(
-        size=model | {"tied": size in TIED},
+        size=dict(zip(FIELDS, model, strict=True)) | {"tied": size in TIED},
         updates=updates,
         skipped=skipped,
         sequences=sequences,

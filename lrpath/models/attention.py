@@ -1,10 +1,11 @@
 """Causal attention by torch's fused kernels, without transformers' code for masks, which waits for the device.
 
 Before the layers, transformers looks whether positions begin anew within a row, and reads the answer
-(`transformers.masking_utils.find_packed_sequence_indices`, 5.24): on a GPU the CPU then waits, once a micro-batch, until
-all that was launched has run, and the device afterwards for the next launches. Windows here are never padded or packed
-unless documents are told apart. A kernel that is registered under a name of its own, without a function for its mask, is
-given none and never asked; it then runs with `is_causal`, as it does after the question. The numbers are the same.
+(`transformers.masking_utils.find_packed_sequence_indices`, 5.24): on a GPU the CPU then waits, once a micro-batch,
+until all that was launched has run, and the device afterwards for the next launches. Windows here are never padded or
+packed unless documents are told apart. A kernel that is registered under a name of its own, without a function for its
+mask, is given none and never asked; it then runs with `is_causal`, as it does after the question. The numbers are the
+same.
 """
 
 from transformers import AttentionInterface, PreTrainedModel

@@ -18,8 +18,8 @@ _OTHER_KINDS = ("MIG", "NVL", "Laptop")
 def device_named(name: str) -> Device | None:
     """Return the accelerator that a driver's name is of, or None for a CPU and for cards that are not in the table.
 
-    >>> device_named("NVIDIA H100 80GB HBM3") is DEVICES["H100"], device_named("NVIDIA H100 PCIe") is DEVICES["H100-PCIe"]
-    (True, True)
+    >>> [device_named(f"NVIDIA {name}").peak_flops / 1e12 for name in ("H100 80GB HBM3", "H100 PCIe")]
+    [989.0, 756.0]
     >>> device_named("NVIDIA GH200 480GB"), device_named("NVIDIA H100 80GB HBM3 MIG 1g.10gb"), device_named("cpu")
     (None, None, None)
     """

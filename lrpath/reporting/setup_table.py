@@ -32,7 +32,7 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
         ("model", _each(_model(series) for series in group.series)),
         ("begins with", _each(series.plan.weights.line() for series in group.series if series.plan.weights)),
         ("training text", _training_text(group)),
-        ("held-out text", _held_out_text(group)),
+        ("valid sets", _held_out_text(group)),
         ("batch", _each(_batch(series) for series in group.series)),
         ("optimizer", _each(_optimizer(series) for series in group.series)),
         ("seeds", write_seeds(series.seed for series in group.series)),
@@ -103,11 +103,13 @@ def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:
         its = [series.settings for series in found if series.paradigm == name]
         texts = [
             f"{word} {_values([settings[key] for settings in its if key in settings])}"
+            + (" updates" if key == "warmup" and all(isinstance(one.get(key), int) for one in its) else "")
             for key, word in words.items()
             if any(settings.get(key) is not None for settings in its)
         ]
         kinds = dict.fromkeys(series.kind for series in found if series.paradigm == name)
-        rows.append((name, " ".join([*map(_what_it_is, kinds), ", ".join(texts)]).strip()))
+        given = ", ".join(texts)
+        rows.append((name, " ".join(filter(None, [*map(_what_it_is, kinds), given[:1].upper() + given[1:]]))))
     return rows
 
 

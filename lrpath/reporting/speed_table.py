@@ -35,8 +35,8 @@ def speed_tables(comparison: StudyComparison) -> list[ReportTable]:
             columns=_COLUMNS,
             rows=tuple(sorted(rows, key=lambda row: row[:3])),
             notes=(
-                "Evaluations and saving are no part of the speed. MFU: share of the dense bf16 peak, by PaLM's count of "
-                "FLOPs. Memory: largest use of the first rank's GPU, on the CPU of the whole process.",
+                "Evaluations and saving are no part of the speed. MFU: share of the dense bf16 peak, by PaLM's count "
+                "of FLOPs. Memory: largest use of the first rank's GPU, on the CPU of the process.",
                 *([f"No MFU: no peak is known of {', '.join(unknown)}."] if unknown else []),
             ),
         )
@@ -44,7 +44,7 @@ def speed_tables(comparison: StudyComparison) -> list[ReportTable]:
 
 
 def _rows(study: Study, runs: Sequence[Run]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a study's paths; of a path that moved between devices, the last one's."""
+    """Yield the rows of a study's paths; of one that moved between devices, that of the last."""
     by_path: dict[str, list[Run]] = {}
     for run in runs:
         by_path.setdefault(run.path_id, []).append(run)

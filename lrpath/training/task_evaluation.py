@@ -108,6 +108,7 @@ def evaluate_on_tasks(
         DataError: If a state has no tokenizer.
         StateError: If a state was altered, or was made by another trainer.
     """
+    harness.check_known(tasks)
     lacking = [[name for name in tasks if not one.file.has(harness.digest(name))] for one in states]
     wanted = [(one, names) for one, names in zip(states, lacking, strict=True) if names]
     for number, (one, names) in enumerate(wanted, start=1):

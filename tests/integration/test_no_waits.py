@@ -1,4 +1,4 @@
-"""An update asks the device for no number: on a GPU the CPU would wait for all that was launched, and then it for the CPU.
+"""An update asks the device for no number: on a GPU the CPU would wait for it, and then it for the CPU.
 
 `Tensor.item()`, `bool(tensor)` and `float(tensor)` are one operation to torch, on the CPU as on a GPU; it is counted
 here. Reading losses when rows are written, once in `cadence.log_every` updates, is meant and not looked at.

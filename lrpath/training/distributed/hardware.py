@@ -112,7 +112,7 @@ class Hardware:
 
     @property
     def most_memory(self) -> int:
-        """Largest use of this rank's GPU memory since `forget_memory`; on the CPU, of the process since it began [bytes].
+        """Largest use of this rank's GPU since `forget_memory`; on the CPU, of the process since it began [bytes].
 
         Of a GPU, what tensors took: the allocator's reserve and the CUDA context are not in it.
         """
@@ -165,11 +165,8 @@ class Hardware:
 
         Sums of attention without a mask go to torch's flash kernel in bf16, and to its memory-efficient one in fp32.
         """
-        where = (
-            self.device_name
-            if self._on_gpu
-            else f"the CPU, threads: {self.strategy.threads or torch.get_num_threads()}"
-        )
+        threads = self.strategy.threads or torch.get_num_threads()
+        where = self.device_name if self._on_gpu else f"the CPU, threads: {threads}"
         words = [f"{self.ranks} × {where}" if self.ranks > 1 else where]
         products = "fp32 (TF32 products)" if self._on_gpu and self.strategy.tf32 else "fp32"
         words.append("bf16 products over fp32 weights" if recipe.precision == "bf16" else products)
@@ -191,7 +188,7 @@ class Hardware:
         return self.process_group.initialized(self.device, timeout=timeout)
 
     def parallelize(self, backbone: CausalLM, *, precision: str) -> None:
-        """Recompute, compile and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
+        """Compile, recompute and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
         asked = {"recompute": self.strategy.recompute, "compile": self.strategy.compile is True}
         if not backbone.blocks and any(asked.values()):  # `auto` then compiles nothing
             name = next(name for name, is_asked in asked.items() if is_asked)
@@ -201,10 +198,10 @@ class Hardware:
                 field=f"strategy.{name}",
                 value=True,
             )
-        if self.strategy.recompute:
-            recompute_blocks(backbone)
         if self.compiles and backbone.blocks:
             compile_blocks(backbone)
+        if self.strategy.recompute:
+            recompute_blocks(backbone)
         if self.strategy.name == "fsdp":
             mesh = self.process_group.mesh(self.device, shard_ranks=self.shard_ranks)
             shard_blocks(backbone, mesh=mesh, precision=precision)

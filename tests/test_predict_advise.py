@@ -24,7 +24,7 @@ from tests.refusals import check_sentence
 
 SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}
-LAST = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "B": 0.02, "rho": 0.8, "zeta": 0.05}
+LAST = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "B": 0.02, "rho": 0.8, "zeta": 0.1}
 ENDS = {"predict": predict.predict, "advise": advise.give_advice}
 
 
@@ -253,7 +253,7 @@ def test_what_was_run_stands_beside_the_advice_and_three_branches_need_no_law(
     assert printed.count("v2 has been run with α=") == 3
     assert "by a parabola in log α through 3 branches" in printed
     found = json.loads((tmp_path / "toy" / "advise" / "advice.json").read_text())
-    assert found["format"] == 2
+    assert found["format"] == 3
     assert found["fit"]["law"] == "last_iterate"
     assert [one["alpha"] for one in found["observed"]] == [0.2, 0.5, 0.8]
     assert found["configured"][0]["observed"] == pytest.approx(found["observed"][0]["loss"])

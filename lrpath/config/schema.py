@@ -35,7 +35,7 @@ from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.loggers import MlflowLogger, TableLogger, WandbLogger
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
-from lrpath.training.settings import Cadence, StrategySettings
+from lrpath.training.settings import Cadence, HarnessSettings, StrategySettings
 
 T = TypeVar("T")
 

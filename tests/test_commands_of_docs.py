@@ -1,7 +1,7 @@
 """Every command that README.md and docs/ show composes, is accepted, and is planned where that needs no text.
 
-So a renamed field, option or experiment shows here. What such commands do is run by the tests of what they are about; the
-commands of docs/own_code.md, docs/from_weights.md and docs/evaluation.md are run as they stand.
+So a renamed field, option or experiment shows here. What such commands do is run by the tests of what they are about;
+the commands of docs/own_code.md and docs/from_weights.md are run as they stand.
 """
 
 import functools
@@ -21,6 +21,7 @@ from hydra.core.override_parser.types import IntervalSweep
 
 from lrpath import entry
 from lrpath.assembly.project import Project
+from lrpath.config import commands as configs
 from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, PredictConfig, TuneConfig, load_laws
 from lrpath.config.typed import typed_root
@@ -29,17 +30,17 @@ from tests.zero_weights import write_zero_weights
 
 TOP = Path(__file__).parents[1]
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
-RUN = {"own_code.md", "from_weights.md"}  # and of evaluation.md, by tests/integration/test_tasks.py
+RUN = {"own_code.md", "from_weights.md"}
 """Pages whose every command is run by a test of their own."""
 LOADS: dict[str, Callable[..., Any]] = {
     "train": schema.load,
     "plan": schema.load,
-    "verify": schema.load_verify,
-    "evaluate": schema.load_evaluate,
-    "report": functools.partial(typed_root, schema.ReportConfig),
-    "show": functools.partial(typed_root, schema.ShowConfig),
-    "prune": functools.partial(typed_root, schema.PruneConfig),
-    "export": functools.partial(typed_root, schema.ExportConfig),
+    "verify": configs.load_verify,
+    "evaluate": configs.load_evaluate,
+    "report": functools.partial(typed_root, configs.ReportConfig),
+    "show": functools.partial(typed_root, configs.ShowConfig),
+    "prune": functools.partial(typed_root, configs.PruneConfig),
+    "export": functools.partial(typed_root, configs.ExportConfig),
     "tune": functools.partial(typed_root, TuneConfig),
     "predict": functools.partial(load_laws, PredictConfig),
     "advise": functools.partial(load_laws, AdviseConfig),

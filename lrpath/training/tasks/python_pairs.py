@@ -37,10 +37,10 @@ def documents(**_: Any) -> dict[str, Any]:
 
 
 def pairs() -> list[dict[str, str]]:
-    """Return the pairs: `valid` and `invalid`.
+    r"""Return the pairs: `valid` and `invalid`.
 
     >>> pairs()[0]["valid"], len(pairs())
-    ('for index in result:\\n    build(index)\\n', 300)
+    ('for index in result:\n    build(index)\n', 300)
     """
     chance = random.Random(0)
     made = []

@@ -35,7 +35,7 @@ def evaluate(cfg: DictConfig) -> None:
 
     hardware = build_hardware(project)
     with hardware.initialized():
-        hardware.set_threads()
+        hardware.prepare_process()
         factory = open_training_factory(project, hardware.process_group)
         held_out, documents = factory.held_out(), factory.document_sets()
         wanted = lacking_evaluations(
@@ -69,13 +69,13 @@ def _evaluate_on_tasks(study: Study, settings: Config, asked: EvaluateConfig) ->
         from lrpath.training.task_harness import Harness
 
     hardware = Hardware(strategy=settings.strategy)
-    hardware.set_threads()
+    hardware.prepare_process()
     states, not_made = states_to_evaluate(study, every_state=asked.states == "all", only=only)
     count = evaluate_on_tasks(
         study,
         states,
         asked.tasks,
-        harness=Harness(asked.harness),
+        harness=Harness(settings.harness),
         device=hardware.device,
         show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
     )

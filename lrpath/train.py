@@ -27,7 +27,7 @@ def train(cfg: DictConfig) -> float | None:
     if sweeper_wants_loss() and config.extend == "auto":  # every trial trains anew what it has chosen another value for
         config = replace(config, extend=False)
     project = Project(config)
-    command = partial(Command.of_this_process, "lrpath.train")
+    command = partial(Command.of_this_process, "lrpath.train", description=cfg.description)
     updates = execute(project, Console(), command=command, importing=entry.lasting())
     if updates is None:
         return None

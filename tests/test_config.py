@@ -20,7 +20,7 @@ from tests.data.making import held, text_source
 from tests.planning.strategies import SIZES
 from tests.refusals import refused
 
-OFF = {"recompute": False, "compile": False, "shard_ranks": None, "timeout_minutes": None}
+OFF = {"recompute": False, "compile": False, "tf32": True, "shard_ranks": None, "timeout_minutes": None}
 CADENCE = {
     "log_every": 1,
     "evaluate_every": 1,
@@ -282,6 +282,7 @@ def _root(**changes: Any) -> RootConfig:
         "paths": None,
         "callbacks": [],
         "mend": False,
+        "profile": False,
         "wait": False,
         "extend": False,
     }

@@ -17,12 +17,15 @@ from public import ALL, FITTED, SIZES, read
 
 from lrpath.laws.curves import Curve
 from lrpath.laws.fit import Fit, fit_law
+from lrpath.laws.intervals import annealing_gain
 from lrpath.laws.last_iterate import LastIterateLaw
 from lrpath.laws.multi_power import MultiPowerLaw
 from lrpath.laws.saved_fit import USUAL_FIXED
 
 HERE = Path(__file__).parent
-MARGINS = (0.0, 0.005, 0.01, 0.0125, 0.015, 0.02)
+MARGINS = ((0.0, 0.0), (0.005, 0.0), (0.01, 0.0), (0.015, 0.0), (0.02, 0.0), (0.005, 0.1), (0.0075, 0.1),
+           (0.0075, 0.15), (0.0075, 0.2), (0.01, 0.1), (0.01, 0.2))  # fmt: skip
+"""Margins, and shares of what annealing is predicted to gain that are added to them."""
 DROPS = ("wsd_20000_24000", "wsdld_20000_24000", "wsdcon_3", "wsdcon_9", "wsdcon_18")
 SPLITS = (
     FITTED,
@@ -34,11 +37,15 @@ SPLITS = (
 
 @dataclass(frozen=True)
 class Miss:
-    """How far a loss lies outside of the two laws' losses, at the end and in the mean over a run's losses; 0 inside."""
+    """How far a run's losses lie outside of the two laws' losses, 0 inside; the predicted gain of annealing; and
+    whether they lie within intervals from parameters alone."""
 
-    end: float
     every: np.ndarray
+    gains: np.ndarray
     parameters: np.ndarray
+
+    def inside(self, margin: float, share: float) -> np.ndarray:
+        return self.every <= margin + share * self.gains
 
 
 def misses(fits: tuple[Fit, Fit], curve: Curve) -> Miss:
@@ -47,7 +54,7 @@ def misses(fits: tuple[Fit, Fit], curve: Curve) -> Miss:
     low, high = np.minimum(first.losses_P, second.losses_P), np.maximum(first.losses_P, second.losses_P)
     every = np.maximum(np.maximum(low - observed, observed - high), 0.0)
     inside = (first.low_P <= observed) & (observed <= first.high_P)
-    return Miss(end=float(every[-1]), every=every, parameters=inside)
+    return Miss(every=every, gains=annealing_gain(fits[0], curve, first.losses_P), parameters=inside)
 
 
 def main() -> None:
@@ -67,16 +74,23 @@ def main() -> None:
         pooled[str(size)] = found
         pooled["all"] += found
     for size, found in pooled.items():
-        for margin in MARGINS:
-            ends = float(np.mean([miss.end <= margin for miss in found]))
-            every = float(np.mean([(miss.every <= margin).mean() for miss in found]))
-            rows.append([size, f"two laws ± {margin:g}", len(found), f"{ends:.3f}", f"{every:.3f}"])
+        for margin, share in MARGINS:
+            inside = [miss.inside(margin, share) for miss in found]
+            width = float(np.mean([margin + share * miss.gains[-1] for miss in found]))
+            name = f"two laws ± {margin:g}" + (f" ± {share:g} of the gain" if share else "")
+            ends, every = (float(np.mean(one)) for one in ([i[-1] for i in inside], [i.mean() for i in inside]))
+            rows.append([size, name, len(found), f"{ends:.3f}", f"{every:.3f}", f"{width:.4f}"])
         ends = float(np.mean([miss.parameters[-1] for miss in found]))
         every = float(np.mean([miss.parameters.mean() for miss in found]))
-        rows.append([size, "bootstrap of the parameters", len(found), f"{ends:.3f}", f"{every:.3f}"])
+        rows.append([size, "bootstrap of the parameters", len(found), f"{ends:.3f}", f"{every:.3f}", ""])
     with (HERE / "interval_coverage.csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerows([["size", "interval", "predicted_runs", "last_loss_inside", "losses_inside"], *rows])
+        writer.writerows(
+            [
+                ["size", "interval", "predicted_runs", "last_loss_inside", "losses_inside", "mean_margin_at_the_end"],
+                *rows,
+            ]
+        )
     print((HERE / "interval_coverage.csv").read_text())
 
 

@@ -1,6 +1,6 @@
 """Shows 1 and 2: fit laws on some of the public curves, predict the others.
 
-    OMP_NUM_THREADS=1 python experiments/07_laws/predict.py FOLDER      # FOLDER holds csv_25, csv_100, csv_400
+    OMP_NUM_THREADS=1 python experiments/07_laws/public_splits.py FOLDER      # FOLDER holds csv_25, csv_100, csv_400
 
 Writes split.csv, curves.csv, other_splits.csv, details.csv and predicted.png beside itself.
 """
@@ -183,7 +183,7 @@ def within(fit: Fit, curve: Curve) -> bool:
 
 def draw(curves: dict[int, dict[str, Curve]], fits: dict[tuple[int, str], Fit]) -> None:
     """Draw observed and predicted losses of the six curves at 100M, and below each the errors."""
-    shown = {"annealing, λ=.999": "#D55E00", "multi-power, β=γ=½": "#0072B2", "last iterate, ρ=.8, ζ=.05": "#009E73"}
+    shown = {"annealing, λ=.999": "#D55E00", "multi-power, β=γ=½": "#0072B2", "last iterate, ρ=.8, ζ=.1": "#009E73"}
     figure = Figure(figsize=(10, 9.5), layout="constrained")
     grid = figure.subplots(4, 3, height_ratios=(2, 1, 2, 1))
     for number, name in enumerate(PREDICTED):

@@ -30,8 +30,19 @@ def settings_of(plan: Plan, paradigm: str) -> Settings:
 def _flat(record: Mapping[str, Any], at: str = "") -> Settings:
     flat: Settings = {}
     for key, value in record.items():
-        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
+        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": _as_one(value)}
     return flat
+
+
+def _as_one(value: Any) -> Any:
+    """Return the number that a list repeats, one for each version, for it is the setting of all; else the value.
+
+    >>> _as_one([0.2, 0.2, 0.2]), _as_one([0.2, 0.4]), _as_one("own")
+    (0.2, [0.2, 0.4], 'own')
+    """
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(one, int | float) for one in value):
+        return value
+    return value[0] if value.count(value[0]) == len(value) else value
 
 
 def differing_fields(rivals: Sequence[Settings]) -> list[str]:

@@ -45,7 +45,9 @@ class Experiment:
     """
 
     def __init__(self, *overrides: str, **fields: Any) -> None:
-        self.config = schema.load(compose_config(*overrides, **fields))
+        composed = compose_config(*overrides, **fields)
+        self.config = schema.load(composed)
+        self._description: str = composed.description
         self._given = (*overrides, *(f"{name}={value!r}" for name, value in fields.items()))
 
     @cached_property
@@ -82,7 +84,7 @@ class Experiment:
             LrpathError: If something is refused or cannot go on; what was saved is whole.
         """
         self._project.refresh()
-        command = partial(Command.of_this_process, "lrpath (Python)", self._given)
+        command = partial(Command.of_this_process, "lrpath (Python)", self._given, description=self._description)
         updates = execute(self._project, Console(quiet=quiet), command=command)
         if updates is not None:
             self._project.study.upload()

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
+from lrpath.assembly.release_tasks import give_tasks, open_harness
 from lrpath.assembly.reuse import check_extends, read_reuse
 from lrpath.records.commands import Command
 from lrpath.records.loggers import send_rest
@@ -20,7 +21,7 @@ def execute(
     command: Callable[[], Command],
     importing: AbstractContextManager[None] | None = None,
 ) -> int | None:
-    """Make every state that a project's plan needs and return how many updates that took.
+    """Make every state that a project's plan needs, give its releases their tasks, and return how many updates ran.
 
     Args:
         project: What to run.
@@ -34,6 +35,24 @@ def execute(
     Raises:
         LrpathError: As the parts of it do; what was saved is whole.
     """
+
+    def show(line: str) -> None:
+        _show(console, line)
+
+    harness = open_harness(project, show=show)
+    updates = _make_states(project, console, command=command, importing=importing)
+    if harness is not None and updates is not None:
+        give_tasks(project, harness, show=show)
+    return updates
+
+
+def _make_states(
+    project: Project,
+    console: Console,
+    *,
+    command: Callable[[], Command],
+    importing: AbstractContextManager[None] | None,
+) -> int | None:
     if not project.waits_for_tokens:
         _ = project.selected, project.plan  # what is impossible is refused before torch is imported
         check_extends(project)
@@ -60,6 +79,7 @@ def execute(
             for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
                 _show(console, line)
         runner = factory.runner(hardware, console)
+        process_group.on_rank_zero(lambda: _show(console, hardware.describe(project.recipe)))
         process_group.on_rank_zero(project.keep_plan)
         process_group.on_rank_zero(lambda: project.study.commands.add(command()))
         check_same(process_group, project)

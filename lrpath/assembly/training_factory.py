@@ -191,6 +191,7 @@ class ProjectTrainingFactory:
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),
             extra_callbacks=build_callbacks(config.callbacks),
+            profile=config.profile,
         )
 
     def runner(self, hardware: Hardware, console: Console) -> PlanRunner:

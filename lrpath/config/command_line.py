@@ -27,21 +27,31 @@ def extra_of(error: ModuleNotFoundError) -> str | None:
 
     >>> extra_of(ModuleNotFoundError(name="torch.nn")), extra_of(ModuleNotFoundError(name="lrpath.typo"))
     ('train', None)
+    >>> extra_of(ModuleNotFoundError(name="mlflow"))
+    'mlflow'
     """
     missing = (error.name or "").partition(".")[0]
+    brings = _extras()
+    # A package may be named by its module and more, as mlflow-skinny is. Some extras bring all of another one; the
+    # smallest is meant.
+    having = [
+        extra for extra in brings if any(one == missing or one.startswith(f"{missing}_") for one in brings[extra])
+    ]
+    return min(having, key=lambda extra: len(brings[extra]), default=None)
+
+
+def _extras() -> dict[str, set[str]]:
+    """Return the extras of this package and the packages that each brings, named as modules are, with underscores."""
     try:
         requirements = requires("lrpath") or []
     except PackageNotFoundError:  # run from a checkout that was never installed
-        return None
+        return {}
     brings: dict[str, set[str]] = defaultdict(set)
     for requirement in requirements:
         found = re.match(r"([\w.-]+).*extra == ['\"](\w+)['\"]", requirement)
         if found is not None:
             brings[found[2]].add(found[1].replace("-", "_"))
-    # Some extras bring all of another one; the smallest is meant.
-    return min(
-        (extra for extra in brings if missing in brings[extra]), key=lambda extra: len(brings[extra]), default=None
-    )
+    return brings
 
 
 def as_lrpath_error(error: Exception) -> LrpathError:
@@ -118,6 +128,11 @@ def _unknown_option(file: str, found: Sequence[str]) -> ConfigError:
     options = sorted({*nested, *(found if "/" not in name else ())})
     if not options:
         return ConfigError(f"{file} is not a file of {conf}; correct its name, or give its folder with --config-dir")
+    begin = name.partition("_")[0]  # of submitit_local and submitit_slurm
+    extra = extra_of(ModuleNotFoundError(name=f"hydra_{begin}_{group.rpartition('/')[2]}"))
+    if extra is not None and not any(option.startswith(begin) for option in options):
+        text = f"{group}={name} needs a plugin of Hydra; install it: pip install 'lrpath[{extra}]'"
+        return ConfigError(text, field=group, value=name)
     meant = nearest(name, options) or "."
     return ConfigError(f"unknown option {group}={name}{meant} Options: {', '.join(options)}", field=group, value=name)
 

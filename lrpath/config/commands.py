@@ -10,7 +10,6 @@ from lrpath.config.schema import Config, load
 from lrpath.config.typed import field_names, typed_root
 from lrpath.errors import ConfigError
 from lrpath.records.remote.folder import check_address
-from lrpath.training.settings import HarnessSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +135,11 @@ class EvaluateConfig:
         states: Which kept states: those that `releases` are made of, or `all`.
         tasks: Names of tasks that they are given by EleutherAI's harness, in place of held-out text.
         release: One release as `export` names it, or several, to be given the tasks; null for every one.
-        harness: Where tasks are, and how they are asked.
     """
 
     states: Literal["releases", "all"]
     tasks: tuple[str, ...]
     release: str | tuple[str, ...] | None
-    harness: HarnessSettings
 
     def __post_init__(self) -> None:
         if self.release is not None and not self.tasks:

@@ -91,8 +91,8 @@ def fit_settings(**changes: Any) -> FitSettings:
 def objective_from(**changes: Any) -> Objective:
     """Return the objective of `conf/advise.yaml`, some of its fields changed.
 
-    >>> objective_from(loss=3.2).within
-    0.005
+    >>> objective_from(loss=3.2).weight
+    0.5
     """
     return _with_changes(Objective, "advise", changes)
 

@@ -35,7 +35,7 @@ from lrpath.planning.weights_model import WeightsModel
 from lrpath.records.loggers import MlflowLogger, TableLogger, WandbLogger
 from lrpath.records.remote.folder import check_address
 from lrpath.training.command.settings import CommandEngine, Engine
-from lrpath.training.settings import Cadence, StrategySettings
+from lrpath.training.settings import Cadence, HarnessSettings, StrategySettings
 
 T = TypeVar("T")
 
@@ -141,8 +141,10 @@ class Config:
     paths: str | tuple[str, ...] | None
     wait: bool
     callbacks: tuple[Mapping[str, Any], ...]
+    profile: bool
     mend: bool
     extend: Literal["auto"] | bool
+    harness: HarnessSettings
 
     def __post_init__(self) -> None:
         check_local(self.figure, field="figure")
@@ -178,6 +180,9 @@ class Config:
         if self.callbacks:
             text = "callbacks: with engine=command the command makes the updates, and has no Lightning; leave them out"
             raise ConfigError(text, field="callbacks")
+        if self.profile:
+            text = "profile=true: with engine=command the command makes the updates, and profiles itself; leave it out"
+            raise ConfigError(text, field="profile", value=True)
         if self.guard.acts:
             text = f"guard.policy={self.guard.policy}: with engine=command the command guards its updates; leave it out"
             raise ConfigError(text, field="guard.policy", value=self.guard.policy)

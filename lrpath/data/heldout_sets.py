@@ -45,10 +45,9 @@ class HeldOutSets:
 
     def add(self, pieces: Sequence[Piece], ids: Sequence[NDArray[Any]], writer: IncrementWriter) -> None:
         """Write training pieces, and keep held-out ones: a set is some hundred passages of each domain."""
-        end_mark = np.array([self._end_id], dtype=np.int64)
         arrays = [
-            np.concatenate([piece_ids.astype(np.int64), end_mark if piece.ends else end_mark[:0]])
-            for piece, piece_ids in zip(pieces, ids, strict=True)
+            np.append(ids_N, ids_N.dtype.type(self._end_id)) if piece.ends else ids_N
+            for piece, ids_N in zip(pieces, ids, strict=True)
         ]
         training = {number: array for number, array in enumerate(arrays) if pieces[number].split == "train"}
         kept = self._without_held(list(training.values()))
@@ -63,8 +62,8 @@ class HeldOutSets:
                 documents[-1].append(array)
 
     def _without_held(self, training: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        if not training:
-            return []
+        if not (training and self._held):
+            return training
         joined, ends = np.concatenate(training), np.cumsum([len(array) for array in training])
         keep = np.ones(len(joined), dtype=bool)
         for passage, at in self._held_earlier.find(joined):

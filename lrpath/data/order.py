@@ -13,11 +13,11 @@ window of this domain it is; the rest then goes as above, with each domain as a 
 
 Nothing here knows how many ranks there are: a rank takes every `ranks`-th slot.
 
-Shapes: B slots of an update, N any number of slots, K rounds.
+Shapes: B slots of an update, N any number of slots, U updates, K rounds.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -191,27 +191,44 @@ class WindowOrder:
         )
 
     def windows_of(self, update: int, *, slots: slice = slice(None)) -> tuple[NDArray[np.str_], Integers]:
-        """Return the part of the store (a version, or a domain of it) and the window of each slot of an update.
+        """Return `windows_between` of one update, `parts_N` and `windows_N`."""
+        parts_UN, windows_UN = self.windows_between(update, update + 1, slots=slots)
+        return parts_UN[0], windows_UN[0]
+
+    def windows_between(self, begin: int, end: int, *, slots: slice = slice(None)) -> tuple[NDArray[np.str_], Integers]:
+        """Return the part of the store (a version, or a domain of it) and the window of each slot of some updates.
 
         Args:
-            update: The update from position `update` to `update + 1`; the stream must describe it.
-            slots: Which of the B global slots; all of them unless told.
+            begin: First update, from position `begin` to `begin + 1`.
+            end: First update that is left out; the stream must describe all before it.
+            slots: Which of the B global slots of each; all of them unless told.
 
         Returns:
-            `parts_N`, by `part_name`, and `windows_N`, in the order of the slots.
+            `parts_UN`, by `part_name`, and `windows_UN`, in the order of updates and slots.
 
         Raises:
-            PlanError: If the stream does not describe this update.
+            PlanError: If the stream does not describe these updates.
         """
-        ((segment, inside, _),) = self.stream.spans(update, update + 1)
-        numbers_N = inside * self.sequences + np.arange(self.sequences, dtype=np.int64)[slots]
-        components_N, draws_N = _draws(numbers_N, tuple(component.parts for component in segment.components))
+        slots_N = np.arange(self.sequences, dtype=np.int64)[slots]
+        parts_UN = np.empty((end - begin, len(slots_N)), dtype=f"<U{max(map(len, self.windows))}")
+        windows_UN = np.empty(parts_UN.shape, dtype=np.int64)
+        row = 0
+        for segment, first, last in self.stream.spans(begin, end):
+            numbers_UN = np.arange(first, last, dtype=np.int64)[:, None] * self.sequences + slots_N
+            rows = slice(row, row := row + last - first)
+            parts_UN[rows], windows_UN[rows] = self._read_all(segment.components, numbers_UN)
+        return parts_UN, windows_UN
+
+    def _read_all(self, components: Sequence[Component], numbers_UN: Integers) -> tuple[NDArray[np.str_], Integers]:
+        """Map numbers of windows of a segment to parts of the store and their windows."""
+        numbers_N = numbers_UN.ravel()
+        components_N, draws_N = _draws(numbers_N, tuple(component.parts for component in components))
         parts_N = np.empty(numbers_N.shape, dtype=f"<U{max(map(len, self.windows))}")
         windows_N = np.empty(numbers_N.shape, dtype=np.int64)
-        for number, component in enumerate(segment.components):
+        for number, component in enumerate(components):
             chosen = components_N == number
             parts_N[chosen], windows_N[chosen] = self._read(component, draws_N[chosen])
-        return parts_N, windows_N
+        return parts_N.reshape(numbers_UN.shape), windows_N.reshape(numbers_UN.shape)
 
     def _read(self, component: Component, draws_N: Integers) -> tuple[NDArray[np.str_], Integers]:
         """Map draw numbers of a component to parts of the store and their windows."""

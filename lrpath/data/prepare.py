@@ -22,7 +22,6 @@ malformed, of all versions, before hours are spent on encoding; and once to enco
 
 import json
 import pathlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,14 +29,11 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
-from lrpath.data.encoding_log import EncodingLog
+from lrpath.data.encoding import documents_ahead, encode_increment
 from lrpath.data.facts import decided_line
-from lrpath.data.heldout import Decision, Divider, Known, Piece, decide
-from lrpath.data.heldout_sets import HeldOutSets
+from lrpath.data.heldout import Decision, Divider, Known, decide
 from lrpath.data.manifest import (
     FORMAT,
-    HELD_OUT_FILE,
-    MARKS_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
     TRAIN_FILE,
@@ -50,12 +46,9 @@ from lrpath.data.sources.document import hashed_share
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import (
     LONGEST_RUN,
-    Encoder,
     TokenizerSettings,
-    check_known,
     has_long_run,
     load_tokenizer,
-    read_tokenizer,
     remarks,
     train_tokenizer,
 )
@@ -71,12 +64,9 @@ PreparationProgress = Callable[[str, int, int | None], None]
 Notice = Callable[[str], None]
 """Called with a line for people."""
 
-# Enough documents for all cores; the encodings of so much text take some 200 MB.
-_CHUNK_CHARACTERS = 1 << 20
 # More text changes little in a vocabulary, and training takes memory for every distinct word.
 _TOKENIZER_CHARACTERS = 1_000_000_000
 _CHUNK_IDS = 1 << 22
-_ENCODED_FILE = ".encoded"  # in a store, while an increment is prepared
 
 
 def prepare(  # noqa: PLR0913  what a preparation may be told
@@ -93,8 +83,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
 ) -> TokenStore:
     """Prepare the increments of some versions and return their store.
 
-    The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. At most some MiB of text are in
-    memory at a time, one document, and 16 bytes for each document there is.
+    The tokenizers library encodes on all cores; set `RAYON_NUM_THREADS` to bound them. Documents are read in a thread.
+    At most some ten MiB of text are in memory at a time, a few documents, and 16 bytes for each document there is.
 
     Args:
         source: Where the text or the ids come from.
@@ -226,7 +216,17 @@ class _Preparation:
             if isinstance(self.source, TokensSource):
                 name = self._copy(self.source, arrival, earlier)
             else:
-                name = self._encode(self.source, arrival, earlier, decision=decisions[version], known=known)
+                assert self.tokenizer is not None
+                name = encode_increment(
+                    self.source,
+                    arrival,
+                    earlier,
+                    decision=decisions[version],
+                    known=known,
+                    end_mark=self.tokenizer.end_mark,
+                    report=self._report,
+                    say=self._say,
+                )
                 decisions[version].extend(known)
             stored = self.catalog.add(stored, name=name)
             self.catalog.remember(self.given, tokenizer=self.tokenizer, stored=stored)
@@ -243,7 +243,7 @@ class _Preparation:
                 has_heldout |= bool(store.manifest(version).domains)
                 continue
             arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
-            documents = self._watched(source.documents(arrival), f"{version}: read")
+            documents = self._watched(documents_ahead(source, arrival), f"{version}: read")
             decision = decisions[version] = decide(documents, source.heldout, known)
             has_heldout |= bool(decision.sizes)
             self._say(decided_line(version, decision, arrival.tally))
@@ -326,7 +326,7 @@ class _Preparation:
             )
         done, cut_runs = 0, 0
         divider = Divider(decision, source.heldout, Known())
-        for document in source.documents(arrival):
+        for document in documents_ahead(source, arrival):
             for piece in divider.pieces(document):
                 sampled = share == 1 or hashed_share(document.digest, seed=0, word="tokenizer") < share
                 if piece.split == "train" and sampled:
@@ -366,52 +366,6 @@ class _Preparation:
             own = source.increment_spec(arrival.number)
             return writer.finish(source=own, documents=0, text_bytes=0)
 
-    def _encode(
-        self, source: TextOrigin, arrival: Arrival, earlier: TokenStore, *, decision: Decision, known: Known
-    ) -> str:
-        assert self.tokenizer is not None
-        encoder = Encoder(read_tokenizer(earlier.folder / TOKENIZER_FILE), end_mark=self.tokenizer.end_mark)
-        divider = Divider(decision, source.heldout, known)
-        read = Counter[str]()
-        sets = HeldOutSets(earlier, end_id=encoder.end_id)
-        log = EncodingLog(earlier.folder / _ENCODED_FILE, encoder=encoder, vocab_size=earlier.vocab_size)
-        writer = IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size)
-        with log, writer:
-            for chunk in _chunks(_divided(source.documents(arrival), divider, read)):
-                sets.add(chunk, log.encode([piece.text for piece in chunk]), writer)
-                check_known(encoder, place=arrival.version)
-                read["train_bytes"] += sum(len(piece.text.encode()) for piece in chunk if piece.split == "train")
-                self._report(f"{arrival.version}: encode", read["characters"], decision.characters)
-            if log.known_characters:
-                self._say(
-                    f"{arrival.version}: {log.known_characters:,} characters were encoded by a preparation that "
-                    "was stopped, and not again"
-                )
-            if read["documents"] != decision.documents:
-                raise DataError(
-                    f"the text of {arrival.version} changed while it was read: {decision.documents:,} documents, then "
-                    f"{read['documents']:,}; prepare again when it is whole"
-                )
-            sets.write(writer)
-            writer.add_digests(MARKS_FILE, sorted(decision.fingerprints))
-            writer.add_digests(HELD_OUT_FILE, sorted(decision.sets))
-            counts = {
-                **arrival.tally,
-                **(divider.counts + sets.counts),
-                "characters": read["characters"],
-                "trained_before": decision.trained_before,
-                "unknown": encoder.unknown,
-                "end_marks": encoder.end_marks,
-                "passages": sum(size for (_, domain), size in decision.sizes.items() if domain in decision.cut),
-            }
-            own = source.increment_spec(arrival.number)
-            return writer.finish(
-                source=own,
-                documents=read["documents"],
-                text_bytes=read["train_bytes"],
-                counts={name: count for name, count in sorted(counts.items()) if count},
-            )
-
     def _say(self, line: str) -> None:
         if self.notice is not None:
             self.notice(line)
@@ -419,24 +373,3 @@ class _Preparation:
     def _report(self, label: str, done: int, total: int | None) -> None:
         if self.progress is not None:
             self.progress(label, done, total)
-
-
-def _divided(documents: Iterable[Document], divider: Divider, read: Counter[str]) -> Iterator[Piece]:
-    for document in documents:
-        read["documents"] += 1
-        read["characters"] += len(document.text)
-        yield from divider.pieces(document)
-
-
-def _chunks(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
-    """Gather pieces until they have some MiB of characters."""
-    chunk: list[Piece] = []
-    size = 0
-    for piece in pieces:
-        chunk.append(piece)
-        size += len(piece.text)
-        if size >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

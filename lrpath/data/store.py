@@ -25,10 +25,8 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from lrpath.data.domains import read_runs
@@ -212,11 +210,15 @@ class TokenStore:
             DataError: If they lie in files of a source that was not given.
         """
         if self.manifest(version).mapped:
-            shards = self._mapped_shards(version)
+            shards = self._shards(version)
             return shards.read(0, len(shards)).astype(self.manifest(version).dtype, copy=False)
         return self._map(version, TRAIN_FILE)
 
-    def _mapped_shards(self, version: str) -> IdShards:
+    def _shards(self, version: str) -> IdShards:
+        """Return the files in which the training tokens of a version lie: the store's own, or those of its source."""
+        manifest = self.manifest(version)
+        if not manifest.mapped:
+            return IdShards(files=(self.place(version) / TRAIN_FILE,), dtype=manifest.dtype)
         if version not in self.mapped:
             raise DataError(
                 f"the ids of {version} lie outside of {self.folder}, in files that no source was given for; name them "
@@ -266,15 +268,9 @@ class TokenStore:
             return np.empty((0, length + 1), dtype=manifest.dtype)
         number = list(trained).index(domain)
         runs = read_runs(self.place(version) / DOMAINS_FILE, number=number, tokens=manifest.tokens)
-        if manifest.mapped:
-            read = self._mapped_shards(version).read
-        else:
-            tokens = self.tokens(version)
-
-            def read(begin: int, end: int) -> NDArray[Any]:
-                return tokens[begin:end]
-
-        return runs.windows(wanted_N * length, length=length + 1, read=read).astype(manifest.dtype, copy=False)
+        with self._shards(version).opened() as read:
+            found = runs.windows(wanted_N * length, length=length + 1, read=read)
+        return found.astype(manifest.dtype, copy=False)
 
     def window(self, version: str, index: int, length: int) -> Tokens:
         """Return window `index`: `length + 1` tokens, inputs `[:-1]` and targets `[1:]`.
@@ -299,10 +295,8 @@ class TokenStore:
             )
         if not wanted_N.size:
             return np.empty((0, length + 1), dtype=self.manifest(version).dtype)
-        if self.manifest(version).mapped:
-            found = self._mapped_shards(version).windows(wanted_N * length, length=length + 1)
-            return found.astype(self.manifest(version).dtype, copy=False)
-        return sliding_window_view(self.tokens(version), length + 1)[wanted_N * length]
+        found = self._shards(version).windows(wanted_N * length, length=length + 1)
+        return found.astype(self.manifest(version).dtype, copy=False)
 
     def heldout(self, version: str) -> dict[str, Tokens]:
         """Return the held-out tokens of a version by domain: read-only memory maps."""

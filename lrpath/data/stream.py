@@ -1,6 +1,7 @@
 """The batches of a path: a store read in an order, and a record of what has been read up to a position.
 
-Shapes: B sequences of an update, T = length + 1 tokens of a window (inputs `[:-1]`, targets `[1:]`), N any number.
+Shapes: B sequences of an update, T = length + 1 tokens of a window (inputs `[:-1]`, targets `[1:]`), N any number,
+U updates.
 """
 
 from dataclasses import dataclass
@@ -61,24 +62,27 @@ class TokenBatches:
         )
         return cls(store=store, order=order)
 
-    def rows(self, update: int, *, slots: slice = slice(None)) -> NDArray[np.int64]:
-        """Return the windows of some global slots of an update, `[N, T]`.
+    def rows(self, begin: int, end: int, *, slots: slice = slice(None)) -> NDArray[np.int64]:
+        """Return the windows of some global slots of the updates `[begin, end)`, `[U, N, T]`.
+
+        Several updates at once take little longer than one, as long as their windows are few.
 
         Raises:
-            PlanError: If the stream does not describe this update.
+            DataError: If a file of the store cannot be read.
+            PlanError: If the stream does not describe these updates.
         """
-        parts_N, windows_N = self.order.windows_of(update, slots=slots)
+        parts_UN, windows_UN = self.order.windows_between(begin, end, slots=slots)
         length = self.order.length
-        ids_NT = np.empty((len(windows_N), length + 1), dtype=np.int64)
-        for part in np.unique(parts_N):
-            mine = parts_N == part
+        ids_UNT = np.empty((*windows_UN.shape, length + 1), dtype=np.int64)
+        for part in np.unique(parts_UN):
+            mine = parts_UN == part
             version, _, domain = str(part).partition("/")
-            ids_NT[mine] = (
-                self.store.gather_domain(version, domain, windows_N[mine], length)
+            ids_UNT[mine] = (
+                self.store.gather_domain(version, domain, windows_UN[mine], length)
                 if domain
-                else self.store.gather(version, windows_N[mine], length)
+                else self.store.gather(version, windows_UN[mine], length)
             )
-        return ids_NT
+        return ids_UNT
 
     def batch(self, update: int, *, rank: int = 0, ranks: int = 1) -> NDArray[np.int64]:
         """Return the windows that a rank reads in an update, `[B / ranks, T]`: every `ranks`-th slot from `rank` on.
@@ -87,7 +91,8 @@ class TokenBatches:
             ConfigError: If `ranks` does not divide B.
             PlanError: If the stream does not describe this update.
         """
-        return self.rows(update, slots=self.order.rank_slots(rank, ranks))
+        found: NDArray[np.int64] = self.rows(update, update + 1, slots=self.order.rank_slots(rank, ranks))[0]
+        return found
 
     def reading(self, start: int, end: int) -> dict[str, Any]:
         """Return what the updates `[start, end)` read, as plain data for the manifest of a state.

@@ -8,7 +8,6 @@ import json
 import pathlib
 import re
 import shlex
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,20 +20,15 @@ from lrpath.records.files import digest_file
 _MIN_VOCAB = 257  # 256 bytes and the end mark
 _MAX_VOCAB = 1 << 22
 _MAX_FILE_BYTES = 128 << 20
-_MAX_EXPANSION = 64
+MAX_EXPANSION = 64
+"""Most tokens that a byte of text may become, and most times that a normalizer may make a text as long."""
 _PROBES = 8
-_ENOUGH = 100
 
 # Training counts the pairs of symbols of every pre-token again after each merge, so that its time grows with the square
 # of the longest one. Runs of one class of characters are pre-tokens; longer ones are cut for training alone.
 LONGEST_RUN = 256
 _MORE = f"{{{LONGEST_RUN + 1},}}"
 _LONG_RUN = re.compile(rf"[^\W\d_]{_MORE}|\d{_MORE}|(?:[^\w\s]|_){_MORE}|\s{_MORE}")
-
-# Encoding takes some 175 bytes a byte of text, so that a long text is encoded in parts. A part ends where a pre-token
-# of a byte-level BPE does: after a single end of line, or before a single space.
-_PART_CHARACTERS = 1 << 18
-_PART_END = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,149 +141,6 @@ def without_long_runs(text: str) -> Iterator[str]:
 def has_long_run(text: str) -> bool:
     """Tell whether `without_long_runs` would cut a text."""
     return _LONG_RUN.search(text) is not None
-
-
-def parts_of(text: str) -> list[str]:
-    """Cut a long text into parts that are encoded one by one; joined, they are the text.
-
-    >>> [len(part) for part in parts_of("word " * 100_000)]
-    [262139, 237861]
-    """
-    parts, at = [], 0
-    while len(text) - at > _PART_CHARACTERS:
-        ends = [
-            found.start() for found in _PART_END.finditer(text, at + _PART_CHARACTERS * 3 // 4, at + _PART_CHARACTERS)
-        ]
-        end = ends[-1] if ends else at + _PART_CHARACTERS
-        parts.append(text[at:end])
-        at = end
-    return [*parts, text[at:]]
-
-
-class Encoder:
-    """Encodes texts with a tokenizer, within bounds, and keeps the end mark out of them.
-
-    Args:
-        tokenizer: The tokenizer.
-        end_mark: Token that ends a document.
-        patience: Seconds that one call, for some MiB of text, may take: a pattern that backtracks takes for ever.
-
-    Attributes:
-        unknown: Tokens so far that stand for what the tokenizer does not know.
-        tokens: Tokens so far.
-        end_marks: Texts so far in which the end mark stood as text.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, *, end_mark: str, patience: float = 300.0) -> None:
-        self._tokenizer = tokenizer
-        self._end_mark = end_mark
-        self._patience = patience
-        self._unknown_id = _unknown_id(tokenizer)
-        self.end_id = _id_of(tokenizer, end_mark)
-        self.unknown = 0
-        self.tokens = 0
-        self.end_marks = 0
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, without end marks.
-
-        Raises:
-            DataError: If the tokenizer fails, takes too long, gives far more tokens than text, or the end mark.
-        """
-        parts = [parts_of(text) for text in texts]
-        found = iter(self._bounded([part for text_parts in parts for part in text_parts]))
-        results = []
-        for text, text_parts in zip(texts, parts, strict=True):
-            ids = [token for _ in text_parts for token in next(found)]
-            if self.end_id in ids:
-                ids = self._without_end_mark(text)
-            if len(ids) > _MAX_EXPANSION * (len(text.encode()) + 1):
-                raise DataError(
-                    f"the tokenizer makes {len(ids):_} tokens of a text of {len(text):_} characters; give another "
-                    "tokenizer.json",
-                    field="data.tokenizer.file",
-                )
-            self.tokens += len(ids)
-            self.unknown += 0 if self._unknown_id is None else ids.count(self._unknown_id)
-            results.append(ids)
-        return results
-
-    def _without_end_mark(self, text: str) -> list[int]:
-        """Encode a text in which the end mark stands as text, cut inside of it: its letters are other tokens."""
-        self.end_marks += 1
-        first, *others = text.split(self._end_mark)
-        ends = [*[self._end_mark[:1]] * len(others), ""]
-        begins = ["", *[self._end_mark[1:]] * len(others)]
-        parts = [begin + part + end for begin, part, end in zip(begins, (first, *others), ends, strict=True)]
-        ids = [token for part_ids in self._bounded([part for part in parts if part]) for token in part_ids]
-        if self.end_id in ids:
-            raise DataError(
-                f"the tokenizer gives the end mark {self._end_mark!r} for text that is not one, near "
-                f"{text[:40]!r}; choose another data.tokenizer.end_mark, or another tokenizer.json",
-                field="data.tokenizer.end_mark",
-                value=self._end_mark,
-            )
-        return ids
-
-    def _bounded(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode in a thread that is left behind if it does not end: the library cannot be interrupted."""
-        results: list[list[int]] = []
-        errors: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-                results.extend(encoding.ids for encoding in encodings)
-            except BaseException as error:  # a panic of the library is not even an Exception
-                errors.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        thread.join(self._patience)
-        if thread.is_alive():
-            raise DataError(
-                f"the tokenizer did not encode {sum(map(len, texts)):_} characters in {self._patience:g} s (near "
-                f"{texts[0][:40]!r}); a pattern of it may backtrack: give another tokenizer.json",
-                field="data.tokenizer.file",
-            )
-        if errors:
-            raise DataError(
-                f"the tokenizer cannot encode a text near {texts[0][:40]!r} ({str(errors[0])[:200]}); give another "
-                "tokenizer.json",
-                field="data.tokenizer.file",
-            ) from errors[0]
-        return results
-
-
-def _id_of(tokenizer: Tokenizer, token: str) -> int:
-    found = tokenizer.token_to_id(token)
-    assert found is not None  # `load_tokenizer` has looked
-    return int(found)
-
-
-def check_known(encoder: Encoder, *, place: str) -> None:
-    """Refuse a tokenizer that knows nothing of what it has encoded so far.
-
-    Raises:
-        DataError: If more than half of at least a hundred tokens stand for what it does not know.
-    """
-    if encoder.tokens >= _ENOUGH and encoder.unknown > encoder.tokens / 2:
-        share = encoder.unknown / encoder.tokens
-        raise DataError(
-            f"{place}: {share:.0%} of the first {encoder.tokens:,} tokens stand for what the tokenizer does not know; "
-            "give a tokenizer.json that was made for this text",
-            field="data.tokenizer.file",
-        )
-
-
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
-    """Return the id that stands for what the tokenizer does not know, if it has one."""
-    model = json.loads(tokenizer.to_str())["model"]
-    if isinstance(model.get("unk_id"), int):
-        return int(model["unk_id"])
-    token = model.get("unk_token")
-    found: int | None = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    return found
 
 
 def load_tokenizer(path: pathlib.Path, *, settings: TokenizerSettings) -> Tokenizer:
@@ -405,10 +256,10 @@ def _check_expansion(path: pathlib.Path, record: Any) -> None:
         if isinstance(content, str):
             pattern = (part.get("pattern") or {}).get("String")
             growth *= max(-(-len(content) // max(len(pattern), 1)) if isinstance(pattern, str) else len(content) + 1, 1)
-    if growth > _MAX_EXPANSION:
+    if growth > MAX_EXPANSION:
         raise DataError(
             f"{path} has a normalizer that can make a text {min(growth, 10**12):_} times as long, more than "
-            f"{_MAX_EXPANSION}; give another tokenizer.json",
+            f"{MAX_EXPANSION}; give another tokenizer.json",
             field="data.tokenizer.file",
             value=str(path),
         )

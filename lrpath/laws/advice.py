@@ -18,7 +18,7 @@ import numpy as np
 from lrpath.errors import LawError
 from lrpath.laws.areas import Array, forward_area
 from lrpath.laws.candidates import Candidate, Evaluated, Objective
-from lrpath.laws.choice import choose
+from lrpath.laws.choice import cheapest_within, choose, choose_best
 from lrpath.laws.continual import ContinualLaw, Domain, ShiftedLastIterateLaw
 from lrpath.laws.fit import Fit
 from lrpath.laws.path_fit import PathFit
@@ -27,6 +27,9 @@ from lrpath.laws.turning import critical_area, loss_potential, turning_area
 
 _TOGETHER = 64
 """Candidates that are predicted at once; bounds the memory."""
+SHOWN_WITHIN = 0.005
+"""How near to the best predicted loss the shortest branch is that is shown beside the choice, for its price
+[nats per token]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ class Choice:
         high: Upper end.
         marginal: What the last updates of the branch gain [nats per update], from the next shorter one; None for the
             shortest, and where the price is fixed.
+        best: What this law predicts to be best among those that differ from the choice in α, or replay, alone.
+        shortest: The cheapest of those within `SHOWN_WITHIN` of it.
         second: What the law of another memory chooses by the same rule; None if it cannot.
         interval: Interval of the best α, or share replayed, over the bootstrap samples; None without them, and for a
             wanted loss or budget.
@@ -64,6 +69,8 @@ class Choice:
     low: float
     high: float
     marginal: float | None
+    best: Evaluated
+    shortest: Evaluated
     second: Evaluated | None
     interval: tuple[float, float] | None
     is_identified: bool
@@ -128,7 +135,7 @@ class Adviser:
 
     Args:
         fits: Laws with weights.
-        objective: The rule: a loss, a budget (in updates here), or `within`.
+        objective: The rule: a loss, a budget (in updates here), `within`, or the best predicted.
         settings: Level and margin of intervals, and whether candidates outside the range of validity are considered.
         old: Versions that are the old data; None without shift.
         observed: Weighted loss that was recorded at the end of paths, by path id.
@@ -164,7 +171,7 @@ class Adviser:
                 field="extrapolate",
                 value=False,
             )
-        chosen = choose(kept, self.objective)
+        chosen = self._choose(kept)
         second = self._second_choice(kept)
         return Advice(
             choices=tuple(self._detail(row, kept, second.get(row.candidate.version)) for row in chosen),
@@ -213,23 +220,24 @@ class Adviser:
                 )
         return tuple(found)
 
+    def _choose(self, rows: Sequence[Evaluated]) -> tuple[Evaluated, ...]:
+        return choose_best(rows) if self.objective.is_best else choose(rows, self.objective)
+
     def _second_choice(self, rows: Sequence[Evaluated]) -> dict[str, Evaluated]:
         """Return what the law of another memory chooses by the same rule, by version; nothing if it cannot."""
         if any(row.second is None for row in rows):
             return {}
         others = [replace(row, loss=row.second or 0.0) for row in rows]
         try:
-            chosen = choose(others, self.objective)
+            chosen = self._choose(others)
         except LawError:
             return {}
         return {row.candidate.version: rows[others.index(row)] for row in chosen}
 
     def _detail(self, row: Evaluated, rows: Sequence[Evaluated], second: Evaluated | None) -> Choice:
         candidate = row.candidate
-        line = sorted(
-            (one for one in rows if one.candidate.version == candidate.version and one.candidate.is_beside(candidate)),
-            key=lambda one: one.candidate.updates,
-        )
+        line = _beside(candidate, rows)
+        best = cheapest_within(0.0, line)
         curve, at = candidate.curve(self.old), line.index(row)
         marginal = None
         if at and line[at - 1].candidate.updates < candidate.updates:
@@ -245,6 +253,8 @@ class Adviser:
             low=low,
             high=high,
             marginal=marginal,
+            best=best,
+            shortest=cheapest_within(SHOWN_WITHIN, line),
             second=second,
             interval=interval,
             is_identified=not wide and not self._laws_differ(choices, candidate, second),
@@ -269,7 +279,9 @@ class Adviser:
         if count == 0:
             return None
         losses = np.sum([one.weight * rows[:count] for one, rows in zip(self.fits, sampled, strict=True)], axis=0)
-        room = self.objective.within if candidate.is_branch else 0.0  # a price that is fixed makes nothing cheaper
+        room = (
+            (self.objective.within or 0.0) if candidate.is_branch else 0.0
+        )  # a price that is fixed makes nothing cheaper
         first = np.argmax(losses <= losses.min(axis=1, keepdims=True) + room, axis=1)
         choices = np.array([one.candidate.chosen_value for one in line])
         ends = [(1 - self.settings.level) / 2, (1 + self.settings.level) / 2]
@@ -293,6 +305,12 @@ class Adviser:
             turning=None if turning is None else turning / max(rate, 1e-300),
             critical=critical / float(curve.rates_U[: curve.boundary].max()) if math.isfinite(critical) else None,
         )
+
+
+def _beside(candidate: Candidate, rows: Sequence[Evaluated]) -> list[Evaluated]:
+    """Return the rows that differ from a candidate in α, or in the share replayed, at most, by price."""
+    line = [row for row in rows if row.candidate.version == candidate.version and row.candidate.is_beside(candidate)]
+    return sorted(line, key=lambda row: row.candidate.updates)
 
 
 def _is_of_old_data(fit: Fit) -> bool:

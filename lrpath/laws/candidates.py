@@ -31,7 +31,8 @@ class Objective:
         releases: Versions that are advised on; None for those that have not been run.
         loss: Loss to be attained at the least price [nats per token].
         budget: Most updates of all paths together (updates or tokens), for the least loss.
-        within: Without either: how near to the best predicted loss the cheapest must be [nats per token].
+        within: Without either: how near to the best predicted loss the cheapest must be [nats per token]; None for the
+            best predicted itself.
         alphas: Branch updates ÷ increment updates; None for .05, .1 … 1, or for shares where increments are uneven.
         shares: Branch updates ÷ everything so far, in place of alphas; None for .025, .05 … .5 of uneven increments.
         shapes: Shapes of decay.
@@ -44,7 +45,7 @@ class Objective:
     releases: str | tuple[str, ...] | None
     loss: float | None
     budget: int | str | None
-    within: float
+    within: float | None
     alphas: tuple[float, ...] | None
     shares: tuple[float, ...] | None
     shapes: tuple[Shape, ...]
@@ -54,7 +55,7 @@ class Objective:
     weight: float
 
     def __post_init__(self) -> None:
-        for one, other in (("loss", "budget"), ("alphas", "shares")):
+        for one, other in (("loss", "budget"), ("alphas", "shares"), ("loss", "within"), ("budget", "within")):
             value = getattr(self, other)
             if getattr(self, one) is not None and value is not None:
                 raise ConfigError(f"{one} and {other} exclude each other; give one of them", field=other, value=value)
@@ -67,7 +68,7 @@ class Objective:
             ),
             "floors": (bool(self.floors), "must be at least one"),
             "replays": (bool(self.replays), "must be at least one"),
-            "within": (self.within >= 0, "must be at least 0"),
+            "within": (self.within is None or self.within >= 0, "must be at least 0"),
             "weight": (0 <= self.weight <= 1, "must lie in [0, 1]: the new data's share of the loss"),
             **{name: (_are_positive(getattr(self, name)), "must be positive, at least one") for name in _GRIDS},
         }
@@ -76,6 +77,11 @@ class Objective:
                 value = getattr(self, name)
                 shown = list(value) if isinstance(value, tuple) else value
                 raise ConfigError(f"{name}={shown} {rule}", field=name, value=value)
+
+    @property
+    def is_best(self) -> bool:
+        """Whether neither a loss, a budget nor a tolerance is given, so that the best predicted is chosen."""
+        return self.loss is None and self.budget is None and self.within is None
 
 
 _GRIDS = ("alphas", "shares", "peaks")

@@ -1,4 +1,9 @@
-"""The rule by which candidates are chosen: the cheapest that is good enough, or the best within a budget."""
+"""The rules by which candidates are chosen: best predicted, cheapest that is good enough, best within a budget.
+
+The default is what the law predicts to be best, whatever it costs (`choose_best`). The cheapest within some thousandths
+of a nat spends them on purpose, and more: a law is flat near its best, so that a tolerance in loss is a large one in α,
+and what it predicts there is wrong by more than the tolerance. See experiments/08_auto_alpha.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,11 +24,10 @@ def choose(rows: Sequence[Evaluated], objective: Objective) -> tuple[Evaluated, 
     """
     budget = objective.budget
     assert not isinstance(budget, str)
+    within = objective.within or 0.0
     versions = list(dict.fromkeys(row.candidate.version for row in rows))
     bests = {version: min(row.loss for row in rows if row.candidate.version == version) for version in versions}
-    bounds = {
-        version: bests[version] + objective.within if objective.loss is None else objective.loss for version in versions
-    }
+    bounds = {version: bests[version] + within if objective.loss is None else objective.loss for version in versions}
     plans: list[tuple[Evaluated, ...]] = []
     for shared in dict.fromkeys(row.candidate.shared for row in rows):
         groups = [
@@ -40,6 +44,27 @@ def choose(rows: Sequence[Evaluated], objective: Objective) -> tuple[Evaluated, 
         sum(row.loss for row in plan),
     )
     return min(plans, key=dear if budget is None else lambda plan: dear(plan)[::-1])
+
+
+def choose_best(rows: Sequence[Evaluated]) -> tuple[Evaluated, ...]:
+    """Return the row of least loss for each version, alike in what versions of one plan share: the least in total."""
+    plans: list[list[Evaluated]] = []
+    versions = dict.fromkeys(row.candidate.version for row in rows)
+    for shared in dict.fromkeys(row.candidate.shared for row in rows):
+        some = [row for row in rows if row.candidate.shared == shared]
+        if versions.keys() == {row.candidate.version for row in some}:
+            plans.append([cheapest_within(0.0, [r for r in some if r.candidate.version == v]) for v in versions])
+    if not plans:
+        raise LawError("no shape and floor is within the range that was fitted for every version; add shapes or floors")
+    return tuple(min(plans, key=lambda plan: sum(row.loss for row in plan)))
+
+
+def cheapest_within(near: float, rows: Sequence[Evaluated]) -> Evaluated:
+    """Return the cheapest of the rows that are so near to their least loss [nats per token]."""
+    least = min(row.loss for row in rows)
+    return min(
+        (row for row in rows if row.loss <= least + near + 1e-12), key=lambda row: (row.candidate.updates, row.loss)
+    )
 
 
 def _cheapest(groups: Sequence[Sequence[Evaluated]], bounds: Sequence[float]) -> tuple[Evaluated, ...] | None:
@@ -88,7 +113,7 @@ def _unattainable(rows: Sequence[Evaluated], objective: Objective, bests: dict[s
             f"budget={objective.budget:,} updates is too small: the shortest take {least:,}; enlarge it, or add alphas"
         )
     if objective.loss is None:
-        return f"no shape and floor is within={objective.within:g} of the best for every version; enlarge within"
+        return f"no shape and floor is within={objective.within or 0.0:g} of the best for every version; enlarge within"
     hardest = max(bests, key=lambda version: bests[version])
     best = min((row for row in rows if row.candidate.version == hardest), key=lambda row: row.loss)
     if bests[hardest] > objective.loss:

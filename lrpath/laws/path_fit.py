@@ -66,7 +66,13 @@ class PathFit:
 
     def rule(self, settings: FitSettings, *, scores: tuple[float, ...] | None = None) -> IntervalRule:
         """Return how intervals of what it predicts are made."""
-        return IntervalRule(second=self.second, margin=settings.margin, level=settings.level, scores=scores)
+        return IntervalRule(
+            second=self.second,
+            margin=settings.margin,
+            gain_margin=settings.gain_margin,
+            level=settings.level,
+            scores=scores,
+        )
 
     def violations(self, path: NamedPath, curve: Curve) -> tuple[str, ...]:
         """Return in which respects a path lies outside of what was fitted: recipe, rates, areas; none if in none.

@@ -30,7 +30,7 @@ _PLAIN: Mapping[str, Callable[[], Law]] = MappingProxyType(
     }
 )
 NAMES = (*_PLAIN, *SHIFTED)
-_POWERS = {"rho": 0.8, "zeta": 0.05}
+_POWERS = {"rho": 0.8, "zeta": 0.1}
 USUAL_FIXED: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "last_iterate": _POWERS,

@@ -38,6 +38,7 @@ class FitSettings:
         bootstrap_samples: Samples of the bootstrap that intervals of parameters come from; 0 for none.
         interval: Where intervals of predictions come from, see `intervals`.
         margin: What widens them beyond the two laws [nats per token].
+        gain_margin: What widens them further, as a share of what annealing is predicted to gain.
         level: Probability of the intervals.
         extrapolate: Whether the law is asked outside of its range of validity.
     """
@@ -54,11 +55,19 @@ class FitSettings:
     bootstrap_samples: int
     interval: Literal["laws", "finished"]
     margin: float
+    gain_margin: float
     level: float
     extrapolate: bool
 
     def __post_init__(self) -> None:
-        for name, least in (("skip", 0), ("bins", 4), ("bootstrap_samples", 0), ("files_warmup", 0), ("margin", 0)):
+        for name, least in (
+            ("skip", 0),
+            ("bins", 4),
+            ("bootstrap_samples", 0),
+            ("files_warmup", 0),
+            ("margin", 0),
+            ("gain_margin", 0),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}={value} must be at least {least}", field=name, value=value)
@@ -90,6 +99,7 @@ class FitSettings:
             "bootstrap_samples": self.bootstrap_samples,
             "interval": self.interval,
             "margin": self.margin,
+            "gain_margin": self.gain_margin,
             "level": self.level,
             "extrapolate": self.extrapolate,
         }

@@ -23,11 +23,10 @@ from lrpath.models import seed_generators
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import StateKey
 from lrpath.records.ledger import RunningCount
-from lrpath.records.manifest import check_made_here, check_state
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.shards import stored_tensors
 from lrpath.training.checkpoints.retention import keep_newest, pinned_states
-from lrpath.training.checkpoints.states import ShardWriter, all_finite, load_tensors, write_state
+from lrpath.training.checkpoints.states import ShardWriter, all_finite, checked, load_tensors, write_state
 from lrpath.training.distributed.process_group import ProcessGroup
 
 
@@ -101,17 +100,16 @@ class PathForks(PathCallback, Checkpoint):
         ranks, source = self._ranks, self.run.study.find(key.path_id)
         assert source is not None
         place = ranks.on_rank_zero(lambda: source.fetched_state(key.position))
-        manifest = ranks.on_rank_zero(lambda: check_state(place, key=key))
-        ranks.on_rank_zero(lambda: check_made_here(place))
-        ours, theirs = _record(trainer), manifest.get("module", {})
-        lines = differences({name: theirs.get(name) for name in ours}, ours)
-        if lines:
-            raise MismatchError(
-                f"{place} was made with other settings of the module: {'; '.join(lines)}. Restore them, or make "
-                "another plan, whose `describes` says what has changed"
-            )
-        own, kept = empty_tensors(module, trainer.optimizers, ranks.on_rank_zero(lambda: stored_tensors(place)))
-        load_tensors(place, own | kept, whole=True, ranks=ranks)
+        with checked(place, key=key, ranks=ranks) as manifest:
+            ours, theirs = _record(trainer), manifest.get("module", {})
+            lines = differences({name: theirs.get(name) for name in ours}, ours)
+            if lines:
+                raise MismatchError(
+                    f"{place} was made with other settings of the module: {'; '.join(lines)}. Restore them, or make "
+                    "another plan, whose `describes` says what has changed"
+                )
+            own, kept = empty_tensors(module, trainer.optimizers, ranks.on_rank_zero(lambda: stored_tensors(place)))
+            load_tensors(place, own | kept, whole=True, ranks=ranks)
         put_into(module, trainer.optimizers, kept, theirs.get("numbers", {}))
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         if scaler is not None and theirs.get("scaler"):

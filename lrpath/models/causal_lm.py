@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lrpath.errors import ConfigError
+from lrpath.models.attention import choose_attention
 from lrpath.models.loss import causal_loss, token_nll
 
 NAME_PREFIX = "lm."
@@ -28,12 +29,18 @@ class CausalLM(nn.Module):
         lm: A causal language model; its head is linear and without bias.
         document_end: Id of the end mark behind which a new document begins, to which nothing before it is shown; None
             shows a token all of its window before it.
+
+    Attributes:
+        is_compiled: Whether blocks, and the loss where it has a gradient, are compiled.
     """
+
+    is_compiled = False
 
     def __init__(self, lm: PreTrainedModel, *, document_end: int | None = None) -> None:
         super().__init__()
         self.lm = lm
         self.document_end = document_end
+        choose_attention(lm, documents_apart=document_end is not None)
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -94,7 +101,7 @@ class CausalLM(nn.Module):
             return token_nll(hidden_BTD, weight_VD, targets_BT)
         if per_sequence:
             return token_nll(hidden_BTD, weight_VD, targets_BT).sum(dim=-1, dtype=torch.float64)
-        return causal_loss(hidden_BTD, weight_VD, targets_BT, reduction="mean")
+        return causal_loss(hidden_BTD, weight_VD, targets_BT, compiled=self.is_compiled)
 
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """Return the final hidden states, `[B, T, D]`, of token ids."""

@@ -16,19 +16,28 @@ turn, median (fastest) in ms:
 Shapes: B sequences, T positions, N = B·T tokens, D hidden features, V vocabulary.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lrpath.planning.cost import LOSS_CHUNK_TOKENS
+from lrpath.planning.cost import loss_chunk_tokens
 
 Reduction = Literal["sum", "mean"]
 
 
-def causal_loss(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def causal_loss(
+    hidden_BTD: Tensor,
+    weight_VD: Tensor,
+    targets_BT: Tensor,
+    *,
+    reduction: Reduction = "mean",
+    compiled: bool = False,
+) -> Tensor:
     """Return the cross-entropy of `softmax(hidden · weightᵀ)` against the targets [nats], a scalar in fp32.
 
     The products run in the dtype of autocast where it is on, else in that of `hidden_BTD`; softmax and sums run in
@@ -39,6 +48,8 @@ def causal_loss(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, *, re
         weight_VD: Weight of the output head, `[V, D]`.
         targets_BT: Token ids that are to be predicted, `[B, T]`, int64, each in `[0, V)`.
         reduction: `sum` over all tokens, or their `mean`.
+        compiled: Whether what is done with a chunk's logits is compiled. It reads and writes them six times otherwise,
+            which for a small model with a large vocabulary takes longer on a GPU than the products.
 
     Raises:
         ValueError: If the shapes do not fit, or `reduction` is unknown.
@@ -46,7 +57,7 @@ def causal_loss(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, *, re
     _check(hidden_BTD, weight_VD, targets_BT, reduction)
     scale = 1.0 if reduction == "sum" else 1.0 / targets_BT.numel()
     if torch.is_grad_enabled() and (hidden_BTD.requires_grad or weight_VD.requires_grad):
-        total: Tensor = _ChunkedLoss.apply(hidden_BTD, weight_VD, targets_BT)
+        total: Tensor = _ChunkedLoss.apply(hidden_BTD, weight_VD, targets_BT, compiled)
     else:
         total = token_nll(hidden_BTD, weight_VD, targets_BT).sum()
     return total * scale
@@ -66,7 +77,8 @@ def token_nll(hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tens
     """
     _check(hidden_BTD, weight_VD, targets_BT, "sum")
     hidden, weight = _in_compute_dtype(hidden_BTD.flatten(0, -2), weight_VD)
-    chunks = zip(hidden.split(LOSS_CHUNK_TOKENS), targets_BT.flatten().split(LOSS_CHUNK_TOKENS), strict=True)
+    size = _chunk_tokens(weight)
+    chunks = zip(hidden.split(size), targets_BT.flatten().split(size), strict=True)
     with _no_autocast(hidden):
         nll_N = torch.cat([-_log_probs(part, weight).gather(1, targets[:, None]) for part, targets in chunks])
     return nll_N.view_as(targets_BT)
@@ -86,16 +98,17 @@ class _ChunkedLoss(torch.autograd.Function):
     """Sum of the cross-entropies of all tokens, by the formula at the top of this file."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden_BTD: Tensor, weight_VD: Tensor, targets_BT: Tensor, compiled: bool) -> Tensor:  # noqa: FBT001
         hidden, weight = _in_compute_dtype(hidden_BTD.flatten(0, -2), weight_VD)
         targets_N = targets_BT.flatten()
         grad_hidden = torch.empty_like(hidden)
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        size, of_chunk = _chunk_tokens(weight), _compiled() if compiled else _nll_and_gradient
         with _no_autocast(hidden):
-            for start in range(0, len(targets_N), LOSS_CHUNK_TOKENS):
-                rows = slice(start, start + LOSS_CHUNK_TOKENS)
-                nll, grad_logits = _nll_and_gradient(hidden[rows], weight, targets_N[rows, None])
+            for start in range(0, len(targets_N), size):
+                rows = slice(start, start + size)
+                nll, grad_logits = of_chunk(hidden[rows], weight, targets_N[rows, None])
                 total += nll
                 torch.mm(grad_logits, weight, out=grad_hidden[rows])
                 _add_product(grad_weight_VD, grad_logits.t(), hidden[rows])
@@ -104,14 +117,19 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden_BTD, grad_weight_VD = ctx.saved_tensors
         # Not in place: the same loss may be sent backward twice.
         return (
             grad_hidden_BTD * grad_loss.to(grad_hidden_BTD.dtype),
             grad_weight_VD * grad_loss.to(grad_weight_VD.dtype),
             None,
+            None,
         )
+
+
+def _chunk_tokens(weight_VD: Tensor) -> int:
+    return loss_chunk_tokens(weight_VD.shape[0], on_cpu=weight_VD.device.type == "cpu")
 
 
 def _nll_and_gradient(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,6 +139,15 @@ def _nll_and_gradient(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[
     grad = log_probs.exp_()
     grad.scatter_(1, targets, grad.gather(1, targets) - 1)  # one target a row: no two writes meet
     return nll, grad.to(hidden.dtype)
+
+
+@cache
+def _compiled() -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return `_nll_and_gradient` compiled, for each shape: a chunk, and the rest of a micro-batch.
+
+    Not a constant of this file: to import torch's compiler takes a second, which nobody pays who does not compile.
+    """
+    return torch.compile(_nll_and_gradient, dynamic=False)
 
 
 def _log_probs(hidden: Tensor, weight: Tensor) -> Tensor:

@@ -29,8 +29,31 @@ _ELEMENT_BYTES = {"fp32": 4, "bf16": 2}
 HEADER_BYTES_PER_LAYER = 8 * 1024
 """Names, sizes and step counts of one layer in a state: about 12 tensors × (weight, 2 moments, count) × 170 bytes."""
 
-LOSS_CHUNK_TOKENS = 512
-"""Tokens whose logits exist at one time; `lrpath.models.loss` works in chunks of this size."""
+CPU_CHUNK_TOKENS = 512
+"""Tokens of a chunk of the loss on the CPU, whose logits then fit into its caches; sums of paths depend on it."""
+
+ACCELERATOR_CHUNK_BYTES = 512 * 1024**2
+"""fp32 logits of a chunk of the loss on an accelerator [bytes]. 512 tokens would leave most of it idle: one chunk of
+4,096 tokens at a vocabulary of 32,768 makes products as large as those of a layer, for a hundredth of its memory."""
+
+
+def loss_chunk_tokens(vocab_size: int, *, on_cpu: bool) -> int:
+    """Return the number of tokens whose logits exist at one time in `lrpath.models.loss`.
+
+    On an accelerator a multiple of 128, the rows of a tile of its matrix products.
+
+    >>> loss_chunk_tokens(32_768, on_cpu=False), loss_chunk_tokens(131_072, on_cpu=False)
+    (4096, 1024)
+    >>> loss_chunk_tokens(32_768, on_cpu=True)
+    512
+
+    Args:
+        vocab_size: Logits of a token.
+        on_cpu: Whether the model is on the CPU.
+    """
+    if on_cpu:
+        return CPU_CHUNK_TOKENS
+    return max(128, ACCELERATOR_CHUNK_BYTES // (4 * vocab_size) // 128 * 128)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +317,6 @@ def _activation_bytes(shape: ModelShape, tokens: int, compute: Compute, *, check
     wide = 2 * shape.hidden_size + 2 * shape.query_size + 2 * shape.kv_size + 4 * shape.ffn_size
     layer = tokens * (4 * 4 * shape.hidden_size + element * wide)
     kept = shape.layers * tokens * 4 * shape.hidden_size + layer if checkpointing else shape.layers * layer
-    logits = 2 * 4 * min(tokens, LOSS_CHUNK_TOKENS) * shape.vocab_size
+    logits = 2 * 4 * min(tokens, loss_chunk_tokens(shape.vocab_size, on_cpu=False)) * shape.vocab_size
     head = tokens * shape.hidden_size * (4 * 2 + element) + 4 * shape.vocab_size * shape.hidden_size
     return kept + head + logits

@@ -28,6 +28,9 @@
                         <shard>.safetensors
                         state.json      identity, data consumed, digests of the shards and of the tables' rows so far
                 backbone/               the model's configuration and tokenizer, without weights, for exports
+                profile/
+                    <position>.json.gz  where profiled updates spent their time (profile=true), for ui.perfetto.dev
+                    <position>.txt      their costliest operations
                 tb/                     the same rows as TensorBoard events, made from the tables above
         releases/
             <release>-<digest>/         a release that is a mean of states

@@ -25,6 +25,7 @@ class Command:
         lrpath: Version of lrpath.
         commit: Commit of a checkout of lrpath, with `-dirty` where files differ from it; None for an installed package.
         text: What was typed, quoted for a shell.
+        description: What its configuration says that it asks, for people.
     """
 
     time: str
@@ -32,14 +33,18 @@ class Command:
     lrpath: str
     commit: str | None
     text: str
+    description: str = ""
 
     @classmethod
-    def of_this_process(cls, module: str, arguments: Sequence[str] | None = None) -> "Command":
+    def of_this_process(
+        cls, module: str, arguments: Sequence[str] | None = None, *, description: str = ""
+    ) -> "Command":
         """Return the command that this process is.
 
         Args:
             module: The entry, for example `lrpath.train`.
             arguments: What it was given; None for what Python was.
+            description: What its configuration says that it asks.
         """
         given = sys.argv[1:] if arguments is None else arguments
         return cls(
@@ -48,6 +53,7 @@ class Command:
             lrpath=lrpath.__version__,
             commit=_commit(),
             text=shlex.join(["python", "-m", module, *given]),
+            description=description,
         )
 
 

@@ -39,6 +39,8 @@ class Run:
         device: What it ran on.
         ranks: Number of processes.
         skipped: Updates among them that the guard left out: they ran, and changed no weight.
+        memory_bytes: Largest use of memory on the first rank: of its GPU by the run, or on the CPU of the process;
+            None where nobody knows, as for a run that was killed.
     """
 
     id: str
@@ -54,9 +56,10 @@ class Run:
     device: str
     ranks: int
     skipped: int = 0
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        counts = (self.begin, self.end, self.repeated, self.tokens, self.ranks)
+        counts = (self.begin, self.end, self.repeated, self.tokens, self.ranks, self.memory_bytes or 0)
         numbers = (self.flops, 0.0 if self.seconds is None else self.seconds)
         texts = (self.id, self.path_id, self.name, self.outcome, self.device)
         if not (
@@ -143,7 +146,7 @@ class RunningCount:
     """Counts the updates of a run in a file, so that a killed run is still counted to the last update.
 
     One 20-byte write an update reaches the page cache, which outlives the process. `outcome` is how the run will have
-    ended if no exception ends it.
+    ended if no exception ends it, `memory_bytes` what it has then used.
     """
 
     def __init__(self, folder: PathFolder, *, ledger: Ledger, run: Run) -> None:
@@ -156,6 +159,7 @@ class RunningCount:
         self._handle = -1
         self._begun = 0.0
         self.outcome = "done"
+        self.memory_bytes: int | None = None
 
     def __enter__(self) -> "RunningCount":
         self._folder.check_owned()
@@ -178,7 +182,14 @@ class RunningCount:
         seconds = None if kind else time.monotonic() - self._begun
         outcome = "stopped" if kind else self.outcome
         # Only this run: if the path was taken over, the new owner has settled it and counts a run of its own.
-        settle(self._file.parent, ledger=self._ledger, seconds=seconds, outcome=outcome, only=self._run.id)
+        settle(
+            self._file.parent,
+            ledger=self._ledger,
+            seconds=seconds,
+            outcome=outcome,
+            only=self._run.id,
+            memory_bytes=self.memory_bytes,
+        )
 
 
 def reached(folder: PathFolder) -> int | None:
@@ -205,6 +216,7 @@ def settle(
     seconds: float | None = None,
     outcome: str = "killed",
     only: str | None = None,
+    memory_bytes: int | None = None,
 ) -> None:
     """Write an unfinished run of a path folder to the ledger; does nothing if there is none.
 
@@ -214,12 +226,13 @@ def settle(
         seconds: How long it took; None where nobody knows.
         outcome: How it ended.
         only: Id of the run that may be settled; None for any.
+        memory_bytes: How much memory it used; None where nobody knows.
     """
     run = unsettled(folder, ledger=ledger)
     if run is None or only not in (None, run.id):
         return
     if run.updates:
-        ledger.append(replace(run, seconds=seconds, outcome=outcome))
+        ledger.append(replace(run, seconds=seconds, outcome=outcome, memory_bytes=memory_bytes))
     (folder / "running.json").unlink(missing_ok=True)
 
 

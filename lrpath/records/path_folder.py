@@ -37,10 +37,10 @@ class PathFolder:
         self._lease = lease
         self._copy = None if lease is None else lease.copy
         check = self.check_owned
-        self.metrics = Table(folder / "metrics.csv", MetricsRow, check=check)
-        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, key_columns=3, check=check)
+        self.metrics = Table(folder / "metrics.csv", MetricsRow, check=check, behind=True)
+        self.evaluation = Table(folder / "evaluation.csv", EvaluationRow, key_columns=3, check=check, behind=True)
         self.later_evaluation = Table(folder / "later_evaluation.csv", EvaluationRow, key_columns=3, check=check)
-        self.speed = Table(folder / "speed.csv", SpeedRow, check=check, expendable=True)
+        self.speed = Table(folder / "speed.csv", SpeedRow, check=check, expendable=True, behind=True)
         self.guard = Table(folder / "guard.csv", GuardRow, check=check)
         self.repairs = Table(folder / "repairs.csv", RepairRow, key_columns=3, check=check)
 
@@ -51,8 +51,17 @@ class PathFolder:
 
     @property
     def tables(self) -> tuple[Table[MetricsRow], Table[EvaluationRow], Table[SpeedRow]]:
-        """The tables that grow while the path is run."""
+        """The tables that grow while the path is run; their rows are flushed behind the updates."""
         return self.metrics, self.evaluation, self.speed
+
+    def flush_tables(self) -> None:
+        """Wait until the rows that this process has appended are on the disk.
+
+        Raises:
+            OSError: If the disk has not taken them.
+        """
+        for table in self.tables:
+            table.flush()
 
     def evaluations(self) -> list[EvaluationRow]:
         """Return all evaluations by position: those of the runs, and those that were made later of what these lack.
@@ -76,6 +85,11 @@ class PathFolder:
     def document_losses(self, position: int) -> pathlib.Path:
         """Return the file of the losses of a state by document, whether it is there or not."""
         return self.folder / "documents" / f"{position:09d}.csv"
+
+    @property
+    def profile(self) -> pathlib.Path:
+        """Folder of what profiled updates spent their time on."""
+        return self.folder / "profile"
 
     @property
     def tensorboard(self) -> pathlib.Path:

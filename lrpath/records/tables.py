@@ -5,7 +5,6 @@ Its rows are those of `records/rows.py`.
 
 import contextlib
 import hashlib
-import os
 import pathlib
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -15,7 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from lrpath.errors import StateError
 from lrpath.records.file_memory import Fingerprint, fingerprint_of
-from lrpath.records.files import complete_lines, flush_folder, make_folder, write_whole
+from lrpath.records.files import complete_lines, make_folder, write_whole
+from lrpath.records.flush_behind import FlushBehind
 from lrpath.records.rows import RowDigest, Size
 
 
@@ -40,6 +40,7 @@ class Table(Generic[Row]):
         key_columns: Number of first columns by which a row is known: there is one of each.
         check: Called before every write; raises if this process must not write any more.
         expendable: Whether the rows determine nothing, so that lines which cannot be read are left out.
+        behind: Whether `append` leaves the flushing to a thread; `flush` waits for it.
     """
 
     def __init__(
@@ -50,10 +51,13 @@ class Table(Generic[Row]):
         key_columns: int = 1,
         check: Callable[[], None] = lambda: None,
         expendable: bool = False,
+        behind: bool = False,
     ) -> None:
         self.file = file
         self._check = check
         self._expendable = expendable
+        self._behind = behind
+        self._flushing = FlushBehind(file)
         self._key_columns = key_columns
         self._written: tuple[int, Any] | None = None
         self._kept_later: Container[int] = ()
@@ -63,7 +67,7 @@ class Table(Generic[Row]):
         self._parsers = [_PARSERS[row.__annotations__[name]] for name in self.columns]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Append rows and flush them to the disk.
+        """Append rows and flush them to the disk, or begin to.
 
         In a run before states that exist, the rows that `cut` has kept for these are left as they are: the states were
         saved with them, be it on other hardware.
@@ -80,15 +84,22 @@ class Table(Generic[Row]):
             if is_new:
                 handle.write(",".join(self.columns) + "\n")
             handle.write("".join(lines))
-            handle.flush()
-            os.fsync(handle.fileno())
-        if is_new:
-            flush_folder(self.file.parent)
+        self._flushing.begin(is_new=is_new)
+        if not self._behind:
+            self.flush()
         if self._written is not None:
             count, digest = self._written
             digest.update("".join(lines).encode())
             self._written = count + len(lines), digest
         self._remember_appended([int(line.partition(",")[0]) for line in lines])
+
+    def flush(self) -> None:
+        """Wait until all rows that this process has appended are on the disk.
+
+        Raises:
+            OSError: If the disk has not taken them.
+        """
+        self._flushing.wait()
 
     def _is_kept(self, row: Row) -> bool:
         whole_position = self._key_columns == 1 and row.position in self._kept_later

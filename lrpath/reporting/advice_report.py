@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict, fields
 from typing import Any
 
-from lrpath.laws.advice import Advice
+from lrpath.laws.advice import SHOWN_WITHIN, Advice
 from lrpath.laws.candidates import Evaluated, Objective
 from lrpath.records.files import write_json, write_whole
 from lrpath.reporting.advice_figure import plot_advice
@@ -28,8 +28,8 @@ _COLUMNS = (
 )
 
 
-FORMAT = 2
-"""Of advice.json; 1 had no number."""
+FORMAT = 3
+"""Of advice.json; 1 had no number, 2 neither `best` nor `shortest`."""
 
 
 def overrides_of(advice: Advice, question: Question) -> tuple[str, ...]:
@@ -76,6 +76,8 @@ def advice_table(advice: Advice, question: Question) -> ReportTable:
         rows.append((version, *_cells(choice.evaluated, "", low=choice.low, high=choice.high, gain=gain)))
         if choice.second is not None:
             rows.append(("", *_cells(choice.second, "2nd law: ")))
+        if question.objective.is_best and choice.shortest is not choice.evaluated:
+            rows.append(("", *_cells(choice.shortest, f"shortest within {SHOWN_WITHIN:g}: ")))
         configured = [one for one in advice.configured if one.candidate.version == version]
         rows += [("", *_cells(one, "configured: ")) for one in configured]
     sets = " and ".join(
@@ -124,6 +126,16 @@ def advice_record(advice: Advice, question: Question) -> dict[str, Any]:
                 "interval": choice.interval,
                 "share": choice.evaluated.candidate.share,
                 "observed": choice.evaluated.observed,
+                "best": {
+                    **choice.best.candidate.fields,
+                    "updates": choice.best.candidate.updates,
+                    "loss": choice.best.loss,
+                },
+                "shortest": {
+                    **choice.shortest.candidate.fields,
+                    "updates": choice.shortest.candidate.updates,
+                    "loss": choice.shortest.loss,
+                },
                 "second": None
                 if choice.second is None
                 else {**choice.second.candidate.fields, "loss": choice.second.second},

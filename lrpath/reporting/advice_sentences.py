@@ -71,7 +71,9 @@ def rule_of(objective: Objective) -> str:
         return f"The least loss for {objective.budget:,} updates of these versions' own paths:"
     if objective.loss is not None:
         return f"The cheapest that reaches {objective.loss:g} nats per token:"
-    return f"The cheapest within {objective.within:g} nats per token of the best predicted:"
+    if objective.within is not None:
+        return f"The cheapest within {objective.within:g} nats per token of the best predicted:"
+    return "The best predicted, whatever its price:"
 
 
 def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
@@ -81,18 +83,27 @@ def _sentence(choice: Choice, advice: Advice, *, level: float) -> str:
     text += f" [{choice.low:.4f}, {choice.high:.4f}]"
     if row.observed is not None:
         text += f" (observed {row.observed:.4f})"
-    if choice.second is not None:
-        text += f"; the second law chooses {choice.second.candidate.text()}"
-    best = min(advice.frontier(version), key=lambda one: one.loss)
+    text += _price_text(choice, advice)
+    if choice.interval is not None and choice.interval[0] < choice.interval[1]:
+        text += f"; {level:.0%} bootstrap interval of {_name(choice)}: {choice.interval[0]:g} to {choice.interval[1]:g}"
+    return text + "."
+
+
+def _price_text(choice: Choice, advice: Advice) -> str:
+    """Return what the second law chooses, and what a dearer branch would gain or a cheaper one save."""
+    row, shortest = choice.evaluated, choice.shortest
+    text = "" if choice.second is None else f"; the second law chooses {choice.second.candidate.text()}"
+    best = min(advice.frontier(row.candidate.version), key=lambda one: one.loss)
     if best.loss < row.loss - 5e-5:
         more = best.candidate.updates - row.candidate.updates
         price = f" for {more:,} updates more" if more else ""
         text += f"; the best predicted, {best.candidate.text()}, gains another {row.loss - best.loss:.4f}{price}"
     else:
         text += "; nothing to choose from is predicted better"
-    if choice.interval is not None and choice.interval[0] < choice.interval[1]:
-        text += f"; {level:.0%} bootstrap interval of {_name(choice)}: {choice.interval[0]:g} to {choice.interval[1]:g}"
-    return text + "."
+    if (saved := row.candidate.updates - shortest.candidate.updates) > 0:
+        text += f"; α={shortest.candidate.chosen_value:.4g} would save {saved:,} updates and is predicted "
+        text += f"{shortest.loss - row.loss:.4f} worse, which is less than the law can tell"
+    return text
 
 
 def _seen_sentences(seen: Seen) -> list[str]:

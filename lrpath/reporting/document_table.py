@@ -51,9 +51,10 @@ def _document_table(group: ComparableGroup) -> ReportTable:
         columns=_COLUMNS,
         rows=tuple(rows),
         notes=(
-            "On the test sets of this and all earlier versions, which nothing was chosen on. Intervals: 95 %, two-way "
-            "bootstrap over documents and seeds. With one seed they speak of documents alone, with two or three they "
-            "are too narrow.",
+            "On the test sets of this and all earlier versions together, which nothing was chosen on. Other tables "
+            "and figures are of the valid sets, which are other documents; do not compare one with the other.",
+            "Intervals: 95 %, two-way bootstrap over documents and seeds. With one seed they speak of documents alone, "
+            "with two or three they are too narrow.",
             f"Gap: difference in test loss {to_what(group)} at the same version, paired by document and seed (negative "
             "is better).",
         ),

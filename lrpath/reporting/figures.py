@@ -21,6 +21,7 @@ from lrpath.reporting.plot_style import (
     WIDTH,
     Panel,
     PlotLine,
+    add_legend,
     draw_tree,
     part_names,
     save,
@@ -113,7 +114,8 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib
         low, high = float(values.min()), float(np.quantile(values, 0.9))
         margin = max(high - low, 1e-3)
         all_axes[0].set_ylim(low - 0.25 * margin, high + 0.25 * margin)
-        figure.supylabel(f"training loss [nats per token]\nmean of {window:,} updates", fontsize=10)
+        of_each = f"mean of {window:,} updates" if window > 1 else "every update"
+        figure.supylabel(f"training loss [nats per token]\n{of_each}", fontsize=10)
         part_names(figure, all_axes)
         save(figure, file)
     return True
@@ -177,8 +179,7 @@ def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathli
         grid[-1, 0].set_xlabel("position [updates]")
         grid[-1, 0].xaxis.set_major_formatter(whole_numbers())
         figure.supylabel("held-out loss [nats per token]", fontsize=10)
-        names = grid[0, 0].get_legend_handles_labels()
-        figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+        add_legend(figure, grid[0, 0])
         save(figure, file)
     return True
 

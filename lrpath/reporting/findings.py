@@ -121,6 +121,6 @@ def _inversions(means: dict[str, float]) -> list[tuple[str, str]]:
 def _gap_sentence(found: PaperOrder) -> list[str]:
     if found.widens is None:
         return []
-    gaps = ", ".join("–" if gap is None else f"{gap:+.4f}" for gap in found.gaps)
+    gaps = ", ".join("–" if gap is None else f"{gap:+.4f}".replace("-", "−") for gap in found.gaps)
     trend = "it widens with every version" if found.widens else "it does not widen with every version"
     return [f"Gap continual − from_scratch at {write_span(found.versions)}: {gaps}; {trend}."]

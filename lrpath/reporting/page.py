@@ -36,7 +36,8 @@ th { vertical-align: bottom; } .left { text-align: left; }
                             ul { padding-left: 1.2rem; }
                             .setup td { display: block; padding: .1rem 0; border: 0; }
                             .setup tr { display: block; padding: .3rem 0; border-bottom: 1px solid var(--line); } }
-.wide p { position: sticky; left: 0; }  /* notes stay where a table is scrolled to */
+.wide p { position: sticky; left: 0; }  /* notes stay where a table is scrolled to, and so does its title */
+caption span { display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2rem); white-space: normal; }
 small, figcaption, footer, .wide p { color: var(--soft); font-size: .85rem; font-weight: 400; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }

@@ -6,6 +6,7 @@ of a phone.
 
 import io
 import pathlib
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ MARKERS = "osD^vP*Xph"
 LINES = ("-", "--", ":", "-.")
 """Settings of one kind of paradigm, where curves have no markers."""
 
+_LETTERS_BESIDE = 34
+"""Letters in one line of a name beside a point: two fifths of a figure's width."""
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
@@ -178,9 +181,12 @@ def named(points: Sequence[T]) -> Sequence[T]:
 
 
 def name_point(axes: Axes, point: Point, name: str, colour: str, *, offset: Point) -> None:
-    """Write a name beside a point, at an offset [typographic points], with a white rim against lines below it."""
+    """Write a name beside a point, at an offset [typographic points], with a white rim against lines below it.
+
+    A long name goes on in a second line.
+    """
     axes.annotate(
-        name,
+        textwrap.fill(name, _LETTERS_BESIDE),
         point,
         xytext=offset,
         textcoords="offset points",
@@ -210,20 +216,29 @@ def part_names(figure: Figure, all_axes: Sequence[Axes]) -> None:
 
 
 def part_points(figure: Figure, all_axes: Sequence[Axes]) -> None:
-    """Lay a figure out and move the names of points off each other."""
+    """Lay a figure out and move the names of points off each other; one that has no free place is left out.
+
+    Whose points have names beside them has a legend, too.
+    """
     figure.draw_without_rendering()
     for axes in all_axes:
-        _part_points(axes, [])
+        _part_points(axes, [], leave_out=True)
 
 
-def _part_points(axes: Axes, taken: list[Bbox]) -> None:
+def _part_points(axes: Axes, taken: list[Bbox], *, leave_out: bool = False) -> None:
     names = [text for text in axes.texts if isinstance(text, Annotation)]
     for name in sorted(names, key=lambda name: -name.xy[0]):  # of two close points the right one has the right side
-        taken.append(_free_place(name, taken))
+        place, is_free = _free_place(name, taken)
+        name.set_visible(is_free or not leave_out)
+        if name.get_visible():
+            taken.append(place)
 
 
-def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:
-    """Move a name to the first of four places where it touches none of the taken ones, and return where it is."""
+def _free_place(name: Annotation, taken: Sequence[Bbox]) -> tuple[Bbox, bool]:
+    """Move a name to the first of four places where it touches none of the taken ones, and return where it is.
+
+    The second value says whether it touches none.
+    """
     right, up = name.xyann
     below = -up - float(name.get_fontsize())
     for x, y in ((right, up), (-right, up), (right, below), (-right, below), (right, up)):
@@ -231,8 +246,31 @@ def _free_place(name: Annotation, taken: Sequence[Bbox]) -> Bbox:
         name.set_horizontalalignment("right" if x < 0 else "left")
         place = name.get_window_extent()
         if not any(place.overlaps(other) for other in taken):
-            break
-    return place
+            return place, True
+    return place, False
+
+
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Put a legend of the axes' lines above a figure, in as many columns as fit, and make the figure taller by it.
+
+    Names that are wider than the figure go on in a second line.
+    """
+    lines, names = axes.get_legend_handles_labels()
+    if not names:
+        return
+    letters = int(figure.get_figwidth() * 14) - _HANDLE  # of 8 points, 14 go into an inch
+    names = [textwrap.fill(name, letters) for name in names]
+    widest = max(len(line) for name in names for line in name.splitlines()) + _HANDLE
+    columns = max(1, min(len(names), (letters + _HANDLE) // widest))
+    each = -(-len(names) // columns)
+    heights = [name.count("\n") + 1 for name in names]
+    rows = max(sum(heights[begin : begin + each]) for begin in range(0, len(names), each))
+    figure.set_figheight(figure.get_figheight() + 0.17 * (rows - 1))
+    figure.legend(lines, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
+
+
+_HANDLE = 8
+"""Letters that the line and the gap beside a name of a legend are as wide as."""
 
 
 def save(figure: Figure, file: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ import math
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +21,7 @@ from lrpath.reporting.plot_style import (
     LINES,
     MARKERS,
     WIDTH,
+    add_legend,
     colour_of,
     name_point,
     named,
@@ -29,11 +31,12 @@ from lrpath.reporting.plot_style import (
     whole_numbers,
 )
 
-MOST_LETTERS = 48
-"""Longer names than this together do not fit into one line of the legend."""
-
+MOST_LETTERS = 120
+"""Longer names than this together are not written beside the points of a front."""
 
 Fronts = Sequence[tuple[Summary, ...]]
+Markers = dict[str, dict[str, Any]]
+"""Marker and filling by setting."""
 
 
 def plot_quality_against_cost(group: ComparableGroup, file: pathlib.Path, *, fronts: Fronts) -> bool:
@@ -52,28 +55,28 @@ def plot_quality_against_cost(group: ComparableGroup, file: pathlib.Path, *, fro
     sets = [version for version in evaluated[0].series.plan.versions if version in common]
     markers = _markers(evaluated)
     with style():
-        many = sum(map(len, markers)) > MOST_LETTERS
-        above_all = 0.2 * len(markers) / 2 if many else 0.0
-        figure = Figure(figsize=(WIDTH, 7 + above_all), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 7), layout="constrained")
         above, below = figure.subplots(2, 1)
         _draw_all_versions(above, evaluated, sets, markers)
         _draw_last_version(below, group.last_summaries, markers, fronts=fronts)
-        names = above.get_legend_handles_labels()
-        columns = 2 if many else len(markers)
-        figure.legend(*names, loc="outside upper center", ncols=columns, frameon=False, fontsize=8 if many else 9)
+        add_legend(figure, above)
         part_points(figure, (above, below))
         save(figure, file)
     return True
 
 
-def _markers(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """Return a marker for each setting; within one kind, that is one colour, they differ."""
+def _markers(outcomes: Sequence[Outcome]) -> Markers:
+    """Return how each setting's points look; within one kind, that is one colour, they differ."""
     kinds: dict[str, list[str]] = {}
     for outcome in outcomes:
         groups = kinds.setdefault(outcome.series.kind, [])
         if outcome.series.group not in groups:
             groups.append(outcome.series.group)
-    return {group: MARKERS[n % len(MARKERS)] for groups in kinds.values() for n, group in enumerate(groups)}
+    return {
+        group: {"marker": MARKERS[n % len(MARKERS)], "fillstyle": "none" if n // len(MARKERS) % 2 else "full"}
+        for groups in kinds.values()
+        for n, group in enumerate(groups)
+    }
 
 
 def _by_group(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -83,7 +86,7 @@ def _by_group(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
     return groups
 
 
-def _draw_all_versions(axes: Axes, evaluated: list[Outcome], sets: list[str], markers: dict[str, str]) -> None:
+def _draw_all_versions(axes: Axes, evaluated: list[Outcome], sets: list[str], markers: Markers) -> None:
     """Draw a line for each setting; the first line of each kind has its versions named."""
     cheapest = min(evaluated, key=lambda outcome: outcome.relative_cost).series.kind
     named_kinds: set[str] = set()
@@ -91,7 +94,7 @@ def _draw_all_versions(axes: Axes, evaluated: list[Outcome], sets: list[str], ma
         kind = found[0].series.kind
         points = _means(found, sets)
         spent, losses = [updates for updates, _, _ in points], [loss for _, loss, _ in points]
-        axes.plot(spent, losses, color=colour_of(kind), marker=markers[group], markersize=5, label=group)
+        axes.plot(spent, losses, color=colour_of(kind), markersize=5, label=group, **markers[group])
         for x, y, version in named(points) if kind not in named_kinds else ():
             name_point(axes, (x, y), version, colour_of(kind), offset=(-4, -11) if kind == cheapest else (4, 4))
         named_kinds.add(kind)
@@ -111,13 +114,13 @@ def _means(found: list[Outcome], sets: list[str]) -> list[tuple[int, float, str]
     return [(updates, math.fsum(some) / len(some), version) for (updates, version), some in losses.items()]
 
 
-def _draw_last_version(axes: Axes, found: Sequence[Summary], markers: dict[str, str], *, fronts: Fronts) -> None:
+def _draw_last_version(axes: Axes, found: Sequence[Summary], markers: Markers, *, fronts: Fronts) -> None:
     """Draw the losses of the last version over relative cost, and the fronts that lie among them."""
     for one in found:
         colour, marker = colour_of(one.first.series.kind), markers[one.first.series.group]
         for score in one.scores.values():
-            axes.plot(one.first.relative_cost, score.loss, color=colour, marker=marker, markersize=3, alpha=0.5)
-        axes.plot(one.first.relative_cost, one.loss.mean, color=colour, marker=marker, markersize=7)
+            axes.plot(one.first.relative_cost, score.loss, color=colour, markersize=3, alpha=0.5, **marker)
+        axes.plot(one.first.relative_cost, one.loss.mean, color=colour, markersize=7, **marker)
     for front in fronts:
         if len(front) > 1 and all(any(one is other for other in found) for one in front):
             _draw_front(axes, front)
@@ -131,6 +134,8 @@ def _draw_last_version(axes: Axes, found: Sequence[Summary], markers: dict[str, 
 def _draw_front(axes: Axes, front: Sequence[Summary]) -> None:
     places = [(one.first.relative_cost, one.loss.mean) for one in front]
     axes.step(*zip(*places, strict=True), where="post", color="#888888", linewidth=1, linestyle=":", zorder=1)
+    if sum(len(one.first.series.group) for one in front) > MOST_LETTERS:
+        return  # they would cover the points of other settings; the legend tells them apart
     for one, place in zip(front, places, strict=True):
         towards_the_middle = (-5, -12) if place[0] > places[-1][0] / 2 else (3, -12)
         name_point(axes, place, one.first.series.group, colour_of(one.first.series.kind), offset=towards_the_middle)
@@ -167,8 +172,7 @@ def plot_alpha(group: ComparableGroup, file: pathlib.Path) -> bool:
                 axes.axhline(scratch, color=colour_of("from_scratch"), linestyle="--", linewidth=1)
                 name_point(axes, (places[0], scratch), f"{version} from scratch", "#000000", offset=(0, 3))
         if len(settings) > 1:
-            names = axes.get_legend_handles_labels()
-            figure.legend(*names, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+            add_legend(figure, axes)
         axes.set_xlabel("α [branch updates ÷ updates of the version's increment]")
         axes.set_ylabel("held-out loss [nats per token]")
         part_points(figure, (axes,))

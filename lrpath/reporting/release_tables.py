@@ -36,6 +36,12 @@ def write_interval(digits: int, *, signed: bool = False) -> Any:
     return write
 
 
+ON_VALID = (
+    "Loss and perplexity of a version: on the valid sets (to choose on) of this and all earlier versions together. "
+    "Losses on the test sets, which are other documents, have their own table; do not compare one with the other."
+)
+
+
 class IntervalColumn(Column):
     """A column of means over seeds; for programs it becomes two."""
 
@@ -131,6 +137,7 @@ def _summary_notes(group: ComparableGroup) -> tuple[str, ...]:
     elif len(orders) > 1 and len(weights) == 1:
         varied = " The seeds vary the order of the text; all begin with the same weights."
     return (
+        ON_VALID,
         f"{gap}A value is the mean over seeds ± half of its 95 % interval (Student's t).{varied}",
         "Cost, updates and tokens are those of this and all earlier versions; cost 1 is training each from scratch.",
         "●: Pareto-optimal at the last version among settings with equal model, data, batch and increments.",
@@ -244,7 +251,7 @@ def _release_table(
         columns=(*_OUTCOMES, *(_perplexity(*pair) for pair in pairs), *([_EVALUATED_ON] if evaluated_on else [])),
         rows=tuple(rows),
         notes=(
-            "Loss and perplexity of a version: on the held-out sets of this and all earlier versions together.",
+            ON_VALID,
             "Updates, tokens and cost: of this and all earlier versions; cost 1 is training each of them from scratch.",
             *_few_documents_notes(outcomes),
         ),

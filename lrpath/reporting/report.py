@@ -31,6 +31,7 @@ from lrpath.reporting.release_tables import (
     summary_tables,
 )
 from lrpath.reporting.setup_table import setup_tables
+from lrpath.reporting.speed_table import speed_tables
 from lrpath.reporting.tables import ReportTable
 from lrpath.reporting.task_table import task_csv, task_tables
 from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
@@ -111,13 +112,14 @@ def _tables(comparison: StudyComparison) -> list[ReportTable]:
         *summary_tables(comparison),
         *release_tables(comparison),
         *cost_tables(comparison),
+        *speed_tables(comparison),
     ]
 
 
 def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     best, costs = last_version_tables(comparison), cost_tables(comparison)
     matrices, documents = matrix_tables(comparison), document_tables(comparison)
-    tasks = task_tables(comparison)
+    tasks, speeds = task_tables(comparison), speed_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
         "setup.md": "\n".join(table.markdown() for table in setup_tables(comparison)),
@@ -134,6 +136,8 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "tasks.csv": task_csv(comparison),
         "cost.md": "\n".join(table.markdown() for table in costs),
         "cost.csv": costs[0].csv(),
+        "speed.md": "\n".join(table.markdown() for table in speeds),
+        "speed.csv": speeds[0].csv() if speeds else "",
         "tokens_by_domain.csv": costs[1].csv() if len(costs) > 1 else "",
     }
     texts = {name: text for name, text in texts.items() if text}
@@ -146,7 +150,7 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         findings=found,
         first=[*best, *documents, *task_tables(comparison, last=True)],
         pictures=pictures,
-        tables=[*tasks, *matrices, *summaries, *releases, *costs],
+        tables=[*tasks, *matrices, *summaries, *releases, *costs, *speeds],
         foot=f"lrpath {__version__}",
     )
     write_whole(place / "index.html", whole)

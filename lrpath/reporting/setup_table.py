@@ -1,5 +1,6 @@
 """What stands at the head of a report: model, text, batch, rates, seeds, machine, commit and command."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
 from lrpath.errors import StateError
 from lrpath.planning.optimizers import OwnOptimizer, write_optimizer
+from lrpath.planning.paradigms import PARADIGMS
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.records.commands import Command
 from lrpath.records.held_out import HeldOutSet
@@ -26,10 +28,11 @@ def setup_tables(comparison: StudyComparison) -> list[ReportTable]:
 
 def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportTable:
     rows = [
+        ("question", _questions(group)),
         ("model", _each(_model(series) for series in group.series)),
         ("begins with", _each(series.plan.weights.line() for series in group.series if series.plan.weights)),
         ("training text", _training_text(group)),
-        ("held-out text", _held_out_text(group)),
+        ("valid sets", _held_out_text(group)),
         ("batch", _each(_batch(series) for series in group.series)),
         ("optimizer", _each(_optimizer(series) for series in group.series)),
         ("seeds", write_seeds(series.seed for series in group.series)),
@@ -38,6 +41,17 @@ def _setup_table(comparison: StudyComparison, group: ComparableGroup) -> ReportT
     ]
     title = f"What was run ({group.name})" if group.name else "What was run"
     return ReportTable(title=title, columns=_COLUMNS, rows=tuple(row for row in rows if row[1]))
+
+
+def _questions(group: ComparableGroup) -> str:
+    """Return what the configurations say that they ask (`description`), by study where there are several."""
+    asked = {
+        study.name: " ".join(dict.fromkeys(one.description for one in study.commands.read() if one.description))
+        for study in dict.fromkeys(series.study for series in group.series)
+    }
+    if len(asked) == 1:
+        return "".join(asked.values())
+    return " ".join(f"{name}: {question}" for name, question in asked.items() if question)
 
 
 def _each(values: Iterable[Any]) -> str:
@@ -74,13 +88,13 @@ def _optimizer(series: Series) -> str:
 
 
 def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:
-    """Return, by paradigm, peak, warm-up, schedule and α, with the values that its series have."""
+    """Return, by paradigm, what it is, and peak, warm-up, schedule and α, with the values that its series have."""
     words = {
         "peak": "peak rate",
         "warmup": "warm-up",
         "decay.shape": "decay",
         "decay.floor": "floor",
-        "alpha": "α",
+        "alpha": "branch updates ÷ increment updates (α)",
         "restart": "restart",
         "states": "states merged",
     }
@@ -89,11 +103,19 @@ def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:
         its = [series.settings for series in found if series.paradigm == name]
         texts = [
             f"{word} {_values([settings[key] for settings in its if key in settings])}"
+            + (" updates" if key == "warmup" and all(isinstance(one.get(key), int) for one in its) else "")
             for key, word in words.items()
             if any(settings.get(key) is not None for settings in its)
         ]
-        rows.append((name, ", ".join(texts)))
+        kinds = dict.fromkeys(series.kind for series in found if series.paradigm == name)
+        given = ", ".join(texts)
+        rows.append((name, " ".join(filter(None, [*map(_what_it_is, kinds), given[:1].upper() + given[1:]]))))
     return rows
+
+
+def _what_it_is(kind: str) -> str:
+    """Return the sentence with which lrpath's code explains a kind of paradigm; empty for one of somebody's own."""
+    return (inspect.getdoc(PARADIGMS[kind]) or "").partition("\n")[0] if kind in PARADIGMS else ""
 
 
 def _values(values: Iterable[Any]) -> str:

@@ -137,7 +137,7 @@ class ReportTable:
         lines += [_html_row("td", [html.escape(cell) for cell in row], sides) for row in self.cells()]
         notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in self.notes)
         head, body = lines[0], "\n".join(lines[1:])
-        caption = f"<caption>{html.escape(self.title)}</caption>" if captioned else ""
+        caption = f"<caption><span>{html.escape(self.title)}</span></caption>" if captioned else ""
         return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>\n{notes}"
 
     def csv(self) -> str:

@@ -31,8 +31,8 @@ _COLUMNS = (
 _NOTES = (
     "By EleutherAI's harness. Standard error: over the documents of a task, as the harness says; ±: 95 % interval over "
     "seeds, of one seed none.",
-    "● no other setting of the same version costs as little and scores as well. Differences below two standard errors "
-    "are none that these documents can show.",
+    "● no other setting of the same version costs as little and scores as well. These documents cannot "
+    "show differences below two standard errors.",
 )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import lightning
+import torch
 from torch.distributed.fsdp import FSDPModule
 
 from lrpath.models import CausalLM
@@ -60,7 +61,11 @@ class FitEvaluation:
 
     @contextlib.contextmanager
     def _released(self, trainer: lightning.Trainer, module: LitCausalLM) -> Iterator[CausalLM]:
-        with evaluation_weights(trainer.optimizers[0], settings=module.settings):
+        # Blocks that are compiled for updates would be compiled again for every size of batch here, and a state that is
+        # evaluated later, by a model that is not compiled, would have another loss in its last digits.
+        is_compiled = module.backbone.is_compiled
+        eager = torch.compiler.set_stance("force_eager") if is_compiled else contextlib.nullcontext()
+        with evaluation_weights(trainer.optimizers[0], settings=module.settings), eager:
             yield module.backbone
             if isinstance(module.backbone, FSDPModule):
                 module.backbone.reshard()  # embedding and head stay gathered until a backward pass that never comes

@@ -52,6 +52,7 @@ class LitCausalLM(lightning.LightningModule):
         self.accumulation = accumulation
         self._observe = observe
         self._parallelize = parallelize
+        self._clipped: list[torch.nn.Parameter] | None = None
         self.update_loss: Tensor = torch.zeros(())
         self.has_dropout = backbone.has_dropout
         self.sequence_seeds: list[int] | None = None
@@ -97,7 +98,9 @@ class LitCausalLM(lightning.LightningModule):
         parameter without gradient as they are, so an update without gradients is left out.
         """
         limit = self.settings.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), float("inf") if limit is None else limit)
+        if self._clipped is None:  # found once: to go through all modules takes longer than to clip a small model
+            self._clipped = list(self.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(self._clipped, float("inf") if limit is None else limit)
         grad_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).detach()
         if not self._observe(loss=self.update_loss, grad_norm=grad_norm, learning_rate=learning_rate_of(optimizer)):
             optimizer.zero_grad(set_to_none=True)

@@ -51,7 +51,7 @@ def verify_null_forks(path_trainer: PathTrainer, tree: Tree, *, updates: int, co
     runs, found.notes = group.on_rank_zero(lambda: _runs(path_trainer.study, tree, updates=updates))
     if runs:
         group.on_rank_zero(path_trainer.factory.check_data)
-    hardware.set_threads()
+    hardware.prepare_process()
     total = sum(run.end - run.begin for run in runs)
     with (
         quiet_lightning(),

@@ -29,6 +29,7 @@ from lrpath.training.callbacks.document_recorder import DocumentRecorder
 from lrpath.training.callbacks.fork_checkpoint import ForkCheckpoint
 from lrpath.training.callbacks.heartbeat import HeartbeatCallback
 from lrpath.training.callbacks.metrics_recorder import MetricsRecorder, evaluation_rows
+from lrpath.training.callbacks.profile_updates import ProfileUpdates
 from lrpath.training.callbacks.restore_state import RestoreState
 from lrpath.training.callbacks.run_progress import RunProgress
 from lrpath.training.callbacks.seed_random_numbers import SeedRandomNumbers
@@ -96,6 +97,7 @@ class PathTrainer:
         state_bytes: Size of a state on disk [bytes].
         open_sink: Opens another logger's curves of a path, given its folder and `until`; None for no other logger.
         extra_callbacks: Lightning callbacks of the user, called after lrpath's own and before a state is saved.
+        profile: Whether some updates of every run are profiled.
     """
 
     study: Study
@@ -109,6 +111,7 @@ class PathTrainer:
     state_bytes: int
     open_sink: Callable[..., CurveSink] | None = None
     extra_callbacks: tuple[lightning.Callback, ...] = ()
+    profile: bool = False
 
     @property
     def process_group(self) -> ProcessGroup:
@@ -118,7 +121,7 @@ class PathTrainer:
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
         """Set this process up for training while the block runs."""
-        self.hardware.set_threads()
+        self.hardware.prepare_process()
         try:
             with quiet_lightning():
                 yield
@@ -159,7 +162,7 @@ class PathTrainer:
             "device": self.hardware.device_name,
             "ranks": self.hardware.ranks,
             "threads": torch.get_num_threads(),
-        }
+        } | self.hardware.kernels
 
     def evaluate_state(self, path: Path, folder: PathFolder, position: int) -> list[EvaluationRow]:
         """Return the losses of a state on the held-out sets, computed by this process alone."""
@@ -226,6 +229,7 @@ class PathTrainer:
         """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
         group, recipe = self.process_group, run.path.recipe
         assert recipe.optimizer is not None
+        self.hardware.forget_memory()
         begins = run.starting_state() is None
         backbone = self.factory.initial_model(recipe) if begins else self.factory.model(recipe)
         group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
@@ -263,12 +267,14 @@ class PathTrainer:
                 watchdog=group.watchdog,
             )
             others: list[UpdateCallback] = [
-                DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock)
+                DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock),
+                *self._progress_callbacks(run, progress, recorder, monitor),
+                *([ProfileUpdates(run, folder=folder)] if self.profile and group.is_rank_zero else []),
             ]
-            if group.is_rank_zero:
-                others.append(RunProgress(run, plan=progress, recorder=recorder, monitor=monitor))
             anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, others, fork))
             saver.wait()  # a run is done, or its state saved, when its last state is whole
+            if count is not None:
+                count.memory_bytes = self.hardware.most_memory
             if anomaly is None:
                 stop.check_end()
             elif count is not None:
@@ -279,6 +285,23 @@ class PathTrainer:
         if anomaly is None:
             stop.raise_if_signalled()
         return anomaly
+
+    def _progress_callbacks(
+        self, run: PlannedRun, progress: PlanProgress, recorder: MetricsRecorder, monitor: LossMonitor
+    ) -> list[UpdateCallback]:
+        """Return what shows the run to the user, on rank 0."""
+        if not self.process_group.is_rank_zero:
+            return []
+        return [
+            RunProgress(
+                run,
+                plan=progress,
+                recorder=recorder,
+                monitor=monitor,
+                hardware=self.hardware,
+                flops_per_token=self.flops_per_token,
+            )
+        ]
 
     def _in_order(
         self,
@@ -301,7 +324,7 @@ class PathTrainer:
         """
         watched: list[lightning.Callback] = []
         if self.process_group.world_size > 1:
-            compiles = self.hardware.strategy.compile
+            compiles = self.hardware.compiles
             watched = [HeartbeatCallback(self.process_group.watchdog, begin=run.begin, compiles=compiles)]
         return [
             stop,
@@ -367,6 +390,7 @@ class PathTrainer:
             return error.anomaly
         finally:
             self.process_group.watchdog.leave_fit()
+            data.close()
             self._free(trainer, module)
         return None
 

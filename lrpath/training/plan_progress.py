@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -89,13 +89,31 @@ class PlanProgress:
         self._path = self._bars.add_task(label, total=run.end - run.begin, figures="")
         self._bars.start()
 
-    def advance(self, run: PlannedRun, *, position: int, loss: float, tokens_per_second: float) -> None:
-        """Note an update, and show it if the display is old enough."""
-        figures = "" if math.isnan(loss) else f"loss {loss:.3f}  {tokens_per_second:,.0f} tokens/s"
+    def advance(
+        self,
+        run: PlannedRun,
+        *,
+        position: int,
+        loss: float,
+        tokens_per_second: float,
+        more: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """Note an update, and show it if the display is old enough.
+
+        Args:
+            run: The run that made it.
+            position: Position that it led to.
+            loss: Last loss that is known [nats per token]; not a number before the first.
+            tokens_per_second: Speed of the last rows.
+            more: Returns what is shown behind them, as words; asked only when something is shown.
+        """
         self._bars.advance(self._plan)
-        self._bars.update(self._path, completed=position - run.begin, figures=figures)
+        self._bars.update(self._path, completed=position - run.begin)
         if not self._is_due():
             return
+        words = [f"loss {loss:.3f}", f"{tokens_per_second:,.0f} tokens/s", *more()]
+        figures = "" if math.isnan(loss) else "  ".join(words)
+        self._bars.update(self._path, figures=figures)
         if self._console.is_terminal:
             self._bars.refresh()
             return

@@ -26,7 +26,8 @@ class StrategySettings:
         micro_batch: Sequences of one rank in one forward pass; None for the rank's whole share of the update.
         threads: Threads of one CPU operation; None for torch's choice.
         recompute: Whether activations are recomputed in the backward pass, to save memory.
-        compile: Whether transformer blocks are compiled.
+        compile: Whether transformer blocks and loss are compiled; `auto` compiles on a GPU.
+        tf32: Whether products of fp32 numbers run in TF32 on a GPU.
         shard_ranks: Ranks that hold one copy of the model under `fsdp`: a number, `node` for those of a node, or None
             for all of them.
         timeout_minutes: How long a rank may make no progress within an update before it counts as hung; None for no
@@ -38,7 +39,8 @@ class StrategySettings:
     micro_batch: int | None
     threads: int | None
     recompute: bool
-    compile: bool
+    compile: bool | Literal["auto"]
+    tf32: bool
     shard_ranks: int | Literal["node"] | None
     timeout_minutes: float | None
 
@@ -50,6 +52,12 @@ class StrategySettings:
                     field=f"strategy.{field}",
                     value=value,
                 )
+        if self.compile not in (True, False, "auto"):
+            raise ConfigError(
+                f"strategy.compile={self.compile} must be true, false or auto",
+                field="strategy.compile",
+                value=self.compile,
+            )
         _check_at_least_one("strategy", micro_batch=self.micro_batch, threads=self.threads)
         size = self.shard_ranks
         if isinstance(size, str) and size != "node":
@@ -78,7 +86,7 @@ class StrategySettings:
 
         >>> settings = StrategySettings(
         ...     name="ddp", accelerator="cpu", micro_batch=3, threads=None, recompute=False, compile=False,
-        ...     shard_ranks=None, timeout_minutes=None,
+        ...     tf32=True, shard_ranks=None, timeout_minutes=None,
         ... )
         >>> settings.micro_batch_size(12, ranks=2), settings.accumulation(12, ranks=2)
         (3, 2)
@@ -129,12 +137,14 @@ class HarnessSettings:
     """How tasks are given to releases by EleutherAI's harness.
 
     Args:
+        tasks: Names of tasks, groups or tags that training gives to every release once it is made.
         folders: Folders of task files, besides the harness's own. Functions that they name are run.
         examples: Solved examples before every question; None for what the task says.
         limit: Most documents of a task; None for all.
         batch_size: Requests that are computed together.
     """
 
+    tasks: tuple[str, ...]
     folders: tuple[str, ...]
     examples: int | None
     limit: int | None

@@ -10,7 +10,7 @@ import torch
 
 from lrpath.analysis.compare import read_plans
 from lrpath.analysis.scores import release_folder
-from lrpath.errors import DataError
+from lrpath.errors import BusyError, DataError
 from lrpath.models import quiet_transformers
 from lrpath.planning.paths import Release, StateKey
 from lrpath.records.events import rewrite_path_events
@@ -87,6 +87,7 @@ def evaluate_on_tasks(
     harness: Harness,
     device: torch.device,
     show: Callable[[str], None],
+    leave_busy: bool = False,
 ) -> int:
     """Evaluate states on the tasks that they have no scores on, and return how many states that took.
 
@@ -99,29 +100,48 @@ def evaluate_on_tasks(
         harness: Knows them.
         device: Where the models run.
         show: Told of every state before it is exported, and of every figure that is not finite.
+        leave_busy: Whether a state is left out whose path another process trains or evaluates.
 
     Raises:
-        BusyError: If a path is being trained.
+        BusyError: If a path is being trained, unless `leave_busy`.
         ConfigError: If there is no such task.
         DataError: If a state has no tokenizer.
         StateError: If a state was altered, or was made by another trainer.
     """
-    lacking = {number: [name for name in tasks if not one.file.has(harness.digest(name))] for number, one in
-               enumerate(states)}  # fmt: skip
-    wanted = [(one, lacking[number]) for number, one in enumerate(states) if lacking[number]]
+    harness.check_known(tasks)
+    lacking = [[name for name in tasks if not one.file.has(harness.digest(name))] for one in states]
+    wanted = [(one, names) for one, names in zip(states, lacking, strict=True) if names]
     for number, (one, names) in enumerate(wanted, start=1):
         show(f"[{number}/{len(wanted)}] {one.name}: {', '.join(names)}")
-        with _locked(one), tempfile.TemporaryDirectory(prefix="lrpath-tasks-") as temporary:
-            model = _exported(study, one, pathlib.Path(temporary) / "model")
-            for name in names:
-                with quiet_transformers():
-                    scores, not_finite = harness.evaluate(model, name, device=str(device))
-                for tag in not_finite:
-                    show(f"{tag} of {one.name} is not finite and is left out")
-                one.file.write(harness.digest(name), scores, harness=harness.version)
-            if one.folder is not None and one.folder.tensorboard.is_dir():
-                rewrite_path_events(one.folder)
+        try:
+            with _locked(one):
+                _evaluate(study, one, names, harness=harness, device=device, show=show)
+        except BusyError as error:
+            if not leave_busy:
+                raise
+            show(str(error))
     return len(wanted)
+
+
+def _evaluate(
+    study: Study,
+    one: EvaluatedState,
+    tasks: Sequence[str],
+    *,
+    harness: Harness,
+    device: torch.device,
+    show: Callable[[str], None],
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="lrpath-tasks-") as temporary:
+        model = _exported(study, one, pathlib.Path(temporary) / "model")
+        for name in tasks:
+            with quiet_transformers():
+                scores, not_finite = harness.evaluate(model, name, device=str(device))
+            for tag in not_finite:
+                show(f"{tag} of {one.name} is not finite and is left out")
+            one.file.write(harness.digest(name), scores, harness=harness.version)
+        if one.folder is not None and one.folder.tensorboard.is_dir():
+            rewrite_path_events(one.folder)
 
 
 def _exported(study: Study, one: EvaluatedState, folder: pathlib.Path) -> pathlib.Path:

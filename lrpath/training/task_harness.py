@@ -15,7 +15,8 @@ import logging
 import math
 import pathlib
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import lm_eval
@@ -32,6 +33,8 @@ _NO_PART_OF_A_TASK = frozenset(
     {"task", "task_alias", "tag", "custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs"}
 )
 """Fields that say what a task is called and where its documents, which are in the digest, come from."""
+_OUR_TASKS = pathlib.Path(__file__).with_name("tasks")
+"""Folder of lrpath's own tasks, which need no network."""
 
 
 class Harness:
@@ -52,8 +55,36 @@ class Harness:
         logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it would tell of every default that it fills in
         self.settings = settings
         self.version = f"lm-eval {lm_eval.__version__}"
-        self._manager = TaskManager(include_path=list(settings.folders) or None)
+        self._near = TaskManager(include_path=[_OUR_TASKS, *settings.folders], include_defaults=False)
         self._leaves: dict[str, dict[str, str]] = {}
+
+    @cached_property
+    def _all(self) -> TaskManager:
+        """The harness's own tasks too: more than ten thousand files, whose names take it five seconds to read."""
+        return TaskManager(include_path=[_OUR_TASKS, *self.settings.folders])
+
+    def _manager(self, name: str) -> TaskManager:
+        """Return what loads a task; a group may have members anywhere.
+
+        Raises:
+            ConfigError: If there is no task of that name.
+        """
+        if name in self._near.all_subtasks:
+            return self._near
+        if name not in self._all.all_tasks:
+            text = f"tasks has {name!r}, which the harness does not know{nearest(name, self._all.all_tasks)}"
+            more = "Give the folder of your own task files with harness.folders=[FOLDER]"
+            raise ConfigError(f"{text if text.endswith('?') else f'{text}.'} {more}", field="tasks", value=name)
+        return self._all
+
+    def check_known(self, names: Sequence[str]) -> None:
+        """Raise if there is no task, group or tag of one of the names; none is loaded.
+
+        Raises:
+            ConfigError: With the nearest name.
+        """
+        for name in names:
+            self._manager(name)
 
     def digest(self, name: str) -> str:
         """Return the digest of a task, group or tag: of everything that determines its figures besides the model.
@@ -66,12 +97,9 @@ class Harness:
     def leaf_digests(self, name: str) -> dict[str, str]:
         """Return the digest of every single task of a task, group or tag; raises as `digest`."""
         if name not in self._leaves:
-            if name not in self._manager.all_tasks:
-                text = f"tasks has {name!r}, which the harness does not know{nearest(name, self._manager.all_tasks)}"
-                more = "Give the folder of your own task files with harness.folders=[FOLDER]"
-                raise ConfigError(f"{text.rstrip('.?')}. {more}", field="tasks", value=name)
+            manager = self._manager(name)
             try:
-                tasks = self._manager.load([name])["tasks"]
+                tasks = manager.load([name])["tasks"]
                 self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in tasks.items()}
             except Exception as error:  # whatever a task's loader raises: it reads files and the network
                 reason = " ".join(str(error).split())[:300]
@@ -112,7 +140,7 @@ class Harness:
                 model="hf",
                 model_args={"pretrained": str(model)},
                 tasks=[name],
-                task_manager=self._manager,
+                task_manager=self._manager(name),
                 num_fewshot=self.settings.examples,
                 limit=self.settings.limit,
                 batch_size=self.settings.batch_size,

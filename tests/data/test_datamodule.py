@@ -1,14 +1,17 @@
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from numpy.typing import NDArray
 
 from lrpath.data.datamodule import MicroBatches, PathDataModule, check_division
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches
-from lrpath.errors import ConfigError, PlanError
+from lrpath.errors import ConfigError, DataError, PlanError
 from lrpath.planning.streams import Increment, union
 from tests.refusals import refused
 
@@ -29,8 +32,8 @@ def test_the_micro_batches_of_all_ranks_make_up_the_update(
     for update in (3, 4):
         rebuilt = torch.empty((8, 9), dtype=torch.int64)
         for rank in range(ranks):
-            mine = MicroBatches(batches, start=3, end=5, rank=rank, **sizes)
-            pieces = [mine[(update - 3) * accumulate + piece] for piece in range(accumulate)]
+            mine = list(MicroBatches(batches, start=3, end=5, rank=rank, **sizes))
+            pieces = mine[(update - 3) * accumulate :][:accumulate]
             assert {tuple(piece.shape) for piece in pieces} == {(micro_batch, 9)}
             rebuilt[rank::ranks] = torch.cat(pieces)
 
@@ -40,10 +43,65 @@ def test_the_micro_batches_of_all_ranks_make_up_the_update(
 def test_the_loader_has_the_updates_asked_for_and_no_more(batches: TokenBatches) -> None:
     micro_batches = MicroBatches(batches, start=3, end=10, micro_batch=4, accumulate=2, rank=0, ranks=1)
 
-    assert len(micro_batches) == 14
-    for index in (-1, 14):
-        with pytest.raises(IndexError, match=r"must lie in \[0, 14\)"):
-            micro_batches[index]
+    assert len(micro_batches) == len(list(micro_batches)) == 14
+
+
+@pytest.mark.parametrize(("block_bytes", "threads"), [(1, 1), (1, 4), (8 * 8 * 9 * 3, 2), (1 << 20, 3)])
+def test_micro_batches_are_the_same_whichever_thread_reads_them(
+    batches: TokenBatches, monkeypatch: pytest.MonkeyPatch, block_bytes: int, threads: int
+) -> None:
+    monkeypatch.setattr("lrpath.data.datamodule._BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("lrpath.data.datamodule._THREADS", threads)
+
+    read = list(MicroBatches(batches, start=1, end=10, micro_batch=4, accumulate=2, rank=0, ranks=1))
+
+    expected = [torch.from_numpy(batches.batch(update)) for update in range(1, 10)]
+    assert torch.equal(torch.cat(read), torch.cat(expected))
+
+
+def test_the_next_updates_are_read_while_one_runs_and_no_thread_is_left(
+    batches: TokenBatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrpath.data.datamodule._BLOCK_BYTES", 1)
+    read, later = set[int](), threading.Event()
+    rows = TokenBatches.rows
+
+    def recorded(self: TokenBatches, begin: int, end: int, **slots: slice) -> NDArray[np.int64]:
+        read.add(begin)
+        if len(read) == 4:
+            later.set()
+        return rows(self, begin, end, **slots)
+
+    monkeypatch.setattr(TokenBatches, "rows", recorded)
+    loader = MicroBatches(batches, start=0, end=10, micro_batch=8, accumulate=1, rank=0, ranks=1)
+
+    first = next(iter(loader))
+    assert later.wait(60)
+    loader.close()
+
+    assert torch.equal(first, torch.from_numpy(batches.batch(0)))
+    assert read >= {0, 1, 2, 3}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "a folder"])
+def test_a_file_that_cannot_be_read_any_more_is_refused_where_its_windows_come(
+    batches: TokenBatches, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr("lrpath.data.datamodule._BLOCK_BYTES", 1)
+    loader = MicroBatches(batches, start=0, end=10, micro_batch=8, accumulate=1, rank=0, ranks=1)
+    file = batches.store.place("v2") / "train.bin"
+    data = file.read_bytes()
+    file.unlink()
+    if damage == "cut":
+        file.write_bytes(data[:200])
+    elif damage == "a folder":
+        file.mkdir()
+
+    with refused(DataError):
+        list(loader)
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 def test_updates_beyond_the_stream_are_refused_before_the_first_is_read(batches: TokenBatches) -> None:
@@ -98,19 +156,16 @@ class Recorder(LightningModule):
 
 
 @pytest.mark.slow
-# Lightning advises more workers for any loader without; a memory map is read faster than a worker can send it.
-@pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 # Lightning 2.6 asks torch 2.13 for a class that torch is renaming.
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_trainer_is_given_every_update_once_and_in_order(batches: TokenBatches, workers: int) -> None:
+def test_a_trainer_is_given_every_update_once_and_in_order(batches: TokenBatches) -> None:
     recorder = Recorder()
     trainer = Trainer(
         max_epochs=1, accumulate_grad_batches=2, use_distributed_sampler=False, accelerator="cpu", devices=1,
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
 
-    trainer.fit(recorder, PathDataModule(batches, start=2, end=5, micro_batch=4, accumulate=2, workers=workers))
+    trainer.fit(recorder, PathDataModule(batches, start=2, end=5, micro_batch=4, accumulate=2))
 
     assert trainer.global_step == 3
     expected = torch.cat([torch.from_numpy(batches.batch(update)) for update in (2, 3, 4)])

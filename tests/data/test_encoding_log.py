@@ -1,14 +1,17 @@
 """What was encoded before a preparation was killed is taken from the log, and from nowhere that is torn or altered."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lrpath.data.encoder import Encoder
 from lrpath.data.encoding_log import EncodingLog
-from lrpath.data.tokenizer import Encoder, train_tokenizer
+from lrpath.data.heldout import Piece
+from lrpath.data.tokenizer import train_tokenizer
 from tests.data.making import END_MARK, tokenizer_of
 
 CALLS = [["one two", "three"], ["four " * 20], ["", f"five {END_MARK} six"], ["seven"]]
@@ -19,6 +22,10 @@ def encoder() -> Encoder:
     return Encoder(train_tokenizer(["one two three four"], settings=settings), end_mark=END_MARK)
 
 
+def pieces(texts: Sequence[str]) -> list[Piece]:
+    return [Piece(text=text, split="train", domain="text", begins=True, ends=True) for text in texts]
+
+
 class Killed(BaseException):
     """Stands for the end of a process: nothing of the log is cleaned up."""
 
@@ -27,18 +34,17 @@ def run(
     file: Path, calls: Sequence[list[str]], *, whole: bool = True
 ) -> tuple[list[NDArray[np.uint16]], tuple[int, ...]]:
     """Encode some calls; return the ids of all texts, and how many characters were known and tokens counted."""
-    one = encoder()
-    log = EncodingLog(file, encoder=one, vocab_size=260)
+    log = EncodingLog(file, encoder=encoder(), vocab_size=260)
     ids = []
     try:
         with log:
-            for texts in calls:
-                ids += log.encode(texts)
+            for _, found in log.encode(map(pieces, calls)):
+                ids += found
             if not whole:
                 raise Killed
     except Killed:
         pass
-    return ids, (log.known_characters, one.tokens, one.unknown, one.end_marks)
+    return ids, tuple(log.counts[name] for name in ("known", "tokens", "unknown", "end_marks"))
 
 
 def same(one: list[NDArray[np.uint16]], other: list[NDArray[np.uint16]]) -> bool:
@@ -53,7 +59,7 @@ def test_a_log_gives_what_the_encoder_gave_and_counts_alike(tmp_path: Path) -> N
 
     assert same(ids, plain)
     assert counts == (sum(len(text) for texts in CALLS[:3] for text in texts), *counted[1:])
-    assert [list(one) for one in ids] == [list(one) for texts in CALLS for one in encoder().encode(texts)]
+    assert [list(one) for one in ids] == [list(one) for texts in CALLS for one in encoder().encode(texts).ids]
     assert not (tmp_path / "log").exists()
 
 
@@ -87,3 +93,31 @@ def test_what_is_torn_or_of_other_texts_is_encoded_again(tmp_path: Path, damage:
         assert same(ids, plain)
         assert counts[1:] == counted[1:]
         assert counts[0] == (0 if damage == "other file" else sum(map(len, CALLS[0])))
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3])
+def test_whoever_is_killed_loses_no_call_whose_ids_it_was_given(tmp_path: Path, done: int) -> None:
+    with EncodingLog(tmp_path / "log", encoder=encoder(), vocab_size=260) as log:
+        with closing(log.encode(map(pieces, CALLS))) as found:
+            for _ in range(done):
+                next(found)
+        (tmp_path / "kept").write_bytes((tmp_path / "log").read_bytes())  # as the system has it by now
+
+    _, counts = run(tmp_path / "kept", CALLS)
+
+    assert counts[0] == sum(len(text) for texts in CALLS[:done] for text in texts)
+
+
+def test_the_records_are_on_the_disk_after_so_many_bytes_of_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    file = tmp_path / "log"
+    monkeypatch.setattr("lrpath.data.encoding_log.fsync", lambda _: flushed.append(file.stat().st_size))
+    sizes = [0]
+
+    with EncodingLog(file, encoder=encoder(), vocab_size=260, restart_bytes=100) as log:
+        for _ in log.encode(map(pieces, [["word " * 10]] * 12)):
+            sizes.append(file.stat().st_size)
+
+    assert flushed == sizes[2::2]  # every second call of 50 bytes each

@@ -9,12 +9,10 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from lrpath.data import tokenizer as module
+from lrpath.data.encoder import Encoder, check_known, parts_of
 from lrpath.data.tokenizer import (
     LONGEST_RUN,
-    Encoder,
-    check_known,
     load_tokenizer,
-    parts_of,
     read_tokenizer,
     remarks,
     train_tokenizer,
@@ -165,7 +163,7 @@ def test_an_end_mark_that_the_vocabulary_has_as_a_word_is_kept_out_of_the_text(m
     )
     encoder = Encoder(tokenizer, end_mark=mark)
 
-    found = encoder.encode(texts)
+    found = [ids_N.tolist() for ids_N in encoder.encode(texts).ids]
 
     assert all(encoder.end_id not in ids for ids in found)
     assert [tokenizer.decode(ids, skip_special_tokens=False) for ids in found] == texts
@@ -177,10 +175,11 @@ def test_a_unigram_vocabulary_that_has_the_end_mark_is_kept_out_of_the_text() ->
     tokenizer.add_special_tokens(["</s>"])
     encoder = Encoder(module._as_plain(tokenizer), end_mark="</s>")
 
-    (ids,) = encoder.encode(["ab</s>c"])
+    encoded = encoder.encode(["ab</s>c"])
 
+    (ids,) = encoded.ids
     assert encoder.end_id not in ids
-    assert encoder.end_marks == 1
+    assert encoded.end_marks == 1
     assert "".join(tokenizer.id_to_token(token) for token in ids) == "ab</s>c"
 
 
@@ -193,14 +192,13 @@ def test_an_end_mark_that_cannot_be_kept_out_is_refused() -> None:
 
 def test_a_tokenizer_that_knows_nothing_of_the_text_is_refused_and_one_that_knows_most_is_counted() -> None:
     encoder = Encoder(words("the", "path"), end_mark=END_MARK)
-    encoder.encode(["the path forks"] * 100)
+    most, none = encoder.encode(["the path forks"] * 100), encoder.encode(["nothing known"] * 1000)
 
-    check_known(encoder, place="v1")
+    check_known(most.tokens, most.unknown, place="v1")
 
-    assert (encoder.unknown, encoder.tokens) == (100, 300)
-    encoder.encode(["nothing known"] * 1000)
+    assert (most.unknown, most.tokens) == (100, 300)
     with refused(DataError, field="data.tokenizer.file"):
-        check_known(encoder, place="v1")
+        check_known(none.tokens + most.tokens, none.unknown + most.unknown, place="v1")
 
 
 def test_added_tokens_that_the_library_numbers_otherwise_are_refused(tmp_path: Path) -> None:

@@ -405,8 +405,13 @@ def _faults_in(run: Run, *, struck: bool) -> list[str]:
 
 
 def is_survivors(line: str) -> bool:
-    """Say whether a line is what a rank says when another was killed: it lost it, or torchrun or its end stopped it."""
-    return any(text in line for text in ("lost the others", "was stopped at position", "stopped by SIG"))
+    """Say whether a line is what a rank says when another was killed: it lost it, or torchrun or its end stopped it.
+
+    torchrun's end is a SIGINT. One that comes before lrpath handles signals, while the configuration is composed, is
+    Python's KeyboardInterrupt, of which no signal's name is known.
+    """
+    said = ("lost the others", "was stopped at position", "stopped by SIG", "error: stopped; what was saved is whole")
+    return any(text in line for text in said)
 
 
 def temporaries(study: Study) -> Iterator[Path]:

@@ -21,7 +21,8 @@ from typing import Any
 import lrpath.reporting.report
 import tests.integration.preloaded  # noqa: F401
 from lrpath import entry, train
-from lrpath.data.datamodule import MicroBatches
+from lrpath.data import datamodule
+from lrpath.data.stream import TokenBatches
 from lrpath.errors import DataError
 from lrpath.records import files, lease
 from lrpath.records.ledger import Ledger, RunningCount
@@ -141,9 +142,9 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
     "terminate": (RunningCount, "reach", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
     "usr1": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGUSR1)),
     "sigterm": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGTERM)),
-    "hang": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: stand_still()),
+    "hang": (TokenBatches, "rows", lambda *_: True, lambda *_: stand_still()),
     "freeze": (LitCausalLM, "training_step", lambda *_: True, lambda *_: os.kill(os.getpid(), signal.SIGSTOP)),
-    "fail": (MicroBatches, "__getitem__", lambda *_: True, lambda *_: fail()),
+    "fail": (TokenBatches, "rows", lambda *_: True, lambda *_: fail()),
     "micro": (LitCausalLM, "training_step", lambda *_: True, lambda *_: kill_self()),
     "removed": (PathFolder, "remove_state", lambda *_: True, lambda *_: kill_self()),
     "rewound": (path_trainer, "rewind", lambda *_: True, lambda *_: kill_self()),
@@ -156,6 +157,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool], Callable[..., None]]] = 
 def arm(moment: str) -> None:
     """Let the n-th call of a moment's function end the process."""
     name, _, number = moment.partition(":")
+    datamodule._MOST_UPDATES = datamodule._THREADS = 1  # so that the n-th reading is of the n-th update
     owner, function, counts, act = MOMENTS[name]
     original, calls = getattr(owner, function), itertools.count(1)
 

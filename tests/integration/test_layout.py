@@ -50,6 +50,7 @@ def test_every_file_of_a_study_is_documented_and_every_entry_is_made(lab: Lab, m
         "paradigms.merged.spacing=2",
         "guard.policy=skip",
         "logger=tensorboard",
+        "profile=true",
     )
     monkeypatch.setattr(LitCausalLM, "training_step", LitCausalLM.training_step)  # undone after the test
     plant("main:7=nan")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lrpath.records.events import figures_by_position
+from lrpath.records.loggers import MlflowLogger, send_rest
 from lrpath.records.study import Study
 from tests.integration.lab import Lab
 
@@ -80,31 +81,47 @@ def test_weights_and_biases_has_every_point_once_after_two_kills(lab: Lab) -> No
     assert points_of_wandb(study) == points_of_tables(study)
 
 
-@pytest.mark.parametrize("store", ["database", "files"])
-def test_mlflow_has_every_point_once_after_two_kills(lab: Lab, monkeypatch: pytest.MonkeyPatch, store: str) -> None:
-    pytest.importorskip("mlflow")
+def points_of_mlflow(uri: str) -> tuple[Points, list[str]]:
+    """Return all points, and the path of every run that has ended well."""
     from mlflow import MlflowClient
 
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    uri = f"file:{lab.folder}/mlruns" if store == "files" else f"sqlite:///{lab.study().folder}/mlflow.db"
-    given = [f"logger.uri={uri}"] if store == "files" else []
-
-    ended = lab.train("logger=mlflow", *given, moments=KILLS)
-
-    assert ended.codes == [-9, -9, 0], ended.err
     client = MlflowClient(tracking_uri=uri)
     (experiment,) = client.search_experiments(filter_string="name = 'study'")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.data.tags["lrpath.path"] for run in runs) == sorted(one.path_id for one in lab.study().folders())
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    found = Counter(
+    points = Counter(
         (run.data.tags["lrpath.path"], point.step, key, point.value)
         for run in runs
         for key in run.data.metrics
         for point in client.get_metric_history(run.info.run_id, key)
     )
+    return points, sorted(run.data.tags["lrpath.path"] for run in runs if run.info.status == "FINISHED")
+
+
+def test_mlflow_has_every_point_once_after_two_kills(lab: Lab) -> None:
+    pytest.importorskip("mlflow")
+
+    ended = lab.train("logger=mlflow", moments=KILLS)
+
+    assert ended.codes == [-9, -9, 0], ended.err
+    found, paths = points_of_mlflow(f"sqlite:///{lab.study().folder}/mlflow.db")
+    assert paths == sorted(folder.path_id for folder in lab.study().folders())
     # A speed is measured again where updates are run again; MLflow keeps the first, the table has the last.
     assert {without_speed(point): count for point, count in found.items()} == {
         without_speed(point): count for point, count in points_of_tables(lab.study()).items()
     }
     assert set(found.values()) == {1}
+
+
+def test_mlflow_gets_a_study_that_was_trained_without_it_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into MLflow's files, which it asks a variable for."""
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    lab.run()
+    uri = f"file:{lab.folder}/mlruns"
+
+    for _ in range(2):
+        send_rest(MlflowLogger(name="mlflow", uri=uri, experiment=None), lab.study().folders())
+
+    found, paths = points_of_mlflow(uri)
+    assert paths == sorted(folder.path_id for folder in lab.study().folders())
+    assert found == points_of_tables(lab.study())

@@ -1,6 +1,5 @@
 """Releases leave the study as Hugging Face folders that are the trained model for everyone who loads them."""
 
-import json
 import os
 import pathlib
 import subprocess
@@ -22,45 +21,13 @@ from lrpath.records.released import ExportedRelease
 from lrpath.reporting.model_card import card_text, choose_release
 from lrpath.training.checkpoints import export as export_module
 from lrpath.training.checkpoints.backbone import read_backbone
-from lrpath.training.checkpoints.export import ReleaseWeights, export_release
+from lrpath.training.checkpoints.export import Dtype, ReleaseWeights, export_release
 from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import Ended, Lab
+from tests.integration.released_families import FAMILIES, LONGEST, TEXTS, load_families
 from tests.refusals import refused
 
 pytestmark = pytest.mark.slow
-
-TEXTS = ["main path, branch path", "The year 2024 and 3.14", "cafe\u0301", "def f(x):\n    return  x\n"]
-
-LOAD = """
-import json, sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-torch.set_num_threads(1)  # as the laboratory: sums are split by thread
-texts = json.loads(sys.argv[1])
-for folder in sys.argv[2:]:
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer(texts[0], return_tensors="pt").input_ids[:, :16]
-    with torch.no_grad():
-        logits = model(ids).logits.float().tolist()
-        padded = tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=8)
-        torch.manual_seed(0)
-        made = model.generate(**padded, max_new_tokens=2000, do_sample=True, top_k=0)
-    assert not any(name.split(".")[0] == "lrpath" for name in sys.modules)
-    print(json.dumps({
-        "ids": [tokenizer(text).input_ids for text in texts],
-        "logits": logits,
-        "ended": [row[8:].tolist().count(tokenizer.eos_token_id) > 0 for row in made],
-        "new": made.shape[1] - padded.input_ids.shape[1],
-        "end": tokenizer.eos_token,
-        "pad": tokenizer.pad_token,
-        "longest": tokenizer.model_max_length,
-        "class": type(model).__name__,
-        "dtype": str(model.dtype),
-        "cache": model.config.use_cache,
-        "eos": [model.config.eos_token_id, model.generation_config.eos_token_id],
-        "bos": [model.config.bos_token_id, model.generation_config.bos_token_id],
-    }))
-"""
 
 
 def run_export(lab: Lab, *overrides: str) -> Ended:
@@ -79,73 +46,29 @@ def export(lab: Lab, name: str = "v2", study: str = "study", **changes: Any) -> 
     return settings["folder"], export_release(lab.study(study), release, card=card, **settings)
 
 
-def load_elsewhere(*folders: pathlib.Path) -> list[dict[str, Any]]:
-    """Load folders in a process that knows nothing of lrpath."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-I", "-c", LOAD, json.dumps(TEXTS), *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-SIZES = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 2048}  # fmt: skip
-FAMILIES: dict[str, dict[str, Any] | None] = {
-    "llama": None,
-    "qwen2": None,
-    "qwen3": None,
-    "internlm": None,
-    "internlm2": None,
-    "internlm3": None,
-    "gpt_neox": {"rotary_pct": 0.5, "rotary_emb_base": 5000.0},
-    "olmo2": {"rope_theta": 500000.0},
-    "mistral": {"sliding_window": None},
-    "gemma": {"head_dim": 8},
-}
 OF_LLAMA = ("llama", "qwen2", "internlm", "internlm2", "internlm3")
 """Families whose releases are Llamas; of InternLM 3, transformers has a configuration alone."""
 IN_BF16 = ("internlm3", "gpt_neox", "gemma")
-"""Families that are exported in bf16 too: as a Llama, as itself with biases, and with norms about 0."""
-
-
-def model_of(lab: Lab, family: str) -> list[str]:
-    own = FAMILIES[family]
-    if own is None:
-        return [f"model.family={family}", "model.context=2048", "model.rope_theta=500000"]
-    file = lab.folder / f"{family}.json"
-    file.write_text(json.dumps(SIZES | {"model_type": family} | own))
-    return ["model=hf_file", f"model.file={file}"]
+"""Families that are exported in bf16 too: as a Llama, as itself with biases, and with norms about 0. All of them are in
+`experiments/09_exactness/families.py`."""
 
 
 def test_every_family_is_the_trained_model_in_a_process_without_lrpath(lab: Lab) -> None:
-    folders, expected = [], []
-    for family in FAMILIES:
-        lab.run(*model_of(lab, family), f"study={family}", "paradigm=[from_scratch]", "versions=1", "peak=0.01")
-        for dtype in ("fp32", "bf16") if family in IN_BF16 else ("fp32",):
-            folder = lab.folder / f"{family}-{dtype}"
-            export(lab, "v1", family, dtype=dtype, folder=folder)
-            folders.append(folder)
-            expected.append((family, dtype))
+    chosen: list[tuple[str, Dtype]] = [(family, "fp32") for family in FAMILIES]
+    chosen += [(family, "bf16") for family in IN_BF16]
 
-    for (family, dtype), found in zip(expected, load_elsewhere(*folders), strict=True):
-        study = lab.study(family)
-        _, release = choose_release(study, name="v1")
-        ours = load_release(study, release).lm.eval()
-        tokenizer = read_backbone(study.folders()[0]).tokenizer
-        assert tokenizer is not None
-        ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
-        assert found["ids"] == ids, family
-        with torch.no_grad():
-            logits = ours(torch.tensor([ids[0][:16]])).logits
-        bound = 0.0 if dtype == "fp32" else 0.05 * float(logits.abs().max())  # bf16 has 8 bits: 0.4 % at each rounding
-        torch.testing.assert_close(torch.tensor(found["logits"]), logits, rtol=0, atol=max(bound, 1e-6))
-        assert found["dtype"] == {"fp32": "torch.float32", "bf16": "torch.bfloat16"}[dtype]
+    for loaded in load_families(lab, chosen):
+        found = loaded.found
+        assert found["ids"] == loaded.ids, loaded.family
+        assert loaded.different_weights == ()
+        assert loaded.logit_difference <= loaded.logit_bound, loaded.family
+        assert found["dtype"] == {"fp32": "torch.float32", "bf16": "torch.bfloat16"}[loaded.dtype]
         assert (found["end"], found["pad"], found["longest"], found["cache"]) == ("<|endoftext|>",) * 2 + (16, True)
         assert found["eos"] == [0, 0]
         assert found["bos"] == [None, None]
-        assert found["ended"] == [True] * len(TEXTS), family
-        assert found["new"] < 2000
-        assert (found["class"] == "LlamaForCausalLM") == (family in OF_LLAMA)
+        assert found["ended"] == [True] * len(TEXTS), loaded.family
+        assert found["new"] < LONGEST
+        assert (found["class"] == "LlamaForCausalLM") == (loaded.family in OF_LLAMA)
 
 
 def test_the_command_writes_a_release_into_the_study(lab: Lab) -> None:

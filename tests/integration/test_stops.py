@@ -2,21 +2,26 @@
 
 import errno
 import itertools
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from lrpath.errors import StoppedError, TrainingError
 from lrpath.planning.paths import StateKey
+from lrpath.records import files
 from lrpath.records.ledger import RunningCount
 from lrpath.records.manifest import check_state
 from lrpath.records.study import Study
+from lrpath.training.checkpoints import states
 from lrpath.training.distributed.signals import STOPPING
 from tests.integration.lab import Lab, states_of, tables_of
 from tests.refusals import refused
@@ -110,7 +115,8 @@ def test_a_full_disk_is_explained_and_loses_no_state(
     flush, calls = os.fsync, itertools.count()
 
     def fsync(handle: int) -> None:
-        if next(calls) >= writes:
+        # Not those of the threads that flush rows: how many they are depends on how fast the disk is.
+        if not threading.current_thread().name.startswith("flush") and next(calls) >= writes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(handle)
 
@@ -123,6 +129,43 @@ def test_a_full_disk_is_explained_and_loses_no_state(
 
     assert states_of(lab.study()) == states_of(undisturbed)
     assert tables_of(lab.study()) == tables_of(undisturbed)
+
+
+def test_the_rows_up_to_a_state_are_on_the_disk_before_it_is(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    flush, move, on_disk, published = files.flush_file, states.move_into_place, dict[str, str](), []
+
+    def flush_and_note(file: Path) -> None:
+        text = file.read_text() if file.suffix == ".csv" else ""
+        flush(file)
+        on_disk[str(file)] = text
+
+    def move_and_compare(temporary: Path, place: Path) -> None:
+        manifest = json.loads((temporary / "state.json").read_text())
+        lines = on_disk[str(place.parents[1] / "metrics.csv")].splitlines(keepends=True)[1:]
+        rows = manifest["tables"]["metrics"]["rows"]
+        published.append(sha256("".join(lines[:rows]).encode()).hexdigest() == manifest["tables"]["metrics"]["sha256"])
+        move(temporary, place)
+
+    monkeypatch.setattr("lrpath.records.flush_behind.flush_file", flush_and_note)
+    monkeypatch.setattr(states, "move_into_place", move_and_compare)
+    lab.run()
+
+    assert published
+    assert all(published)
+
+
+def test_rows_that_the_disk_has_not_taken_end_the_run_before_their_state(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lrpath.records.flush_behind.flush_file", refuse)
+        with refused(TrainingError):
+            lab.run()
+
+    assert not list((lab.study().folder / "paths").glob("*/states/*"))
 
 
 @pytest.mark.parametrize("log_every", [1, 4])

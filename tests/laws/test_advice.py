@@ -60,7 +60,7 @@ def asked(
     objective: Objective, numbers: tuple[int, ...] = (0, 1), weighted: WeightedFit = LAW, *, extrapolate: bool = False
 ):
     candidates = candidates_of(SWITCHING, setting_of(), objective, numbers)
-    settings = fit_settings(margin=0.0, extrapolate=extrapolate)
+    settings = fit_settings(margin=0.0, gain_margin=0.0, extrapolate=extrapolate)
     return Adviser(fits=(weighted,), objective=objective, settings=settings).advise(*candidates)
 
 
@@ -81,6 +81,22 @@ def test_the_cheapest_that_is_near_enough_to_the_best_is_chosen() -> None:
         assert choice.marginal > 0
     assert len({choice.evaluated.candidate.shared for choice in advice.choices}) == 1
     assert {row.candidate.fields["alpha"] for row in advice.configured} == {0.6}
+
+
+def test_without_a_price_the_best_predicted_is_chosen_with_one_shape_for_all_versions() -> None:
+    advice = asked(objective_from())
+
+    by_shared: dict[object, dict[str, float]] = {}
+    for row in advice.evaluated:
+        losses = by_shared.setdefault(row.candidate.shared, {})
+        losses[row.candidate.version] = min(row.loss, losses.get(row.candidate.version, row.loss))
+    assert sum(choice.evaluated.loss for choice in advice.choices) == min(
+        sum(one.values()) for one in by_shared.values()
+    )
+    for choice in advice.choices:
+        assert choice.evaluated is choice.best
+        assert choice.best.loss < choice.shortest.loss <= choice.best.loss + 0.005
+        assert choice.shortest.candidate.updates < choice.best.candidate.updates
 
 
 def test_a_predicted_loss_is_the_laws_at_the_end_of_the_planned_branch() -> None:

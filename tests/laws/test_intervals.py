@@ -48,7 +48,8 @@ def fits():
 def test_an_interval_holds_both_laws_and_the_margin(fits) -> None:
     asked = curve_of(np.concatenate([RATES[:300], np.ones(200), np.linspace(1, 0, 50)]))
 
-    losses, low, high = IntervalRule(second=fits[1], margin=0.01, level=0.9).around(fits[0], asked)
+    rule = IntervalRule(second=fits[1], margin=0.01, gain_margin=0.0, level=0.9)
+    losses, low, high = rule.around(fits[0], asked)
 
     both = np.stack([fit.predict(asked, extrapolate=True).losses_P for fit in fits])
     assert (low <= both.min(axis=0) - 0.01).all()
@@ -56,10 +57,27 @@ def test_an_interval_holds_both_laws_and_the_margin(fits) -> None:
     assert np.array_equal(losses, both[0])
 
 
+def test_an_interval_widens_with_what_annealing_is_predicted_to_gain(fits) -> None:
+    asked = curve_of(np.concatenate([RATES[:300], np.linspace(1, 0.01, 100)]))
+    plain, wide = (IntervalRule(second=None, margin=0.01, gain_margin=share, level=0.9) for share in (0.0, 0.5))
+
+    _, low, high = plain.around(fits[0], asked)
+    _, lower, higher = wide.around(fits[0], asked)
+
+    held = replace(asked, rates_U=np.concatenate([RATES[:300], np.ones(100)]), losses_P=None)
+    gain = fits[0].predict(held).losses_P - fits[0].predict(asked, extrapolate=True).losses_P
+    assert gain[-1] > 0.01
+    np.testing.assert_allclose(higher - high, 0.5 * np.maximum(gain, 0), atol=1e-12)
+    np.testing.assert_allclose(low - lower, higher - high, atol=1e-12)
+    assert higher[0] == high[0]  # where no rate has fallen yet
+
+
 def test_a_conformal_interval_is_as_wide_as_the_errors_of_finished_paths(fits) -> None:
     scores = tuple(0.01 * k for k in range(1, 20))
 
-    losses, low, high = IntervalRule(second=None, margin=0.5, level=0.9, scores=scores).around(fits[0], curve_of(RATES))
+    losses, low, high = IntervalRule(second=None, margin=0.5, gain_margin=0.5, level=0.9, scores=scores).around(
+        fits[0], curve_of(RATES)
+    )
 
     np.testing.assert_allclose(high - losses, 0.18)  # the ⌈20 × .9⌉-th of 19
     np.testing.assert_allclose(losses - low, 0.18)

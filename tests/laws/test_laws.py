@@ -299,6 +299,20 @@ def test_replay_is_that_of_eq_8_worked_by_hand() -> None:
         assert last == pytest.approx(base - falls[domain.value] + shift[domain.value])
 
 
+def test_size_is_that_of_eq_7_worked_by_hand() -> None:
+    rates = np.concatenate([np.repeat([2e-4, 1e-4], 100), np.repeat([5e-5], 100)])
+    curve = curve_of(rates, boundary=200, parameters=50e6)
+    drops, sizes = rate_drops(rates), {"gamma1": 0.2, "gamma2": -0.3, "F": 0.7, "gamma3": 0.4}
+    before, since = np.where(np.arange(drops.size) < 200, drops, 0), np.where(np.arange(drops.size) < 200, 0, drops)
+
+    last = ContinualLaw(domain=Domain.OLD, sizes=True).predict(OLD | sizes, curve=curve)[-1]
+
+    areas = [annealing_area(falls, momentum=0.999)[300] for falls in (before, since)]
+    fall = 0.299 * areas[0] * 50**0.2 + 0.298 * areas[1] * 50**-0.3
+    base = OLD["L0"] + OLD["A"] * 0.035 ** -OLD["alpha"] + 0.7 * 50**-0.4
+    assert last == pytest.approx(base - fall + shift_of(OLD, area=0.005))
+
+
 def test_the_turning_length_is_where_the_old_loss_is_back() -> None:
     area = turning_area(OLD, before=1.0)
 

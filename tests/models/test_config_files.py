@@ -10,6 +10,7 @@ import torch
 
 from lrpath.errors import ConfigError
 from lrpath.models import CausalLM, build_model, count_parameters, hf_config
+from lrpath.models.attention import CAUSAL_SDPA
 from lrpath.planning.shape import FileModel, ModelShape
 from tests.refusals import refused
 
@@ -103,7 +104,7 @@ def test_kernels_are_never_taken_from_a_file(tmp_path: pathlib.Path, key: str) -
     shape = shape_of(tmp_path, SIZES | {"model_type": "llama", key: "kernels-community/flash-attn3"})
 
     assert hf_config(shape)._attn_implementation is None
-    assert build_model(shape, seed=0).config._attn_implementation == "sdpa"
+    assert build_model(shape, seed=0).config._attn_implementation == CAUSAL_SDPA
     assert count_parameters(shape) > 0
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,16 @@ def test_the_jobs_of_a_sweep_are_one_command(tmp_path: Path) -> None:
         "python -m lrpath.train -m alpha=0.2,0.6",
         "python -m lrpath.train alpha=0.4",
     ]
+
+
+def test_a_log_of_before_commands_had_a_description_is_read(tmp_path: Path) -> None:
+    log = CommandLog(tmp_path)
+    record = {"time": "", "host": "here", "lrpath": "0.1.0", "commit": None, "text": "python -m lrpath.train"}
+    (tmp_path / "commands.jsonl").write_text(f"{json.dumps(record)}\n")
+
+    log.add(Command.of_this_process("lrpath.train", [], description="Which α is enough?"))
+
+    assert [one.description for one in log.read()] == ["", "Which α is enough?"]
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", "nonsense", "[" * 100_000], ids=["empty", "list", "text", "brackets"])

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import threading
 from typing import NamedTuple
 
 import pytest
@@ -31,6 +32,40 @@ def test_rows_are_appended_below_one_header(tmp_path: pathlib.Path) -> None:
 
     assert table.file.read_text() == "position,loss,name\n1,0.5,a\n2,0.25,b\n3,0.125,c\n"
     assert table.rows()[1] == NamedRow(2, 0.25, "b")
+
+
+def test_a_table_goes_on_while_its_rows_are_flushed_and_can_wait_for_them(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(tmp_path / "metrics.csv", NamedRow, behind=True)
+    may_flush, flushed = threading.Event(), list[int]()
+
+    def flush_when_told(file: pathlib.Path) -> None:
+        assert may_flush.wait(60)
+        flushed.append(file.stat().st_size)
+
+    monkeypatch.setattr("lrpath.records.flush_behind.flush_file", flush_when_told)
+    for position in range(1, 5):
+        table.append([NamedRow(position, 0.5, "a")])
+    before = len(flushed)
+    may_flush.set()
+    table.flush()
+
+    assert before == 0
+    assert flushed[-1] == table.file.stat().st_size
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("flush")]
+
+
+def test_rows_that_could_not_be_flushed_are_known_to_whoever_waits(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Table(tmp_path / "metrics.csv", NamedRow, behind=True)
+    monkeypatch.setattr(os, "fsync", refuse_space)
+
+    table.append([NamedRow(1, 0.5, "a")])
+
+    with pytest.raises(OSError, match="No space left"):
+        table.flush()
 
 
 def test_no_rows_make_no_file(tmp_path: pathlib.Path) -> None:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import StateError
+from lrpath.records.commands import Command
 from lrpath.records.events import rewrite_path_events
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
+from lrpath.reporting.setup_table import setup_tables
 from tests.analysis.studies import (
     CONTINUAL,
     SCRATCH,
@@ -130,6 +133,19 @@ def test_several_studies_are_reported_together(tmp_path: Path) -> None:
     assert "relative_cost,on_front,seeds" in seeds[0]
     assert len(seeds) == 1 + 2 * 3
     assert not july.report.exists()
+
+
+def test_what_studies_ask_stands_at_the_head_of_a_report(tmp_path: Path) -> None:
+    study, other = Study(tmp_path / "toy"), Study(tmp_path / "other")
+    for one, peak in ((study, 1.0), (other, 2.0)):
+        keep(one, plan_of(10, paradigms={"continual": replace(CONTINUAL, peak=peak)}))
+    for question in ("", "How long must a branch be?", "How long?", "How long must a branch be?"):
+        study.commands.add(Command.of_this_process("lrpath.train", [], description=question))
+
+    (alone,), (both,) = (setup_tables(StudyComparison.read(*studies)) for studies in ((study,), (study, other)))
+
+    assert alone.rows[0] == ("question", "How long must a branch be? How long?")
+    assert both.rows[0] == ("question", "toy: How long must a branch be? How long?")
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def test_latex_and_html_escape_what_they_must() -> None:
         r"\end{tabular}",
     ]
     html = table.html()
-    assert "<caption>50 % &lt;b&gt;</caption>" in html
+    assert "<caption><span>50 % &lt;b&gt;</span></caption>" in html
     assert '<td class="left">x&lt;y</td><td>1</td>' in html
     assert "<p>a &amp; b</p>" in html
 

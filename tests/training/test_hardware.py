@@ -20,6 +20,7 @@ SETTINGS = {
     "threads": None,
     "recompute": False,
     "compile": False,
+    "tf32": True,
     "shard_ranks": None,
     "timeout_minutes": None,
 }
@@ -157,3 +158,25 @@ def test_one_process_decides_for_itself_and_raises_its_own_errors() -> None:
     for call in (alone.on_rank_zero, alone.gather):
         with refused(ConfigError):
             call(refuse)
+
+
+@pytest.mark.parametrize(("compile", "compiles"), [("auto", False), (False, False), (True, True)])
+def test_auto_compiles_on_a_gpu_only(compile: bool | str, *, compiles: bool) -> None:
+    assert hardware(compile=compile).compiles is compiles
+    assert hardware(compile=compile).kernels == ({"compiled": True} if compiles else {})
+
+
+def test_compile_takes_no_other_word() -> None:
+    with refused(ConfigError, field="strategy.compile", value="always"):
+        hardware(compile="always")
+
+
+def test_what_computes_is_said_in_a_line() -> None:
+    line = hardware(threads=1, compile=True).describe(recipe_with(precision="bf16"))
+
+    assert all(word in line for word in ("CPU", "bf16", "compiled")), line
+    assert "TF32" not in line
+
+
+def test_memory_that_a_process_has_used_is_known() -> None:
+    assert 1e7 < hardware().most_memory < 1e12

@@ -35,6 +35,22 @@ def test_lines_come_at_most_every_interval_and_reckon_the_time_left_from_the_pac
     ]
 
 
+def test_mfu_and_memory_are_asked_for_only_when_they_are_shown() -> None:
+    clock, text, asked = Clock(), io.StringIO(), []
+    progress = PlanProgress(Console(file=text), runs=1, updates=30, clock=clock, interval=10)
+
+    def more() -> list[str]:
+        asked.append(clock.now)
+        return ["41% MFU", "23.1 GB"]
+
+    for position in range(1, 13):
+        clock.now += 1.0
+        progress.advance(run(), position=position, loss=2.5, tokens_per_second=1234.0, more=more)
+
+    assert asked == [10.0]
+    assert "loss 2.500  1,234 tokens/s  41% MFU  23.1 GB" in text.getvalue()
+
+
 def test_a_branch_says_where_it_begins() -> None:
     text = io.StringIO()
     progress = PlanProgress(Console(file=text), runs=1, updates=20)

@@ -1,6 +1,8 @@
+import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -130,3 +132,20 @@ def test_a_state_is_not_loaded_under_another_key(tmp_path: Path) -> None:
 
     with refused(StateError):
         load_state(tmp_path / "000000003", key=StateKey(KEY.path_id, 4), module=Tied(seed=2), optimizer=None)
+
+
+def test_a_state_is_refused_whichever_of_its_bytes_was_altered_before_it_is_used(tmp_path: Path) -> None:
+    saved(tmp_path / "000000003")
+    (file,) = (tmp_path / "000000003").glob("*.safetensors")
+    data = file.read_bytes()
+    model, optimizer = trained(seed=2)
+
+    for at in [*range(0, 400, 7), *range(400, len(data), 211), len(data) - 1]:
+        file.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(StateError) as expected:
+            check_state(file.parent, key=KEY)
+        with pytest.raises(StateError) as found:
+            load_state(file.parent, key=KEY, module=model, optimizer=optimizer)
+        assert str(found.value) == str(expected.value)
+
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("digest")]

@@ -13,9 +13,11 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from lrpath.errors import TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
 from lrpath.training.callbacks.update_callback import UpdateCallback
+from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.checkpoints.retention import keep_newest
 from lrpath.training.checkpoints.saver import StateSaver
 from lrpath.training.checkpoints.states import all_finite, tensors_of
@@ -76,8 +78,16 @@ class ForkCheckpoint(UpdateCallback, Checkpoint):
                 tensors=tensors,
                 facts=self._facts(position),
                 check=self._folder.check_owned,
+                before=partial(self._flush_tables, position),
                 then=partial(keep_newest, position, run=self.run, folder=self._folder, pinned=self._pinned),
             )
+
+    def _flush_tables(self, position: int) -> None:
+        """Let the rows up to the state be on the disk before it is."""
+        try:
+            self._folder.flush_tables()
+        except OSError as error:
+            raise TrainingError(explain_disk_error(error, self._folder.state(position))) from error
 
 
 def _tensors(trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, torch.Tensor]:

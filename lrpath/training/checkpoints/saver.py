@@ -90,6 +90,7 @@ class StateSaver:
         tensors: dict[str, torch.Tensor],
         facts: dict[str, Any],
         check: Callable[[], None] = lambda: None,
+        before: Callable[[], None] = lambda: None,
         then: Callable[[], None] = lambda: None,
     ) -> None:
         """Save a state after the one before; it is whole when `wait` returns.
@@ -100,6 +101,7 @@ class StateSaver:
             tensors: What it holds, as `tensors_of` returns it; in the background they may change when this returns.
             facts: Further fields of the manifest.
             check: Called on the first rank before the state takes its place; raises if it must not.
+            before: Called on the first rank before the state is written: what must be on the disk earlier.
             then: Called on the first rank when the state is whole.
 
         Raises:
@@ -112,6 +114,7 @@ class StateSaver:
         shards.take(tensors)
 
         def write() -> None:
+            self._ranks.background.on_rank_zero(before)
             write_state(folder, key=key, shards=shards, facts=facts, ranks=self._ranks.background, check=check)
             self._ranks.background.on_rank_zero(then)
             if shards.copies and self._ranks.world_size == 1:  # of several ranks, each has a part

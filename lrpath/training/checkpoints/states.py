@@ -14,6 +14,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.tensor import DTensor
 
 from lrpath import __version__
-from lrpath.errors import StateError, TrainingError
+from lrpath.errors import LrpathError, StateError, TrainingError
 from lrpath.planning.paths import StateKey
 from lrpath.records.files import (
     digest_file,
@@ -43,6 +44,8 @@ from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.checkpoints.saved_copy import Copies, take_copies
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import moments
+
+_HASHING_THREADS = 4  # of a state that several ranks have saved, each of which has a file of its own
 
 
 def tensors_of(module: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, torch.Tensor]:
@@ -318,10 +321,46 @@ def load_state(
     Raises:
         StateError: If the state is missing, incomplete or altered, or was made for another model.
     """
-    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key))
-    ranks.on_rank_zero(lambda: check_made_here(folder))
-    load_tensors(folder, tensors_of(module, optimizer), whole=optimizer is not None, ranks=ranks)
+    with checked(folder, key=key, ranks=ranks) as manifest:
+        load_tensors(folder, tensors_of(module, optimizer), whole=optimizer is not None, ranks=ranks)
     return manifest
+
+
+@contextlib.contextmanager
+def checked(folder: pathlib.Path, *, key: StateKey, ranks: ProcessGroup = SINGLE_PROCESS) -> Iterator[dict[str, Any]]:
+    """Check a state while a block reads it; if it was altered, this is raised at the end of the block.
+
+    Threads of the first rank take the digests meanwhile, so that the files come from the disk once, and loading takes
+    as long as the slower of the two. What the block has read counts only behind it.
+
+    Args:
+        folder: Place of the state.
+        key: Path and position that it must be of.
+        ranks: Those that read it, all of which call this.
+
+    Yields:
+        The manifest.
+
+    Raises:
+        StateError: If the state is missing, incomplete or altered, or was made by another trainer.
+    """
+    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))
+    with ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="digest") as pool:
+        files = sorted(manifest["files"]) if ranks.is_rank_zero else []
+        digests = {name: pool.submit(digest_file, folder / name) for name in files}
+
+        def compare() -> None:
+            ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=lambda file: digests[file.name].result()))
+
+        try:
+            ranks.on_rank_zero(lambda: check_made_here(folder))
+            yield manifest
+        except Exception as error:
+            # Of a file that was altered this is to be said, and not what came of it. All ranks raise an LrpathError.
+            if ranks.world_size == 1 or isinstance(error, LrpathError):
+                compare()
+            raise
+        compare()
 
 
 def load_tensors(

@@ -238,6 +238,7 @@ class CommandTrainer:
         path, position = stretch.path, answer.position
         folder.metrics.append(answer.metrics)
         folder.evaluation.append(answer.evaluation)
+        folder.flush_tables()
         facts = {
             "tables": written_digests(folder, position),
             "name": path.name,

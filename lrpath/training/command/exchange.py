@@ -185,7 +185,7 @@ def _write_ids(file: pathlib.Path, stretch: Stretch, batches: TokenBatches) -> d
     dtype = token_dtype(batches.store.vocab_size)
     ids_UBT = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
     for update in range(stretch.begin, stretch.end):
-        ids_UBT[update - stretch.begin] = batches.rows(update)
+        ids_UBT[update - stretch.begin] = batches.batch(update)
     ids_UBT.flush()
     return {"shape": list(shape), "tokens_per_sequence": recipe.tokens_per_sequence}
 

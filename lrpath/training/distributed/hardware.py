@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import resource
+import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import torch
 
@@ -102,6 +105,22 @@ class Hardware:
         """Name of the device, for the ledger."""
         return torch.cuda.get_device_name() if self._on_gpu else "cpu"
 
+    def forget_memory(self) -> None:
+        """Begin to count the largest use of a GPU's memory anew."""
+        if self._on_gpu:
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    @property
+    def most_memory(self) -> int:
+        """Largest use of this rank's GPU since `forget_memory`; on the CPU, of the process since it began [bytes].
+
+        Of a GPU, what tensors took: the allocator's reserve and the CUDA context are not in it.
+        """
+        if self._on_gpu:
+            return torch.cuda.max_memory_allocated(self.device)
+        unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): bytes there, KiB on Linux
+        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
     @property
     def device(self) -> torch.device:
         """The device of this process."""
@@ -123,10 +142,42 @@ class Hardware:
         """Return how many micro-batches a rank accumulates in one update."""
         return self.strategy.accumulation(recipe.sequences_per_update, ranks=self.ranks)
 
-    def set_threads(self) -> None:
-        """Give every operation of this process, evaluations included, the number of threads that was configured."""
+    def prepare_process(self) -> None:
+        """Set what all operations of this process share, evaluations included: threads, and how fp32 is multiplied."""
         if self.strategy.threads is not None:
             torch.set_num_threads(self.strategy.threads)
+        if self._on_gpu:  # on the CPU `high` would let oneDNN round factors too
+            torch.set_float32_matmul_precision("high" if self.strategy.tf32 else "highest")
+
+    @property
+    def compiles(self) -> bool:
+        """Whether blocks are compiled."""
+        return self._on_gpu if isinstance(self.strategy.compile, str) else self.strategy.compile
+
+    @property
+    def kernels(self) -> dict[str, Any]:
+        """What kernels compute an update, as far as it is not what the CPU always does; for manifests and people."""
+        found: dict[str, Any] = {"compiled": self.compiles} if self.compiles or self._on_gpu else {}
+        return found | ({"fp32_products": "tf32" if self.strategy.tf32 else "fp32"} if self._on_gpu else {})
+
+    def describe(self, recipe: Recipe) -> str:
+        """Return in a line on what, and how, the updates of a recipe are computed.
+
+        Sums of attention without a mask go to torch's flash kernel in bf16, and to its memory-efficient one in fp32.
+        """
+        threads = self.strategy.threads or torch.get_num_threads()
+        where = self.device_name if self._on_gpu else f"the CPU, threads: {threads}"
+        words = [f"{self.ranks} × {where}" if self.ranks > 1 else where]
+        products = "fp32 (TF32 products)" if self._on_gpu and self.strategy.tf32 else "fp32"
+        words.append("bf16 products over fp32 weights" if recipe.precision == "bf16" else products)
+        if self._on_gpu:
+            flash = recipe.precision == "bf16" and not recipe.masks_documents
+            words.append(f"attention by torch's {'flash' if flash else 'memory-efficient'} kernel")
+        words.append("blocks and loss compiled" if self.compiles else "not compiled")
+        line = f"computes on {', '.join(words)}"
+        if self._on_gpu and recipe.precision == "fp32":
+            line += "; precision=bf16 is several times as fast here, and makes another path"
+        return line
 
     def initialized(self) -> contextlib.AbstractContextManager[None]:
         """Return a block in which the ranks can communicate; for one process, an empty one."""
@@ -137,19 +188,20 @@ class Hardware:
         return self.process_group.initialized(self.device, timeout=timeout)
 
     def parallelize(self, backbone: CausalLM, *, precision: str) -> None:
-        """Recompute, compile and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
-        if not backbone.blocks and (self.strategy.recompute or self.strategy.compile):
-            name = "recompute" if self.strategy.recompute else "compile"
+        """Compile, recompute and shard a model as the strategy says; Lightning moves or wraps it afterwards."""
+        asked = {"recompute": self.strategy.recompute, "compile": self.strategy.compile is True}
+        if not backbone.blocks and any(asked.values()):  # `auto` then compiles nothing
+            name = next(name for name, is_asked in asked.items() if is_asked)
             raise ConfigError(
                 f"strategy.{name}=true works on blocks, and the model has none; give your module an attribute "
                 f"`blocks`, a ModuleList of its layers, or strategy.{name}=false",
                 field=f"strategy.{name}",
                 value=True,
             )
+        if self.compiles and backbone.blocks:
+            compile_blocks(backbone)
         if self.strategy.recompute:
             recompute_blocks(backbone)
-        if self.strategy.compile:
-            compile_blocks(backbone)
         if self.strategy.name == "fsdp":
             mesh = self.process_group.mesh(self.device, shard_ranks=self.shard_ranks)
             shard_blocks(backbone, mesh=mesh, precision=precision)

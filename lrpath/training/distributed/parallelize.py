@@ -11,16 +11,27 @@ from lrpath.models import CausalLM
 
 
 def recompute_blocks(backbone: CausalLM) -> None:
-    """Keep only the inputs of blocks in the forward pass, and compute the rest again in the backward pass."""
+    """Keep only the inputs of blocks in the forward pass, and compute the rest again in the backward pass.
+
+    Blocks that are compiled must be so already.
+    """
     for block in backbone.blocks:
         # Not transformers' own switch, whose name changes with its version; the hooks of FSDP2 stay outside.
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def compile_blocks(backbone: CausalLM) -> None:
-    """Compile every block, one graph each; in place, and before sharding, whose hooks stay outside the graphs."""
+    """Compile every block, and the loss; in place, before recomputing and sharding, which stay outside the graphs.
+
+    Blocks are alike, so all of them, and those of later models in this process, share one graph: the first update of a
+    process compiles, and no other. Shapes are constants of a graph. Compiled for any shape, it would be slower, and an
+    evaluation with batches of another size would make torch do so.
+    """
     for block in backbone.blocks:
-        block.compile()
+        # Not block.compile(): a block that is recomputed would then be run as it is, without a word, since torch's
+        # compiler skips the function that recomputes.
+        block.forward = torch.compile(block.forward, dynamic=False)
+    backbone.is_compiled = True
 
 
 def shard_blocks(backbone: CausalLM, *, mesh: DeviceMesh, precision: str) -> None:

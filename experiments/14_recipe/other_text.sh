@@ -6,10 +6,9 @@ set -e
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
 FOLDER=$1 SEEDS=${SEEDS:-1,2,3,4} OUT=${OUT:-outputs}
-paths=$(for recipe in from_scratch own_60 union_60 schedule_free_80 schedule_free_80_union_15; do
-    for version in v1 v2 v3 v4; do printf '%s.%s,' $recipe $version; done
-    printf '%s.main,' $recipe
-done | sed 's/from_scratch.main,//; s/,$//')
+paths=from_scratch.v1,from_scratch.v2,from_scratch.v3,from_scratch.v4,own_60.main,own_60.v1,own_60.v2,own_60.v3,own_60.v4
+paths=$paths,union_60.v1,union_60.v2,union_60.v3,union_60.v4,schedule_free_80.main
+paths=$paths,schedule_free_80_union_15.v2,schedule_free_80_union_15.v3,schedule_free_80_union_15.v4
 run() {
     study=$1 files=$2
     python -m lrpath.train -m +exp=recipe/ladder rung=0.04m study="$study" outputs="$OUT" seed="$SEEDS" data=text "data.source.paths=[$files]" \

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
 FOLDER=$1 SEEDS=${SEEDS:-1,2,3,4} OUT=${OUT:-outputs}
 paths=from_scratch.v1,from_scratch.v2,from_scratch.v3,from_scratch.v4,own_60.main,own_60.v1,own_60.v2,own_60.v3,own_60.v4
-paths=$paths,union_60.v1,union_60.v2,union_60.v3,union_60.v4,schedule_free_80.main
+paths=$paths,union_60.v2,union_60.v3,union_60.v4,schedule_free_80.main
 paths=$paths,schedule_free_80_union_15.v2,schedule_free_80_union_15.v3,schedule_free_80_union_15.v4
 run() {
     study=$1 files=$2

@@ -117,6 +117,13 @@ def test_a_state_saved_on_any_ranks_goes_on_on_any_others(lab: Lab, alone: Lab) 
             assert largest_difference(study, alone.study("whole")) < ROUNDING
 
 
+def test_a_branch_on_one_rank_with_sharded_tensors_begins_with_the_state_in_memory(lab: Lab, alone: Lab) -> None:
+    ended = lab.ranked(Job(("study=fsdp", FSDP, "versions=2")), ranks=1)
+
+    assert lab.codes_of(1) == [(0,)], ended.err
+    assert largest_difference(lab.study("fsdp"), alone.study("whole")) < ROUNDING
+
+
 def test_four_ranks_in_shards_and_replicas_repeat_themselves_after_a_kill(lab: Lab) -> None:
     hybrid = (FSDP, "strategy.shard_ranks=2")
     one = "versions=1"

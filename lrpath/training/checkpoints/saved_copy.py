@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.tensor import DTensor
 
 from lrpath.planning.paths import StateKey
 from lrpath.records.file_memory import Fingerprint, fingerprint_of
@@ -60,7 +61,7 @@ def recall(folder: pathlib.Path, *, key: StateKey, wanted: dict[str, torch.Tenso
     Args:
         folder: Place of the state that is wanted, whose manifest must be as this process left it.
         key: Its path and position.
-        wanted: Tensors by name, unsharded; they get the state's numbers.
+        wanted: Tensors by name, all of them on this rank; they get the state's numbers.
     """
     if not _kept or (_kept[0].key, _kept[0].folder.absolute()) != (key, folder.absolute()):
         return None
@@ -71,5 +72,6 @@ def recall(folder: pathlib.Path, *, key: StateKey, wanted: dict[str, torch.Tenso
     if not alike or fingerprint_of(folder / MANIFEST) != _kept[0].manifest:
         return None
     for name, tensor in wanted.items():
-        tensor.copy_(found[name])
+        # FSDP on one rank shards nothing, but its tensors do not take plain ones
+        (tensor.to_local() if isinstance(tensor, DTensor) else tensor).copy_(found[name])
     return read_manifest(folder)

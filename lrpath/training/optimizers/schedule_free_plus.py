@@ -99,8 +99,9 @@ class ScheduleFreePlusAdamC(torch.optim.Optimizer):
             torch._foreach_add_(base, live, alpha=-rate * corrected * decay)
         torch._foreach_addcdiv_(base, first, scale, value=-rate / (1 - beta1**update))
         torch._foreach_lerp_(average, base, taken)
-        torch._foreach_copy_(live, base)
-        torch._foreach_lerp_(live, average, self.share(update))
+        share = self.share(update)
+        for one, fast, slow in zip(live, base, average, strict=True):
+            one.copy_(fast).lerp_(slow, share)  # not by _foreach_copy_, which DTensor does not know
 
     def _advance(self, states: list[dict[str, Tensor]], *, rate: float) -> tuple[int, float, float]:
         """Count an update in every state; return its number, `c_t`, and the rate as a share of the largest so far."""

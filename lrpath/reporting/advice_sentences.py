@@ -160,8 +160,10 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
     longest = [choice.evaluated.candidate.version for choice in advice.choices if _is_longest(choice, advice)]
     if longest and not priced:
         lines.append(f"WARNING: {', '.join(longest)}: the longest α there was to choose from; the law would go further")
-    for reason, count in advice.excluded.items():
-        lines.append(f"note: {count:,} candidates were left out, for {reason}: outside the range that was fitted")
+    if advice.excluded:
+        count, first = sum(advice.excluded.values()), next(iter(advice.excluded))
+        what = "candidate lies" if count == 1 else "candidates lie"
+        lines.append(f"note: {count:,} {what} outside the range that was fitted and cannot be chosen: for one, {first}")
     return lines
 
 

@@ -116,7 +116,10 @@ def kill(command: Command, base: Path, *, kills: int, chance: random.Random) -> 
             process = start(folder, command.task, command.words)
             if len(made) < MOST:
                 time.sleep(after)
-                os.killpg(process, signal.SIGKILL)
+                try:
+                    os.killpg(process, signal.SIGKILL)
+                except ProcessLookupError:  # so early that it has no group of its own yet
+                    os.kill(process, signal.SIGKILL)
             code = wait_for(process)
             if code == -signal.SIGKILL:
                 made.append((command.name, number, len(made) + 1, f"{after:.3f}", f"{seconds:.3f}"))

@@ -36,7 +36,7 @@ SIZES = {  # model, sequences of an update, of a micro-batch on 80 GB, updates, 
 TINY = {"tiny": ({"vocab_size": 64, "hidden_size": 16, "ffn_size": 44, "layers": 2, "heads": 2}, 4, 2, 12, 3)}
 ORDER = ("lrpath", "lrpath tree", "bare loop", "litgpt")
 AIM = {"1.2B": 0.55, "124M": 0.45}
-"""MFU that the issue asks for on an H100 or H200."""
+"""MFU aimed at on an H100 or H200."""
 
 
 def job_of(size: str, *, folder: Path, device: str, name: str) -> Job:

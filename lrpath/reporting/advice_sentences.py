@@ -1,5 +1,6 @@
 """Advice in words: what is chosen, at what price, how sure, what has been observed, and what must not be trusted."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -160,8 +161,12 @@ def warnings_of(advice: Advice, question: Question) -> list[str]:
     longest = [choice.evaluated.candidate.version for choice in advice.choices if _is_longest(choice, advice)]
     if longest and not priced:
         lines.append(f"WARNING: {', '.join(longest)}: the longest α there was to choose from; the law would go further")
-    if advice.excluded:
-        count, first = sum(advice.excluded.values()), next(iter(advice.excluded))
+    kinds: dict[str, tuple[int, str]] = {}  # candidates that are too long in their hundreds differ in a number alone
+    for reason, count in advice.excluded.items():
+        kind = re.sub(r"[\d.,]+", "#", reason)
+        before, first = kinds.get(kind, (0, reason))
+        kinds[kind] = before + count, first
+    for count, first in kinds.values():
         what = "candidate lies" if count == 1 else "candidates lie"
         lines.append(f"note: {count:,} {what} outside the range that was fitted and cannot be chosen: for one, {first}")
     return lines

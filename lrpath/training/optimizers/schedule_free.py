@@ -17,14 +17,15 @@ on `z`, and the model that is evaluated and released is the average `x`:
 all updates (arXiv 2605.19095 weights by t^r for long runs).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lrpath.training.optimizers.by_group import GroupOptimizer
 
-class ScheduleFreeAdamW(torch.optim.Optimizer):
+
+class ScheduleFreeAdamW(GroupOptimizer):
     """The optimizer; parameters hold `y`, and its state `z`, `exp_avg_sq` and three scalars on the CPU.
 
     The scalars are kept beside each parameter, as AdamW keeps its `step`, so that a state holds everything that the
@@ -49,19 +50,6 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
             state["z"] = parameter.detach().clone(memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         return state
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Make one update of the parameters that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            live = [one for one in group["params"] if one.grad is not None]
-            if live:
-                self._update(group, live)
-        return loss
 
     def _update(self, group: dict[str, Any], live: list[Tensor]) -> None:
         states = [self.state_of(one) for one in live]

@@ -15,14 +15,15 @@ Since `b_t` changes, `x` cannot be had from `y` and `z` by fixed coefficients, s
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lrpath.training.optimizers.by_group import GroupOptimizer
 
-class ScheduleFreePlusAdamC(torch.optim.Optimizer):
+
+class ScheduleFreePlusAdamC(GroupOptimizer):
     """The optimizer; parameters hold `y`, and its state `average` (`x`), `z`, both moments and three scalars.
 
     Args:
@@ -68,20 +69,8 @@ class ScheduleFreePlusAdamC(torch.optim.Optimizer):
         first, last = self._shares
         return 1.0 - math.pow(1.0 - first, 1.0 - progress) * math.pow(1.0 - last, progress)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Make one update of the parameters that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            live = [one for one in group["params"] if one.grad is not None]
-            if live:
-                self._update(live, rate=group["lr"], decay=group["weight_decay"])
-        return loss
-
-    def _update(self, live: list[Tensor], *, rate: float, decay: float) -> None:
+    def _update(self, group: dict[str, Any], live: list[Tensor]) -> None:
+        rate, decay = group["lr"], group["weight_decay"]
         states = [self.state_of(one) for one in live]
         update, taken, corrected = self._advance(states, rate=rate)
         gradients = [one.grad for one in live if one.grad is not None]

@@ -312,7 +312,7 @@ BREAKS = (
     Break(
         promise=10,
         what="a state is loaded by torch.load when it is no safetensors file",
-        file="lrpath/training/checkpoints/states.py",
+        file="lrpath/training/checkpoints/loading.py",
         old="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n",
         new="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n"
         '    for file in folder.glob("*.safetensors"):\n        if file.read_bytes()[:1] == b"\\x80":\n'
@@ -322,7 +322,7 @@ BREAKS = (
     Break(
         promise=10,
         what="loading a state unpickles its metadata",
-        file="lrpath/training/checkpoints/states.py",
+        file="lrpath/training/checkpoints/loading.py",
         old="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n",
         new="    manifest = ranks.on_rank_zero(lambda: check_state(folder, key=key, digest=None))\n"
         "    import pickle\n\n    pickle.loads(pickle.dumps(torch.Size([1])))\n",

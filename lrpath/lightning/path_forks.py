@@ -25,8 +25,9 @@ from lrpath.planning.paths import StateKey
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.shards import stored_tensors
+from lrpath.training.checkpoints.loading import checked, load_tensors
 from lrpath.training.checkpoints.retention import keep_newest, pinned_states
-from lrpath.training.checkpoints.states import ShardWriter, all_finite, checked, load_tensors, write_state
+from lrpath.training.checkpoints.states import ShardWriter, all_finite, write_state
 from lrpath.training.distributed.process_group import ProcessGroup
 
 

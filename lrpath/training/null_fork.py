@@ -25,7 +25,7 @@ from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.rows import MetricsRow
 from lrpath.records.study import Study
-from lrpath.training.checkpoints.states import read_tensors
+from lrpath.training.checkpoints.loading import read_tensors
 from lrpath.training.lightning_trainer import quiet_lightning
 from lrpath.training.path_trainer import PathTrainer
 from lrpath.training.plan_progress import PlanProgress

@@ -16,8 +16,8 @@ from lrpath.data.tokenizer import read_tokenizer
 from lrpath.planning import plan as plans
 from lrpath.planning.paths import StateKey
 from lrpath.records.study import Study
+from lrpath.training.checkpoints.loading import load_state
 from lrpath.training.checkpoints.releases import load_release
-from lrpath.training.checkpoints.states import load_state
 from lrpath.training.optimizers import build_optimizer
 
 EVENTS = {"pickle.find_class", "exec", "compile", "os.system", "subprocess.Popen", "marshal.loads", "import"}

@@ -10,8 +10,9 @@ from lrpath.errors import StateError
 from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import check_state
+from lrpath.training.checkpoints.loading import load_state
 from lrpath.training.checkpoints.saver import StateSaver
-from lrpath.training.checkpoints.states import load_state, tensors_of
+from lrpath.training.checkpoints.states import tensors_of
 from lrpath.training.optimizers import build_optimizer, moments, set_learning_rate
 from tests.refusals import refused
 

@@ -10,8 +10,9 @@ from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import StateKey
 from lrpath.records.study import Study
 from lrpath.training.checkpoints.begin_released import load_released
+from lrpath.training.checkpoints.loading import load_state
 from lrpath.training.checkpoints.saved_copy import recall
-from lrpath.training.checkpoints.states import load_state, tensors_of
+from lrpath.training.checkpoints.states import tensors_of
 from lrpath.training.data_consumed import check_data_consumed
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.lit_module import LitCausalLM

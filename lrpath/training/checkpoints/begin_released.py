@@ -9,7 +9,8 @@ from torch import nn
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import StateKey
 from lrpath.records.manifest import check_made_here, check_state
-from lrpath.training.checkpoints.states import load_tensors, tensors_of
+from lrpath.training.checkpoints.loading import load_tensors
+from lrpath.training.checkpoints.states import tensors_of
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import combined
 

@@ -25,9 +25,9 @@ from lrpath.records.released import ExportedRelease
 from lrpath.records.shards import stored_tensors
 from lrpath.records.study import Study
 from lrpath.training.checkpoints.backbone import Backbone, read_backbone
+from lrpath.training.checkpoints.loading import read_tensors
 from lrpath.training.checkpoints.public_door import check_generation_ends, check_logits, check_tokenizer, ids_differ
 from lrpath.training.checkpoints.releases import folders_of
-from lrpath.training.checkpoints.states import read_tensors
 from lrpath.training.optimizers import combined
 
 Dtype = Literal["fp32", "bf16"]

@@ -21,7 +21,7 @@ from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
 from lrpath.records.tables import Table
 from lrpath.training.checkpoints.backbone import read_backbone
-from lrpath.training.checkpoints.states import load_state, read_tensors
+from lrpath.training.checkpoints.loading import load_state, read_tensors
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.optimizers import combined
 

@@ -18,6 +18,7 @@ from lrpath.planning.paradigms import (
     FromScratch,
     Infinite,
     Paradigm,
+    PathSwitching,
     Reads,
     Restart,
     WsdS,
@@ -396,6 +397,35 @@ def test_a_branch_from_the_average_has_its_own_peak_and_goes_on_with_adamw() -> 
     assert rates_of(tree, branches[1]) == [0.375, 0.25, 0.125, 0.0]
     assert not {branch.id for branch in branches} & {branch.id for branch in others}
     assert tree_record.from_record(tree_record.as_record(tree)) == tree
+
+
+def test_branches_of_a_falling_main_path_begin_at_its_rate() -> None:
+    tree = replace(SWITCHING, inverse_sqrt_from=4).plan(setting_of(6, 10))
+
+    main, _, last = tree.paths
+    assert [tree.rate(main.id, update) for update in (2, 3, 15)] == [1.0, 1.0, 0.5]
+    assert tree.rate(last.id, 15) == 0.0
+    assert max(rates_of(tree, last)) <= tree.rate(main.id, last.start - 1) < 1.0
+
+
+def test_the_released_branch_of_a_falling_anytime_path_has_the_rates_of_the_path() -> None:
+    tree = replace(ANYTIME, inverse_sqrt_from=3, alpha=0.5, reads="union").plan(setting_of(6, 10))
+
+    main, branch = tree.paths
+    assert rates_of(tree, branch) == [tree.rate(main.id, update) for update in range(branch.start, branch.start + 5)]
+    assert tree_record.from_record(tree_record.as_record(tree)) == tree
+
+
+def test_a_falling_rate_does_not_depend_on_how_many_versions_are_planned() -> None:
+    few, more = (replace(ANYTIME, inverse_sqrt_from=3).plan(setting_of(*sizes)) for sizes in ((6, 6), (6, 6, 6)))
+
+    assert few.paths[0].id == more.paths[0].id
+
+
+@pytest.mark.parametrize("paradigm", [ANYTIME, SWITCHING])
+def test_a_rate_that_falls_before_it_is_reached_is_refused(paradigm: Anytime | PathSwitching) -> None:
+    with refused(PlanError, field="inverse_sqrt_from", value=1):
+        replace(paradigm, warmup=2, inverse_sqrt_from=1).plan(setting_of(6, 10))
 
 
 def test_a_live_branch_and_one_from_the_average_are_two_paths() -> None:

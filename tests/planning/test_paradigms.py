@@ -416,6 +416,23 @@ def test_the_released_branch_of_a_falling_anytime_path_has_the_rates_of_the_path
     assert tree_record.from_record(tree_record.as_record(tree)) == tree
 
 
+@pytest.mark.parametrize("paradigm", [ANYTIME, SWITCHING], ids=lambda paradigm: paradigm.kind)
+def test_a_main_path_may_replay_earlier_increments_at_no_extra_cost(paradigm: Anytime | PathSwitching) -> None:
+    plain, replayed, even = (
+        replace(paradigm, replay=replay).plan(setting_of(6, 6, 12)) for replay in (0.0, 0.25, "union")
+    )
+
+    assert updates_of(plain) == updates_of(replayed) == updates_of(even)
+    assert [[part.parts for part in segment.components] for segment in even.paths[0].stream.segments] == [
+        [1000],
+        [500, 500],
+        [500, 500],
+    ]
+    assert [part.parts for part in replayed.paths[0].stream.segments[2].components] == [750, 250]
+    with refused(PlanError, field="replay", value=1.0):
+        replace(paradigm, replay=1.0).plan(setting_of(6, 6))
+
+
 def test_a_falling_rate_does_not_depend_on_how_many_versions_are_planned() -> None:
     few, more = (replace(ANYTIME, inverse_sqrt_from=3).plan(setting_of(*sizes)) for sizes in ((6, 6), (6, 6, 6)))
 

@@ -17,6 +17,7 @@ from lrpath.planning.paradigms.setting import (
 )
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.schedule import Schedule, Shape, constant
+from lrpath.planning.streams import Replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class Anytime:
         alpha: Branch updates ÷ increment updates, at least 0, one for all versions or one for each; 0: no branch.
         reads: What branches read; see `BranchReads`.
         inverse_sqrt_from: Position from which the rate falls as 1/√position (updates or tokens); None: never.
+        replay: Share of versions 2…'s windows that comes from earlier increments, in `[0, 1)`, or `union`:
+            every increment so far by its size. At no extra cost: so much of the newest stays unread.
 
     References: arXiv 2405.15682 (schedule-free), 2602.03702 (averages with a horizon that grows).
     """
@@ -49,6 +52,7 @@ class Anytime:
     alpha: float | tuple[float, ...]
     reads: BranchReads
     inverse_sqrt_from: int | str | None = None
+    replay: Replay = 0.0
 
     def __post_init__(self) -> None:
         check_reads(self.reads)
@@ -70,7 +74,7 @@ class Anytime:
         setting = with_optimizer(setting, self.optimizer)
         warm = setting.parse(self.warmup, "warmup")
         pieces = main_pieces(setting, peak=self.peak, warm=warm, inverse_sqrt_from=self.inverse_sqrt_from)
-        main = main_path(setting, pieces)
+        main = main_path(setting, pieces, replay=self.replay)
         paths, releases = [main], []
         for number, alpha in enumerate(one_each(setting, "alpha", self.alpha)):
             increment, end = setting.increments[number], setting.totals[number]

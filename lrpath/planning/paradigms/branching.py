@@ -21,7 +21,7 @@ from lrpath.planning.paradigms.setting import (
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, warmup
-from lrpath.planning.streams import again
+from lrpath.planning.streams import Replay, again
 
 
 class Anchor(StrEnum):
@@ -48,6 +48,8 @@ class PathSwitching:
             main path's rate; in `(0, 1]`. None: they begin with the live weights, at that rate.
         inverse_sqrt_from: Position from which the main path's rate falls as 1/√position (updates or tokens), so that
             later branches begin lower; None: never.
+        replay: Share of versions 2…'s windows on the main path that comes from earlier increments, in `[0, 1)`, or
+            `union`: every increment so far by its size. At no extra cost: so much of the newest stays unread.
     """
 
     kind: ClassVar[str] = "path_switching"
@@ -63,6 +65,7 @@ class PathSwitching:
     optimizer: Optimizer | None = None
     from_average: float | None = None
     inverse_sqrt_from: int | str | None = None
+    replay: Replay = 0.0
 
     def __post_init__(self) -> None:
         check_reads(self.reads)
@@ -112,7 +115,15 @@ class PathSwitching:
         if self.from_average is not None:
             start = _Start(recipe=_after_average(setting.recipe), share=self.from_average, from_released=True)
         return _branching(
-            setting, pieces, warm, branches, self.decay, start=start, anchor=self.anchor, reads=self.reads
+            setting,
+            pieces,
+            warm,
+            branches,
+            self.decay,
+            start=start,
+            anchor=self.anchor,
+            reads=self.reads,
+            replay=self.replay,
         )
 
 
@@ -192,9 +203,10 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
     start: _Start,
     anchor: Anchor,
     reads: BranchReads | None = None,
+    replay: Replay = 0.0,
 ) -> Tree:
     """Return a main path and one branch per version, none of which leaves before position `ready`."""
-    main = main_path(setting, main_pieces)
+    main = main_path(setting, main_pieces, replay=replay)
     paths, releases = [main], []
     for number, (length, total) in enumerate(zip(lengths, setting.totals, strict=True)):
         increment = setting.increments[number]

@@ -12,7 +12,7 @@ from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Piece, Schedule, constant, inverse_sqrt, warmup
-from lrpath.planning.streams import Increment, Stream, sequential, shuffled
+from lrpath.planning.streams import Increment, Replay, Stream, mixture, shuffled
 
 T = TypeVar("T")
 Alpha = float | str
@@ -129,9 +129,9 @@ def branch_lengths(setting: Setting, alpha: Alpha | tuple[Alpha, ...]) -> list[i
     return lengths
 
 
-def main_path(setting: Setting, pieces: tuple[Piece, ...]) -> Path:
-    """Return the path that reads all increments in turn and that branches leave."""
-    stream = sequential(setting.increments)
+def main_path(setting: Setting, pieces: tuple[Piece, ...], *, replay: Replay = 0.0) -> Path:
+    """Return the path that reads all increments in turn, with a share of earlier ones, and that branches leave."""
+    stream = mixture(setting.increments, replay=replay)
     return Path(name=f"{setting.label}.main", recipe=setting.recipe, schedule=Schedule(pieces=pieces), stream=stream)
 
 

@@ -791,3 +791,15 @@ def test_training_from_scratch_may_read_the_increments_in_order() -> None:
     assert [path.schedule for path in in_order] == [path.schedule for path in shuffled]
     assert [len(path.stream.segments) for path in in_order] == [1, 2]
     assert in_order[0] == shuffled[0]
+
+
+def test_a_shared_path_is_found_under_the_name_of_every_paradigm_that_shares_it() -> None:
+    setting = setting_of(6, 10)
+    one, other = (
+        replace(SWITCHING, alpha=alpha).plan(replace(setting, label=label)) for label, alpha in (("a", 0.4), ("b", 0.2))
+    )
+    tree = unite([one, other])
+
+    (main,) = (path for path in tree.paths if path.parent is None)
+    assert tree.named(["b.main"]) == tree.named(["a.main"]) == {main.id}
+    assert len(tree.named(["b.*"])) == 3

@@ -49,7 +49,7 @@ class PathSwitching:
         inverse_sqrt_from: Position from which the main path's rate falls as 1/√position (updates or tokens), so that
             later branches begin lower; None: never.
         replay: Share of versions 2…'s windows on the main path that comes from earlier increments, in `[0, 1)`, or
-            `union`: every increment so far by its size. None: none. At no extra cost: so much of the newest stays unread.
+            `union`: every increment so far by its size; None: none. As much of the newest stays unread.
     """
 
     kind: ClassVar[str] = "path_switching"

@@ -53,11 +53,16 @@ def starts_file(domain: str, split: str = "valid") -> str:
     return f"{_FOLDERS[split]}/{domain}.starts"
 
 
+def passages_file(domain: str, split: str = "valid") -> str:
+    """Return the name of the file that says at which tokens the passages of held-out documents begin."""
+    return f"{_FOLDERS[split]}/{domain}.passages"
+
+
 def unit_of(name: str, dtype: str) -> int:
     """Return of how many bytes an entry of a file of an increment is."""
     if name in (MARKS_FILE, HELD_OUT_FILE, DOMAINS_FILE):
         return MARK_BYTES  # of the last: two numbers of 8 bytes
-    return START_BYTES if name.endswith(".starts") else 2 if dtype == "<u2" else 4
+    return START_BYTES if name.endswith((".starts", ".passages")) else 2 if dtype == "<u2" else 4
 
 
 def token_dtype(vocab_size: int) -> str:
@@ -269,7 +274,9 @@ def _malformed(path: pathlib.Path, name: str, value: object) -> DataError:
 def _stored_file(name: str, entry: object, path: pathlib.Path) -> StoredFile:
     domain = name.partition("/")[2].rpartition(".")[0]
     sets = (
-        [file(domain, split) for split in _FOLDERS for file in (heldout_file, starts_file)] if is_name(domain) else []
+        [file(domain, split) for split in _FOLDERS for file in (heldout_file, starts_file, passages_file)]
+        if is_name(domain)
+        else []
     )
     if name not in (TRAIN_FILE, MARKS_FILE, HELD_OUT_FILE, DOMAINS_FILE, *sets):
         raise DataError(

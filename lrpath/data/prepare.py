@@ -18,6 +18,8 @@ malformed, of all versions, before hours are spent on encoding; and once to enco
     shared          held-out documents that were left out of their set, since a passage of them is trained on
     end_marks       documents in which the end mark stood as text
     passages        held-out passages of documents that are trained on in their other parts
+    also_trained    of ids, samples of held-out ones that are trained on too, see `lrpath.data.held_out_ids`
+    empty           files without a record
 """
 
 import json
@@ -26,11 +28,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
 from lrpath.data.encoding import documents_ahead, encode_increment
 from lrpath.data.facts import decided_line
+from lrpath.data.held_out_ids import HeldOutSamples
 from lrpath.data.heldout import Decision, Divider, Known, decide
 from lrpath.data.manifest import (
     FORMAT,
@@ -138,6 +142,25 @@ def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> 
             if store.manifest(version).mapped
         }
     )
+
+
+def _held_out_that_is_trained_on(source: TokensSource, arrival: Arrival, earlier: TokenStore) -> int:
+    """Return how many samples of held-out ids are trained on, of an increment and those before it.
+
+    Raises:
+        DataError: If the most of a set are.
+    """
+    before = _with_shards(earlier, source, earlier.versions)
+    own = {(domain, arrival.version): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
+    held = {(domain, name): ids_N for name in before.versions for domain, ids_N in before.heldout(name).items()}
+    found = HeldOutSamples(held | own).look_through(source.train_ids(arrival), version=arrival.version)
+    new = {
+        (domain, version): ids_N
+        for (domain, version), ids_N in own.items()
+        if not any(np.array_equal(ids_N, known) for (other, _), known in held.items() if other == domain)
+    }
+    samples = HeldOutSamples(new)  # a set that is every version's was looked for in the earlier ones before
+    return found + sum(samples.look_through(before.training_ids(name), version=name) for name in before.versions)
 
 
 def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
@@ -364,7 +387,10 @@ class _Preparation:
             for domain, tokens in source.train_domains(arrival).items():
                 writer.add_domain(domain, tokens)
             own = source.increment_spec(arrival.number)
-            return writer.finish(source=own, documents=0, text_bytes=0)
+            found = _held_out_that_is_trained_on(source, arrival, earlier)
+            return writer.finish(
+                source=own, documents=0, text_bytes=0, counts={"also_trained": found} if found else {}
+            )
 
     def _say(self, line: str) -> None:
         if self.notice is not None:

@@ -115,7 +115,9 @@ class TextSource:
 
     def _documents_of(self, path: pathlib.Path, arrival: Arrival, *, domain: str | None) -> Iterator[Document]:
         bad: list[DataError] = []
+        records = 0
         for place, record in read_records(path, text_field=self.text_field):
+            records += 1
             try:
                 if isinstance(record, DataError):
                     raise record
@@ -128,6 +130,8 @@ class TextSource:
             self._check_new(document, arrival, place=place)
             yield document
         arrival.tally["bad"] += len(bad)
+        if not records:  # as an interrupted download leaves it, among other things
+            arrival.tally["empty"] += 1
         if bad and self.bad_records == "refuse":
             raise _refused(path, bad)
 

@@ -1,4 +1,4 @@
-"""Verifies that no held-out document of a study's tokens is trained on.
+"""Verifies a study's tokens: they are those that were prepared, and no held-out document of them is trained on.
 
 A study keeps no tokens: its plans name them by their digests, and the folder of token stores is searched for these.
 """
@@ -8,12 +8,52 @@ from collections.abc import Iterable, Sequence
 
 from lrpath.analysis.compare import read_plans
 from lrpath.analysis.verify.finding import Check, Finding
-from lrpath.data.catalog import stored_increments
+from lrpath.data.catalog import stored_increments, torn_increments
 from lrpath.data.leaks import Leak, find_leaks, held_out_passages, unknown_passages
 from lrpath.data.store import TokenStore
 from lrpath.errors import DataError
 from lrpath.planning.streams import Increment
 from lrpath.records.study import Study
+
+
+def verify_tokens(study: Study, *, folder: pathlib.Path, reads: bool = True) -> Check:
+    """Compare the token files of a study's plans with the digests that their manifests have of them.
+
+    Args:
+        study: The study.
+        folder: Where token stores are kept, `data.folder`.
+        reads: Whether files are read, and not only their sizes looked at.
+
+    Raises:
+        StateError: If a plan was altered.
+        PlanError: If a plan cannot be read.
+    """
+    contents = "sizes and SHA-256" if reads else "sizes (SHA-256 not compared: digests=false)"
+    findings: dict[str, Finding] = {}
+    compared: set[pathlib.Path] = set()
+    for increments in dict.fromkeys(plan.increments for plan in read_plans(study)):
+        try:
+            store = _open(increments, folder)
+        except DataError as error:
+            findings[str(error)] = Finding(text=str(error))
+            continue
+        for version in () if store is None else store.versions:
+            if (place := store.place(version)) in compared:
+                continue
+            compared.add(place)
+            try:
+                store.check(version, contents=reads)
+            except DataError as error:
+                findings[str(error)] = Finding(text=str(error))
+        known = set() if store is None else set(store.versions)
+        if any(one.version not in known for one in increments):  # it may be one of those that cannot be read
+            findings |= {text: Finding(text=text) for text in torn_increments(folder)}
+    return Check(
+        name="tokens",
+        statement=f"{contents} of token files are those of their manifests",
+        count=len(compared),
+        findings=tuple(findings.values()),
+    )
 
 
 def verify_held_out(study: Study, *, folder: pathlib.Path, reads: bool = True) -> Check:

@@ -31,6 +31,7 @@ class PathFit:
         set: Name of the loss.
         recipe: What all updates of the fitted paths share but for the seed; None if curves came from files alone.
         path_ids: The fitted paths.
+        text: Digest of the held-out tokens that they were evaluated on; None if it is not known.
     """
 
     fit: Fit
@@ -38,6 +39,7 @@ class PathFit:
     set: str
     recipe: dict[str, Any] | None
     path_ids: frozenset[str]
+    text: str | None = None
 
     @property
     def is_of_new_data(self) -> bool:
@@ -93,6 +95,7 @@ class PathFit:
             "second": second,
             "recipe": self.recipe,
             "path_ids": sorted(self.path_ids),
+            "text": self.text,
         }
 
 
@@ -123,8 +126,19 @@ def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[st
                 "cannot tell apart; choose with fit=, or add extrapolate=true",
                 field="fit",
             )
+    texts = {text: path.name for path in paths if (text := view.text_of(path)) is not None}
+    if len(texts) > 1:
+        names = " and ".join(list(texts.values())[:2])
+        raise LawError(
+            f"paths {names} were evaluated on other text under the name {view.name}, so that their losses are not of "
+            "one scale; choose with fit=, or another set=",
+            field="set",
+            value=view.name,
+        )
     fitted = fit_curves(curves, settings, view)
-    return replace(fitted, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
+    return replace(
+        fitted, recipe=recipe, path_ids=frozenset(path.path.id for path in paths), text=next(iter(texts), None)
+    )
 
 
 def fit_curves(curves: Sequence[Curve], settings: FitSettings, view: LossView) -> PathFit:
@@ -175,6 +189,7 @@ def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, Pa
                 set=name,
                 recipe=record["fits"][name]["recipe"],
                 path_ids=frozenset(record["fits"][name]["path_ids"]),
+                text=record["fits"][name].get("text"),  # files of earlier versions do not say it
             )
             for name, fit in fits.items()
         }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrpath import entry, verify
-from lrpath.assembly.leaks import verify_held_out
+from lrpath.assembly.leaks import verify_held_out, verify_tokens
 from lrpath.errors import VerificationError
 from tests.integration.lab import Lab
 
@@ -105,3 +105,18 @@ def test_the_command_ends_with_its_code_for_findings(
 
     assert end.value.code == VerificationError.exit_code
     assert len(json.loads(capsys.readouterr().out)["checks"][-1]["findings"]) == 2
+
+
+@pytest.mark.parametrize("name", ["train.bin", "heldout/text.bin", "documents.bin", "held_out.bin", "increment.json"])
+def test_token_files_that_were_altered_are_a_finding(lab: Lab, tmp_path: Path, name: str) -> None:
+    project = lab.project(f"data.folder={tmp_path / 'stores'}")
+    place = project.prepare().place("v1")
+    project.keep_plan()
+    file = place / name
+
+    assert verify_tokens(project.study, folder=tmp_path / "stores").findings == ()
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    check = verify_tokens(project.study, folder=tmp_path / "stores")
+    assert [str(file) in finding.text for finding in check.findings] == [True]

@@ -26,6 +26,8 @@ DOMAINS_FILE = "domains.bin"
 """Where the training tokens of each domain lie, see `lrpath.data.domains`; absent where all are of one domain."""
 HELD_OUT_FILE = "held_out.bin"
 """Digests, as in `documents.bin`, of the documents and passages that no version trains on."""
+UNNAMED_DOMAIN = "text"
+"""Domain of text of which none is named."""
 START_BYTES = 8
 
 _FOLDERS = {"valid": "heldout", "test": "test"}
@@ -119,8 +121,24 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Name of the increment's folder: a digest of all its files."""
-        return content_id({name: file.sha256 for name, file in self.files.items()})
+        """Name of the increment's folder: a digest of all its files, and of how its domains are called, if they are.
+
+        The same tokens under other names of domains are another increment: a mixture reads other windows of it.
+        """
+        return self._names[0]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The name, and the one that an earlier version gave, of the files alone."""
+        files = {name: file.sha256 for name, file in self.files.items()}
+        before = content_id(files)
+        return (before,) if set(self.trained) <= {UNNAMED_DOMAIN} else (content_id([files, list(self.trained)]), before)
+
+    @property
+    def labelling(self) -> str:
+        """Digest of which training tokens are of which domain."""
+        runs = self.files.get(DOMAINS_FILE)
+        return content_id([list(self.trained), None if runs is None else runs.sha256])
 
     def windows(self, length: int) -> int:
         """Return how many windows of `length` predicted tokens there are; neighbours overlap by one token."""
@@ -167,7 +185,7 @@ class Manifest:
             counts=_field(record, "counts", _are_counts, path=path) or {},
             trained=_field(record, "trained", _are_domains, path=path) or {},
         )
-        if record["format"] == FORMAT and manifest.name != path.parent.name:
+        if record["format"] == FORMAT and path.parent.name not in manifest._names:
             raise DataError(
                 f"{path} lists other files than those that gave its folder the name {path.parent.name}, so that one of "
                 f"them was altered; {PREPARE_AGAIN}"

@@ -17,6 +17,10 @@ from lrpath.laws.settings import FitSettings
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import Path
 
+_MOST_SCATTER = 0.1
+"""Distance of the losses from the law, as a share of them, over which advice is refused: the noise of small batches is
+a tenth of that once losses are averaged."""
+_MOST_OUTLIERS = 0.1
 _LEAST_FOR_ADVICE = 30
 """Observations under which advice is refused: four parameters then follow the noise."""
 
@@ -61,6 +65,11 @@ class PathFit:
             f"{fit.residuals_N.size} losses were fitted, fewer than {_LEAST_FOR_ADVICE}: evaluate more often "
             "(cadence.evaluate_every=20 changes no number of a path), or fit the training loss": (
                 fit.residuals_N.size < _LEAST_FOR_ADVICE
+            ),
+            f"the law misses the losses that were fitted by {fit.scatter:.1%}, and {fit.outliers:,} of "
+            f"{fit.residuals_N.size:,} by far more, so that it does not describe these curves: look at them, a path may "
+            "have diverged; leave it out with fit=": (
+                fit.scatter > _MOST_SCATTER or fit.outliers > _MOST_OUTLIERS * fit.residuals_N.size
             ),
             f"the fit ends at a bound ({', '.join(bounds)}), so the law does not describe these curves": bool(bounds),
         }

@@ -38,6 +38,7 @@ from lrpath.data.held_out_ids import HeldOutSamples
 from lrpath.data.heldout import Decision, Divider, Known, decide
 from lrpath.data.manifest import (
     FORMAT,
+    MANIFEST_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
     TRAIN_FILE,
@@ -45,7 +46,7 @@ from lrpath.data.manifest import (
     is_name,
 )
 from lrpath.data.remote import upload_stores
-from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TokensSource
+from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TextSource, TokensSource
 from lrpath.data.sources.document import hashed_share
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import (
@@ -122,6 +123,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
         old=() if needs_domains else old,  # none of their stores knows domains
     )
     stored = work.find(len(versions))
+    for line in _written_since(work.source, stored) if notice is not None else ():
+        notice(line)
     if len(stored.increments) < len(versions):
         for number in range(len(stored.increments), len(versions)):  # a missing file is reported before hours are spent
             work.source.increment_spec(number)
@@ -129,6 +132,29 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
     catalog.remember(source, tokenizer=tokenizer, stored=stored)
     upload_stores(folder)
     return _with_shards(_opened(stored, versions), source, versions)
+
+
+def _written_since(source: Source, stored: StoredData) -> Iterator[str]:
+    """Yield a line for each increment whose text was written to after its tokens were stored.
+
+    A changed text is told by its size and samples of it, for no terabyte is read to plan; a change of some letters
+    between the samples is not seen.
+    """
+    if not isinstance(source, TextSource) or stored.store is None:
+        return
+    for number, increment in enumerate(stored.increments):
+        then = (stored.store / increment.name / MANIFEST_FILE).stat().st_mtime
+        try:
+            files = [file for file in source.files(number) if isinstance(file, pathlib.Path)]
+        except DataError:
+            continue  # it is gone, and its tokens are here
+        if newer := [file for file in files if file.stat().st_mtime > then]:
+            more = f" and {len(newer) - 1:,} more" if len(newer) > 1 else ""
+            yield (
+                f"{newer[0]}{more} was written after its tokens were stored, and looks the same by its size and "
+                "samples of it, so that these tokens are used; if its text was changed, prepare it again: "
+                "data.folder=FOLDER"
+            )
 
 
 def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> TokenStore:

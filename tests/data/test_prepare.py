@@ -319,3 +319,16 @@ def test_files_without_a_record_are_counted(texts: Path, tmp_path: Path) -> None
     store = prepare(source_of(tmp_path / "in"), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
 
     assert store.manifest("v1").counts["empty"] == 2
+
+
+def test_text_that_was_written_after_its_tokens_were_stored_is_said(texts: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    for later in (0.0, 10.0):
+        prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store", notice=told.append)
+        file = texts / "V2.jsonl"
+        os.utime(file, times=(file.stat().st_atime, file.stat().st_mtime + later))
+    before = list(told)
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store", notice=told.append)
+
+    assert not any("written after" in line for line in before)
+    assert [str(file) in line for line in told[len(before) :]] == [True]

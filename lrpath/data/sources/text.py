@@ -94,8 +94,7 @@ class TextSource:
         """
         if self.versions.by != "file":
             # Any record of any file may belong to it, so that a change of one file is a change of every increment.
-            files = [file for _, paths in self._roots() for file in self._files(paths, number)]
-            return self.versions.increment_spec(number) | {"text": fingerprint(files)}
+            return self.versions.increment_spec(number) | {"text": fingerprint(self.files(number))}
         return {"files": [entry_spec(self._entry(paths, number)) for _, paths in self._roots()]}
 
     def documents(self, arrival: Arrival) -> Iterator[Document]:
@@ -143,6 +142,14 @@ class TextSource:
                 field="data.source.overlap",
                 value="refuse",
             )
+
+    def files(self, number: int) -> list[pathlib.Path]:
+        """Return the files that an increment is read from.
+
+        Raises:
+            DataError: If there is none.
+        """
+        return [file for _, paths in self._roots() for file in self._files(paths, number)]
 
     def _roots(self) -> list[tuple[str | None, list[pathlib.Path]]]:
         if self.places:

@@ -18,7 +18,8 @@ malformed, of all versions, before hours are spent on encoding; and once to enco
     shared          held-out documents that were left out of their set, since a passage of them is trained on
     end_marks       documents in which the end mark stood as text
     passages        held-out passages of documents that are trained on in their other parts
-    also_trained    of ids, samples of held-out ones that are trained on too, see `lrpath.data.held_out_ids`
+    foreign         of ids, pairs in samples that are others when they are decoded and encoded again
+    also_trained    of ids, samples of held-out ones that are trained on too, see `lrpath.data.given_ids`
     empty           files without a record
 """
 
@@ -34,7 +35,7 @@ from tokenizers import Tokenizer
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
 from lrpath.data.encoding import documents_ahead, encode_increment
 from lrpath.data.facts import decided_line
-from lrpath.data.held_out_ids import HeldOutSamples
+from lrpath.data.given_ids import HeldOutSamples, foreign_ids
 from lrpath.data.heldout import Decision, Divider, Known, decide
 from lrpath.data.manifest import (
     FORMAT,
@@ -54,6 +55,7 @@ from lrpath.data.tokenizer import (
     TokenizerSettings,
     has_long_run,
     load_tokenizer,
+    read_tokenizer,
     remarks,
     train_tokenizer,
 )
@@ -413,10 +415,18 @@ class _Preparation:
             for domain, tokens in source.train_domains(arrival).items():
                 writer.add_domain(domain, tokens)
             own = source.increment_spec(arrival.number)
-            found = _held_out_that_is_trained_on(source, arrival, earlier)
-            return writer.finish(
-                source=own, documents=0, text_bytes=0, counts={"also_trained": found} if found else {}
-            )
+            found = {"also_trained": _held_out_that_is_trained_on(source, arrival, earlier)}
+            if earlier.tokenizer_file is not None:
+                lost, sampled = foreign_ids(shards, read_tokenizer(earlier.tokenizer_file))
+                found["foreign"] = lost
+                if lost:
+                    self._say(
+                        f"{arrival.version}: of {sampled:,} pairs of ids in samples of the text, {lost / sampled:.0%} "
+                        "are others when they are decoded and encoded again, which few are with the tokenizer that "
+                        "made them: is it data.tokenizer.file?"
+                    )
+            counts = {name: count for name, count in found.items() if count}
+            return writer.finish(source=own, documents=0, text_bytes=0, counts=counts)
 
     def _say(self, line: str) -> None:
         if self.notice is not None:

@@ -332,3 +332,20 @@ def test_text_that_was_written_after_its_tokens_were_stored_is_said(texts: Path,
 
     assert not any("written after" in line for line in before)
     assert [str(file) in line for line in told[len(before) :]] == [True]
+
+
+def test_a_tokenizer_that_did_not_make_the_ids_is_said(texts: Path, tmp_path: Path) -> None:
+    first = prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "first")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "V1.txt").write_text("".join(f"{chr(97 + n % 26)}{n * 7919 % 1000}\n" for n in range(3000)))
+    other = prepare(source_of(tmp_path / "other"), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "second")
+    source = tokens_source(files=(str(first.place("v1") / "train.bin"),), vocab_size=300)
+    told: dict[str, list[str]] = {"its own": [], "another": []}
+
+    for name, made_by in (("its own", first), ("another", other)):
+        given = tokenizer_of(vocab_size=None, file=str(made_by.tokenizer_file))
+        folder = tmp_path / name
+        prepare(source, tokenizer=given, versions=["v1"], folder=folder, notice=told[name].append)
+
+    assert told["its own"] == []
+    assert ["data.tokenizer.file" in line for line in told["another"]] == [True]

@@ -37,7 +37,7 @@ def ids_of(lab: Lab, *, planted: bool) -> tuple[str, ...]:
 @pytest.fixture(autouse=True)
 def planted_ids_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a preparation take held-out ids that are trained on, which it refuses."""
-    monkeypatch.setattr("lrpath.data.held_out_ids.REFUSED_SHARE", 1.0)
+    monkeypatch.setattr("lrpath.data.given_ids.REFUSED_SHARE", 1.0)
 
 
 @pytest.mark.parametrize("planted", [True, False])

@@ -1,14 +1,18 @@
-"""Whether held-out ids that came without their text stand in training ids too.
+"""What can be checked of ids that came without their text: whether held-out ones stand in training ids too, and whether
+they are those of the tokenizer that is said to have made them.
 
 Text is held out by lrpath itself; ids are named by the user, in files whose documents nobody knows. So samples of the
 held-out ids are looked for: if the most of a set are trained on, it is a part of the training ids, and is refused; text
 that recurs by chance, such as a licence, is counted.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from lrpath.data.id_shards import IdShards
 from lrpath.data.leaks import PassageIndex
@@ -83,3 +87,28 @@ def _parts(shards: IdShards) -> Iterator[Ids]:
     for first, last in spans:
         for begin in range(first, last, step):
             yield shards.read(begin, min(begin + step + _SAMPLE_TOKENS, last))
+
+
+_DECODED, _DECODED_TOKENS = 20, 256
+_COME_BACK = 0.97
+
+
+def foreign_ids(shards: IdShards, tokenizer: Tokenizer) -> tuple[int, int]:
+    """Return how many neighbours of sampled ids are others when they are decoded and encoded again, and of how many.
+
+    Few are with the tokenizer that ids were made with, but at the ends of a sample; with another one of the same size,
+    ids decode to letters that nobody wrote, and a release is given that tokenizer. So few that it may be chance count
+    as none.
+    """
+    added = set(tokenizer.get_added_tokens_decoder())
+    known = tokenizer.get_vocab_size(with_added_tokens=True)
+    lost = sampled = 0
+    last = max(len(shards) - _DECODED_TOKENS, 0)
+    for begin in sorted({last * number // (_DECODED - 1) for number in range(_DECODED)}):
+        ids = [one for one in shards.read(begin, min(begin + _DECODED_TOKENS, len(shards))).tolist() if one not in added]
+        inside = [one for one in ids if one < known]  # ids above are a user's own, as padded vocabularies have them
+        again = tokenizer.encode(tokenizer.decode(inside, skip_special_tokens=False), add_special_tokens=False).ids
+        pairs = Counter(pairwise(inside))
+        lost += (pairs - Counter(pairwise(again))).total()
+        sampled += pairs.total()
+    return (lost, sampled) if lost > (1 - _COME_BACK) * sampled else (0, sampled)

@@ -15,7 +15,6 @@ from lrpath.planning.plan import Plan
 from lrpath.records.ledger import Run
 from lrpath.records.study import Study
 
-
 Chain = TypeVar("Chain", bound=tuple[object, ...])
 
 

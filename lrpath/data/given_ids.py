@@ -1,5 +1,4 @@
-"""What can be checked of ids that came without their text: whether held-out ones stand in training ids too, and whether
-they are those of the tokenizer that is said to have made them.
+"""Checks ids that came without their text: no held-out ones stand in training ids too, and the tokenizer made them.
 
 Text is held out by lrpath itself; ids are named by the user, in files whose documents nobody knows. So samples of the
 held-out ids are looked for: if the most of a set are trained on, it is a part of the training ids, and is refused; text
@@ -105,7 +104,9 @@ def foreign_ids(shards: IdShards, tokenizer: Tokenizer) -> tuple[int, int]:
     lost = sampled = 0
     last = max(len(shards) - _DECODED_TOKENS, 0)
     for begin in sorted({last * number // (_DECODED - 1) for number in range(_DECODED)}):
-        ids = [one for one in shards.read(begin, min(begin + _DECODED_TOKENS, len(shards))).tolist() if one not in added]
+        ids = [
+            one for one in shards.read(begin, min(begin + _DECODED_TOKENS, len(shards))).tolist() if one not in added
+        ]
         inside = [one for one in ids if one < known]  # ids above are a user's own, as padded vocabularies have them
         again = tokenizer.encode(tokenizer.decode(inside, skip_special_tokens=False), add_special_tokens=False).ids
         pairs = Counter(pairwise(inside))

@@ -67,8 +67,8 @@ class PathFit:
                 fit.residuals_N.size < _LEAST_FOR_ADVICE
             ),
             f"the law misses the losses that were fitted by {fit.scatter:.1%}, and {fit.outliers:,} of "
-            f"{fit.residuals_N.size:,} by far more, so that it does not describe these curves: look at them, a path may "
-            "have diverged; leave it out with fit=": (
+            f"{fit.residuals_N.size:,} by far more, so that it does not describe these curves: look at them, a path "
+            "may have diverged; leave it out with fit=": (
                 fit.scatter > _MOST_SCATTER or fit.outliers > _MOST_OUTLIERS * fit.residuals_N.size
             ),
             f"the fit ends at a bound ({', '.join(bounds)}), so the law does not describe these curves": bool(bounds),

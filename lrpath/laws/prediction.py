@@ -201,7 +201,9 @@ class _Asker:
         violations = self.fitted.violations(path, planned)
         text = view.text_of(path)
         if observed is not None and None not in (text, self.fitted.text) and text != self.fitted.text:
-            other = f"it was evaluated on other text under the name {view.name}, so that its losses are of another scale"
+            other = (
+                f"it was evaluated on other text under the name {view.name}, so that its losses are of another scale"
+            )
             violations = (other, *violations)
         return self._prediction(planned, observed, violations, end=path.end, releases=path.releases)
 

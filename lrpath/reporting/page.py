@@ -38,7 +38,8 @@ th { vertical-align: bottom; } .left { text-align: left; }
                             .setup tr { display: block; padding: .3rem 0; border-bottom: 1px solid var(--line); } }
 .wide td.left { white-space: normal; overflow-wrap: break-word; max-width: 26rem; }
 @media (max-width: 40rem) { .wide td.left { max-width: 12rem; } }  /* so that numbers are seen beside long names */
-caption span {  /* the title stays where a table is scrolled to */ display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2rem); white-space: normal; }
+caption span {  /* the title stays where a table is scrolled to */
+  display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2rem); white-space: normal; }
 small, figcaption, footer, .notes { color: var(--soft); font-size: .85rem; font-weight: 400; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }

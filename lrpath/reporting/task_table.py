@@ -58,7 +58,10 @@ def _task_table(group: ComparableGroup, *, last: bool) -> ReportTable:
     forms = _forms(found)
     notes = [*_NOTES, *([f"{_OTHER_FORMS} {', '.join(sorted(forms))}."] if forms else [])]
     return ReportTable(
-        title=titled(title, group), columns=_COLUMNS, rows=tuple(_rows(found, forms)), notes=tuple(notes if found else ())
+        title=titled(title, group),
+        columns=_COLUMNS,
+        rows=tuple(_rows(found, forms)),
+        notes=tuple(notes if found else ()),
     )
 
 

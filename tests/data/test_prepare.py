@@ -287,9 +287,7 @@ def test_held_out_ids_that_are_a_part_of_training_ids_are_refused(tmp_path: Path
     file = ids_file(tmp_path / "train.bin", ids_N)
     other = ids_file(tmp_path / "other.bin", ids_N[:500])
     held_out = ids_file(tmp_path / "held_out.bin", ids_N[5_000:9_000])
-    source = tokens_source(
-        files=((file, other) if is_mapped else file,), vocab_size=1000, heldout={"web": (held_out,)}
-    )
+    source = tokens_source(files=((file, other) if is_mapped else file,), vocab_size=1000, heldout={"web": (held_out,)})
 
     with refused(DataError, field="data.source.heldout.web", value="v1"):
         prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")

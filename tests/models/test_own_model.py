@@ -103,7 +103,9 @@ def nothing(vocab_size: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "kind", [Peeking, Narrow, Flat, Infinite, Failing, Counting, Forgetful, Chancy, Half, Frozen, nothing], ids=lambda one: one.__name__
+    "kind",
+    [Peeking, Narrow, Flat, Infinite, Failing, Counting, Forgetful, Chancy, Half, Frozen, nothing],
+    ids=lambda one: one.__name__,
 )
 def test_a_module_that_could_not_be_trained_as_planned_is_refused(kind: object) -> None:
     with refused(ConfigError, field="model.kind"):

@@ -44,9 +44,7 @@ class _Trial:
     ) -> None:
         generator = torch.Generator().manual_seed(0)
         self._parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
-        given = [
-            group | {"params": [one]} for group, one in zip(groups, self._parameters, strict=True)
-        ]
+        given = [group | {"params": [one]} for group, one in zip(groups, self._parameters, strict=True)]
         self._optimizer: Any = build(given)
 
     def step(self, update: int) -> None:

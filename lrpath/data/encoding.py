@@ -111,8 +111,9 @@ def encode_increment(  # noqa: PLR0913  what an increment is made of, and who is
         if (reading.documents, reading.texts) != (decision.documents, decision.texts):
             raise DataError(
                 f"the text of {arrival.version} is not the same when it is read again: {decision.documents:,} "
-                f"documents of {decision.characters:,} characters, then {reading.documents:,} of {reading.characters:,}; prepare "
-                "again when it is whole, and let a source of your own give the same texts every time",
+                f"documents of {decision.characters:,} characters, then {reading.documents:,} of "
+                f"{reading.characters:,}; prepare again when it is whole, and let a source of your own give the same "
+                "texts every time",
                 field="data.source",
                 value=arrival.version,
             )

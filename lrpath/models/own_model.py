@@ -165,8 +165,8 @@ def _check(built: OwnCausalLM, model: OwnModel) -> None:
         raise _refusal(
             model,
             f"has another loss on the same ids from one call to the next, by {changes:.2g} nats, with equal weights "
-            "and random numbers of torch: it keeps something besides parameters, or draws from another generator, so that "
-            "no update could be repeated",
+            "and random numbers of torch: it keeps something besides parameters, or draws from another generator, so "
+            "that no update could be repeated",
         )
 
 

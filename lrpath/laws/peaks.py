@@ -82,7 +82,8 @@ def _losses(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], dict[float, di
     """
     swept: dict[tuple[str, str], list[Outcome]] = {}
     for one in outcomes:
-        if one.headline is not None and "peak" in one.series.settings and one.version == one.series.plan.versions[-1]:
+        is_last = one.version == one.series.plan.versions[-1]
+        if one.headline is not None and "peak" in one.series.settings and is_last:
             swept.setdefault((one.series.paradigm, one.version), []).append(one)
     found: dict[tuple[str, str], dict[float, dict[Seed, float]]] = {}
     for (paradigm, version), some in swept.items():
@@ -99,7 +100,7 @@ def _losses(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], dict[float, di
 
 
 def _differing(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the settings besides peak and seed in which outcomes differ, but for rates that are a share of the peak."""
+    """Return the settings besides peak and seed in which outcomes differ, but for rates that are shares of it."""
     every = [one.series.settings for one in outcomes]
     return [
         field

@@ -77,9 +77,7 @@ def test_runs_that_differ_in_more_than_peak_and_seed_are_not_mixed(tmp_path) -> 
 def test_peaks_that_were_judged_on_other_text_are_not_compared(tmp_path) -> None:
     study = Study(tmp_path / "peaks")
     for peak, text in ((0.5, "one"), (1.0, "one"), (2.0, "other")):
-        plan = plan_of(
-            20, paradigms={"scratch": FromScratch(peak=peak, warmup=2, decay=LINEAR)}, texts={"v1": text}
-        )
+        plan = plan_of(20, paradigms={"scratch": FromScratch(peak=peak, warmup=2, decay=LINEAR)}, texts={"v1": text})
         study.save_plan(plan.as_record())
         evaluate(study, plan, plan.tree.releases[0], {("v1", "a"): (3.0 + peak, 1)})
 

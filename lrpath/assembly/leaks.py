@@ -37,7 +37,9 @@ def verify_tokens(study: Study, *, folder: pathlib.Path, reads: bool = True) -> 
         except DataError as error:
             findings[str(error)] = Finding(text=str(error))
             continue
-        for version in () if store is None else store.versions:
+        known = () if store is None else store.versions
+        for version in known:
+            assert store is not None
             if (place := store.place(version)) in compared:
                 continue
             compared.add(place)
@@ -45,7 +47,6 @@ def verify_tokens(study: Study, *, folder: pathlib.Path, reads: bool = True) -> 
                 store.check(version, contents=reads)
             except DataError as error:
                 findings[str(error)] = Finding(text=str(error))
-        known = set() if store is None else set(store.versions)
         if any(one.version not in known for one in increments):  # it may be one of those that cannot be read
             findings |= {text: Finding(text=text) for text in torn_increments(folder)}
     return Check(

@@ -8,6 +8,7 @@ that recurs by chance, such as a licence, is counted.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ _LEAST_DISTINCT = 16  # a sample with fewer ids in it is padding, or a table
 REFUSED_SHARE = 0.5
 _MOST_TOKENS = 4_000_000_000  # of an increment, half of them from its end: some 40 s
 
-Ids = NDArray[np.uint16] | NDArray[np.uint32]
+Ids = NDArray[Any]
 
 
 class HeldOutSamples:

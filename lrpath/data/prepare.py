@@ -125,8 +125,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
         old=() if needs_domains else old,  # none of their stores knows domains
     )
     stored = work.find(len(versions))
-    for line in _written_since(work.source, stored) if notice is not None else ():
-        notice(line)
+    for line in _written_since(work.source, stored):
+        work.say(line)
     if len(stored.increments) < len(versions):
         for number in range(len(stored.increments), len(versions)):  # a missing file is reported before hours are spent
             work.source.increment_spec(number)
@@ -276,7 +276,7 @@ class _Preparation:
                     known=known,
                     end_mark=self.tokenizer.end_mark,
                     report=self._report,
-                    say=self._say,
+                    say=self.say,
                 )
                 decisions[version].extend(known)
             stored = self.catalog.add(stored, name=name)
@@ -297,7 +297,7 @@ class _Preparation:
             documents = self._watched(documents_ahead(source, arrival), f"{version}: read")
             decision = decisions[version] = decide(documents, source.heldout, known)
             has_heldout |= bool(decision.sizes)
-            self._say(decided_line(version, decision, arrival.tally))
+            self.say(decided_line(version, decision, arrival.tally))
             if not decision.trained:
                 raise DataError(
                     f"increment {version} has {decision.documents:,} documents and none of them is trained on; give it "
@@ -360,7 +360,7 @@ class _Preparation:
     ) -> Tokenizer:
         if settings.file is not None:
             for line in remarks(pathlib.Path(settings.file)):
-                self._say(line)
+                self.say(line)
             return load_tokenizer(pathlib.Path(settings.file), settings=settings)
         assert not isinstance(self.source, TokensSource)
         arrival = Arrival(version=versions[0], number=0, versions=versions)
@@ -371,7 +371,7 @@ class _Preparation:
         """Yield the training text of the first increment, or a random sample of so much as a vocabulary needs."""
         share = min(_TOKENIZER_CHARACTERS / max(decision.characters, 1), 1.0)
         if share < 1:
-            self._say(
+            self.say(
                 f"the tokenizer is trained on {share:.1%} of the documents of {arrival.version}, "
                 f"{_TOKENIZER_CHARACTERS:,} of {decision.characters:,} characters"
             )
@@ -386,7 +386,7 @@ class _Preparation:
                     done += len(piece.text)
                     self._report("train the tokenizer", done, int(decision.characters * share))
         if cut_runs:
-            self._say(
+            self.say(
                 f"the tokenizer is trained with runs of more than {LONGEST_RUN} letters, digits, signs or spaces cut, "
                 f"in {cut_runs:,} documents"
             )
@@ -420,7 +420,7 @@ class _Preparation:
                 lost, sampled = foreign_ids(shards, read_tokenizer(earlier.tokenizer_file))
                 found["foreign"] = lost
                 if lost:
-                    self._say(
+                    self.say(
                         f"{arrival.version}: of {sampled:,} pairs of ids in samples of the text, {lost / sampled:.0%} "
                         "are others when they are decoded and encoded again, which few are with the tokenizer that "
                         "made them: is it data.tokenizer.file?"
@@ -428,7 +428,8 @@ class _Preparation:
             counts = {name: count for name, count in found.items() if count}
             return writer.finish(source=own, documents=0, text_bytes=0, counts=counts)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Tell people a line, if anyone listens."""
         if self.notice is not None:
             self.notice(line)
 

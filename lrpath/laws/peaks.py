@@ -113,7 +113,7 @@ def _is_share_of_peak(values: Sequence[Any], every: Sequence[Settings]) -> bool:
     if not all(type(value) in (int, float) for value in values):
         return False
     shares = [value / float(settings["peak"]) for value, settings in zip(values, every, strict=True)]
-    return max(shares) - min(shares) <= 1e-9 * max(map(abs, shares))
+    return bool(max(shares) - min(shares) <= 1e-9 * max(map(abs, shares)))
 
 
 def choose_peak(paradigm: str, version: str, losses: Losses, *, seeds: tuple[Any, ...]) -> PeakChoice:

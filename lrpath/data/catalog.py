@@ -256,9 +256,20 @@ def stored_increments(folder: pathlib.Path) -> dict[pathlib.Path, list[StoredInc
         for name in sorted(manifest.parent.name for manifest in file.parent.glob(f"*/{MANIFEST_FILE}")):
             try:
                 increment = _stored(file.parent, name)
-            except DataError:  # torn: who needs it is told so
+            except DataError:  # torn: `torn_increments` has it for those who need it
                 continue
             store += [] if increment is None else [increment]
+    return found
+
+
+def torn_increments(folder: pathlib.Path) -> list[str]:
+    """Return what is wrong with the manifests of increments in a folder of stores that cannot be read."""
+    found = []
+    for manifest in sorted(folder.glob(f"*/*/{MANIFEST_FILE}")):
+        try:
+            Manifest.read(manifest)
+        except DataError as error:
+            found.append(str(error))
     return found
 
 

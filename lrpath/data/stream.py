@@ -130,7 +130,11 @@ class TokenBatches:
         held = {
             name.removeprefix(prefix): count for name, count in self.order.windows.items() if name.startswith(prefix)
         }
-        return {"domains": held} if held else {}
+        return {"domains": held, _LABELLING: self.store.manifest(version).labelling} if held else {}
+
+
+_LABELLING = "labelling"
+"""Which tokens are of which domain, by a digest; states of before it was recorded do not say it."""
 
 
 def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -139,7 +143,14 @@ def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     >>> compare_readings({"seed": 1, "segments": []}, {"seed": 0, "segments": []})
     ['seed: 0 → 1']
     """
+    ours = ours if _LABELLING in str(theirs) else _without_labelling(ours)
     return differences(theirs, ours)
+
+
+def _without_labelling(record: Any) -> Any:
+    if isinstance(record, dict):
+        return {name: _without_labelling(value) for name, value in record.items() if name != _LABELLING}
+    return [_without_labelling(value) for value in record] if isinstance(record, list) else record
 
 
 def held_out_windows(

@@ -20,7 +20,7 @@ from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.records.document_losses import DocumentLoss, read_document_losses
 from lrpath.records.manifest import read_manifest
-from lrpath.records.released import ExportedRelease
+from lrpath.records.released import SUMS_FILE, ExportedRelease
 from lrpath.records.study import Study
 
 
@@ -292,6 +292,8 @@ def _making(series: Series, made: ExportedRelease, command: str) -> list[str]:
         "",
         *(f"- {line}" for line in made.compared),
         *(line for note in made.notes for line in ("", note)),
+        "",
+        f"`sha256sum -c {SUMS_FILE}` compares a copy of this folder with what was written.",
     ]
 
 

@@ -68,6 +68,9 @@ def test_old_releases_are_evaluated_on_the_text_of_a_version_that_came_later_and
 
     evaluated(lab, "versions=3", monkeypatch=monkeypatch)
     assert "0 states were evaluated" in capsys.readouterr().out
+    file = next(study.folder.glob("paths/*/later_evaluation.csv"))
+    file.write_text(file.read_text().replace("1", "2", 1))
+    assert [str(file) in finding.text for check in verify_study(study) for finding in check.findings] == [True]
 
 
 def test_several_ranks_are_refused(

@@ -76,7 +76,7 @@ def row(size: str, name: str, report: dict, *, job: Job, flops: float, card: str
 
 
 def loss_line(size: str, reports: dict[str, dict], *, same_weights: bool) -> str:
-    """Say by how much the losses of the first update differ, and whether bf16 explains it; other work is no contender."""
+    """Say by how much the losses of the first update differ, and whether bf16 explains it."""
     if not same_weights:
         return f"{size}: first losses are not compared, as each contender draws weights of its own"
     losses = {name: reports[f"{size} {name}"]["first_loss"] for name in ORDER if f"{size} {name}" in reports}

@@ -60,7 +60,7 @@ class LitCausalLM(lightning.LightningModule):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; Lightning sets the name of each hook around its call, some 40 times an update.
 
-        A module looks at every value, whether it is a parameter, a module or a buffer: 1 % of an update of a small model.
+        A module looks at every value, whether it is a parameter, a module or a buffer: 1 % of a small model's update.
         """
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)

@@ -15,8 +15,8 @@ class UpdateCallback(lightning.Callback):
     Lightning calls its hooks once a micro-batch and knows no position.
     """
 
-    # Lightning calls every hook of every callback in every micro-batch, unless it is not callable. These do nothing here,
-    # and to call them all took some 2 % of an update of a small model. A callback that needs one defines it as usual.
+    # Lightning calls every hook of every callback in every micro-batch, unless it is not callable. These do nothing,
+    # and to call them all took some 2 % of a small model's update. A callback that needs one defines it as usual.
     if not TYPE_CHECKING:
         on_train_batch_start = on_before_backward = on_after_backward = None
         on_before_optimizer_step = on_before_zero_grad = None

@@ -12,13 +12,13 @@ from lrpath.assembly.model_shape import check_vocabulary, shape_of, weights_of
 from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
-from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
+from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ, unite_where_data_agree
 from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.mixture import windows_by_domain
 from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.paths import Path, Tree, longer, unite
+from lrpath.planning.paths import Path, Tree, longer
 from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
@@ -246,7 +246,7 @@ class Project:
         return Plan(
             increments=increments,
             paradigms=self.config.paradigms,
-            tree=self.in_study(unite(trees)),
+            tree=self.in_study(unite_where_data_agree(trees)),
             model_name=self.shape.family if self.shape.weights is None else self.config.model.family,
             parameters=self.shape.parameters,
             flops_per_token=flops_per_token(self.shape, sequence_length=length) if known else None,

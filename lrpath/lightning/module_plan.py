@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lrpath.planning.continuation import unite_where_data_agree
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import Paradigm, Setting
-from lrpath.planning.paths import unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.streams import Increment
@@ -74,7 +74,7 @@ def plan_module(
     return Plan(
         increments=known,
         paradigms=dict(paradigms),
-        tree=unite(trees),
+        tree=unite_where_data_agree(trees),
         model_name=name,
         parameters=None,
         flops_per_token=None,

@@ -1,4 +1,4 @@
-"""Fits a plan into what its study already has: paths keep their ids, and leave those of other data where these differ.
+"""Fits plans into what there is: paths keep their ids, and leave those of other data where these differ.
 
 A study gives an id one meaning. So a path that reads other increments later than the study's path of the same id is
 divided where they differ; and a path that was made before ids followed from content goes on under its old id.
@@ -7,7 +7,7 @@ divided where they differ; and a path that was made before ids followed from con
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from lrpath.planning.paths import Path, Release, StateKey, Tree, end_of_shared
+from lrpath.planning.paths import Path, Release, StateKey, Tree, end_of_shared, longer, unite
 
 
 def leave_where_data_differ(tree: Tree, known: Mapping[str, Path]) -> Tree:
@@ -39,6 +39,19 @@ def leave_where_data_differ(tree: Tree, known: Mapping[str, Path]) -> Tree:
         moved[path.id] = parts
     paths = {part.id: part for path in tree.paths for part in moved[path.id]}
     return Tree(paths=tuple(paths.values()), releases=_moved(tree.releases, place))
+
+
+def unite_where_data_agree(trees: Iterable[Tree]) -> Tree:
+    """Return one tree that needs all that the given ones need, as `unite`, of paradigms that may read other data later.
+
+    Of two main paths that begin alike and differ from version 2 on, the first keeps the path, and the other leaves it.
+    """
+    fitted: list[Tree] = []
+    known: dict[str, Path] = {}
+    for tree in trees:
+        fitted.append(leave_where_data_differ(tree, known))
+        known |= {path.id: longer(known.get(path.id, path), path) for path in fitted[-1].paths}
+    return unite(fitted)
 
 
 def keep_old_ids(tree: Tree, known: Iterable[Path]) -> Tree:

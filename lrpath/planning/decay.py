@@ -99,8 +99,8 @@ class Decay:
         object.__setattr__(self, "shape", _shape_of(self.shape))  # in Python, a name will do
         if isinstance(self.table, str):
             object.__setattr__(self, "table", _read_table(self.table))
-        if self.shape is Shape.CONSTANT:
-            text = "shape=constant is not a decay; choose another shape"
+        if isinstance(self.shape, Shape) and not self.shape.is_decay:
+            text = f"shape={self.shape} is not a decay, as it never ends; choose another shape"
             raise ConfigError(text, field="shape", value=self.shape)
         self._check_floor()
         self._check_hold()
@@ -226,7 +226,8 @@ def _shape_of(name: str) -> Shape | OwnShape:
     if ":" in name:
         return OwnShape(name)
     if name not in tuple(Shape):
-        text = f"shape={name!r} must be one of {', '.join(Shape)}{nearest(name, Shape)}"
+        known = [shape for shape in Shape if shape.is_decay]
+        text = f"shape={name!r} must be one of {', '.join(known)}{nearest(name, known)}"
         raise ConfigError(text, field="shape", value=name)
     return Shape(name)
 

@@ -274,14 +274,19 @@ class Tree:
         """Return the ids of the paths that any of the names matches.
 
         Args:
-            names: A path's name, `path_switching.v2`; its part before or after the point, `v2`; or a pattern with `*`.
+            names: A path's name, `path_switching.v2`, also under the name of another paradigm that shares the path; the
+                name's part before or after the point, `v2`; or a pattern with `*`.
 
         Raises:
             PlanError: If a name matches no path of the tree.
         """
         found: set[str] = set()
+        parts = {path.id: {path.name, *path.name.split(".")} for path in self.paths}
+        for release in self.releases:
+            for path_id in {key.path_id for key, _ in release.parts}:
+                for path in self.line(path_id):
+                    parts[path.id].add(f"{release.paradigm}.{path.name.rpartition('.')[2]}")
         for name in names:
-            parts = {path.id: (path.name, *path.name.split(".")) for path in self.paths}
             matching = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
             if not matching:
                 known = [path.name for path in self.paths]

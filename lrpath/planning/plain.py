@@ -189,6 +189,9 @@ def _convert_union(arguments: tuple[Any, ...], value: Any, *, place: str) -> Any
             return convert(hint, value, place=place)
         except ConfigError as error:
             errors.append(error)
+    words = [str(word) for hint in wanted if get_origin(hint) is Literal for word in get_args(hint)]
+    if words and float in wanted:
+        raise expected(place, value, f"a number, or {_one_of(words, value)}")
     raise errors[-1]
 
 

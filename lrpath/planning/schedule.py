@@ -7,6 +7,7 @@ that runs from rate a to rate b, update k has progress `p = (k + 1 − s) / (e �
     linear          w = 1 − p       square   w = 1 − p²                one_minus_sqrt   w = 1 − √p
     exponential     rate = a·(b/a)^p                                   harmonic     1/rate linear in p, from 1/a to 1/b
     table           straight lines through rates at p = 1/n, 2/n, …, 1; of n rates over n updates, exactly these
+    inverse_sqrt    rate = a·√(s / (k + 1)), without an end; s > 0
 
 so the last update of a piece runs exactly at b: a decay is complete, and a warm-up (linear from 0) wastes no update
 at 0.
@@ -43,6 +44,7 @@ class Shape(StrEnum):
     EXPONENTIAL = "exponential"
     HARMONIC = "harmonic"
     TABLE = "table"
+    INVERSE_SQRT = "inverse_sqrt"
     STAIR = "stair"
     KNEE = "knee"
 
@@ -50,6 +52,11 @@ class Shape(StrEnum):
     def needs_floor(self) -> bool:
         """Whether the curve never reaches 0, since it multiplies rates or their inverses."""
         return self in (Shape.EXPONENTIAL, Shape.HARMONIC)
+
+    @property
+    def is_decay(self) -> bool:
+        """Whether the curve ends, so that a branch can have it."""
+        return self not in (Shape.CONSTANT, Shape.INVERSE_SQRT)
 
 
 _WEIGHTS: dict[Shape, Callable[[float, float], float]] = {
@@ -73,11 +80,12 @@ class Piece:
 
     Args:
         shape: Curve of the piece.
-        updates: Length, at least 1; None for a piece without an end, which must be constant and last.
+        updates: Length, at least 1; None for a piece without an end: a last one that is constant or `inverse_sqrt`.
         first: Rate a where the piece begins; the rate of the update before it, if the curve is continuous.
-        last: Rate b of the piece's last update.
+        last: Rate b of the piece's last update; 0 for `inverse_sqrt`, which never reaches it.
         exponent: Exponent of `power`, positive; other shapes ignore it.
         values: Rates of a `table` at the ends of equal parts of it, the last of them `last`; empty for other shapes.
+        begins: Position at which an `inverse_sqrt` begins, at least 1; 0 for other shapes, which do not depend on it.
     """
 
     shape: Shape
@@ -86,6 +94,7 @@ class Piece:
     last: float
     exponent: float = 1.0
     values: tuple[float, ...] = ()
+    begins: int = 0
 
     def __post_init__(self) -> None:
         for name, rate in (("first", self.first), ("last", self.last)):
@@ -93,8 +102,13 @@ class Piece:
                 raise PlanError(f"{self.shape} piece: {name} rate must be finite and at least 0, not {rate}")
         if self.updates is not None and self.updates < 1:
             raise PlanError(f"{self.shape} piece has {self.updates} updates; it needs at least 1")
-        if self.updates is None and self.shape is not Shape.CONSTANT:
-            raise PlanError(f"a piece without an end must be constant, not {self.shape}")
+        if self.updates is None and self.shape not in (Shape.CONSTANT, Shape.INVERSE_SQRT):
+            raise PlanError(f"a piece without an end must be constant or inverse_sqrt, not {self.shape}")
+        falls = self.shape is Shape.INVERSE_SQRT
+        if falls != (self.begins > 0) or (falls and (self.updates is not None or self.last)):
+            raise PlanError(
+                f"a piece {self.shape} of {self.updates} updates to {self.last} cannot begin at {self.begins}"
+            )
         if self.shape is Shape.CONSTANT and self.first != self.last:
             raise PlanError(f"a constant piece cannot go from {self.first} to {self.last}")
         if self.shape in (Shape.STAIR, Shape.KNEE):
@@ -113,6 +127,8 @@ class Piece:
 
     def rate(self, update: int) -> float:
         """Return the rate of update number `update` of the piece, counted from 0."""
+        if self.shape is Shape.INVERSE_SQRT:
+            return self.first * math.sqrt(self.begins / (self.begins + update + 1))
         if self.updates is None:
             return self.last
         if update + 1 == self.updates:
@@ -196,14 +212,23 @@ class Schedule:
         """
         self.rate(position)
         number = bisect_right(self._begins, position) - 1
-        endless = self.pieces[number].updates is None and type(self.pieces[number]) is Piece
-        skipped = 0 if endless else position - self._begins[number]
+        stays = self.pieces[number].shape is Shape.CONSTANT and type(self.pieces[number]) is Piece
+        skipped = 0 if stays and self.pieces[number].updates is None else position - self._begins[number]
         return replace(self, start=position, pieces=self.pieces[number:], skipped=skipped)
 
 
 def constant(rate: float, *, updates: int | None = None) -> Piece:
     """Stay at `rate`, without an end unless `updates` is given."""
     return Piece(shape=Shape.CONSTANT, updates=updates, first=rate, last=rate)
+
+
+def inverse_sqrt(rate: float, *, begins: int) -> Piece:
+    """Fall from `rate` at position `begins` as 1/√position, without an end (arXiv 2602.03702).
+
+    >>> inverse_sqrt(0.01, begins=100).rate(299)
+    0.005
+    """
+    return Piece(shape=Shape.INVERSE_SQRT, updates=None, first=rate, last=0.0, begins=begins)
 
 
 def ramp(first: float, last: float, *, updates: int) -> Piece:
@@ -233,6 +258,7 @@ def as_record(schedule: Schedule) -> dict[str, Any]:
         rates = {"first": float(piece.first), "last": float(piece.last)}  # 1 and 1.0 are one rate, and one text
         row: dict[str, Any] = {"shape": piece.shape.value, "updates": piece.updates} | rates
         row |= {"values": list(piece.values)} if piece.values else {}
+        row |= {"begins": piece.begins} if piece.begins else {}
         pieces.append(row | ({"exponent": float(piece.exponent)} if piece.shape is Shape.POWER else {}))
     record: dict[str, Any] = {"start": schedule.start, "pieces": pieces}
     if schedule.skipped:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 from lrpath.errors import PlanError
 
@@ -23,6 +23,10 @@ PROVISIONAL = "source:"
 
 WEIGHT_PARTS = 1000
 """Component weights are whole parts of this number, so that every block of 1,000 windows holds exactly the mixture."""
+
+
+Replay = float | Literal["union"]
+"""Share of earlier increments in what a version reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +199,13 @@ def union(increments: tuple[Increment, ...]) -> Stream:
     return Stream(segments=(Segment(updates=updates, components=(Component(increments=increments),)),))
 
 
-def mixture(increments: tuple[Increment, ...], *, replay: float) -> Stream:
+def mixture(increments: tuple[Increment, ...], *, replay: Replay) -> Stream:
     """Read increment after increment, a share `replay` of each segment coming from all earlier increments.
 
     Args:
         increments: In order of arrival. A segment is as long as its increment, so a share `replay` of the new
             increment's windows stays unread.
-        replay: Share of old data in `[0, 1)`, rounded to thousandths.
+        replay: Share of old data in `[0, 1)`, rounded to thousandths; `union`: every increment so far by its size.
 
     Raises:
         PlanError: If `replay` lies outside `[0, 1)`.
@@ -213,11 +217,12 @@ def mixture(increments: tuple[Increment, ...], *, replay: float) -> Stream:
     750 ['v2']
     250 ['v1']
     """
-    if not 0 <= replay < 1:
+    if replay != "union" and not 0 <= replay < 1:
         raise PlanError(f"replay={replay} must lie in [0, 1)", field="replay", value=replay)
-    old = round(replay * WEIGHT_PARTS)
-    segments = []
+    segments, total = [], 0
     for number, increment in enumerate(increments):
+        total += increment.updates
+        old = round((1 - increment.updates / total if replay == "union" else replay) * WEIGHT_PARTS)
         if number == 0 or old == 0:
             segments.append(_alone(increment))
             continue

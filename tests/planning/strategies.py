@@ -106,7 +106,7 @@ sizes = st.lists(st.integers(1, 500), min_size=1, max_size=6)
 @st.composite
 def decays(draw: st.DrawFn) -> Decay:
     """Draw a decay of any shape; over 20 updates or more it has no empty part."""
-    shape = draw(st.sampled_from([shape for shape in Shape if shape is not Shape.CONSTANT]))
+    shape = draw(st.sampled_from([shape for shape in Shape if shape.is_decay]))
     if shape is Shape.KNEE:
         return Decay(shape=shape, floor=draw(floors), hold=draw(st.floats(0.1, 0.9)))
     if shape is Shape.POWER:

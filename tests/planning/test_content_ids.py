@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
-from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ
+from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ, unite_where_data_agree
 from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
@@ -125,7 +125,8 @@ def test_a_piece_of_another_class_with_other_rates_is_another_path_and_reads_bac
 
 
 @given(
-    at=st.integers(0, 29), shape=st.sampled_from([shape for shape in Shape if shape not in (Shape.STAIR, Shape.KNEE)])
+    at=st.integers(0, 29),
+    shape=st.sampled_from([one for one in Shape if one not in (Shape.STAIR, Shape.KNEE, Shape.INVERSE_SQRT)]),
 )
 def test_the_rest_of_a_schedule_has_the_same_rates(at: int, shape: Shape) -> None:
     level = shape is Shape.CONSTANT
@@ -253,3 +254,15 @@ def test_an_old_path_with_other_settings_is_not_the_same() -> None:
     other = [replace(path, recipe=replace(path.recipe, seed=7)) for path in old.paths[:1]]
 
     assert keep_old_ids(new, other) == new
+
+
+def test_two_paradigms_that_begin_alike_share_the_path_until_they_read_other_data() -> None:
+    plain, other = tree_of(main_of("a", "b", "c"), 4, 14, 24), tree_of(main_of("a", "x", "c"), 4, 14, 24)
+
+    both = unite_where_data_agree([plain, other])
+
+    known = {path.id for path in plain.paths}
+    assert known < {path.id for path in both.paths}
+    rest = next(path for path in both.paths if path.id not in known)
+    assert (rest.parent, rest.start) == (StateKey(plain.paths[0].id, 10), 10)
+    assert unite_where_data_agree([plain, plain]) == plain

@@ -18,6 +18,7 @@ from lrpath.planning.paradigms import (
     FromScratch,
     Infinite,
     Paradigm,
+    PathSwitching,
     Reads,
     Restart,
     WsdS,
@@ -398,6 +399,52 @@ def test_a_branch_from_the_average_has_its_own_peak_and_goes_on_with_adamw() -> 
     assert tree_record.from_record(tree_record.as_record(tree)) == tree
 
 
+def test_branches_of_a_falling_main_path_begin_at_its_rate() -> None:
+    tree = replace(SWITCHING, inverse_sqrt_from=4).plan(setting_of(6, 10))
+
+    main, _, last = tree.paths
+    assert [tree.rate(main.id, update) for update in (2, 3, 15)] == [1.0, 1.0, 0.5]
+    assert tree.rate(last.id, 15) == 0.0
+    assert max(rates_of(tree, last)) <= tree.rate(main.id, last.start - 1) < 1.0
+
+
+def test_the_released_branch_of_a_falling_anytime_path_has_the_rates_of_the_path() -> None:
+    tree = replace(ANYTIME, inverse_sqrt_from=3, alpha=0.5, reads="union").plan(setting_of(6, 10))
+
+    main, branch = tree.paths
+    assert rates_of(tree, branch) == [tree.rate(main.id, update) for update in range(branch.start, branch.start + 5)]
+    assert tree_record.from_record(tree_record.as_record(tree)) == tree
+
+
+@pytest.mark.parametrize("paradigm", [ANYTIME, SWITCHING], ids=lambda paradigm: paradigm.kind)
+def test_a_main_path_may_replay_earlier_increments_at_no_extra_cost(paradigm: Anytime | PathSwitching) -> None:
+    plain, replayed, even = (
+        replace(paradigm, replay=replay).plan(setting_of(6, 6, 12)) for replay in (0.0, 0.25, "union")
+    )
+
+    assert updates_of(plain) == updates_of(replayed) == updates_of(even)
+    assert [[part.parts for part in segment.components] for segment in even.paths[0].stream.segments] == [
+        [1000],
+        [500, 500],
+        [500, 500],
+    ]
+    assert [part.parts for part in replayed.paths[0].stream.segments[2].components] == [750, 250]
+    with refused(PlanError, field="replay", value=1.0):
+        replace(paradigm, replay=1.0).plan(setting_of(6, 6))
+
+
+def test_a_falling_rate_does_not_depend_on_how_many_versions_are_planned() -> None:
+    few, more = (replace(ANYTIME, inverse_sqrt_from=3).plan(setting_of(*sizes)) for sizes in ((6, 6), (6, 6, 6)))
+
+    assert few.paths[0].id == more.paths[0].id
+
+
+@pytest.mark.parametrize("paradigm", [ANYTIME, SWITCHING])
+def test_a_rate_that_falls_before_it_is_reached_is_refused(paradigm: Anytime | PathSwitching) -> None:
+    with refused(PlanError, field="inverse_sqrt_from", value=1):
+        replace(paradigm, warmup=2, inverse_sqrt_from=1).plan(setting_of(6, 10))
+
+
 def test_a_live_branch_and_one_from_the_average_are_two_paths() -> None:
     path = SWITCHING.plan(setting_of(5, 10)).paths[-1]
 
@@ -744,3 +791,15 @@ def test_training_from_scratch_may_read_the_increments_in_order() -> None:
     assert [path.schedule for path in in_order] == [path.schedule for path in shuffled]
     assert [len(path.stream.segments) for path in in_order] == [1, 2]
     assert in_order[0] == shuffled[0]
+
+
+def test_a_shared_path_is_found_under_the_name_of_every_paradigm_that_shares_it() -> None:
+    setting = setting_of(6, 10)
+    one, other = (
+        replace(SWITCHING, alpha=alpha).plan(replace(setting, label=label)) for label, alpha in (("a", 0.4), ("b", 0.2))
+    )
+    tree = unite([one, other])
+
+    (main,) = (path for path in tree.paths if path.parent is None)
+    assert tree.named(["b.main"]) == tree.named(["a.main"]) == {main.id}
+    assert len(tree.named(["b.*"])) == 3

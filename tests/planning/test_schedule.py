@@ -16,6 +16,7 @@ from lrpath.planning.schedule import (
     as_record,
     constant,
     from_record,
+    inverse_sqrt,
     progress_weight,
     ramp,
     warmup,
@@ -269,9 +270,28 @@ def test_a_decay_without_room_for_its_parts_is_refused(decay: Decay, updates: in
         decay.pieces(updates=updates, peak=1.0)
 
 
-def test_a_constant_is_not_a_decay() -> None:
-    with refused(ConfigError, field="shape", value=Shape.CONSTANT):
-        Decay(shape=Shape.CONSTANT, floor=0.5)
+@pytest.mark.parametrize("shape", [Shape.CONSTANT, Shape.INVERSE_SQRT])
+def test_a_curve_without_an_end_is_not_a_decay(shape: Shape) -> None:
+    with refused(ConfigError, field="shape", value=shape):
+        Decay(shape=shape, floor=0.5)
+
+
+@given(begins=st.integers(1, 10_000), update=st.integers(0, 100_000), at=st.integers(0, 100_000))
+def test_an_inverse_square_root_falls_with_the_position(begins: int, update: int, at: int) -> None:
+    schedule = Schedule(start=begins, pieces=(inverse_sqrt(0.5, begins=begins),))
+
+    assert schedule.rate(begins + update) == 0.5 * math.sqrt(begins / (begins + update + 1))
+    assert schedule.after(begins + at).rate(begins + at + update) == schedule.rate(begins + at + update)
+    assert from_record(as_record(schedule)) == schedule
+
+
+def test_an_inverse_square_root_has_no_end_and_knows_its_position() -> None:
+    falling = inverse_sqrt(1.0, begins=4)
+
+    assert [falling.rate(k) for k in (11, 59)] == [0.5, 0.25]
+    for fields in ({"begins": 0}, {"updates": 9}, {"last": 0.5}, {"shape": Shape.CONSTANT, "last": 1.0}):
+        with refused(PlanError):
+            replace(falling, **fields)
 
 
 @pytest.mark.parametrize("shape", [Shape.STAIR, Shape.KNEE])

@@ -11,20 +11,22 @@ from lrpath.planning.paradigms.setting import (
     branch_stream,
     check_reads,
     main_path,
+    main_pieces,
     one_each,
     with_optimizer,
 )
 from lrpath.planning.paths import Path, StateKey, Tree
-from lrpath.planning.schedule import Schedule, constant, warmup
+from lrpath.planning.schedule import Schedule, Shape, constant
+from lrpath.planning.streams import Replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anytime:
-    """Go on at a constant rate for ever, and release the average that the optimizer keeps.
+    """Go on at a constant rate, or one that falls as 1/√position, and release the average that the optimizer keeps.
 
     Costs one training on all increments: N·T updates for equal increments, 0.40 of four trainings from scratch. With
-    `alpha`, the last α T_i updates of a version are a branch at the same rate that reads something else, most of all a
-    union of all increments: N·T + (N − 1)·α·T.
+    `alpha`, the last α T_i updates of a version are a branch at the path's rate that reads something else, most of all
+    a union of all increments: N·T + (N − 1)·α·T.
 
     Args:
         peak: Rate of the path after its warm-up.
@@ -33,6 +35,9 @@ class Anytime:
             not annealed.
         alpha: Branch updates ÷ increment updates, at least 0, one for all versions or one for each; 0: no branch.
         reads: What branches read; see `BranchReads`.
+        inverse_sqrt_from: Position from which the rate falls as 1/√position (updates or tokens); None: never.
+        replay: Share of versions 2…'s windows that comes from earlier increments, in `[0, 1)`, or `union`:
+            every increment so far by its size. At no extra cost: so much of the newest stays unread.
 
     References: arXiv 2405.15682 (schedule-free), 2602.03702 (averages with a horizon that grows).
     """
@@ -46,6 +51,8 @@ class Anytime:
     optimizer: Optimizer
     alpha: float | tuple[float, ...]
     reads: BranchReads
+    inverse_sqrt_from: int | str | None = None
+    replay: Replay = 0.0
 
     def __post_init__(self) -> None:
         check_reads(self.reads)
@@ -66,7 +73,8 @@ class Anytime:
         """Return the path, and a branch for every version that has updates of its own."""
         setting = with_optimizer(setting, self.optimizer)
         warm = setting.parse(self.warmup, "warmup")
-        main = main_path(setting, (*warmup(self.peak, updates=warm), constant(self.peak)))
+        pieces = main_pieces(setting, peak=self.peak, warm=warm, inverse_sqrt_from=self.inverse_sqrt_from)
+        main = main_path(setting, pieces, replay=self.replay)
         paths, releases = [main], []
         for number, alpha in enumerate(one_each(setting, "alpha", self.alpha)):
             increment, end = setting.increments[number], setting.totals[number]
@@ -85,7 +93,15 @@ class Anytime:
         return Path(
             name=f"{setting.label}.{version}",
             recipe=setting.recipe,
-            schedule=Schedule(start=fork, pieces=(constant(self.peak, updates=updates),)),
+            schedule=_rest(main.schedule, fork, updates=updates),
             stream=branch_stream(setting, main, number, start=fork, updates=updates, reads=self.reads),
             parent=StateKey(main.id, fork),
         )
+
+
+def _rest(schedule: Schedule, fork: int, *, updates: int) -> Schedule:
+    """Return the path's own rates from a fork on; where they stay as they are, they end with the branch."""
+    rest = schedule.after(fork)
+    only = rest.pieces[0]
+    stays = len(rest.pieces) == 1 and only.shape is Shape.CONSTANT
+    return Schedule(start=fork, pieces=(constant(only.last, updates=updates),)) if stays else rest

@@ -15,12 +15,13 @@ from lrpath.planning.paradigms.setting import (
     branch_stream,
     check_reads,
     main_path,
+    main_pieces,
     with_optimizer,
 )
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, warmup
-from lrpath.planning.streams import again
+from lrpath.planning.streams import Replay, again
 
 
 class Anchor(StrEnum):
@@ -44,7 +45,11 @@ class PathSwitching:
         reads: What branches read; see `BranchReads`. None, as in plans of earlier versions, is `own`.
         optimizer: Optimizer of these paths; None for the one of the study.
         from_average: With `averaged_adamw`, branches begin with the average and go on with AdamW, at this share of the
-            main path's peak; in `(0, 1]`. None: they begin with the live weights, at the peak.
+            main path's rate; in `(0, 1]`. None: they begin with the live weights, at that rate.
+        inverse_sqrt_from: Position from which the main path's rate falls as 1/√position (updates or tokens), so that
+            later branches begin lower; None: never.
+        replay: Share of versions 2…'s windows on the main path that comes from earlier increments, in `[0, 1)`, or
+            `union`: every increment so far by its size. At no extra cost: so much of the newest stays unread.
     """
 
     kind: ClassVar[str] = "path_switching"
@@ -59,11 +64,13 @@ class PathSwitching:
     reads: BranchReads | None = None
     optimizer: Optimizer | None = None
     from_average: float | None = None
+    inverse_sqrt_from: int | str | None = None
+    replay: Replay = 0.0
 
     def __post_init__(self) -> None:
         check_reads(self.reads)
         if self.from_average is not None and not 0 < self.from_average <= 1:
-            text = f"from_average={self.from_average} must lie in (0, 1]: it is a share of the main path's peak"
+            text = f"from_average={self.from_average} must lie in (0, 1]: it is a share of the main path's rate"
             raise ConfigError(text, field="from_average", value=self.from_average)
         if self.reads not in (None, "own") and self.anchor is Anchor.START:
             text = f"reads={self.reads} needs anchor=end; with anchor=start a branch reads its own increment again"
@@ -101,15 +108,22 @@ class PathSwitching:
         switching.v2 140 200
         """
         warm = setting.parse(self.warmup, "warmup")
-        main_pieces = (*warmup(self.peak, updates=warm), constant(self.peak))
+        pieces = main_pieces(setting, peak=self.peak, warm=warm, inverse_sqrt_from=self.inverse_sqrt_from)
         branches = branch_lengths(setting, self.alpha)
         setting = with_optimizer(setting, self.optimizer)
-        start = _Start(recipe=setting.recipe, peak=self.peak)
+        start = _Start(recipe=setting.recipe)
         if self.from_average is not None:
-            recipe = _after_average(setting.recipe)
-            start = _Start(recipe=recipe, peak=self.from_average * self.peak, from_released=True)
+            start = _Start(recipe=_after_average(setting.recipe), share=self.from_average, from_released=True)
         return _branching(
-            setting, main_pieces, warm, branches, self.decay, start=start, anchor=self.anchor, reads=self.reads
+            setting,
+            pieces,
+            warm,
+            branches,
+            self.decay,
+            start=start,
+            anchor=self.anchor,
+            reads=self.reads,
+            replay=self.replay,
         )
 
 
@@ -150,16 +164,16 @@ class Infinite:
         cooldown = Piece(shape=Shape.COSINE, updates=cool, first=self.peak, last=level)
         pieces = (*warmup(self.peak, updates=warm), cooldown, constant(level))
         branches = branch_lengths(setting, self.alpha)
-        start = _Start(recipe=setting.recipe, peak=level)
+        start = _Start(recipe=setting.recipe)
         return _branching(setting, pieces, warm + cool, branches, self.decay, start=start, anchor=Anchor.END)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Start:
-    """How branches begin: by what they are trained, at which rate, and with which of the parent's weights."""
+    """How branches begin: by what they are trained, at which share of the parent's rate, with which of its weights."""
 
     recipe: Recipe
-    peak: float
+    share: float = 1.0
     from_released: bool = False
 
 
@@ -189,9 +203,10 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
     start: _Start,
     anchor: Anchor,
     reads: BranchReads | None = None,
+    replay: Replay = 0.0,
 ) -> Tree:
     """Return a main path and one branch per version, none of which leaves before position `ready`."""
-    main = main_path(setting, main_pieces)
+    main = main_path(setting, main_pieces, replay=replay)
     paths, releases = [main], []
     for number, (length, total) in enumerate(zip(lengths, setting.totals, strict=True)):
         increment = setting.increments[number]
@@ -204,6 +219,7 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
                 field="alpha",
                 value=length / increment.updates,
             )
+        parent_rate = main.schedule.rate(fork - 1)
         if anchor is Anchor.START:
             stream = again(increment, start=fork, updates=length)
         else:
@@ -211,7 +227,7 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
         branch = Path(
             name=f"{setting.label}.{increment.version}",
             recipe=start.recipe,
-            schedule=Schedule(start=fork, pieces=decay.pieces(updates=length, peak=start.peak)),
+            schedule=Schedule(start=fork, pieces=decay.pieces(updates=length, peak=start.share * parent_rate)),
             stream=stream,
             parent=StateKey(main.id, fork),
             from_released=start.from_released,

@@ -11,8 +11,8 @@ from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.planning.recipe import Recipe
-from lrpath.planning.schedule import Piece, Schedule, constant, warmup
-from lrpath.planning.streams import Increment, Stream, sequential, shuffled
+from lrpath.planning.schedule import Piece, Schedule, constant, inverse_sqrt, warmup
+from lrpath.planning.streams import Increment, Replay, Stream, mixture, shuffled
 
 T = TypeVar("T")
 Alpha = float | str
@@ -129,10 +129,34 @@ def branch_lengths(setting: Setting, alpha: Alpha | tuple[Alpha, ...]) -> list[i
     return lengths
 
 
-def main_path(setting: Setting, pieces: tuple[Piece, ...]) -> Path:
-    """Return the path that reads all increments in turn and that branches leave."""
-    stream = sequential(setting.increments)
+def main_path(setting: Setting, pieces: tuple[Piece, ...], *, replay: Replay = 0.0) -> Path:
+    """Return the path that reads all increments in turn, with a share of earlier ones, and that branches leave."""
+    stream = mixture(setting.increments, replay=replay)
     return Path(name=f"{setting.label}.main", recipe=setting.recipe, schedule=Schedule(pieces=pieces), stream=stream)
+
+
+def main_pieces(setting: Setting, *, peak: float, warm: int, inverse_sqrt_from: int | str | None) -> tuple[Piece, ...]:
+    """Return the curve of a main path: a warm-up, then the peak for ever, or until it falls as 1/√position.
+
+    Args:
+        setting: What the paradigm is given.
+        peak: Rate after the warm-up.
+        warm: Length of the warm-up [updates].
+        inverse_sqrt_from: Position from which the rate falls (updates or tokens), not in the warm-up; None: never.
+
+    Raises:
+        PlanError: If it would fall during the warm-up, or from the very beginning.
+    """
+    pieces = warmup(peak, updates=warm)
+    if inverse_sqrt_from is None:
+        return (*pieces, constant(peak))
+    field = "inverse_sqrt_from"
+    begins = setting.parse(inverse_sqrt_from, field)
+    if begins < max(warm, 1):
+        text = f"{setting.label}: {field} at {begins} updates must lie at or after the warm-up's end, {max(warm, 1)}"
+        raise PlanError(text, field=field, value=inverse_sqrt_from)
+    held = (constant(peak, updates=begins - warm),) if begins > warm else ()
+    return (*pieces, *held, inverse_sqrt(peak, begins=begins))
 
 
 def with_optimizer(setting: Setting, optimizer: Optimizer | None) -> Setting:

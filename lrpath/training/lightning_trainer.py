@@ -91,6 +91,9 @@ def _strategy(hardware: Hardware) -> Strategy | str:
     if hardware.strategy.name == "ddp":
         # No parameter is unused. But the search for unused ones keeps DDP from rebuilding its buckets after the first
         # update, which changes the order of sums over three or more ranks: a resumed run would differ in its last bits.
+        # A static graph whose buckets a dry pass has fixed would do so too, and saves .5 of 14 ms at 20 small tensors
+        # on a CPU, some 25 µs a tensor. It is not built: it costs each fit a pass forward and backward, and would
+        # change the last bits of paths that exist.
         return DDPStrategy(find_unused_parameters=True, gradient_as_bucket_view=True)
     if hardware.strategy.name == "fsdp":
         # By default, all ranks of a node would be tensor-parallel and read the same data.

@@ -4,7 +4,7 @@ Shapes: B sequences of an update, T = length + 1 tokens of a window (inputs `[:-
 U updates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from lrpath.data.order import WindowOrder, part_name
 from lrpath.data.store import TokenStore
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import differences
-from lrpath.planning.streams import Segment, Stream, as_record
+from lrpath.planning.streams import Increment, Stream, as_record
 from lrpath.records.read_segments import ReadSegments, folded
 
 
@@ -119,17 +119,17 @@ class TokenBatches:
         def parts(begin: int, end: int) -> list[dict[str, Any]]:
             return [
                 {"segment": as_record(segment), "first": first, "updates": last - first}
-                | {"increments": self._increments(segment, domains)}
+                | {"increments": self._increments(segment.increments, domains)}
                 for segment, first, last in order.stream.spans(begin, end)
             ]
 
         return ReadSegments(head, start=start, parts=parts)
 
-    def _increments(self, segment: Segment, domains: Mapping[str, dict[str, int]]) -> dict[str, Any]:
+    def _increments(self, read: Iterable[Increment], domains: Mapping[str, dict[str, int]]) -> dict[str, Any]:
         return {
             version: {"digest": self.store.digest(version), "windows": self.order.windows[version]}
             | ({"domains": domains[version]} if version in domains else {})
-            for version in sorted({increment.version for increment in segment.increments})
+            for version in sorted({increment.version for increment in read})
         }
 
     def _domains(self) -> dict[str, dict[str, int]]:

@@ -79,8 +79,11 @@ def folded(read: Any) -> Any:
     if not isinstance(segments, list) or len(segments) < 2 or "before" in read:
         return read
     digests = _Digests()
-    for part in segments[:-1]:
-        digests.add(part)
+    try:
+        for part in segments[:-1]:
+            digests.add(part)
+    except ValueError:  # NaN or an infinity, which canonical JSON refuses and no lrpath writes
+        return read
     return read | digests.fields() | {"segments": segments[-1:]}
 
 

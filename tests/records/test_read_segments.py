@@ -44,6 +44,7 @@ def test_a_record_of_an_earlier_version_is_folded_to_that_of_this_one() -> None:
 @pytest.mark.parametrize("odd", [None, 3, "text", [], {"segments": 3}, {"segments": [3, "x"]}])
 def test_what_is_no_record_is_compared_as_it_is(odd: Any) -> None:
     assert segments_of(folded(odd)) == []
+    assert folded({"segments": [float("inf"), 1]})["segments"] == [float("inf"), 1]
 
 
 def test_positions_in_even_steps_are_one_range() -> None:

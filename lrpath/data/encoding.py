@@ -4,7 +4,8 @@
     two threads         encode calls of some MiB; the tokenizers library divides each among the cores
     the caller          looks for held-out passages, writes tokens and digests, and remembers what was encoded
 
-Everything is handed on in order and in bounded number, so that memory is bounded whichever of them is slowest.
+Everything is handed on in order and in bounded number, so that memory is bounded whichever of them is slowest. One
+increment is encoded at a time: its calls take all cores already, and a second one would need as much memory again.
 """
 
 from collections.abc import Callable, Iterator

@@ -22,6 +22,7 @@ from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.read_segments import ReadSegments
 from lrpath.records.row_digests import written_digests
 from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
@@ -151,9 +152,9 @@ class PathTrainer:
             own_models=self.factory.own_model,
         )
 
-    def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
-        """Return what the state of a path at a position has read by the plan, since the path began."""
-        return self.factory.batches(path).reading(path.start, position)
+    def read_segments(self, path: Path) -> ReadSegments:
+        """Return the records of what the states of a path have read by the plan, since the path began."""
+        return self.factory.batches(path).readings(path.start)
 
     def environment(self) -> dict[str, Any]:
         """Return on what updates run, as far as it may change their last digits; in every manifest."""
@@ -260,7 +261,7 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, folder, monitor, module),
+                facts=partial(self._manifest_fields, run.path, folder, monitor, module, self.read_segments(run.path)),
                 pinned=pinned,
                 saver=saver,
                 monitor=monitor,
@@ -341,7 +342,7 @@ class PathTrainer:
     def _restore_state(self, run: PlannedRun, parent: Path | None) -> RestoreState:
         key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
-        consumed = None if key is None or source is None else self.data_consumed(source, key.position)
+        consumed = None if key is None or source is None else self.read_segments(source).until(key.position)
         released = parent.recipe.optimizer if run.begins_path and run.path.from_released and parent else None
         return RestoreState(
             run, study=self.study, data_consumed=consumed, released=released, process_group=self.process_group
@@ -421,7 +422,13 @@ class PathTrainer:
                 pass
 
     def _manifest_fields(
-        self, path: Path, folder: PathFolder, monitor: LossMonitor, module: LitCausalLM, position: int
+        self,
+        path: Path,
+        folder: PathFolder,
+        monitor: LossMonitor,
+        module: LitCausalLM,
+        read: ReadSegments,
+        position: int,
     ) -> dict[str, Any]:
         tables = {"tables": written_digests(folder, position)} if self.process_group.is_rank_zero else {}
         return (
@@ -431,7 +438,7 @@ class PathTrainer:
             | {
                 "name": path.name,
                 "identity": path.identity(),
-                "read": self.data_consumed(path, position),
+                "read": read.until(position),
             }
             | self.environment()
         )

@@ -16,7 +16,6 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from rich.console import Console
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
@@ -24,9 +23,9 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from lrpath.assembly.project import Project
 from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
-from lrpath.config import schema
 from lrpath.records.study import Study
 from lrpath.training.plan_runner import PlanRunner
+from tests.composing import project_of
 from tests.integration import fork_server
 from tests.integration.fork_server import REPOSITORY, ForkedProcess
 
@@ -135,8 +134,7 @@ class Lab:
 
     def project(self, *changes: str) -> Project:
         """Return a project composed from conf/."""
-        with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-            return Project(schema.load(compose("config", overrides=self.overrides(*changes))))
+        return project_of(*self.overrides(*changes))
 
     def runner(self, *changes: str) -> PlanRunner:
         """Return the plan runner of a small study, its plan kept and its text prepared."""

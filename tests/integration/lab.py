@@ -5,12 +5,13 @@ import io
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,6 +24,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from lrpath.assembly.project import Project
 from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
+from lrpath.planning.lineage import content_id
 from lrpath.records.study import Study
 from lrpath.training.plan_runner import PlanRunner
 from tests.composing import project_of
@@ -146,6 +148,20 @@ class Lab:
     def run(self, *changes: str) -> int:
         """Run a small study in this process and return how many updates that took."""
         return self.runner(*changes).run()
+
+    def trained(self, *changes: str) -> None:
+        """Have the study that `run` makes, for a test of what comes after it: a copy of one that was made once.
+
+        Tests of one process share it, by what was changed; of two calls with equal changes the second trains nothing.
+        """
+        name = next((change.removeprefix("study=") for change in changes if change.startswith("study=")), "study")
+        changed = [change for change in changes if not change.startswith("study=")]
+        once = replace(self, folder=self.texts.parent / f"trained-{content_id(changed)}")
+        if not once.folder.exists():
+            making = replace(once, folder=once.folder.with_name(f"{once.folder.name}-unfinished"))
+            making.run(*changed)
+            making.folder.rename(once.folder)
+        shutil.copytree(once.study().folder, self.study(name).folder, symlinks=True)
 
     def study(self, name: str = "study") -> Study:
         """Return the records of a study."""

@@ -1,6 +1,6 @@
 """Prints, for every recipe and version of a ladder, the held-out loss and its paired difference to from scratch.
 
-The loss is that on all held-out sets of the versions so far; the last column has the difference on the newest one's alone.
+The loss is that on all held-out sets of the versions so far; the last column has the difference on the newest alone.
 
 Differences are taken seed by seed; the interval is Student's, 95 %, over seeds. "Same quality" needs its upper end
 under .01 nats per token, as the README of this experiment fixed beforehand.

@@ -22,8 +22,8 @@ _CONTENTS = "increments"
 """Field of a segment that says which tokens each of its increments had; the others say what was read of them, where."""
 
 LABELLING = "labelling"
-"""Field of an increment read by domains: which tokens are of which domain, by a digest. Old states do not say it, so it is
-in no digest of segments; each segment stands whole in the state where it ends."""
+"""Field of an increment read by domains: which tokens are of which domain, by a digest. Old states do not say it, so it
+is in no digest of segments; each segment stands whole in the state where it ends."""
 
 
 class ReadSegments:

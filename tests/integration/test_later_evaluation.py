@@ -33,7 +33,7 @@ def tables_of(study: Study) -> dict[Path, bytes]:
 def test_a_state_evaluated_later_has_the_losses_that_its_run_found(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab.run()
+    lab.trained()
     study = lab.study()
     before = rows_of(study)
     kept = {
@@ -53,7 +53,7 @@ def test_a_state_evaluated_later_has_the_losses_that_its_run_found(
 def test_old_releases_are_evaluated_on_the_text_of_a_version_that_came_later_and_once(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab.run()
+    lab.trained()
     study = lab.study()
     tables = tables_of(study)
 

@@ -403,7 +403,7 @@ BREAKS = (
         what="equal states are other bytes in every process",
         file="lrpath/training/checkpoints/shard_file.py",
         old="dict(sorted(metadata.items()))",
-        new="dict(sorted(metadata.items(), key=lambda item: hash(item[0])))",
+        new="dict(sorted(metadata.items(), key=lambda _: __import__('random').SystemRandom().random()))",
         tests=("test_states_on_disk.py::test_equal_states_are_equal_bytes_and_everyone_may_read_them",),
     ),
     Break(

@@ -41,15 +41,15 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         text, target, anchor = link[1], link[2], link[3] or ""
         if "://" in target or target.startswith(("mailto:", "#")):
             return link[0]
-        if target.endswith("/"):
-            if not (TOP / ELSEWHERE.get(source, source)).parent.joinpath(target, "README.md").is_file():
-                return text  # a folder of files, which the site has no page for
-            target += "README.md"
+        is_folder = target.endswith("/")
+        target += "README.md" if is_folder else ""
         if source in ELSEWHERE:
             target = target.removeprefix("docs/")
-        elif not source.startswith("experiments/"):
+        elif "/" not in source:
             target = target.removeprefix("../")
         if target.lstrip("./").startswith(("lrpath/", "conf/")):  # the code is no part of the site
+            return text
+        if is_folder and not (TOP / source).parent.joinpath(target).is_file():  # files that no page is about
             return text
         names = {there: here for here, there in ELSEWHERE.items()}
         return f"[{text}]({names.get(target, target)}{anchor})"
@@ -77,8 +77,10 @@ class DoctestsAsExamples(griffe.Extension):
 def configuration() -> str:
     """Return the reference of the configuration: a table for each file of conf/, experiments left out."""
     parts = [
-        "# Configuration\n\nEvery field of every group, with its value and its meaning, made from `conf/`. "
-        "`python -m lrpath.train --help` prints the same for one configuration.\n"
+        "# Configuration\n\nEvery field of every group, with its value and its meaning, made from `conf/`, and named as "
+        "a command changes it: `field=value`. A field with a plus has no value until a command adds it. What stands "
+        "under `schedule/` is `branch.…` where it is chosen for branches (`schedule@branch=`). "
+        "`python -m lrpath.train --help` prints the values of one configuration.\n"
     ]
     for file in sorted(
         (TOP / "conf").rglob("*.yaml"), key=lambda file: (len(file.parts), file.stem != "config", str(file))
@@ -86,9 +88,12 @@ def configuration() -> str:
         name = file.relative_to(TOP / "conf").as_posix()
         if name.startswith(("exp/", "hydra/")):
             continue
-        lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+        text = file.read_text()
+        package = re.match(r"# @package (\w+)\n", text)
+        lines = text.splitlines()[1 if package else 0 :]
+        prefix = package[1] if package else name.rpartition("/")[0]
         intro = _text(" ".join(line.lstrip("# ") for line in _heading(lines)))
-        rows = list(_rows(lines))
+        rows = list(_rows(lines, prefix="" if prefix == "_global_" else prefix))
         parts.append(f"## `{name.removesuffix('.yaml')}`\n\n{intro}\n")
         if rows:
             parts.append("| field | value | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
@@ -113,17 +118,18 @@ def _joined(lines: list[str]) -> Iterator[str]:
     yield line
 
 
-def _rows(lines: list[str]) -> Iterator[str]:
+def _rows(lines: list[str], *, prefix: str) -> Iterator[str]:
+    """Yield a row for each field, named as a command changes it: after the prefix of its group."""
     above: list[tuple[int, str]] = []
     for line in _joined(lines):
         if found := ADDED.match(line):
-            yield _row(f"+{found['key']}", f"to add; {_code(found['value'])}", found["meaning"])
+            yield _row(f"+{found['key']}", f"not set; for example {_code(found['value'])}", found["meaning"])
         elif found := OTHERS.match(line):
-            yield _row("", "to add, with a plus", found["meaning"])
+            yield _row(f"+{prefix}.…", "", found["meaning"])
         elif (found := KEY.match(line)) and found["key"].strip() != "defaults":
             indent, key = len(found["indent"]), found["key"].strip()
             above = [(depth, name) for depth, name in above if depth < indent]
-            name = ".".join([*(name for _, name in above), key])
+            name = ".".join([prefix, *(name for _, name in above), key]).lstrip(".")
             above.append((indent, key))
             value, meaning = found["value"].strip(), found["meaning"] or ""
             if (value or meaning) and not name.startswith("hydra"):
@@ -139,7 +145,7 @@ def _code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text in which braces stand for themselves; attr_list would take them for attributes of the cell."""
+    """Return text in which each sign stands for itself; Markdown takes braces for attributes, `<study>` for a tag."""
     parts = text.split("`")
-    parts[::2] = [part.replace("{", "&#123;") for part in parts[::2]]
+    parts[::2] = [re.sub(r"[{<*]", lambda sign: f"&#{ord(sign[0])};", part) for part in parts[::2]]
     return "`".join(parts)

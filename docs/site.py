@@ -77,7 +77,7 @@ class DoctestsAsExamples(griffe.Extension):
 def configuration() -> str:
     """Return the reference of the configuration: a table for each file of conf/, experiments left out."""
     parts = [
-        "# Configuration\n\nEvery field of every group, with its value and its meaning, made from `conf/`, and named as "
+        "# Configuration\n\nEvery field of every group, with its value and its meaning, made from `conf/`, named as "
         "a command changes it: `field=value`. A field with a plus has no value until a command adds it. What stands "
         "under `schedule/` is `branch.…` where it is chosen for branches (`schedule@branch=`). "
         "`python -m lrpath.train --help` prints the values of one configuration.\n"

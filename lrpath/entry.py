@@ -25,6 +25,8 @@ from lrpath.errors import LrpathError, StoppedError, is_reported
 from lrpath.training.distributed import signals
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_SUBMITIT = "SUBMITIT_EXECUTOR"
+"""Set in the jobs of submitit. A job that was stopped leaves no result, since it may be started again."""
 _PLUGINS = str(pathlib.Path(__file__).parent / "sweep" / "plugin")
 _given: dict[str, str] = {}
 
@@ -54,6 +56,8 @@ def run(task: Callable[[DictConfig], Any], *, config_name: str) -> None:
                 if wants_traceback or (isinstance(error, ModuleNotFoundError) and extra_of(error) is None):
                     raise
                 sys.stdout.flush()
+                if _SUBMITIT in os.environ and not isinstance(error, StoppedError):
+                    raise _result_of_job(error) from None
                 refuse(error)
         composing = True  # the next job of a sweep
         return result
@@ -143,11 +147,23 @@ def _end_quietly() -> NoReturn:
     sys.exit(1)
 
 
+def _result_of_job(error: Exception) -> LrpathError:
+    """Return the error of a job of submitit, for the command that waits for it: it prints it too, and has its code."""
+    known = _printed(error)
+    vars(known).pop("reported", None)  # by a rank of the job, which is not where the other command prints
+    return known
+
+
 def refuse(error: Exception) -> NoReturn:
     """Print an error as one line on standard error, once for all ranks if they share it, and exit with its code."""
+    known = _printed(error)
+    raise SystemExit(known.exit_code) from known
+
+
+def _printed(error: Exception) -> LrpathError:
     known = as_lrpath_error(error)
     if not is_reported(error):
         rank = os.environ.get("RANK", "0")
         place = "" if rank == "0" else f"[rank {rank}] "
         print(f"{place}error: {known}", file=sys.stderr, flush=True)  # noqa: T201
-    raise SystemExit(known.exit_code) from known
+    return known

@@ -76,7 +76,7 @@ def _make_states(
         if process_group.is_rank_zero:
             weights = project.plan.weights
             begins = () if weights is None else (f"begins with {weights.line()}",)
-            for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
+            for line in (*begins, *factory.increment_lines(), *_plan_lines(project)):
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(lambda: _show(console, hardware.describe(project.recipe)))
@@ -99,12 +99,16 @@ def _run_command(project: Project, console: Console, *, command: Callable[[], Co
 
     store = project.prepare(_preparation_line(console), notice=lambda line: _show(console, line))
     check_extends(project)  # now that the tokens are known
-    for line in read_reuse(project).text().splitlines():
+    for line in _plan_lines(project):
         _show(console, line)
     runner = build_runner(project, build_command_trainer(project, store), console)
     project.keep_plan()
     project.study.commands.add(command())
     return runner.run()
+
+
+def _plan_lines(project: Project) -> tuple[str, ...]:
+    return (*project.plan.notes, *read_reuse(project).text().splitlines())
 
 
 def _send_rest(project: Project) -> None:

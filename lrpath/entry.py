@@ -25,8 +25,6 @@ from lrpath.errors import LrpathError, StoppedError, is_reported
 from lrpath.training.distributed import signals
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
-_SUBMITIT = "SUBMITIT_EXECUTOR"
-"""Set in the jobs of submitit. A job that was stopped leaves no result, since it may be started again."""
 _PLUGINS = str(pathlib.Path(__file__).parent / "sweep" / "plugin")
 _given: dict[str, str] = {}
 
@@ -55,10 +53,7 @@ def run(task: Callable[[DictConfig], Any], *, config_name: str) -> None:
             except (LrpathError, OSError, ModuleNotFoundError) as error:
                 if wants_traceback or (isinstance(error, ModuleNotFoundError) and extra_of(error) is None):
                     raise
-                sys.stdout.flush()
-                if _SUBMITIT in os.environ and not isinstance(error, StoppedError):
-                    raise _result_of_job(error) from None
-                refuse(error)
+                _refuse_task(error)
         composing = True  # the next job of a sweep
         return result
 
@@ -147,11 +142,17 @@ def _end_quietly() -> NoReturn:
     sys.exit(1)
 
 
-def _result_of_job(error: Exception) -> LrpathError:
-    """Return the error of a job of submitit, for the command that waits for it: it prints it too, and has its code."""
+def _refuse_task(error: Exception) -> NoReturn:
+    """End with an error of the task. For a job of submitit, it is the result that the command which waits prints too.
+
+    A job that was stopped leaves no result, since it may be started again.
+    """
+    sys.stdout.flush()
+    if "SUBMITIT_EXECUTOR" not in os.environ or not runs_beside_others() or isinstance(error, StoppedError):
+        refuse(error)
     known = _printed(error)
     vars(known).pop("reported", None)  # by a rank of the job, which is not where the other command prints
-    return known
+    raise known from None
 
 
 def refuse(error: Exception) -> NoReturn:

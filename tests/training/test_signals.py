@@ -88,12 +88,12 @@ def test_a_signal_within_a_finalizer_is_not_lost() -> None:
         finalize()
 
 
-def of_submitit(number: int, frame: object) -> None:  # noqa: ARG001
+def of_submitit(number: int, frame: object) -> None:
     """Exit as submitit's own handler does after it has put the job into the queue again."""
     raise SystemExit(f"requeued after signal {number}")
 
 
-def not_again(number: int, frame: object) -> None:  # noqa: ARG001
+def not_again(number: int, frame: object) -> None:
     raise RuntimeError("Job not requeued because: timed-out too many times.")
 
 
@@ -111,14 +111,18 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_submitit_puts_a_job_into_the_queue_again_after_its_state_is_saved(
     job: None, first: tuple[signal.Signals, ...]
 ) -> None:
-    recorder, saved = SignalRecorder(launched=True), []
+    saved: list[int] = []
 
-    with pytest.raises(SystemExit, match=f"requeued after signal {signal.SIGUSR2:d}"), signals.raise_on_signal():
-        with recorder.recording():
+    def fit() -> None:
+        recorder = SignalRecorder(launched=True)
+        with signals.raise_on_signal(), recorder.recording():
             for number in (*first, signal.SIGUSR2):
                 signal.raise_signal(number)
             saved.append(recorder.number)
             raise StoppedError("its state is saved", signal_number=(*first, signal.SIGUSR2)[0])
+
+    with pytest.raises(SystemExit, match=f"requeued after signal {signal.SIGUSR2:d}"):
+        fit()
 
     assert saved == [signal.SIGUSR2]
     assert signal.getsignal(signal.SIGUSR2) is of_submitit

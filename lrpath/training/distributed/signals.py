@@ -96,7 +96,8 @@ class SignalRecorder:
             try:
                 yield
             except StoppedError as stopped:
-                if self.number and self.number == _requeue_signal():  # another rank may have stopped this one by a SIGTERM before it
+                # another rank may have stopped this one by a SIGTERM that came before
+                if self.number and self.number == _requeue_signal():
                     stopped.signal_number = self.number
                 raise
 

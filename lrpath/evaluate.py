@@ -6,12 +6,12 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.release_choice import choose_release
 from lrpath.assembly.project import Project
 from lrpath.config.commands import EvaluateConfig, load_evaluate
 from lrpath.config.schema import Config
 from lrpath.errors import ConfigError
 from lrpath.records.study import Study
-from lrpath.reporting.model_card import choose_release
 from lrpath.reporting.task_table import task_tables
 from lrpath.reporting.version_matrix import matrix_tables
 

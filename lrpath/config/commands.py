@@ -86,7 +86,8 @@ class ExportConfig:
     Args:
         study: Folder name under `outputs`.
         outputs: Folder of studies.
-        release: `v4`, or with the label of its paradigm `from_scratch/v4`.
+        release: `v4`, or with the label of its paradigm `from_scratch/v4`; or a kept state of a path,
+            `path_switching.main/120`, without the position its newest.
         folder: Folder to make; null for the study's own place.
         dtype: Type of the weights.
         shard_gb: Most gigabytes of a weight file.

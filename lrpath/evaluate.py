@@ -103,7 +103,7 @@ def _check_made(study: Study, releases: Sequence[Release]) -> None:
         if not all(study.has_state(key) for key, _ in release.parts)
     ]
     if names:
-        text = f"study {study.name} plans {', '.join(names)}, and has not trained that yet; train first, or leave it out"
+        text = f"study {study.name} plans {', '.join(names)}, and has not trained it yet; train first, or leave it out"
         raise StateError(text, field="release", value=names[0] if len(names) == 1 else tuple(names))
 
 

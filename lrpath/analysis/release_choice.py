@@ -6,7 +6,7 @@ from lrpath.analysis.compare import Series, read_plans, read_series
 from lrpath.analysis.path_names import path_names, series_by_path
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Release, StateKey
+from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.records.study import Study
 
 
@@ -41,6 +41,22 @@ def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
         names = ", ".join(f"'release=\"{series.label}/{last}\"'" for series, last in known)
         raise PlanError(f"study {study.name} has {what} {name!r}; choose one of {names}")
     return found[0], found[0].plan.release(found[0].paradigm, version)
+
+
+def choose_path(study: Study, *, name: str) -> tuple[Series, Path]:
+    """Return a path by its name, as `lrpath.show` writes it, and the series whose plan runs it furthest.
+
+    Raises:
+        PlanError: If there is no such path, or several; says which there are.
+    """
+    planned = read_series(study)
+    paths = _paths_named(study, planned, name)
+    if not paths:
+        known = ", ".join(path_names(study, read_plans(study)).values())
+        raise PlanError(f"study {study.name} has no path {name!r}; its paths: {known}", value=name)
+    path_id = _only(study, name, paths)
+    series = max(series_by_path(planned)[path_id], key=lambda one: one.tree.end(path_id))
+    return series, series.tree.path(path_id)
 
 
 def split_position(name: str) -> tuple[str, int | None]:

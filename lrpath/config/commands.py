@@ -50,10 +50,14 @@ class ShowConfig:
     Args:
         study: Folder name under `outputs`.
         outputs: Folder of studies.
+        update: Path and position of the one update whose text is shown, `path_switching.main/120`; null for the study.
+        stores: Folder of prepared token stores, from which that text is read.
     """
 
     study: str
     outputs: str
+    update: str | None
+    stores: str
 
     def __post_init__(self) -> None:
         check_place(self.outputs, self.study)

@@ -1,5 +1,7 @@
 """Prints, for every recipe and version of a ladder, the held-out loss and its paired difference to from scratch.
 
+The loss is that on all held-out sets of the versions so far; the last column has the difference on the newest one's alone.
+
 Differences are taken seed by seed; the interval is Student's, 95 %, over seeds. "Same quality" needs its upper end
 under .01 nats per token, as the README of this experiment fixed beforehand.
 
@@ -32,11 +34,15 @@ def interval(values: list[float]) -> tuple[float, float]:
 def main(folder: str) -> None:
     """Write one line a recipe and version."""
     losses: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    newest: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for outcome in read_outcomes(Study.existing(Path(folder).parent, Path(folder).name)):
         if outcome.headline is not None:
-            losses[outcome.series.paradigm, outcome.version][outcome.series.seed] = outcome.headline.loss
+            place, seed = (outcome.series.paradigm, outcome.version), outcome.series.seed
+            losses[place][seed] = outcome.headline.loss
+            own = [score for (version, _), score in outcome.scores.items() if version == outcome.version]
+            newest[place][seed] = math.fsum(score.nll for score in own) / sum(score.tokens for score in own)
     versions = sorted({version for _, version in losses})
-    print(f"{'recipe':24s} version seeds  loss    − {REFERENCE}, paired   same quality  ahead in")
+    print(f"{'recipe':24s} version seeds  loss    − {REFERENCE}, paired   same quality  ahead in  newest alone")
     for paradigm in dict.fromkeys(name for name, _ in losses):
         for version in versions:
             ours, theirs = losses[paradigm, version], losses[REFERENCE, version]
@@ -47,10 +53,13 @@ def main(folder: str) -> None:
             mean, half = interval(differences)
             same = "yes" if mean + half < MARGIN else "no"
             ahead = sum(difference < 0 for difference in differences)
+            alone = [newest[paradigm, version][seed] - newest[REFERENCE, version][seed] for seed in seeds]
+            new_mean, new_half = interval(alone)
             loss = math.fsum(ours[seed] for seed in seeds) / len(seeds)
             print(
                 f"{paradigm:24s} {version:7s} {len(seeds):5d}  {loss:.4f}  {mean:+.4f} ± {half:.4f}"
                 f"        {same:12s}  {ahead}/{len(seeds)}"
+                f"       {new_mean:+.4f} ± {new_half:.4f}"
             )
 
 

@@ -5,7 +5,7 @@ The text is read from the store whose tokens have the digest that the manifest n
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,10 +99,9 @@ def _path_at(series: Series, path: Path, position: int) -> Path:
 
 def windows_of_update(study: Study, path: Path, position: int, *, stores: pathlib.Path) -> list[ReadWindow]:
     """Return what the update of a path that reaches a position read, by slot; raises as `update_text`."""
-    read = _reading(study, path, position)
-    known: dict[str, dict[str, Any]] = {}
-    for segment in read["segments"]:
-        known |= segment["increments"]
+    stream = path.stream.between(position - 1, position)
+    versions = {increment.version for segment in stream.segments for increment in segment.increments}
+    known, repeat = _reading(study, path, position, versions=versions)
     windows = {version: int(one["windows"]) for version, one in known.items()}
     windows |= {
         part_name(version, domain): int(count)
@@ -110,12 +109,12 @@ def windows_of_update(study: Study, path: Path, position: int, *, stores: pathli
         for domain, count in one.get("domains", {}).items()
     }
     order = WindowOrder(
-        stream=path.stream.until(position),
+        stream=stream,
         sequences=path.recipe.sequences_per_update,
         length=path.recipe.tokens_per_sequence,
         seed=path.recipe.order_seed,
         windows=windows,
-        repeat=bool(read["repeat"]),
+        repeat=repeat,
     )
     parts_B, windows_B = order.windows_of(position - 1)
     texts = _Texts(stores, {version: str(one["digest"]) for version, one in known.items()}, length=order.length)
@@ -136,17 +135,21 @@ def windows_of_update(study: Study, path: Path, position: int, *, stores: pathli
     return found
 
 
-def _reading(study: Study, path: Path, position: int) -> dict[str, Any]:
-    """Return the record of what a state of the path has read, of the first at the position or behind it."""
+def _reading(
+    study: Study, path: Path, position: int, *, versions: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Return what states behind an update say of the increments that it reads, and whether these are repeated."""
     folder = study.find(path.id)
-    kept = [] if folder is None else [one for one in folder.positions() if one >= position]
-    if folder is None or not kept:
-        text = f"study {study.name} has no state of {path.name} at {position:,} or behind it, which says what was read"
-        raise StateError(f"{text}; train on, or give an earlier position", value=position)
-    read = read_manifest(folder.state(kept[0])).get("read")
-    if not isinstance(read, dict):
-        raise StateError(f"{folder.state(kept[0])} does not say what was read: another trainer made it", value=position)
-    return read
+    known: dict[str, dict[str, Any]] = {}
+    for kept in [] if folder is None else [one for one in folder.positions() if one >= position]:
+        assert folder is not None
+        read = read_manifest(folder.state(kept)).get("read")
+        for segment in read["segments"] if isinstance(read, dict) else ():  # another trainer's state has none
+            known = segment["increments"] | known
+        if isinstance(read, dict) and known.keys() >= versions:
+            return known, bool(read["repeat"])
+    text = f"study {study.name} has no state of {path.name} at {position:,} or behind it that says what was read"
+    raise StateError(f"{text}; train on, or give an earlier position", value=position)
 
 
 class _Texts:

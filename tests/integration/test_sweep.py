@@ -64,11 +64,14 @@ def test_a_job_of_submitit_saves_before_it_is_put_into_the_queue_again_or_ended(
 
     stopped = sweep(lab, *words, "hydra/launcher=submitit_local")  # USR2 is what submitit sends at a time limit
     again = sweep(lab, *words, "hydra/launcher=submitit_local")
+    failed = sweep(lab, *words, "hydra/launcher=submitit_local", "strategy.threads=9999")
 
     runs = lab.study().ledger.runs()
     assert (stopped.code, again.code) == (75, 0), stopped.err + again.err
     assert stopped.err.startswith("error: job ")
     assert "by SIGTERM; its state is saved: run the same command again" in stopped.err
+    assert failed.code == 2
+    assert failed.err.startswith("error: strategy.threads=9999 must")
     found = [(run.begin, run.end, run.outcome) for run in runs]
     assert found == [(0, 3, "stopped"), (3, 4, "done"), (4, 6, "stopped"), (6, 10, "done")]
     assert all(run.repeated == 0 for run in runs)

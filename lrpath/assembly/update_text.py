@@ -5,7 +5,7 @@ The text is read from the store whose tokens have the digest that the manifest n
 """
 
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +136,7 @@ def windows_of_update(study: Study, path: Path, position: int, *, stores: pathli
 
 
 def _reading(
-    study: Study, path: Path, position: int, *, versions: Collection[str]
+    study: Study, path: Path, position: int, *, versions: Set[str]
 ) -> tuple[dict[str, dict[str, Any]], bool]:
     """Return what states behind an update say of the increments that it reads, and whether these are repeated."""
     folder = study.find(path.id)

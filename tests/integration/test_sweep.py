@@ -64,7 +64,7 @@ def test_a_job_of_submitit_saves_before_it_is_put_into_the_queue_again_or_ended(
 
     stopped = sweep(lab, *words, "hydra/launcher=submitit_local")  # USR2 is what submitit sends at a time limit
     again = sweep(lab, *words, "hydra/launcher=submitit_local")
-    failed = sweep(lab, *words, "hydra/launcher=submitit_local", "strategy.threads=9999")
+    failed = sweep(lab, *words, "hydra/launcher=submitit_local", "study=failed", "strategy.threads=9999")
 
     runs = lab.study().ledger.runs()
     assert (stopped.code, again.code) == (75, 0), stopped.err + again.err

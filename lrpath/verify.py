@@ -11,7 +11,7 @@ from rich.console import Console
 from lrpath import entry
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.study import verify_study
-from lrpath.assembly.leaks import verify_held_out
+from lrpath.assembly.leaks import verify_held_out, verify_tokens
 from lrpath.assembly.project import Project
 from lrpath.config.commands import VerifyConfig, load_verify
 from lrpath.config.schema import Config
@@ -42,7 +42,9 @@ def verify(cfg: DictConfig) -> None:
 def _of_files(settings: Config, asked: VerifyConfig, study: Study) -> tuple[Check, ...]:
     """Return the checks that need nothing but the files of the study, and the tokens if they are there."""
     checks = verify_study(study, digests=asked.digests, seen=_ReadProgress().show)
-    return (*checks, verify_held_out(study, folder=fetch_stores(settings.data.folder), reads=asked.digests))
+    folder = fetch_stores(settings.data.folder)
+    tokens = [check(study, folder=folder, reads=asked.digests) for check in (verify_tokens, verify_held_out)]
+    return (*checks, *tokens)
 
 
 def _with_null_forks(settings: Config, asked: VerifyConfig, study: Study) -> tuple[Check, ...]:

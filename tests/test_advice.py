@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrpath.config import schema
 from lrpath.planning.field_names import SYNONYMS
+from tests.composing import composed
 from tests.refusals import recorded
 
 ENTRIES = ("config", "predict", "advise", "report", "export", "show", "prune", "verify", "tune")
@@ -39,16 +39,15 @@ def advised(text: str) -> list[str]:
     return [word for part in found for word in shlex.split(part if part.count("'") != 1 else part.strip("'"))]
 
 
-def composed(override: str) -> DictConfig | None:
+def accepted(override: str) -> DictConfig | None:
     """Return what the first entry that takes an override makes of it; None if there is no such entry."""
     given = override.replace("…", "1")
     sources = [f"data={name}" for name in ("text", "tokens", "hf")] if given.lstrip("+").startswith("data.") else []
-    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-        for name, *others in (*([name] for name in ENTRIES), *(["config", source] for source in sources)):
-            try:
-                return compose(name, overrides=[*others, given])
-            except (HydraException, OmegaConfBaseException):
-                continue
+    for name, *others in (*([name] for name in ENTRIES), *(["config", source] for source in sources)):
+        try:
+            return composed(*others, given, name=name)
+        except (HydraException, OmegaConfBaseException):
+            continue
     return None
 
 
@@ -75,7 +74,7 @@ ADVISED = sorted(
 @pytest.mark.slow
 @pytest.mark.parametrize("override", [one for one in ADVISED if one not in SWEEP.split()])
 def test_an_override_that_a_message_advises_is_understood(override: str) -> None:
-    assert composed(override) is not None
+    assert accepted(override) is not None
 
 
 def test_messages_advise_many_overrides() -> None:
@@ -109,8 +108,7 @@ def test_advice_is_found_in_a_message(text: str, found: list[str]) -> None:
 
 def test_what_other_frameworks_call_a_field_leads_to_one_that_is_there() -> None:
     fields = {names[-1] for names in SYNONYMS.values()}
-    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-        cfg = compose("config", overrides=["data=hf", "data.source.dataset=x", "data.source.revision=y"])
+    cfg = composed("data=hf", "data.source.dataset=x", "data.source.revision=y")
 
     missing = {field for field in fields if OmegaConf.select(cfg, field, default=cfg) is cfg}
     assert missing - {"data.tokenizer.end_mark"} == set()

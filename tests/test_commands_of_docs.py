@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 
@@ -26,6 +25,7 @@ from lrpath.config import schema
 from lrpath.config.laws import AdviseConfig, PredictConfig, TuneConfig, load_laws
 from lrpath.config.typed import typed_root
 from lrpath.config.weights import with_model_group
+from tests.composing import composed
 from tests.zero_weights import write_zero_weights
 
 TOP = Path(__file__).parents[1]
@@ -87,8 +87,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def compose_here(module: str, *overrides: str) -> Any:
     name = "config" if module in ("train", "plan") else module
-    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-        return compose(name, overrides=with_model_group([single(one) for one in overrides]))
+    return composed(*with_model_group([single(one) for one in overrides]), name=name)
 
 
 def test_the_pages_have_commands() -> None:

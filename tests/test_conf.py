@@ -20,13 +20,14 @@ from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from hydra import compose, initialize_config_dir
 
 from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.planning.paths import unite
 from lrpath.planning.plain import as_plain
 from lrpath.planning.schedule import Piece
+from tests import composing
+from tests.composing import composed
 from tests.zero_weights import write_zero_weights
 
 CONF = schema.conf_folder()
@@ -47,6 +48,7 @@ CHOICES = [{"paradigm": option} for option in OPTIONS["paradigm"]] + [
     for row in zip_longest(*(OPTIONS[group] for group in OTHERS))
 ]
 """Paradigms alone, for not each of them uses the schedules; of the other groups the n-th options together."""
+project_of = lru_cache(composing.project_of)
 FILES = sorted(CONF.rglob("*.yaml"))
 
 
@@ -61,12 +63,6 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         write_zero_weights(folder / name)
     with contextlib.chdir(folder):
         yield
-
-
-@lru_cache
-def project_of(*overrides: str) -> Project:
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return Project(schema.load(compose("config", overrides=list(overrides))))
 
 
 def golden_text(project: Project) -> str:
@@ -291,8 +287,7 @@ def test_every_shared_root_field_is_used_by_some_group() -> None:
 
 
 def test_every_field_of_the_schema_has_a_value_in_conf() -> None:
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        given = set(compose("config"))
+    given = set(composed())
 
     assert given == {*schema.Config.__dataclass_fields__, *schema.SHARED}
 

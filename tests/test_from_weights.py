@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from lrpath import entry, plan
 from lrpath.config import schema
 from lrpath.config.weights import with_model_group
 from lrpath.data.sources import TokensSource
 from lrpath.errors import ConfigError
+from tests.composing import composed
 from tests.refusals import refused
 from tests.zero_weights import write_zero_weights
 
@@ -66,8 +66,7 @@ def test_ids_without_a_tokenizer_may_be_all_that_the_weights_know(tmp_path: Path
     places = [f"outputs={tmp_path}"]
 
     def data_of(*more: str) -> schema.DataConfig:
-        with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-            return schema.load(compose("config", overrides=[*words, *places, *more])).data
+        return schema.load(composed(*words, *places, *more)).data
 
     taken = data_of()
     (folder / "tokenizer.json").unlink()

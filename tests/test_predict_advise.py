@@ -10,15 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
 from lrpath import advise, entry, predict
-from lrpath.assembly.project import Project
-from lrpath.config import schema
 from lrpath.laws.areas import Array
 from lrpath.laws.continual import ContinualLaw, Domain
 from lrpath.laws.curves import Curve
 from lrpath.laws.last_iterate import LastIterateLaw
+from tests.composing import project_of
 from tests.laws.law_studies import study_in, write_evaluations, write_metrics
 from tests.refusals import check_sentence
 
@@ -37,11 +35,6 @@ class Mixed(ContinualLaw):
     def predict(self, given: Mapping[str, float], *, curve: Curve) -> Array:
         old = ContinualLaw(domain=Domain.OLD).predict(OLD, curve=curve)
         return -0.546 * old + 1.853 * ContinualLaw(domain=Domain.NEW).predict(OLD | {"B": -0.4}, curve=curve)
-
-
-def project_of(*overrides: str) -> Project:
-    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-        return Project(schema.load(compose("config", overrides=list(overrides))))
 
 
 @pytest.fixture(scope="module")

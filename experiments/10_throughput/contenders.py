@@ -106,8 +106,14 @@ class Clock:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.ends: list[tuple[float, float]] = []
-        self.first_loss = float("nan")
+        self.first_loss: float | Tensor = float("nan")
         self.parameters = 0
+
+    def see(self, loss: Tensor) -> None:
+        """Take the loss of a micro-batch; that of the first update is the mean over its micro-batches."""
+        if not self.ends:
+            loss = loss.detach() / self.job.accumulate
+            self.first_loss = loss if isinstance(self.first_loss, float) else self.first_loss + loss
 
     def note(self) -> None:
         if self.job.device == "cuda" and len(self.ends) in (self.job.skipped - 1, self.job.updates - 2):
@@ -157,8 +163,7 @@ def bare(job: Job, *, own_parts: bool = False) -> None:
             inputs_BT, targets_BT = ids_BL[:, :-1], ids_BL[:, 1:]
             loss = run(ids_BL) if own_parts else cross_entropy(run(input_ids=inputs_BT).logits, targets_BT)
         (loss / job.accumulate).backward()
-        if number == 0:
-            clock.first_loss = loss.detach()
+        clock.see(loss)
         if (number + 1) % job.accumulate:
             continue
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
@@ -184,10 +189,9 @@ def lightning_trainer(job: Job) -> None:
             self.model = job.llama()
             self.run = torch.compile(self.model) if job.is_best else self.model
 
-        def training_step(self, ids_BL: Tensor, number: int) -> Tensor:
+        def training_step(self, ids_BL: Tensor, _number: int) -> Tensor:
             loss = cross_entropy(self.run(input_ids=ids_BL[:, :-1]).logits, ids_BL[:, 1:])
-            if number == 0:
-                clock.first_loss = loss.detach()
+            clock.see(loss)
             self.log("loss", loss)
             return loss
 

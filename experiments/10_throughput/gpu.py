@@ -35,6 +35,8 @@ SIZES = {  # model, sequences of an update, of a micro-batch on 80 GB, updates, 
 }  # fmt: skip
 TINY = {"tiny": ({"vocab_size": 64, "hidden_size": 16, "ffn_size": 44, "layers": 2, "heads": 2}, 4, 2, 12, 3)}
 ORDER = ("lrpath", "lrpath tree", "bare loop", "litgpt")
+LOSS_GATE = 2.0**-8
+"""By which share first losses of equal weights and windows may differ: bf16 has eight binary digits."""
 AIM = {"1.2B": 0.55, "124M": 0.45}
 """MFU aimed at on an H100 or H200."""
 
@@ -71,6 +73,20 @@ def row(size: str, name: str, report: dict, *, job: Job, flops: float, card: str
         f"{report['memory'] / 1e9:.2f} GB",
         f"{report['first_loss']:.4f}",
     ]
+
+
+def loss_line(size: str, reports: dict[str, dict], *, same_weights: bool) -> str:
+    """Say by how much the losses of the first update differ, and whether bf16 explains it."""
+    if not same_weights:
+        return f"{size}: first losses are not compared, as each contender draws weights of its own"
+    losses = {name: reports[f"{size} {name}"]["first_loss"] for name in ORDER if f"{size} {name}" in reports}
+    losses = {name: loss for name, loss in losses.items() if loss == loss}  # the tree's process notes none
+    if "lrpath" not in losses or len(losses) < 2:
+        return f"{size}: first losses are not compared, as too few contenders ran"
+    apart = {name: abs(loss / losses["lrpath"] - 1) for name, loss in losses.items()}
+    odd = [name for name, share in apart.items() if share > LOSS_GATE]
+    said = f"not the same work: {', '.join(odd)}" if odd else "the same work"
+    return f"{size}: first losses differ by at most {max(apart.values()):.4%} (bf16 resolves {LOSS_GATE:.2%}): {said}"
 
 
 def tree_lines(size: str, report: dict) -> list[str]:
@@ -141,6 +157,8 @@ def main() -> None:
                 lines += tree_lines(size, report)
             else:
                 rows.append(row(size, name, report, job=job, flops=flops[size], card=card))
+    for size in sizes:
+        lines.append(loss_line(size, reports, same_weights=size != "1.2B"))
     widths = [max(len(cells[number]) for cells in rows) for number in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) for cells in rows]
     text = "\n".join([lines[0], "", *table, "", *lines[1:], *(f"left out: {line}" for line in left_out)])

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -22,14 +23,20 @@ from matplotlib.figure import Figure
 
 from lrpath.analysis.compare import read_outcomes
 from lrpath.analysis.measured_speed import measured_speed
+from lrpath.analysis.verify.states import verify_data
+from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.assembly.project import Project
 from lrpath.assembly.reuse import read_reuse
 from lrpath.config.schema import conf_folder, load
+from lrpath.data.order import WindowOrder
+from lrpath.data.stream import TokenBatches
 from lrpath.planning.plan import Plan, from_record
 from lrpath.records.events import PathEvents
+from lrpath.records.files import write_json
 from lrpath.records.ledger import Run
+from lrpath.records.manifest import MANIFEST, read_manifest, seal_manifest
 from lrpath.records.path_folder import PathFolder
-from lrpath.records.row_digests import find_alterations, seal
+from lrpath.records.row_digests import find_alterations, row_digests, seal
 from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
 from lrpath.records.study import Study
 from lrpath.reporting.plan_text import plan_text
@@ -188,6 +195,51 @@ def plant_study(study: Study, plan: Plan) -> None:
             seal(place, only_missing=True)
 
 
+class OneText:
+    """In place of a token store: every version has the same tokens."""
+
+    def digest(self, _version: str) -> str:
+        return "0" * 64
+
+
+@cache
+def written_states(folder: Path, states: int) -> Study:
+    """Write a main path with a state for each version, whose manifests say what training writes into them."""
+    plan, study = plan_of(*[100] * (states + 1), paradigms=ONE), Study(folder / str(states))
+    study.save_plan(plan.as_record())
+    path, place = plan.tree.paths[0], study.open(plan.tree.paths[0])
+    windows = dict.fromkeys(plan.versions, 10**6)
+    order = WindowOrder(stream=path.stream, sequences=2, length=4, seed=0, windows=windows)
+    batches = TokenBatches(store=OneText(), order=order)
+    for at in plan.tree.needed(path.id):
+        plant_rows(place, at - 99, at)
+        place.evaluation.append(
+            EvaluationRow(one, version, "all", 300.0, 100) for one in (at - 50, at) for version in ("v1", "v2")
+        )
+        manifest = read_manifest(save(place, at, path_id=path.id))
+        read = {"identity": path.identity(), "read": batches.reading(path.start, at)}
+        write_json(place.state(at) / MANIFEST, seal_manifest(manifest | {"tables": row_digests(place, at)} | read))
+    return study
+
+
+def manifest_bytes(folder: Path, states: int) -> float:
+    (place,) = written_states(folder, states).folders()
+    return sum((place.state(at) / MANIFEST).stat().st_size for at in place.positions())
+
+
+def states_compared(folder: Path, states: int) -> float:
+    """Compare the tables of a path with its states, and what these have read with the plan, as a start does."""
+    study = written_states(folder, states)
+    (place,) = study.folders()
+    index = StudyIndex.of(study)
+
+    def work() -> None:
+        assert not find_alterations(place)
+        assert not verify_data(index).findings
+
+    return clock(work)
+
+
 def report(folder: Path, paths: int) -> float:
     plan, study = plan_of(*[100] * (paths - 1), paradigms=ONE), Study(folder / str(paths))
     plant_study(study, plan)
@@ -204,6 +256,8 @@ MEASURES: dict[str, tuple[Callable[[Path, int], float], tuple[int, ...], str]] =
     "one path begun again": (starts, (16, 32, 64), "runs"),
     "ledger appended to": (ledger, (250, 500, 1000), "runs"),
     "study opened": (opened, (125_000, 250_000, 500_000, 1_000_000), "rows"),
+    "manifests of one path": (manifest_bytes, (100, 200, 400), "states"),
+    "states of one path compared": (states_compared, (100, 200, 400), "states"),
     "report written": (report, (26, 51, 101), "paths"),
 }
 
@@ -222,7 +276,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = [measure(Path(folder), size) for size in sizes]
         exponent = math.log(found[-1] / found[-2]) / math.log(sizes[-1] / sizes[-2])
-        is_bytes = measure is plan_bytes
+        is_bytes = measure in (plan_bytes, manifest_bytes)
         texts = [f"{value / 1e6:.2f} MB" if is_bytes else f"{value:.2f} s" for value in found]
         cells = ", ".join(f"{size:,}: {text}" for size, text in zip(sizes, texts, strict=True))
         print(f"{name:28} {exponent:5.2f}   by {unit}: {cells}", flush=True)

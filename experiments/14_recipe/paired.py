@@ -1,11 +1,13 @@
 """Prints, for every recipe and version of a ladder, the held-out loss and its paired difference to from scratch.
 
-The loss is that on all held-out sets of the versions so far; the last column has the difference on the newest one's alone.
+The loss is that on all held-out sets of the versions so far; the last column has the difference on the newest's alone.
 
 Differences are taken seed by seed; the interval is Student's, 95 %, over seeds. "Same quality" needs its upper end
 under .01 nats per token, as the README of this experiment fixed beforehand.
 
-    python experiments/14_recipe/paired.py outputs/ladder_0.04m
+    python experiments/14_recipe/paired.py outputs/ladder_0.04m [seeds.csv]
+
+The second argument is a file for the losses of every seed.
 """
 
 import math
@@ -31,16 +33,23 @@ def interval(values: list[float]) -> tuple[float, float]:
     return mean, float(student.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
 
 
-def main(folder: str) -> None:
-    """Write one line a recipe and version."""
-    losses: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    newest: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+def main(folder: str, seeds_file: str | None = None) -> None:
+    """Write one line a recipe and version, and a row a release to the file."""
+    losses: dict[tuple[str, str], dict[tuple[int, int], float]] = defaultdict(dict)
+    newest: dict[tuple[str, str], dict[tuple[int, int], float]] = defaultdict(dict)
     for outcome in read_outcomes(Study.existing(Path(folder).parent, Path(folder).name)):
         if outcome.headline is not None:
             place, seed = (outcome.series.paradigm, outcome.version), outcome.series.seed
             losses[place][seed] = outcome.headline.loss
             own = [score for (version, _), score in outcome.scores.items() if version == outcome.version]
             newest[place][seed] = math.fsum(score.nll for score in own) / sum(score.tokens for score in own)
+    if seeds_file is not None:
+        rows = [
+            f"{paradigm},{version},{seed[0]},{loss:.6f},{newest[paradigm, version][seed]:.6f}\n"
+            for (paradigm, version), found in sorted(losses.items())
+            for seed, loss in sorted(found.items())
+        ]
+        Path(seeds_file).write_text("".join(["paradigm,version,seed,loss,newest\n", *rows]), encoding="utf-8")
     versions = sorted({version for _, version in losses})
     print(f"{'recipe':24s} version seeds  loss    − {REFERENCE}, paired   same quality  ahead in  newest alone")
     for paradigm in dict.fromkeys(name for name, _ in losses):

@@ -93,12 +93,13 @@ class Setup:
 
     Args:
         recipe: Digest of model, data and batch.
-        increments: Size [updates] and digest of the tokens of each increment up to the version.
+        increments: Of each increment up to the version its size [updates], and digests of its tokens and of its
+            held-out tokens, those to report among them, which no table of a path has.
         evaluated_on: Digest of each version's held-out tokens, up to the version.
     """
 
     recipe: str
-    increments: tuple[tuple[int, str | None], ...]
+    increments: tuple[tuple[int, str | None, str | None], ...]
     evaluated_on: tuple[str, ...]
 
     def is_continued_by(self, other: "Setup") -> bool:
@@ -134,7 +135,7 @@ class Outcome:
     @cached_property
     def setup(self) -> "Setup":
         """What is equal where losses, gaps and costs are compared; see `Setup`."""
-        read = tuple((one.updates, one.content) for one in self.series.plan.increments[: self.number])
+        read = tuple((one.updates, one.content, one.held_out) for one in self.series.plan.increments[: self.number])
         return Setup(recipe=self.series.recipe_id, increments=read, evaluated_on=self._digests)
 
     @cached_property

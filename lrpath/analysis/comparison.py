@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from lrpath.analysis.compare import Outcome, Series, outcomes_of, plans_by_id, series_of
 from lrpath.analysis.execution import Execution, executed
@@ -13,6 +14,8 @@ from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.plan import Plan
 from lrpath.records.ledger import Run
 from lrpath.records.study import Study
+
+Chain = TypeVar("Chain", bound=tuple[object, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,16 @@ class ComparableGroup:
         """The summaries of the last version, the lowest mean loss first."""
         last = max((one.first.number for one in self.summaries), default=0)
         return tuple(sorted((one for one in self.summaries if one.first.number == last), key=lambda one: one.loss.mean))
+
+    @property
+    def by_test_sets(self) -> tuple[tuple[Summary, ...], ...]:
+        """The summaries, apart where the sets to report are others, though those to choose on are the same."""
+        sets = {id(one): tuple(held_out for *_, held_out in one.first.setup.increments) for one in self.summaries}
+        whole = _whole(sets.values())
+        found: dict[tuple[str | None, ...], list[Summary]] = {}
+        for one in self.summaries:
+            found.setdefault(whole[sets[id(one)]], []).append(one)
+        return tuple(map(tuple, found.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +98,7 @@ class StudyComparison:
     def groups(self) -> tuple[ComparableGroup, ...]:
         """The series, apart where they were evaluated on other held-out tokens."""
         chain_of = _evaluated_on(self.outcomes)
-        chains = sorted(set(chain_of.values()), key=len, reverse=True)
-        whole = {chain: next(other for other in chains if other[: len(chain)] == chain) for chain in chains}
+        whole = _whole(chain_of.values())
         members: dict[tuple[str, ...], list[Series]] = {}
         for series in self.series:
             members.setdefault(whole[chain_of[series.label]], []).append(series)
@@ -115,6 +127,12 @@ class StudyComparison:
     def executions(self) -> tuple[Execution, ...]:
         """The ledger of each study against its plans."""
         return tuple(executed(self.plans[study], self.runs[study]) for study in self.studies)
+
+
+def _whole(chains: Iterable[Chain]) -> dict[Chain, Chain]:
+    """Return, by chain, the longest that begins with it."""
+    longest = sorted(set(chains), key=len, reverse=True)
+    return {chain: next(other for other in longest if other[: len(chain)] == chain) for chain in longest}
 
 
 def _evaluated_on(outcomes: Iterable[Outcome]) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,8 @@ def build_command_trainer(project: Project, store: TokenStore) -> CommandTrainer
         store: Its prepared tokens.
 
     Raises:
-        ConfigError: If a release is a mean of states, or this is one of several ranks.
+        ConfigError: If a release is a mean of states, this is one of several ranks, or windows of a mixture are to be
+            given by their places.
     """
     config, shape = project.config, project.shape
     assert isinstance(config.engine, CommandEngine)
@@ -37,6 +38,13 @@ def build_command_trainer(project: Project, store: TokenStore) -> CommandTrainer
             f"give a folder instead of outputs={config.outputs}",
             field="outputs",
             value=config.outputs,
+        )
+    if config.engine.data == "windows" and any(one.mixture for one in project.increments):
+        raise ConfigError(
+            "engine.data=windows: with data.mixture, windows are cut from one domain each and do not lie in one piece; "
+            "give engine.data=ids",
+            field="engine.data",
+            value="windows",
         )
     for release in project.plan.tree.releases:
         if len(release.parts) > 1:

@@ -39,10 +39,10 @@ def is_finished(project: Project, *, progress: "PreparationProgress | None" = No
         return False
     store = project.prepare(progress)
     for path in tree.paths:
-        folder, batches = study.find(path.id), project.batches(path, store=store)
+        folder, expected = study.find(path.id), project.batches(path, store=store).readings(path.start)
         for position in tree.needed(path.id):
             read = None if folder is None else read_manifest(folder.state(position)).get("read")
-            if not isinstance(read, dict) or compare_readings(batches.reading(path.start, position), read):
+            if not isinstance(read, dict) or compare_readings(expected.until(position), read):
                 return False
     held_out = held_out_sets(project, store)
     sizes = {key: windows_NL[:, 1:].size for key, windows_NL in held_out.items()}

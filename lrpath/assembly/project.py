@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lrpath.assembly.mixtures import check_domains, mixture_of, windows_once
+from lrpath.assembly.increments import ConfiguredIncrements, versions_of
 from lrpath.assembly.model_shape import check_vocabulary, shape_of, weights_of
 from lrpath.config.schema import Config
 from lrpath.data.sources import Source, TokensSource
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
-
-ONE_EPOCH = "all"
-"""The length of an increment whose windows are all read once."""
 
 
 class Project:
@@ -145,79 +142,24 @@ class Project:
         """What the recipe says of attention between documents: nothing where there is no mask, as before masks."""
         return {} if self.config.data.mask == "none" else {"mask": self.config.data.mask}
 
+    @property
+    def _configured(self) -> ConfiguredIncrements:
+        return ConfiguredIncrements(config=self.config, stored=self.stored, data_folder=self.data_folder)
+
     @cached_property
     def increments(self) -> tuple[Increment, ...]:
         """The data of each version, in order of arrival."""
-        mixtures = [self._mixture(number) for number in range(self.config.versions)]
-        contents = [self._content(number) for number in range(self.config.versions)]
-        manifests = [increment.manifest for increment in self.stored.increments]
-        check_domains(self.config.data, dict(zip(self.versions, manifests, strict=False)))
-        return tuple(
-            Increment(
-                version=version,
-                updates=self._updates(number, length),
-                mixture=mixtures[number],
-                **contents[number],
-            )
-            for number, (version, length) in enumerate(zip(self.versions, self._lengths, strict=True))
-        )
-
-    def _mixture(self, number: int) -> tuple[tuple[str, int], ...]:
-        named = not isinstance(self.source, TokensSource) or self.source.names_domains(number)
-        return mixture_of(self.config.data, number, versions=self.config.versions, named=named)
+        return self._configured.build()
 
     @property
     def versions(self) -> tuple[str, ...]:
         """Names of the versions, in order of arrival."""
-        return tuple(f"v{number}" for number in range(1, self.config.versions + 1))
-
-    @property
-    def _lengths(self) -> tuple[int | str, ...]:
-        given, count = self.config.increment, self.config.versions
-        lengths = given if isinstance(given, tuple) else (given,) * count
-        if len(lengths) != count:
-            text = f"increment lists {len(lengths)} lengths for versions={count}; give one length or {count}"
-            raise PlanError(text, field="increment", value=given)
-        return lengths
+        return versions_of(self.config)
 
     @property
     def waits_for_tokens(self) -> bool:
         """Whether an increment is as long as its tokens, which are not prepared, so that there is no plan yet."""
-        return any(length == ONE_EPOCH for length in self._lengths[len(self.stored.increments) :])
-
-    def _updates(self, number: int, length: int | str) -> int:
-        """Return how many updates a version's increment fills: as it was given, or all of its stored windows once."""
-        if length != ONE_EPOCH:
-            return self.parse(length, "increment")
-        if number >= len(self.stored.increments):
-            raise PlanError(
-                f"increment={ONE_EPOCH}: v{number + 1} is as long as its tokens, and they are not prepared, so that "
-                "there is no plan yet; lrpath.train prepares them first, or give a length",
-                field="increment",
-                value=length,
-            )
-        batch, manifest = self.config.batch, self.stored.increments[number].manifest
-        windows = windows_once(manifest, self._mixture(number), length=batch.tokens_per_sequence)
-        updates = windows // batch.sequences_per_update
-        if not updates:
-            raise PlanError(
-                f"increment={ONE_EPOCH}: v{number + 1} has {manifest.tokens:,} training tokens, fewer than the "
-                f"{self.recipe.tokens_per_update:,} of one update; give it more text, or make batch smaller",
-                field="increment",
-                value=length,
-            )
-        return updates
-
-    def _content(self, number: int) -> dict[str, Any]:
-        """Return the content of a version's tokens, or what stands for it while they are not prepared."""
-        if number < len(self.stored.increments):
-            manifest = self.stored.increments[number].manifest
-            return {"content": manifest.content, "held_out": manifest.held_out}
-        from lrpath.data.catalog import Catalog
-
-        catalog = Catalog(self.data_folder)
-        content = catalog.provisional(self.source, tokenizer=self.config.data.tokenizer, number=number)
-        return {"content": content}
+        return self._configured.wait_for_tokens
 
     def parse(self, text: int | str, field: str) -> int:
         """Return a length in updates."""
@@ -362,7 +304,7 @@ class Project:
         """
         from lrpath.data.prepare import prepare
 
-        mixed = {number for number in range(self.config.versions) if self._mixture(number)}
+        mixed = {number for number in range(self.config.versions) if self._configured.mixture(number)}
         _ = self.study  # a place that cannot be written to is refused before hours are spent on text
         store = prepare(
             self.source,

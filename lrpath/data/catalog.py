@@ -3,14 +3,9 @@
     <data.folder>/catalog.json    fingerprints of settings and files → stores and increments
     <data.folder>/store-<id>/     the store of a tokenizer, see `lrpath.data.store`
 
-The key of an increment is a digest of what its tokens follow from: the settings of the source, the fingerprint of its
-files (their sizes and samples of their bytes; neither their names nor their places), its number, the tokenizer's store,
-and the increments before it, whose documents it may have to leave out. The tokens themselves say who they are: if a key
-is not known, because a file was compressed or an empty line added, the text is prepared again, and what comes out is
-found to be the increment that is there. So a lost catalog costs a preparation and no training.
-
-A second key holds the absolute places of the files. It is asked only if they are gone: a text may be thrown away once
-its tokens are stored.
+By which keys it knows texts again is said in `lrpath.data.increment_keys`. The tokens themselves say who they are: if a
+key is not known, because a file was compressed or an empty line added, the text is prepared again, and what comes out
+is found to be the increment that is there. So a lost catalog costs a preparation and no training.
 """
 
 import pathlib
@@ -18,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lrpath.data.increment_keys import described, first_key, keys, nameless, settings
 from lrpath.data.manifest import MANIFEST_FILE, STORE_FILE, Manifest, is_name, read_store_record
+from lrpath.data.old_stores import old_increments
 from lrpath.data.remote import is_here
-from lrpath.data.sources import Source, TextSource, TokensSource
+from lrpath.data.sources import Source, TextSource
 from lrpath.data.sources.files import natural_key
 from lrpath.data.sources.remote_path import source_path
 from lrpath.data.sources.text import entry_spec
-from lrpath.data.sources.tokens import Entry
 from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError, DataError, StateError
 from lrpath.planning.lineage import content_id
@@ -37,8 +33,6 @@ if TYPE_CHECKING:  # numpy is imported where tokens are read: a plan starts with
 CATALOG_FILE = "catalog.json"
 CATALOG_FORMAT = 1
 STORE_PREFIX = "store-"
-_PLACES = frozenset({"name", "paths"})
-_OLD_MAY_DIFFER = _PLACES | {"domains", "heldout", "rules", "stdlib", "packages"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +111,9 @@ class Catalog:
         memory, source = self._read(), self.completed(source)
         found = self._find_old(source, tokenizer, count, old)
         if found.store is None:
-            key = _key(source, 0, tokenizer=_spec(tokenizer))
-            found = self._at_store(memory["stores"].get(key))
+            found = self._at_store(memory["stores"].get(first_key(source, 0, tokenizer=_spec(tokenizer))))
         while found.store is not None and len(found.increments) < count:
-            name = memory["increments"].get(_key(source, len(found.increments), **_after(found)))
+            name = memory["increments"].get(first_key(source, len(found.increments), **_after(found)))
             if (increment := _stored(found.store, name)) is None:
                 break
             found = replace(found, increments=(*found.increments, increment))
@@ -130,8 +123,8 @@ class Catalog:
         """Remember the store of a source's tokenizer, and return it without increments."""
         with locked(self._folder):
             memory = self._read()
-            keys = _keys(self.completed(source), 0, tokenizer=_spec(tokenizer))
-            memory["stores"] |= dict.fromkeys(keys, store.name)
+            names = keys(self.completed(source), 0, tokenizer=_spec(tokenizer))
+            memory["stores"] |= dict.fromkeys(names, store.name)
             write_json(self._folder / CATALOG_FILE, memory)
         return self._at_store(store.name)
 
@@ -143,11 +136,11 @@ class Catalog:
             known = self._read()
             memory = {name: dict(part) if isinstance(part, dict) else part for name, part in known.items()}
             if stored.store.name.startswith(STORE_PREFIX):  # an old store is for the studies that were made of it
-                keys = _keys(completed, 0, tokenizer=_spec(tokenizer))
-                memory["stores"] |= dict.fromkeys(keys, stored.store.name)
+                names = keys(completed, 0, tokenizer=_spec(tokenizer))
+                memory["stores"] |= dict.fromkeys(names, stored.store.name)
             for number, increment in enumerate(stored.increments):
-                keys = _keys(completed, number, **_after(before))
-                memory["increments"] |= dict.fromkeys(keys, increment.name)
+                names = keys(completed, number, **_after(before))
+                memory["increments"] |= dict.fromkeys(names, increment.name)
                 before = replace(before, increments=stored.increments[: number + 1])
             if (listed := _listed_folder(source)) is not None:
                 before_now = memory["entries"].get(str(listed), [])
@@ -190,7 +183,7 @@ class Catalog:
 
     def key_of(self, source: Source, *, tokenizer: TokenizerSettings | None) -> str:
         """Return the key of a source's tokenizer: one name for all who prepare the same text."""
-        return _key(self.completed(source), 0, tokenizer=_spec(tokenizer)) or content_id(_settings(source))
+        return first_key(self.completed(source), 0, tokenizer=_spec(tokenizer)) or content_id(settings(source))
 
     def provisional(self, source: Source, *, tokenizer: TokenizerSettings | None, number: int) -> str:
         """Return what stands for the content of an increment that is not prepared: a digest of its keys.
@@ -200,12 +193,12 @@ class Catalog:
             DataError: If the first increment's files are missing; those of a later one may be still to come.
         """
         try:
-            described = _described(self.completed(source), number)
+            facts = described(self.completed(source), number)
         except (ConfigError, DataError):
             if number == 0:
                 raise
-            described = {"source": _settings(source), "number": number}
-        return PROVISIONAL + content_id({"increment": described, "tokenizer": _spec(tokenizer)})
+            facts = {"source": settings(source), "number": number}
+        return PROVISIONAL + content_id({"increment": facts, "tokenizer": _spec(tokenizer)})
 
     def _at_store(self, name: object) -> StoredData:
         if not isinstance(name, str) or not is_name(name) or not (self._folder / name / STORE_FILE).exists():
@@ -221,18 +214,11 @@ class Catalog:
         old: Sequence[Mapping[str, Any]],
     ) -> StoredData:
         """Return the increments that a store of before ids followed from content holds under the names of versions."""
-        for data in old:
-            for file in sorted(self._folder.glob(f"*/{STORE_FILE}")):
-                if not _is_store_of(file, data, source, tokenizer):
-                    continue
-                found = self._at_store(file.parent.name)
-                numbered = _old_increments(file.parent)
-                for number in range(count):
-                    if not _is_old(numbered.get(number), source, number):
-                        break
-                    found = self.add(found, name=str(numbered[number]["version"]))
-                if found.increments:
-                    return found
+        for store, names in old_increments(self._folder, source, tokenizer=tokenizer, count=count, old=old):
+            found = self._at_store(store.name)
+            for name in names:
+                found = self.add(found, name=name)
+            return found
         return StoredData()
 
     def _read(self) -> dict[str, Any]:
@@ -256,9 +242,20 @@ def stored_increments(folder: pathlib.Path) -> dict[pathlib.Path, list[StoredInc
         for name in sorted(manifest.parent.name for manifest in file.parent.glob(f"*/{MANIFEST_FILE}")):
             try:
                 increment = _stored(file.parent, name)
-            except DataError:  # torn: who needs it is told so
+            except DataError:  # torn: `torn_increments` has it for those who need it
                 continue
             store += [] if increment is None else [increment]
+    return found
+
+
+def torn_increments(folder: pathlib.Path) -> list[str]:
+    """Return what is wrong with the manifests of increments in a folder of stores that cannot be read."""
+    found = []
+    for manifest in sorted(folder.glob(f"*/*/{MANIFEST_FILE}")):
+        try:
+            Manifest.read(manifest)
+        except DataError as error:
+            found.append(str(error))
     return found
 
 
@@ -269,65 +266,6 @@ def _spec(tokenizer: TokenizerSettings | None) -> dict[str, Any] | None:
 def _after(stored: StoredData) -> dict[str, Any]:
     assert stored.store is not None
     return {"store": stored.store.name, "earlier": [increment.name for increment in stored.increments]}
-
-
-def _key(source: Source, number: int, **more: Any) -> str | None:
-    """Return the key to look for: that of the fingerprint, or that of the place if the files are gone."""
-    return next(iter(_keys(source, number, **more)), None)
-
-
-def _keys(source: Source, number: int, **more: Any) -> list[str]:
-    """Return the keys of an increment: by its fingerprint and by its place, or by its place alone if it is gone."""
-    try:
-        place = _placed(source, number)
-    except DataError:  # the folder's entries cannot be put in order
-        place = None
-    keys = [] if place is None else [content_id({"place": place} | more)]
-    try:
-        return [content_id({"increment": _described(source, number)} | more), *keys]
-    except DataError:
-        return keys
-    except ConfigError:  # it is not configured yet: for example, a date has no boundary
-        return []
-
-
-def _described(source: Source, number: int) -> dict[str, Any]:
-    """Return what an increment's text follows from, without names and places."""
-    own = _nameless(source.increment_spec(number))
-    return {"source": _settings(source), "increment": own, "number": number}
-
-
-def _settings(source: Source) -> dict[str, Any]:
-    """Return the settings of a source, with its folders' full places where no fingerprint stands for their files."""
-    spec: dict[str, Any] = _nameless(source.spec())
-    folders = {name: spec[name] for name in ("stdlib", "packages") if spec.get(name) is not None}
-    return spec | {name: str(pathlib.Path(folder).resolve()) for name, folder in folders.items()}
-
-
-def _nameless(value: Any) -> Any:
-    """Return plain data without what only says where a text lies, or how its file is called."""
-    if isinstance(value, Mapping):
-        kept = {key: _nameless(entry) for key, entry in value.items() if key not in _PLACES}
-        domains = value.get("domains")
-        return kept | ({"domains": list(domains)} if isinstance(domains, Mapping) else {})
-    return [_nameless(entry) for entry in value] if isinstance(value, list | tuple) else value
-
-
-def _placed(source: Source, number: int) -> dict[str, Any] | None:
-    """Return the places of an increment's files; None for a source that reads no files of its own."""
-    places: dict[str, Any]
-    if isinstance(source, TextSource):
-        paths = [source_path(path) for path in source.paths]
-        if source.versions.by == "file" and paths:
-            paths = source.entries()[number : number + 1]
-        domains = {name: str(source_path(path).resolve()) for name, path in source.places.items()}
-        places = {"paths": [str(path.resolve()) for path in paths], "domains": domains}
-        return places | {"number": number, "source": _nameless(source.spec())}
-    if isinstance(source, TokensSource) and number < len(source.files):
-        heldout = {name: files[number if len(files) > 1 else 0] for name, files in source.heldout.items()}
-        files: dict[str, Entry] = {"": source.files[number], **heldout}
-        return {"files": {name: _place_of(entry) for name, entry in files.items()}, "source": _nameless(source.spec())}
-    return None
 
 
 def _listed_folder(source: Source) -> pathlib.Path | None:
@@ -341,7 +279,7 @@ def _listed_folder(source: Source) -> pathlib.Path | None:
 def _entry(path: pathlib.Path) -> list[str] | None:
     """Return name and fingerprint of an entry of a folder; None for one that is gone or cannot be read."""
     try:
-        return [path.name, content_id(_nameless(entry_spec(path)))]
+        return [path.name, content_id(nameless(entry_spec(path)))]
     except DataError:
         return None
 
@@ -350,48 +288,3 @@ def _stored(store: pathlib.Path, name: object) -> StoredIncrement | None:
     if not isinstance(name, str) or not is_name(name) or not (store / name / MANIFEST_FILE).exists():
         return None
     return StoredIncrement(name=name, manifest=Manifest.read(store / name / MANIFEST_FILE))
-
-
-def _agree(one: Any, other: Any) -> bool:
-    """Say whether two records agree in all that both name: fields may have been added since."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return all(_agree(one[key], other[key]) for key in one.keys() & other.keys() - _OLD_MAY_DIFFER)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(_agree(a, b) for a, b in zip(one, other, strict=True))
-    return bool(one == other)
-
-
-def _is_store_of(
-    file: pathlib.Path, data: Mapping[str, Any], source: Source, tokenizer: TokenizerSettings | None
-) -> bool:
-    """Say whether a store was prepared for a plan's data, and the configuration's settings are the same."""
-    spec = read_json(file).get("spec")
-    if not isinstance(spec, dict) or spec != {"source": data.get("source"), "tokenizer": data.get("tokenizer")}:
-        return False
-    first = _old_increments(file.parent).get(0, {}).get("source", {})
-    return (
-        {name: value for name, value in first.items() if name != "heldout"} == data.get("first_increment")
-        and _agree(spec["source"], source.spec())
-        and _agree(spec["tokenizer"], _spec(tokenizer))
-    )
-
-
-def _old_increments(store: pathlib.Path) -> dict[int, dict[str, Any]]:
-    records = [read_json(file) for file in sorted(store.glob(f"*/{MANIFEST_FILE}"))]
-    return {record["number"]: record for record in records if record.get("format") == 1}
-
-
-def _is_old(record: Mapping[str, Any] | None, source: Source, number: int) -> bool:
-    if record is None:
-        return False
-    try:
-        return _agree(record["source"], source.increment_spec(number))
-    except DataError:  # the text is gone, and its tokens are here
-        return True
-
-
-def _place_of(entry: Entry) -> Any:
-    """Return the absolute places that an entry of a source of ids names."""
-    if isinstance(entry, Mapping):
-        return {domain: _place_of(files) for domain, files in entry.items()}
-    return str(pathlib.Path(entry).resolve()) if isinstance(entry, str) else [_place_of(part) for part in entry]

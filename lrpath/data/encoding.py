@@ -4,7 +4,8 @@
     two threads         encode calls of some MiB; the tokenizers library divides each among the cores
     the caller          looks for held-out passages, writes tokens and digests, and remembers what was encoded
 
-Everything is handed on in order and in bounded number, so that memory is bounded whichever of them is slowest.
+Everything is handed on in order and in bounded number, so that memory is bounded whichever of them is slowest. One
+increment is encoded at a time: its calls take all cores already, and a second one would need as much memory again.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from lrpath.data.ahead import gathered, read_ahead
 from lrpath.data.encoder import Encoder, check_known
 from lrpath.data.encoding_log import EncodingLog
-from lrpath.data.heldout import Decision, Divider, Known, Piece
+from lrpath.data.heldout import Decision, Divider, Known, Piece, add_text
 from lrpath.data.heldout_sets import HeldOutSets
 from lrpath.data.manifest import HELD_OUT_FILE, MARKS_FILE, TOKENIZER_FILE
 from lrpath.data.sources import Arrival, Document, TextOrigin
@@ -52,10 +53,12 @@ class _Reading:
     divider: Divider
     documents: int = 0
     characters: int = 0
+    texts: int = 0
 
     def pieces(self) -> Iterator[Piece]:
         for document in self.source.documents(self.arrival):
             self.documents += 1
+            self.texts = add_text(self.texts, document)
             self.characters += len(document.text)
             yield from self.divider.pieces(document)
 
@@ -106,10 +109,14 @@ def encode_increment(  # noqa: PLR0913  what an increment is made of, and who is
                 f"{arrival.version}: {log.counts['known']:,} characters were encoded by a preparation that was "
                 "stopped, and not again"
             )
-        if reading.documents != decision.documents:
+        if (reading.documents, reading.texts) != (decision.documents, decision.texts):
             raise DataError(
-                f"the text of {arrival.version} changed while it was read: {decision.documents:,} documents, then "
-                f"{reading.documents:,}; prepare again when it is whole"
+                f"the text of {arrival.version} is not the same when it is read again: {decision.documents:,} "
+                f"documents of {decision.characters:,} characters, then {reading.documents:,} of "
+                f"{reading.characters:,}; prepare again when it is whole, and let a source of your own give the same "
+                "texts every time",
+                field="data.source",
+                value=arrival.version,
             )
         sets.write(writer)
         writer.add_digests(MARKS_FILE, sorted(decision.fingerprints))

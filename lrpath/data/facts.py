@@ -16,6 +16,9 @@ _COUNTED = {
     "bad": "malformed records, left out",
     "unknown": "tokens unknown to the tokenizer",
     "end_marks": "documents with the end mark as text",
+    "foreign": "pairs of sampled ids that the tokenizer reads otherwise",
+    "also_trained": "samples of held-out ids that are trained on too",
+    "empty": "files without a record",
 }
 
 

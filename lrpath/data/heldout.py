@@ -56,6 +56,7 @@ class Decision:
         characters: Characters that were read.
         fingerprints: Of all documents and passages, for the decision on the next increment.
         trained_before: Documents declared as held out that an earlier version trained on; they are in no set.
+        texts: Digest of the documents that were read, in any order: see `add_text`.
     """
 
     sets: dict[bytes, tuple[Split, str]]
@@ -66,6 +67,7 @@ class Decision:
     characters: int
     fingerprints: set[bytes]
     trained_before: int
+    texts: int
 
     def extend(self, known: Known) -> None:
         """Add this increment to what the next one must not contradict."""
@@ -131,10 +133,11 @@ def decide(documents: Iterable[Document], settings: HeldOutSettings, known: Know
     """
     domains: dict[str, _Domain] = {}
     seen: set[bytes] = set()
-    characters = read = trained = trained_before = 0
+    characters = read = trained = trained_before = texts = 0
     for document in documents:
         read += 1
         characters += len(document.text)
+        texts = add_text(texts, document)
         domain = domains.setdefault(document.domain, _Domain(settings))
         first = document.digest not in seen
         seen.update(document.fingerprints)
@@ -168,7 +171,17 @@ def decide(documents: Iterable[Document], settings: HeldOutSettings, known: Know
         characters=characters,
         fingerprints=seen,
         trained_before=trained_before,
+        texts=texts,
     )
+
+
+def add_text(texts: int, document: Document) -> int:
+    """Return the digest of some documents and one more; it tells that a second reading gave the same ones.
+
+    What is held out is decided by digests of a first reading. Text of which a second one differs would be trained on
+    though another version may hold it out.
+    """
+    return (texts + int.from_bytes(document.digest)) % (1 << 128)
 
 
 def _offer(document: Document, domain: _Domain, known: Known) -> None:

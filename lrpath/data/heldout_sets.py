@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lrpath.data.heldout import Piece
 from lrpath.data.leaks import PassageIndex, as_passage, held_out_passages
-from lrpath.data.manifest import TRAIN_FILE, heldout_file, starts_file
+from lrpath.data.manifest import TRAIN_FILE, heldout_file, passages_file, starts_file
 from lrpath.data.sources.document import Split
 from lrpath.data.store import TokenStore
 from lrpath.data.writer import IncrementWriter
@@ -90,8 +90,18 @@ class HeldOutSets:
             shared |= {places[passage][:2] for passage, _ in index.find(ids_N)}
         self.counts["shared"] += len(shared)
         for (split, domain), documents in sorted(self._documents.items()):
-            name = heldout_file(domain, split)
-            for number, parts in enumerate(documents):
-                if ((split, domain), number) not in shared:
-                    writer.add_start(starts_file(domain, split), writer.tokens(name))
-                    writer.add_tokens(name, np.concatenate(parts))
+            kept = [parts for number, parts in enumerate(documents) if ((split, domain), number) not in shared]
+            self._write_set(kept, split, domain, writer)
+
+    def _write_set(
+        self, documents: Sequence[list[NDArray[Any]]], split: Split, domain: str, writer: IncrementWriter
+    ) -> None:
+        """Write the passages of the documents of a set, and where documents and, if they differ, passages begin."""
+        name = heldout_file(domain, split)
+        has_passages = any(len(parts) > 1 for parts in documents)
+        for parts in documents:
+            writer.add_start(starts_file(domain, split), writer.tokens(name))
+            for part in parts:
+                if has_passages:
+                    writer.add_start(passages_file(domain, split), writer.tokens(name))
+                writer.add_tokens(name, part)

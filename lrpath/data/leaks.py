@@ -17,6 +17,7 @@ from lrpath.data.store import TokenStore
 PROBE_TOKENS = 16
 """Held-out documents (or their passages) of fewer tokens are not looked for: so little text recurs by chance."""
 
+_LONG_TOKENS = 3072  # more than one passage has, unless `passage_characters` is larger than usual
 _EDGE = 2  # tokens at the ends of a text, which are others where it stands inside another one
 _CHUNK = 1 << 16  # the arrays of so many tokens stay in a core's cache
 _BASE = 0x9E3779B97F4A7C15
@@ -87,22 +88,42 @@ def find_leaks(store: TokenStore) -> list[Leak]:
             places.append((version, *place))
             passages.append(ids_N)
     index = PassageIndex(passages)
-    found: dict[tuple[int, str], Leak] = {}
+    found: dict[tuple[Any, ...], Leak] = {}
     for trained in store.versions:
         for number, at in index.find(store.tokens(trained)):
             version, domain, split, document = places[number]
             leak = Leak(version=version, domain=domain, split=split, document=document, trained=trained, position=at)
-            found.setdefault((number, trained), leak)
+            found.setdefault((*places[number], trained), leak)
     return list(found.values())
 
 
 def held_out_passages(store: TokenStore, version: str) -> Iterator[tuple[tuple[str, str, int], NDArray[Any]]]:
-    """Yield domain, split and number of every held-out document of a version, and its tokens as they are looked for."""
+    """Yield domain, split and number of the document of every held-out passage, and its tokens as they are looked for.
+
+    A document is one passage; a long one may be represented by several.
+    """
     for split in ("valid", "test"):
         for domain, ids_N in store.held_out_set(version, split).items():
             starts = store.document_starts(version, domain, split)
-            for number, (begin, end) in enumerate(zip(starts, [*starts[1:], len(ids_N)], strict=True)):
+            passages = store.passage_starts(version, domain, split)
+            numbers = np.searchsorted(starts, passages, side="right") - 1
+            for number, begin, end in zip(numbers.tolist(), passages, [*passages[1:], len(ids_N)], strict=True):
                 yield (domain, split, number), as_passage(ids_N[begin:end], end_id=store.end_id)
+
+
+def unknown_passages(store: TokenStore, version: str) -> int:
+    """Return how many long documents of a version's held-out sets may be passages of which nobody knows the borders.
+
+    Stores of before it was recorded say where documents begin; of one that is several passages, no other text has all.
+    """
+    count = 0
+    for split in ("valid", "test"):
+        for domain, ids_N in store.held_out_set(version, split).items():
+            starts = store.document_starts(version, domain, split)
+            if store.end_id is not None and len(store.passage_starts(version, domain, split)) == len(starts):
+                ends = np.append(starts[1:], len(ids_N))
+                count += int(((ends - starts > _LONG_TOKENS) & (ids_N[ends - 1] != store.end_id)).sum())
+    return count
 
 
 def as_passage(ids_N: NDArray[Any], *, end_id: int | None) -> NDArray[Any]:

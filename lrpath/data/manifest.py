@@ -26,6 +26,8 @@ DOMAINS_FILE = "domains.bin"
 """Where the training tokens of each domain lie, see `lrpath.data.domains`; absent where all are of one domain."""
 HELD_OUT_FILE = "held_out.bin"
 """Digests, as in `documents.bin`, of the documents and passages that no version trains on."""
+UNNAMED_DOMAIN = "text"
+"""Domain of text of which none is named."""
 START_BYTES = 8
 
 _FOLDERS = {"valid": "heldout", "test": "test"}
@@ -53,11 +55,16 @@ def starts_file(domain: str, split: str = "valid") -> str:
     return f"{_FOLDERS[split]}/{domain}.starts"
 
 
+def passages_file(domain: str, split: str = "valid") -> str:
+    """Return the name of the file that says at which tokens the passages of held-out documents begin."""
+    return f"{_FOLDERS[split]}/{domain}.passages"
+
+
 def unit_of(name: str, dtype: str) -> int:
     """Return of how many bytes an entry of a file of an increment is."""
     if name in (MARKS_FILE, HELD_OUT_FILE, DOMAINS_FILE):
         return MARK_BYTES  # of the last: two numbers of 8 bytes
-    return START_BYTES if name.endswith(".starts") else 2 if dtype == "<u2" else 4
+    return START_BYTES if name.endswith((".starts", ".passages")) else 2 if dtype == "<u2" else 4
 
 
 def token_dtype(vocab_size: int) -> str:
@@ -114,8 +121,24 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Name of the increment's folder: a digest of all its files."""
-        return content_id({name: file.sha256 for name, file in self.files.items()})
+        """Name of the increment's folder: a digest of all its files, and of how its domains are called, if they are.
+
+        The same tokens under other names of domains are another increment: a mixture reads other windows of it.
+        """
+        return self._names[0]
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The name, and the one that an earlier version gave, of the files alone."""
+        files = {name: file.sha256 for name, file in self.files.items()}
+        before = content_id(files)
+        return (before,) if set(self.trained) <= {UNNAMED_DOMAIN} else (content_id([files, list(self.trained)]), before)
+
+    @property
+    def labelling(self) -> str:
+        """Digest of which training tokens are of which domain."""
+        runs = self.files.get(DOMAINS_FILE)
+        return content_id([list(self.trained), None if runs is None else runs.sha256])
 
     def windows(self, length: int) -> int:
         """Return how many windows of `length` predicted tokens there are; neighbours overlap by one token."""
@@ -162,7 +185,7 @@ class Manifest:
             counts=_field(record, "counts", _are_counts, path=path) or {},
             trained=_field(record, "trained", _are_domains, path=path) or {},
         )
-        if record["format"] == FORMAT and manifest.name != path.parent.name:
+        if record["format"] == FORMAT and path.parent.name not in manifest._names:
             raise DataError(
                 f"{path} lists other files than those that gave its folder the name {path.parent.name}, so that one of "
                 f"them was altered; {PREPARE_AGAIN}"
@@ -269,7 +292,9 @@ def _malformed(path: pathlib.Path, name: str, value: object) -> DataError:
 def _stored_file(name: str, entry: object, path: pathlib.Path) -> StoredFile:
     domain = name.partition("/")[2].rpartition(".")[0]
     sets = (
-        [file(domain, split) for split in _FOLDERS for file in (heldout_file, starts_file)] if is_name(domain) else []
+        [file(domain, split) for split in _FOLDERS for file in (heldout_file, starts_file, passages_file)]
+        if is_name(domain)
+        else []
     )
     if name not in (TRAIN_FILE, MARKS_FILE, HELD_OUT_FILE, DOMAINS_FILE, *sets):
         raise DataError(

@@ -18,6 +18,9 @@ malformed, of all versions, before hours are spent on encoding; and once to enco
     shared          held-out documents that were left out of their set, since a passage of them is trained on
     end_marks       documents in which the end mark stood as text
     passages        held-out passages of documents that are trained on in their other parts
+    foreign         of ids, pairs in samples that are others when they are decoded and encoded again
+    also_trained    of ids, samples of held-out ones that are trained on too, see `lrpath.data.given_ids`
+    empty           files without a record
 """
 
 import json
@@ -26,14 +29,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
 from lrpath.data.encoding import documents_ahead, encode_increment
 from lrpath.data.facts import decided_line
+from lrpath.data.given_ids import HeldOutSamples, foreign_ids
 from lrpath.data.heldout import Decision, Divider, Known, decide
 from lrpath.data.manifest import (
     FORMAT,
+    MANIFEST_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
     TRAIN_FILE,
@@ -41,7 +47,7 @@ from lrpath.data.manifest import (
     is_name,
 )
 from lrpath.data.remote import upload_stores
-from lrpath.data.sources import Arrival, Document, PythonSource, Source, TextOrigin, TokensSource
+from lrpath.data.sources import Arrival, Document, PythonSource, Source, TextOrigin, TextSource, TokensSource
 from lrpath.data.sources.document import hashed_share
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import (
@@ -49,6 +55,7 @@ from lrpath.data.tokenizer import (
     TokenizerSettings,
     has_long_run,
     load_tokenizer,
+    read_tokenizer,
     remarks,
     train_tokenizer,
 )
@@ -118,6 +125,8 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
         old=() if needs_domains else old,  # none of their stores knows domains
     )
     stored = work.find(len(versions))
+    for line in _written_since(work.source, stored):
+        work.say(line)
     if len(stored.increments) < len(versions):
         for number in range(len(stored.increments), len(versions)):  # a missing file is reported before hours are spent
             work.source.increment_spec(number)
@@ -125,6 +134,29 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
     catalog.remember(source, tokenizer=tokenizer, stored=stored)
     upload_stores(folder)
     return _with_shards(_opened(stored, versions), source, versions)
+
+
+def _written_since(source: Source, stored: StoredData) -> Iterator[str]:
+    """Yield a line for each increment whose text was written to after its tokens were stored.
+
+    A changed text is told by its size and samples of it, for no terabyte is read to plan; a change of some letters
+    between the samples is not seen.
+    """
+    if not isinstance(source, TextSource) or stored.store is None:
+        return
+    for number, increment in enumerate(stored.increments):
+        then = (stored.store / increment.name / MANIFEST_FILE).stat().st_mtime
+        try:
+            files = [file for file in source.files(number) if isinstance(file, pathlib.Path)]
+        except DataError:
+            continue  # it is gone, and its tokens are here
+        if newer := [file for file in files if file.stat().st_mtime > then]:
+            more = f" and {len(newer) - 1:,} more" if len(newer) > 1 else ""
+            yield (
+                f"{newer[0]}{more} was written after its tokens were stored, and looks the same by its size and "
+                "samples of it, so that these tokens are used; if its text was changed, prepare it again: "
+                "data.folder=FOLDER"
+            )
 
 
 def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> TokenStore:
@@ -138,6 +170,25 @@ def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> 
             if store.manifest(version).mapped
         }
     )
+
+
+def _held_out_that_is_trained_on(source: TokensSource, arrival: Arrival, earlier: TokenStore) -> int:
+    """Return how many samples of held-out ids are trained on, of an increment and those before it.
+
+    Raises:
+        DataError: If the most of a set are.
+    """
+    before = _with_shards(earlier, source, earlier.versions)
+    own = {(domain, arrival.version): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
+    held = {(domain, name): ids_N for name in before.versions for domain, ids_N in before.heldout(name).items()}
+    found = HeldOutSamples(held | own).look_through(source.train_ids(arrival), version=arrival.version)
+    new = {
+        (domain, version): ids_N
+        for (domain, version), ids_N in own.items()
+        if not any(np.array_equal(ids_N, known) for (other, _), known in held.items() if other == domain)
+    }
+    samples = HeldOutSamples(new)  # a set that is every version's was looked for in the earlier ones before
+    return found + sum(samples.look_through(before.training_ids(name), version=name) for name in before.versions)
 
 
 def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
@@ -225,7 +276,7 @@ class _Preparation:
                     known=known,
                     end_mark=self.tokenizer.end_mark,
                     report=self._report,
-                    say=self._say,
+                    say=self.say,
                 )
                 decisions[version].extend(known)
             stored = self.catalog.add(stored, name=name)
@@ -247,7 +298,7 @@ class _Preparation:
             documents = self._watched(documents_ahead(source, arrival), f"{version}: read", size)
             decision = decisions[version] = decide(documents, source.heldout, known)
             has_heldout |= bool(decision.sizes)
-            self._say(decided_line(version, decision, arrival.tally))
+            self.say(decided_line(version, decision, arrival.tally))
             if not decision.trained:
                 raise DataError(
                     f"increment {version} has {decision.documents:,} documents and none of them is trained on; give it "
@@ -310,7 +361,7 @@ class _Preparation:
     ) -> Tokenizer:
         if settings.file is not None:
             for line in remarks(pathlib.Path(settings.file)):
-                self._say(line)
+                self.say(line)
             return load_tokenizer(pathlib.Path(settings.file), settings=settings)
         assert not isinstance(self.source, TokensSource)
         arrival = Arrival(version=versions[0], number=0, versions=versions)
@@ -321,7 +372,7 @@ class _Preparation:
         """Yield the training text of the first increment, or a random sample of so much as a vocabulary needs."""
         share = min(_TOKENIZER_CHARACTERS / max(decision.characters, 1), 1.0)
         if share < 1:
-            self._say(
+            self.say(
                 f"the tokenizer is trained on {share:.1%} of the documents of {arrival.version}, "
                 f"{_TOKENIZER_CHARACTERS:,} of {decision.characters:,} characters"
             )
@@ -336,7 +387,7 @@ class _Preparation:
                     done += len(piece.text)
                     self._report("train the tokenizer", done, int(decision.characters * share))
         if cut_runs:
-            self._say(
+            self.say(
                 f"the tokenizer is trained with runs of more than {LONGEST_RUN} letters, digits, signs or spaces cut, "
                 f"in {cut_runs:,} documents"
             )
@@ -365,9 +416,21 @@ class _Preparation:
             for domain, tokens in source.train_domains(arrival).items():
                 writer.add_domain(domain, tokens)
             own = source.increment_spec(arrival.number)
-            return writer.finish(source=own, documents=0, text_bytes=0)
+            found = {"also_trained": _held_out_that_is_trained_on(source, arrival, earlier)}
+            if earlier.tokenizer_file is not None:
+                lost, sampled = foreign_ids(shards, read_tokenizer(earlier.tokenizer_file))
+                found["foreign"] = lost
+                if lost:
+                    self.say(
+                        f"{arrival.version}: of {sampled:,} pairs of ids in samples of the text, {lost / sampled:.0%} "
+                        "are others when they are decoded and encoded again, which few are with the tokenizer that "
+                        "made them: is it data.tokenizer.file?"
+                    )
+            counts = {name: count for name, count in found.items() if count}
+            return writer.finish(source=own, documents=0, text_bytes=0, counts=counts)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Tell people a line, if anyone listens."""
         if self.notice is not None:
             self.notice(line)
 

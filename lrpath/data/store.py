@@ -6,6 +6,7 @@
     <store>/<id>/train.bin            token ids, little-endian, 16 bits while the vocabulary is below 65,536, else 32
     <store>/<id>/heldout/<domain>.bin the same, to choose on; never trained on
     <store>/<id>/heldout/<domain>.starts  at which of its tokens each document begins, 8 bytes each
+    <store>/<id>/heldout/<domain>.passages  likewise of their passages, where a document is represented by several
     <store>/<id>/test/<domain>.…      the same, to report
     <store>/<id>/domains.bin          where the training tokens of each domain lie, if there are several
     <store>/<id>/documents.bin        16-byte digests of the documents that were used
@@ -44,6 +45,7 @@ from lrpath.data.manifest import (
     StoredFile,
     check_file,
     heldout_file,
+    passages_file,
     read_store_record,
     starts_file,
     token_dtype,
@@ -210,11 +212,11 @@ class TokenStore:
             DataError: If they lie in files of a source that was not given.
         """
         if self.manifest(version).mapped:
-            shards = self._shards(version)
+            shards = self.training_ids(version)
             return shards.read(0, len(shards)).astype(self.manifest(version).dtype, copy=False)
         return self._map(version, TRAIN_FILE)
 
-    def _shards(self, version: str) -> IdShards:
+    def training_ids(self, version: str) -> IdShards:
         """Return the files in which the training tokens of a version lie: the store's own, or those of its source."""
         manifest = self.manifest(version)
         if not manifest.mapped:
@@ -268,7 +270,7 @@ class TokenStore:
             return np.empty((0, length + 1), dtype=manifest.dtype)
         number = list(trained).index(domain)
         runs = read_runs(self.place(version) / DOMAINS_FILE, number=number, tokens=manifest.tokens)
-        with self._shards(version).opened() as read:
+        with self.training_ids(version).opened() as read:
             found = runs.windows(wanted_N * length, length=length + 1, read=read)
         return found.astype(manifest.dtype, copy=False)
 
@@ -295,7 +297,7 @@ class TokenStore:
             )
         if not wanted_N.size:
             return np.empty((0, length + 1), dtype=self.manifest(version).dtype)
-        found = self._shards(version).windows(wanted_N * length, length=length + 1)
+        found = self.training_ids(version).windows(wanted_N * length, length=length + 1)
         return found.astype(self.manifest(version).dtype, copy=False)
 
     def heldout(self, version: str) -> dict[str, Tokens]:
@@ -318,6 +320,17 @@ class TokenStore:
             return np.zeros(1, dtype=np.int64)
         ids_N = self.held_out_set(version, split)[domain]
         return np.concatenate(([0], np.flatnonzero(ids_N[:-1] == self.end_id) + 1)).astype(np.int64)
+
+    def passage_starts(self, version: str, domain: str, split: str = "valid") -> NDArray[np.int64]:
+        """Return at which tokens the passages of the documents of a held-out set begin, ascending from 0.
+
+        A long document is represented by several, which stand one after another here and apart in the document. Stores
+        of before it was recorded know the documents alone.
+        """
+        name = passages_file(domain, split)
+        if name not in self.manifest(version).files:
+            return self.document_starts(version, domain, split)
+        return np.fromfile(self.place(version) / name, dtype="<i8")
 
     def held_out_digests(self, version: str) -> frozenset[bytes]:
         """Return the digests of the documents and passages of a version that no version trains on."""

@@ -4,6 +4,7 @@ Shapes: B sequences of an update, T = length + 1 tokens of a window (inputs `[:-
 U updates.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ from lrpath.data.order import WindowOrder, part_name
 from lrpath.data.store import TokenStore
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import differences
-from lrpath.planning.streams import Stream, as_record
+from lrpath.planning.streams import Increment, Stream, as_record
+from lrpath.records.read_segments import LABELLING, ReadSegments, folded, without_labelling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,35 +104,45 @@ class TokenBatches:
         Raises:
             PlanError: If the stream does not describe all of `[start, end)`.
         """
-        segments = []
-        for segment, first, last in self.order.stream.spans(start, end):
-            record = as_record(segment)
-            versions = sorted({increment.version for increment in segment.increments})
-            segments.append(
-                {"segment": record, "first": first, "updates": last - first, "increments": self._increments(versions)}
-            )
-        return {
-            "sequences": self.order.sequences,
-            "length": self.order.length,
-            "seed": self.order.seed,
-            "repeat": self.order.most_epochs > 1,
-            "segments": segments,
+        return self.readings(start).until(end)
+
+    def readings(self, start: int) -> ReadSegments:
+        """Return the records that `reading` makes from a start to one end after another, for the states of a path."""
+        order, domains = self.order, self._domains()
+        head = {
+            "sequences": order.sequences,
+            "length": order.length,
+            "seed": order.seed,
+            "repeat": order.most_epochs > 1,
         }
 
-    def _increments(self, versions: list[str]) -> dict[str, Any]:
+        def parts(begin: int, end: int) -> list[dict[str, Any]]:
+            return [
+                {"segment": as_record(segment), "first": first, "updates": last - first}
+                | {"increments": self._increments(segment.increments, domains)}
+                for segment, first, last in order.stream.spans(begin, end)
+            ]
+
+        return ReadSegments(head, start=start, parts=parts)
+
+    def _increments(self, read: Iterable[Increment], domains: Mapping[str, dict[str, int]]) -> dict[str, Any]:
         return {
             version: {"digest": self.store.digest(version), "windows": self.order.windows[version]}
-            | self._domains(version)
-            for version in versions
+            | ({"domains": domains[version], LABELLING: self._labelling(version)} if version in domains else {})
+            for version in sorted({increment.version for increment in read})
         }
 
-    def _domains(self, version: str) -> dict[str, Any]:
-        """Return how many windows each domain of a version holds; nothing where it is read as a whole."""
-        prefix = f"{version}/"
-        held = {
-            name.removeprefix(prefix): count for name, count in self.order.windows.items() if name.startswith(prefix)
-        }
-        return {"domains": held} if held else {}
+    def _labelling(self, version: str) -> str | None:
+        return self.store.manifest(version).labelling
+
+    def _domains(self) -> dict[str, dict[str, int]]:
+        """Return how many windows each domain of a version holds, of the versions that are not read as a whole."""
+        found: dict[str, dict[str, int]] = {}
+        for name, count in self.order.windows.items():
+            version, _, domain = name.partition("/")
+            if domain:
+                found.setdefault(version, {})[domain] = count
+        return found
 
 
 def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -139,7 +151,8 @@ def compare_readings(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     >>> compare_readings({"seed": 1, "segments": []}, {"seed": 0, "segments": []})
     ['seed: 0 → 1']
     """
-    return differences(theirs, ours)
+    ours = ours if LABELLING in str(theirs) else without_labelling(ours)
+    return differences(folded(theirs), folded(ours))
 
 
 def held_out_windows(

@@ -20,7 +20,6 @@ from lrpath.data.id_shards import IdShards
 from lrpath.data.manifest import (
     DOMAINS_FILE,
     MANIFEST_FILE,
-    MARKS_FILE,
     START_BYTES,
     TRAIN_FILE,
     Manifest,
@@ -122,10 +121,6 @@ class IncrementWriter:
     def add_start(self, name: str, position: int) -> None:
         """Append the position of the token at which a document of a held-out set begins."""
         self._file(name).add(position.to_bytes(START_BYTES, "little"))
-
-    def add_marks(self, marks: Iterable[bytes]) -> None:
-        """Append the marks of a document, 16 bytes each."""
-        self._file(MARKS_FILE).add(b"".join(marks))
 
     def tokens(self, name: str) -> int:
         """Return how many tokens of a file have been written."""

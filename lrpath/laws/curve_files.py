@@ -139,6 +139,7 @@ def read_curve(file: CurveFile, *, history: History | None = None) -> Curve:
     for part in parts:
         read = _csv_series if part.suffix in (".csv", ".tsv", ".txt") else _tensorboard_series
         for name, values in read(part, file).items():
+            _check_agree(part, name, series[name], values)
             series[name] |= values
     if not series["lr"] and found.schedule is None:
         raise DataError(
@@ -156,6 +157,30 @@ def read_csv(file: pathlib.Path, *, history: History = FROM_FIRST_ROW) -> Curve:
     return read_curve(CurveFile(path=str(file)), history=history)
 
 
+def _check_agree(file: pathlib.Path, name: str, before: Series, values: Series) -> None:
+    """Refuse joined files that say different things of one update: they are of two runs, or of two losses."""
+    odd = next((step for step in before.keys() & values.keys() if before[step] != values[step]), None)
+    if odd is not None:
+        raise DataError(
+            f"{file} says {name}={values[odd]:g} of step {odd:,}, and a file that it is joined to {before[odd]:g}; "
+            f"join files of one run, of which one has the column {name}",
+            field="files",
+            value=str(file),
+        )
+
+
+def _check_reach(file: pathlib.Path, *, rates_P: Ints, last: int) -> None:
+    """Refuse rates that end before the losses do, by more than they are apart: nobody knows what came then."""
+    spacing = int(np.diff(rates_P).max()) if rates_P.size > 1 else 1
+    if last > rates_P[-1] + spacing:
+        raise DataError(
+            f"{file} has losses up to step {last:,}, and rates up to {int(rates_P[-1]):,} only; give the rates of the "
+            "whole run: path: losses.csv+rates.csv",
+            field="files",
+            value=str(file),
+        )
+
+
 def _curve(file: pathlib.Path, series: Mapping[str, Series], history: History) -> Curve:
     rates, losses = series["lr"], series["loss"]
     positions = np.array(sorted(losses or rates), dtype=np.int64)
@@ -164,6 +189,7 @@ def _curve(file: pathlib.Path, series: Mapping[str, Series], history: History) -
         rates_U = rates_of(history.schedule, updates=last)
     else:
         at = np.array(sorted(rates), dtype=np.int64)
+        _check_reach(file, rates_P=at, last=last)
         values = np.array([rates[position] for position in at.tolist()])
         rates_U = history.rates(name=str(file), positions_P=at, rates_P=values, last=max(last, int(at[-1])))
     losses_P = np.array([losses[position] for position in positions.tolist()]) if losses else None

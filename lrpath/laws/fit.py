@@ -24,6 +24,7 @@ from lrpath.laws.identification import Residuals, bootstrap_steps, condition_of,
 from lrpath.laws.law import Law
 from lrpath.laws.solver import FitProblem, starting_points
 from lrpath.laws.validity import ValidityRange
+from lrpath.planning.guard import SCALE
 
 DELTA = 1e-3
 """Where Huber's loss turns straight [log loss]; the value of arXiv 2408.11029 and 2503.12811."""
@@ -70,6 +71,9 @@ class PredictionErrors:
             worst=float((np.abs(error) / observed).max()),
             last=float(error[-1]),
         )
+
+
+_OUTLIER, _LEAST_OUTLIER = 6.0, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +128,27 @@ class Fit:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What must not be trusted, in sentences; empty if the curves identify every parameter."""
-        if not self.not_identified:
-            return ()
+        """What must not be trusted, in sentences; empty if the curves identify every parameter and follow the law."""
         which = "; ".join(f"{name} ({how})" for name, how in self.not_identified.items())
-        return (
+        rules = {
             f"WARNING: not identified by these curves: {which}. Add curves in which they show, such as an abrupt drop "
-            "of the rate, hold them fixed, or do not trust what depends on them",
-        )
+            "of the rate, hold them fixed, or do not trust what depends on them": bool(which),
+            f"WARNING: {self.outliers:,} of the {self.residuals_N.size:,} losses that were fitted lie off the law by "
+            "more than all others, as in a spike: look at the curves, and leave such a path out with fit=": (
+                self.outliers > 0
+            ),
+        }
+        return tuple(text for text, holds in rules.items() if holds)
+
+    @property
+    def scatter(self) -> float:
+        """How far the fitted losses usually lie off the law, as a share of them: a robust standard deviation."""
+        return float(SCALE * np.median(np.abs(self.residuals_N)))
+
+    @property
+    def outliers(self) -> int:
+        """How many of them lie off it by more than six times that, and a twentieth."""
+        return int((np.abs(self.residuals_N) > max(_OUTLIER * self.scatter, _LEAST_OUTLIER)).sum())
 
     def interval(self, name: str, *, level: float = 0.9) -> tuple[float, float]:
         """Return the ends between which a parameter lies with probability `level`; its value lies between them.

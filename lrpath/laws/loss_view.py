@@ -3,7 +3,9 @@
 Shapes: U updates since the root, P observed positions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from lrpath.laws.path_curves import (
 )
 from lrpath.laws.saved_fit import SHIFTED
 from lrpath.laws.settings import TRAIN, FitSettings, names_in
+from lrpath.planning.lineage import content_id
+from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.study import Study
 
 POINTS = 400
@@ -31,7 +35,7 @@ POINTS = 400
 hours."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # not slotted, for what is read once
 class LossView:
     """Which loss of a study is looked at, and how its curves are made ready for a law.
 
@@ -102,6 +106,22 @@ class LossView:
         """Return a path's rates and all its recorded losses but those that are left out."""
         curve = read_path(self.study, tree=path.tree, path_id=path.path.id, held_out=self.held_out)
         return self._ready(curve, path)
+
+    def text_of(self, path: NamedPath) -> str | None:
+        """Return a digest of the held-out tokens that a path was evaluated on; None if it is not known, or of training.
+
+        A study may have two candidates for a version: the sets of both have its name, and their losses are not of one
+        scale.
+        """
+        if self.held_out is None:
+            return None
+        known = self._held_out_sets.get(path.path.id, {})
+        found = {"/".join(key): known[key].sha256 for key in self.held_out.keys if key in known}
+        return content_id(found) if len(found) == len(self.held_out.keys) else None
+
+    @cached_property
+    def _held_out_sets(self) -> Mapping[str, Mapping[SetName, HeldOutSet]]:
+        return self.study.held_out.read()
 
     def end_loss(self, path: NamedPath) -> float | None:
         """Return the loss that was recorded at a path's end; None if there is none."""

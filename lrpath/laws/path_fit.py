@@ -17,6 +17,10 @@ from lrpath.laws.settings import FitSettings
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import Path
 
+_MOST_SCATTER = 0.1
+"""Distance of the losses from the law, as a share of them, over which advice is refused: the noise of small batches is
+a tenth of that once losses are averaged."""
+_MOST_OUTLIERS = 0.1
 _LEAST_FOR_ADVICE = 30
 """Observations under which advice is refused: four parameters then follow the noise."""
 
@@ -31,6 +35,7 @@ class PathFit:
         set: Name of the loss.
         recipe: What all updates of the fitted paths share but for the seed; None if curves came from files alone.
         path_ids: The fitted paths.
+        text: Digest of the held-out tokens that they were evaluated on; None if it is not known.
     """
 
     fit: Fit
@@ -38,6 +43,7 @@ class PathFit:
     set: str
     recipe: dict[str, Any] | None
     path_ids: frozenset[str]
+    text: str | None = None
 
     @property
     def is_of_new_data(self) -> bool:
@@ -59,6 +65,11 @@ class PathFit:
             f"{fit.residuals_N.size} losses were fitted, fewer than {_LEAST_FOR_ADVICE}: evaluate more often "
             "(cadence.evaluate_every=20 changes no number of a path), or fit the training loss": (
                 fit.residuals_N.size < _LEAST_FOR_ADVICE
+            ),
+            f"the law misses the losses that were fitted by {fit.scatter:.1%}, and {fit.outliers:,} of "
+            f"{fit.residuals_N.size:,} by far more, so that it does not describe these curves: look at them, a path "
+            "may have diverged; leave it out with fit=": (
+                fit.scatter > _MOST_SCATTER or fit.outliers > _MOST_OUTLIERS * fit.residuals_N.size
             ),
             f"the fit ends at a bound ({', '.join(bounds)}), so the law does not describe these curves": bool(bounds),
         }
@@ -93,6 +104,7 @@ class PathFit:
             "second": second,
             "recipe": self.recipe,
             "path_ids": sorted(self.path_ids),
+            "text": self.text,
         }
 
 
@@ -123,8 +135,19 @@ def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[st
                 "cannot tell apart; choose with fit=, or add extrapolate=true",
                 field="fit",
             )
+    texts = {text: path.name for path in paths if (text := view.text_of(path)) is not None}
+    if len(texts) > 1:
+        names = " and ".join(list(texts.values())[:2])
+        raise LawError(
+            f"paths {names} were evaluated on other text under the name {view.name}, so that their losses are not of "
+            "one scale; choose with fit=, or another set=",
+            field="set",
+            value=view.name,
+        )
     fitted = fit_curves(curves, settings, view)
-    return replace(fitted, recipe=recipe, path_ids=frozenset(path.path.id for path in paths))
+    return replace(
+        fitted, recipe=recipe, path_ids=frozenset(path.path.id for path in paths), text=next(iter(texts), None)
+    )
 
 
 def fit_curves(curves: Sequence[Curve], settings: FitSettings, view: LossView) -> PathFit:
@@ -175,6 +198,7 @@ def read_fitted(file: pathlib.Path, settings: FitSettings) -> tuple[dict[str, Pa
                 set=name,
                 recipe=record["fits"][name]["recipe"],
                 path_ids=frozenset(record["fits"][name]["path_ids"]),
+                text=record["fits"][name].get("text"),  # files of earlier versions do not say it
             )
             for name, fit in fits.items()
         }

@@ -9,17 +9,19 @@ References: derived; the t distribution for the interval over seeds.
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy.stats import t as student
 
-from lrpath.analysis.compare import Outcome, read_outcomes
+from lrpath.analysis.compare import Outcome, Seed, read_outcomes
+from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled
 from lrpath.errors import LawError
 from lrpath.laws.probes import fit_parabola
 from lrpath.records.study import Study
 
-Losses = Mapping[float, Mapping[int, float]]
+Losses = Mapping[float, Mapping[Any, float]]
 """Loss by peak and seed [nats per token]."""
 
 
@@ -28,7 +30,7 @@ class PeakChoice:
     """The best peak of a paradigm.
 
     Args:
-        paradigm: Its label.
+        paradigm: Its label, with the settings besides the peak in which runs of that label differ.
         version: Version whose held-out loss decides.
         tried: Mean loss over the seeds by peak [nats per token].
         seeds: Seeds that every peak was tried with.
@@ -43,7 +45,7 @@ class PeakChoice:
     paradigm: str
     version: str
     tried: dict[float, float]
-    seeds: tuple[int, ...]
+    seeds: tuple[Any, ...]
     best: float
     peak: float
     interval: tuple[float, float] | None
@@ -72,18 +74,49 @@ def best_peaks(study: Study) -> tuple[PeakChoice, ...]:
     return tuple(found)
 
 
-def _losses(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], dict[float, dict[int, float]]]:
-    """Return the losses of last versions, by paradigm and version."""
-    found: dict[tuple[str, str], dict[float, dict[int, float]]] = {}
+def _losses(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], dict[float, dict[Seed, float]]]:
+    """Return the losses of last versions, by paradigm and version; apart where more differs than peak and seed.
+
+    Losses on other text, or of another model, α or optimizer, are no sweep of the peak. A rate that is a share of the
+    peak in all of them is none of these differences.
+    """
+    swept: dict[tuple[str, str], list[Outcome]] = {}
     for one in outcomes:
-        settings, score = one.series.settings, one.headline
-        if score is not None and "peak" in settings and one.version == one.series.plan.versions[-1]:
-            by_peak = found.setdefault((one.series.paradigm, one.version), {})
-            by_peak.setdefault(float(settings["peak"]), {})[int(settings["seed"])] = score.loss
+        is_last = one.version == one.series.plan.versions[-1]
+        if one.headline is not None and "peak" in one.series.settings and is_last:
+            swept.setdefault((one.series.paradigm, one.version), []).append(one)
+    found: dict[tuple[str, str], dict[float, dict[Seed, float]]] = {}
+    for (paradigm, version), some in swept.items():
+        fields = _differing(some)
+        for one in some:
+            settings, score = one.series.settings, one.headline
+            assert score is not None
+            differing = {field: settings[field] for field in fields if field in settings}
+            judged = len({other.evaluated_on for other in some}) > 1
+            text = f", held-out text {one.evaluated_on[:6]}" if judged else ""
+            by_peak = found.setdefault((labelled(paradigm, differing) + text, version), {})
+            by_peak.setdefault(float(settings["peak"]), {})[one.series.seed] = score.loss
     return found
 
 
-def choose_peak(paradigm: str, version: str, losses: Losses, *, seeds: tuple[int, ...]) -> PeakChoice:
+def _differing(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the settings besides peak and seed in which outcomes differ, but for rates that are shares of it."""
+    every = [one.series.settings for one in outcomes]
+    return [
+        field
+        for field in differing_fields(every)
+        if field not in ("peak", *SEEDS) and not _is_share_of_peak([one.get(field) for one in every], every)
+    ]
+
+
+def _is_share_of_peak(values: Sequence[Any], every: Sequence[Settings]) -> bool:
+    if not all(type(value) in (int, float) for value in values):
+        return False
+    shares = [value / float(settings["peak"]) for value, settings in zip(values, every, strict=True)]
+    return bool(max(shares) - min(shares) <= 1e-9 * max(map(abs, shares)))
+
+
+def choose_peak(paradigm: str, version: str, losses: Losses, *, seeds: tuple[Any, ...]) -> PeakChoice:
     """Return the best of some peaks.
 
     Args:

@@ -199,6 +199,12 @@ class _Asker:
         planned = view.planned(path, besides=None if observed is None else observed.positions_P)
         planned = self.fitted.fit.validity.covered(planned)
         violations = self.fitted.violations(path, planned)
+        text = view.text_of(path)
+        if observed is not None and None not in (text, self.fitted.text) and text != self.fitted.text:
+            other = (
+                f"it was evaluated on other text under the name {view.name}, so that its losses are of another scale"
+            )
+            violations = (other, *violations)
         return self._prediction(planned, observed, violations, end=path.end, releases=path.releases)
 
     def file(self, curve: Curve) -> PathPrediction:

@@ -12,7 +12,6 @@ import numpy as np
 from scipy.optimize import brentq
 
 from lrpath.errors import LawError
-from lrpath.laws.areas import Array, Ints
 from lrpath.laws.curves import Curve
 
 _ENDLESS = 1e12
@@ -94,31 +93,6 @@ def critical_area(given: Mapping[str, float]) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if turning_area(given, before=middle) is not None else (low, middle)
     return low
-
-
-def turning_position(*, positions: Ints, losses: Array, boundary: int) -> int | None:
-    """Return the first position at which a loss, once risen after the boundary, is back at what it was there.
-
-    For any schedule, from a predicted curve. None if it is not back by the last position; the boundary if it never
-    rises.
-
-    Args:
-        positions: Positions, ascending, the boundary among them.
-        losses: Losses there [nats].
-        boundary: Where the new data begin.
-
-    Raises:
-        LawError: If the boundary is not among the positions.
-    """
-    if boundary not in positions:
-        raise LawError(f"the boundary {boundary:,} must be among the positions of the curve; predict it there too")
-    later = losses[positions >= boundary]
-    up = later > later[0]
-    if not up.any():
-        return boundary
-    rises = int(np.argmax(up))
-    back = np.flatnonzero(later[rises:] <= later[0])
-    return int(positions[positions >= boundary][rises + back[0]]) if back.size else None
 
 
 def loss_potential(curve: Curve) -> float:

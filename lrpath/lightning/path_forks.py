@@ -272,6 +272,18 @@ def _check_trainer(trainer: lightning.Trainer, module: lightning.LightningModule
             f"{type(module).__name__}.on_save_checkpoint is not called: a state holds parameters, buffers and what "
             "optimizers keep; what else must survive has to be one of these"
         )
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if not isinstance(callback, Checkpoint | PathCallback) and _keeps_a_state(callback):
+            rank_zero_warn(
+                f"{type(callback).__name__} has a state of its own, an average of weights for example, which no state "
+                "holds: where a path goes on, it begins anew"
+            )
+
+
+def _keeps_a_state(callback: lightning.Callback) -> bool:
+    plain = lightning.Callback
+    kind = type(callback)
+    return kind.state_dict is not plain.state_dict or kind.on_save_checkpoint is not plain.on_save_checkpoint
 
 
 _NO_EXTRA = lightning.LightningModule.get_extra_state

@@ -147,8 +147,10 @@ def _check(built: OwnCausalLM, model: OwnModel) -> None:
             _check_losses(built, model, ids_BL)
             built.train()
             before = torch.default_generator.get_state()
-            built.nll_of_tokens(ids_BL)
+            first_BT = built.nll_of_tokens(ids_BL)
             built.draws_random_numbers = not torch.equal(before, torch.default_generator.get_state())
+            torch.default_generator.set_state(before)
+            changes = float((built.nll_of_tokens(ids_BL) - first_BT).abs().max())
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, KeyError, AssertionError) as error:
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise _refusal(model, f"cannot be run on ids of shape {tuple(ids_BL.shape)} ({said})") from error
@@ -158,6 +160,13 @@ def _check(built: OwnCausalLM, model: OwnModel) -> None:
             model,
             f"changes its buffer {changed[0]} in a forward pass, which no state would hold; make it a function of the "
             "input, or a parameter",
+        )
+    if changes > _TOLERANCE:
+        raise _refusal(
+            model,
+            f"has another loss on the same ids from one call to the next, by {changes:.2g} nats, with equal weights "
+            "and random numbers of torch: it keeps something besides parameters, or draws from another generator, so "
+            "that no update could be repeated",
         )
 
 

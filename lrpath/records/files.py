@@ -302,7 +302,8 @@ def check_digest_beside(file: pathlib.Path) -> None:
     beside = file.with_suffix(DIGEST_SUFFIX)
     if beside.exists() and beside.read_bytes() != f"{digest_file(file)}\n".encode():
         raise StateError(
-            f"{file} was altered: its SHA-256 is not the one in {beside}; remove both and run the plan again"
+            f"{file} was altered: its SHA-256 is not the one in {beside}; restore it from a copy, or remove both and "
+            "run the plan, or lrpath.evaluate, again"
         )
 
 

@@ -128,6 +128,10 @@ class PathFolder:
         names = (file.parent.name for file in (self.folder / "states").glob(f"*/{MANIFEST}"))
         return sorted(int(name) for name in names if _STATE_NAME.fullmatch(name))
 
+    def has_state(self, position: int) -> bool:
+        """Say whether a complete state is on disk."""
+        return (self.state(position) / MANIFEST).exists()
+
     def remove_state(self, position: int) -> None:
         """Remove a state, its manifest first, so that a kill in between leaves nothing that counts as a state.
 

@@ -3,11 +3,11 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.records.manifest import read_manifest
+from lrpath.records.read_segments import digests_in
 from lrpath.records.study import Study
 
 
@@ -81,13 +81,8 @@ def with_read_contents(study: Study, paths: Iterable[Path]) -> list[Path]:
         if path.recipe.names_source and (folder := study.find(path.id)) is not None:
             known = contents.setdefault(canonical(path.recipe.data), {})
             for position in folder.positions():
-                known |= _read_contents(read_manifest(folder.state(position)).get("read"))
+                known |= dict(digests_in(read_manifest(folder.state(position)).get("read")))
     return [_with_contents(path, contents.get(canonical(path.recipe.data), {})) for path in given]
-
-
-def _read_contents(read: Any) -> dict[str, str]:
-    segments = read.get("segments", []) if isinstance(read, dict) else []
-    return {version: entry["digest"] for part in segments for version, entry in part["increments"].items()}
 
 
 def _with_contents(path: Path, known: Mapping[str, str]) -> Path:

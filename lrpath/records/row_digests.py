@@ -98,16 +98,57 @@ def evaluation_digest(folder: PathFolder, position: int, *, known: object = None
         known: Digest that it is to be compared with; None for one of all rows.
     """
     lines = [(at, line.split(",")[1:3], line) for at, line in folder.evaluation.lines() if at <= position]
-    if isinstance(known, dict) and isinstance(known.get("positions"), list) and isinstance(known.get("sets"), list):
-        wanted = set(map(str, known["positions"])), set(map(str, known["sets"]))
-        lines = [one for one in lines if str(one[0]) in wanted[0] and str(one[1]) in wanted[1]]
+    ranges = _known_ranges(known)
+    if isinstance(known, dict) and ranges is not None and isinstance(known.get("sets"), list):
+        wanted = {at for one in ranges for at in _between(one, position)}, set(map(str, known["sets"]))
+        lines = [one for one in lines if one[0] in wanted[0] and str(one[1]) in wanted[1]]
         positions, sets = known["positions"], known["sets"]
     else:
-        positions = sorted({at for at, _, _ in lines})
+        positions = ranges_of(sorted({at for at, _, _ in lines}))
         sets = sorted(held_out for held_out in {tuple(names) for _, names, _ in lines})
     text = "".join(f"{line}\n" for _, _, line in lines)
     digest = RowDigest(rows=len(lines), sha256=hashlib.sha256(text.encode()).hexdigest())
     return digest._asdict() | {"positions": positions, "sets": [list(names) for names in sets]}
+
+
+def ranges_of(positions: Iterable[int]) -> list[list[int]]:
+    """Return ascending positions as ranges `[first, last, step]`: every state of a path holds those before it.
+
+    >>> ranges_of([100, 200, 300, 350, 400, 500, 600])
+    [[100, 300, 100], [350, 400, 50], [500, 600, 100]]
+    """
+    found: list[list[int]] = []
+    for position in positions:
+        _extend(found, position)
+    return found
+
+
+def _extend(ranges: list[list[int]], position: int) -> None:
+    """Add a position behind all others; a range of one has step 0."""
+    first, last, step = ranges[-1] if ranges else (position, position, -1)
+    if first == last and step == 0:
+        ranges[-1] = [first, position, position - first]
+    elif position - last == step:
+        ranges[-1][1] = position
+    else:
+        ranges.append([position, position, 0])
+
+
+def _known_ranges(known: object) -> list[list[int]] | None:
+    """Return the ranges in a known digest; earlier versions wrote every position. None for what is no such digest."""
+    given = known.get("positions") if isinstance(known, dict) else None
+    if not isinstance(given, list):
+        return None
+    if all(type(one) is int for one in given):
+        return ranges_of(given)
+    are_ranges = all(isinstance(one, list) and len(one) == 3 and all(type(n) is int for n in one) for one in given)
+    return given if are_ranges else None
+
+
+def _between(one: list[int], position: int) -> range:
+    """Return the positions of a range up to one; whatever stands in a manifest, they are no more than those."""
+    first, last, step = one
+    return range(max(first, 0), min(last, position) + 1, max(step, 1))
 
 
 def _evaluation_digests(folder: PathFolder, kept: Sequence[tuple[int, object]]) -> list[dict[str, Any]]:
@@ -118,21 +159,21 @@ def _evaluation_digests(folder: PathFolder, kept: Sequence[tuple[int, object]]) 
     """
     lines = folder.evaluation.lines()
     found: list[dict[str, Any]] = []
-    positions: list[int] = []
+    ranges: list[list[int]] = []
     sets: set[tuple[str, ...]] = set()
     digest, count = hashlib.sha256(), 0
     for position, known in kept:
         while count < len(lines) and lines[count][0] <= position:
             at, line = lines[count]
             digest.update(f"{line}\n".encode())
-            if not positions or positions[-1] != at:
-                positions.append(at)
+            if not ranges or ranges[-1][1] != at:
+                _extend(ranges, at)
             sets.add(tuple(line.split(",")[1:3]))
             count += 1
         names = [list(one) for one in sorted(sets)]
-        if isinstance(known, dict) and (known.get("positions"), known.get("sets")) == (positions, names):
+        if isinstance(known, dict) and (_known_ranges(known), known.get("sets")) == (ranges, names):
             rows = RowDigest(rows=count, sha256=digest.hexdigest())._asdict()
-            found.append(rows | {"positions": list(positions), "sets": names})
+            found.append(rows | {"positions": known["positions"], "sets": names})
         else:
             found.append(evaluation_digest(folder, position, known=known))
     return found

@@ -29,7 +29,7 @@ SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 16 << 20
 """Largest header that is read: some 300 bytes a tensor leave room for 50,000 of them."""
 
-_DTYPES = {
+DTYPES = {
     "F64": "float64",
     "F32": "float32",
     "F16": "float16",
@@ -43,7 +43,7 @@ _DTYPES = {
 }
 """Names in torch by names in the file."""
 _METADATA = "__metadata__"
-_PLACES = "DCP_SHARDING_INFO"
+PLACES = "DCP_SHARDING_INFO"
 _MAX_DIMENSIONS = 8
 
 
@@ -140,22 +140,22 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _entry(name: str, entry: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
     """Return type and sizes of a header's entry."""
     _check(set(entry) == {"dtype", "shape", "data_offsets"}, f"{shown(name)} has other fields than a tensor")
-    _check(entry["dtype"] in _DTYPES, f"{shown(name)} has type {entry['dtype']}, which a state never has")
+    _check(entry["dtype"] in DTYPES, f"{shown(name)} has type {entry['dtype']}, which a state never has")
     _check(len(entry["shape"]) <= _MAX_DIMENSIONS, f"{shown(name)} has {len(entry['shape'])} dimensions")
-    return _DTYPES[entry["dtype"]], tuple(entry["shape"])
+    return DTYPES[entry["dtype"]], tuple(entry["shape"])
 
 
 def _places(metadata: Any, *, names: Iterable[str]) -> dict[str, list[int]]:
     """Return where the parts of the named tensors lie in the whole, none if all are whole."""
     texts = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
     _check(texts, f"{_METADATA} is not a JSON object of texts")
-    if _PLACES not in metadata:
+    if PLACES not in metadata:
         return {}
-    places = json.loads(metadata[_PLACES], object_pairs_hook=_without_duplicates)
-    _check(isinstance(places, dict) and set(places) == set(names), f"{_PLACES} is not of the tensors in the file")
+    places = json.loads(metadata[PLACES], object_pairs_hook=_without_duplicates)
+    _check(isinstance(places, dict) and set(places) == set(names), f"{PLACES} is not of the tensors in the file")
     for name, place in places.items():
         right = isinstance(place, dict) and set(place) == {"saved_offsets"} and _are_counts(place["saved_offsets"])
-        _check(right, f"{_PLACES} has no offsets for {shown(name)}")
+        _check(right, f"{PLACES} has no offsets for {shown(name)}")
     return {name: place["saved_offsets"] for name, place in places.items()}
 
 

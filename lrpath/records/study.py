@@ -23,7 +23,6 @@ from lrpath.records.files import (
 from lrpath.records.held_out import HeldOutFile
 from lrpath.records.kept_plans import KeptPlan, read_kept_plans
 from lrpath.records.ledger import Ledger
-from lrpath.records.manifest import MANIFEST
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.remote.folder import is_address, remote_of
 from lrpath.records.remote.study_copy import StudyCopy, fetch_study, studies_at
@@ -215,7 +214,7 @@ class Study:
     def has_state(self, key: StateKey) -> bool:
         """Say whether a complete state is on disk."""
         folder = self.find(key.path_id)
-        return folder is not None and (folder.state(key.position) / MANIFEST).exists()
+        return folder is not None and folder.has_state(key.position)
 
 
 def _names_by_id(place: pathlib.Path) -> dict[str, list[str]]:

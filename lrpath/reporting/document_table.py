@@ -32,22 +32,30 @@ _COLUMNS = (
 
 
 def document_tables(comparison: StudyComparison) -> list[ReportTable]:
-    """Return one table a group whose releases were evaluated by document; a row a version and setting."""
-    tables = [_document_table(group) for group in comparison.groups]
+    """Return one table a group whose releases were evaluated by document; a row a version and setting.
+
+    A group has the same sets to choose on; where its sets to report differ, it has a table for each of them.
+    """
+    tables = [
+        _document_table(group, summaries, number=number if len(group.by_test_sets) > 1 else None)
+        for group in comparison.groups
+        for number, summaries in enumerate(group.by_test_sets, start=1)
+    ]
     return [table for table in tables if table.rows]
 
 
-def _document_table(group: ComparableGroup) -> ReportTable:
-    losses = {id(one): DocumentLosses.read(one.outcomes, split=SPLIT) for one in group.summaries}
+def _document_table(group: ComparableGroup, summaries: Sequence[Summary], *, number: int | None) -> ReportTable:
+    losses = {id(one): DocumentLosses.read(one.outcomes, split=SPLIT) for one in summaries}
     rows = []
-    for one in group.summaries:
+    for one in summaries:
         found = losses[id(one)]
         if found is not None:
-            reference = _reference_of(one, group.summaries)
+            reference = _reference_of(one, summaries)
             theirs = None if reference is None else losses[id(reference)]
             rows.append(_row(one, found.interval(), None if theirs is None else found.gap(theirs)))
     return ReportTable(
-        title=titled("Loss on the test sets, with intervals over documents and seeds", group),
+        title=titled("Loss on the test sets, with intervals over documents and seeds", group)
+        + ("" if number is None else f", test sets {number}"),
         columns=_COLUMNS,
         rows=tuple(rows),
         notes=(

@@ -3,12 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 from lrpath import __version__
 from lrpath.analysis.compare import Series, read_outcomes
 from lrpath.analysis.scores import Score, StudyScores
-from lrpath.errors import StateError
 from lrpath.planning.lineage import content_id
 from lrpath.planning.optimizers import write_optimizer
 from lrpath.planning.paths import Path, Release, Tree
@@ -18,8 +16,8 @@ from lrpath.planning.recipe import Recipe, write_seed
 from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.records.document_losses import DocumentLoss, read_document_losses
-from lrpath.records.manifest import read_manifest
-from lrpath.records.released import ExportedRelease
+from lrpath.records.read_segments import digests_read
+from lrpath.records.released import SUMS_FILE, ExportedRelease
 from lrpath.records.study import Study
 
 
@@ -141,15 +139,7 @@ def _domains(tree: Tree, release: Release) -> list[str]:
 def _digests(study: Study, release: Release) -> Iterator[tuple[str, str]]:
     """Yield the versions that the last path of a release has read, with the digests of their tokens."""
     folder = study.find(release.last.path_id)
-    try:
-        read: Any = {} if folder is None else read_manifest(folder.state(release.last.position)).get("read", {})
-    except StateError:
-        return
-    found: dict[str, str] = {}
-    for segment in read.get("segments", []) if isinstance(read, dict) else []:
-        for version, entry in segment.get("increments", {}).items():
-            found[version] = str(entry.get("digest"))
-    yield from sorted(found.items())
+    yield from sorted({} if folder is None else digests_read(folder, until=release.last.position).items())
 
 
 def _training(tree: Tree, release: Release) -> list[str]:
@@ -281,6 +271,8 @@ def _making(series: Series, made: ExportedRelease, command: str) -> list[str]:
         "",
         *(f"- {line}" for line in made.compared),
         *(line for note in made.notes for line in ("", note)),
+        "",
+        f"`sha256sum -c {SUMS_FILE}` compares a copy of this folder with what was written.",
     ]
 
 

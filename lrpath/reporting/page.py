@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrpath.reporting.tables import ReportTable
+from lrpath.reporting.tables import ReportTable, said_once
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --paper: #fdfdfc; --line: #d8d8d4; --soft: #6b6b66; }
@@ -36,9 +36,11 @@ th { vertical-align: bottom; } .left { text-align: left; }
                             ul { padding-left: 1.2rem; }
                             .setup td { display: block; padding: .1rem 0; border: 0; }
                             .setup tr { display: block; padding: .3rem 0; border-bottom: 1px solid var(--line); } }
-.wide p { position: sticky; left: 0; }  /* notes stay where a table is scrolled to, and so does its title */
-caption span { display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2rem); white-space: normal; }
-small, figcaption, footer, .wide p { color: var(--soft); font-size: .85rem; font-weight: 400; }
+.wide td.left { white-space: normal; overflow-wrap: break-word; max-width: 26rem; }
+@media (max-width: 40rem) { .wide td.left { max-width: 12rem; } }  /* so that numbers are seen beside long names */
+caption span {  /* the title stays where a table is scrolled to */
+  display: inline-block; position: sticky; left: 0; max-width: calc(100vw - 2rem); white-space: normal; }
+small, figcaption, footer, .notes { color: var(--soft); font-size: .85rem; font-weight: 400; }
 details { margin: .6rem 0; } summary { cursor: pointer; font-weight: 600; }
 figure { margin: 1.5rem 0; } img { width: 100%; max-width: 44rem; background: #fff; border-radius: .4rem; }
 """
@@ -88,18 +90,20 @@ def page(
     )
     head = "".join(f'<div class="setup">{table.html()}</div>\n' for table in setup)
     drawn = "".join(map(_figure, pictures))
+    shown = "".join(map(_wide, said_once(first)))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style></head>\n<body>\n"
-        f"<h1>{html.escape(title)}</h1>\n{head}<h2>Findings</h2>\n<ul>\n{sentences}</ul>\n{''.join(map(_wide, first))}"
+        f"<h1>{html.escape(title)}</h1>\n{head}<h2>Findings</h2>\n<ul>\n{sentences}</ul>\n{shown}"
         f"<h2>Figures</h2>\n{drawn}<h2>Tables</h2>\n{folded}<footer>{html.escape(foot)}</footer>\n</body></html>\n"
     )
 
 
 def _wide(table: ReportTable, *, captioned: bool = True) -> str:
-    return f'<div class="wide">{table.html(captioned=captioned)}</div>\n'
+    notes = f'<div class="notes">{table.html_notes()}</div>\n' if table.notes else ""
+    return f'<div class="wide">{table.html(captioned=captioned)}</div>\n{notes}'
 
 
 def _figure(picture: Picture) -> str:

@@ -32,7 +32,7 @@ from lrpath.reporting.release_tables import (
 )
 from lrpath.reporting.setup_table import setup_tables
 from lrpath.reporting.speed_table import speed_tables
-from lrpath.reporting.tables import ReportTable
+from lrpath.reporting.tables import ReportTable, said_once
 from lrpath.reporting.task_table import STATE_CSV, TASK_CSV, state_task_csv, task_csv, task_tables
 from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
 from lrpath.reporting.version_matrix import matrix_csv, matrix_tables
@@ -122,22 +122,22 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
     tasks, speeds = task_tables(comparison), speed_tables(comparison)
     releases, summaries = release_tables(comparison), summary_tables(comparison)
     texts = {
-        "setup.md": "\n".join(table.markdown() for table in setup_tables(comparison)),
-        "table.md": "\n".join(table.markdown() for table in releases),
+        "setup.md": _markdown(setup_tables(comparison)),
+        "table.md": _markdown(releases),
         "table.csv": release_csv(comparison),
-        "summary.md": "\n".join(table.markdown() for table in summaries),
+        "summary.md": _markdown(summaries),
         "summary.csv": summary_csv(comparison),
         "summary.tex": "\n".join(table.latex() for table in summaries),
         "seeds.csv": seed_csv(comparison),
-        "test.md": "\n".join(table.markdown() for table in documents),
-        "matrix.md": "\n".join(table.markdown() for table in matrices),
+        "test.md": _markdown(documents),
+        "matrix.md": _markdown(matrices),
         "matrix.csv": matrix_csv(comparison) if matrices else "",
-        "tasks.md": "\n".join(table.markdown() for table in tasks),
+        "tasks.md": _markdown(tasks),
         TASK_CSV: task_csv(comparison),
         STATE_CSV: state_task_csv(comparison),
-        "cost.md": "\n".join(table.markdown() for table in costs),
+        "cost.md": _markdown(costs),
         "cost.csv": costs[0].csv(),
-        "speed.md": "\n".join(table.markdown() for table in speeds),
+        "speed.md": _markdown(speeds),
         "speed.csv": speeds[0].csv() if speeds else "",
         "tokens_by_domain.csv": costs[1].csv() if len(costs) > 1 else "",
     }
@@ -162,8 +162,12 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         f"written to {comparison.studies[0].url_of(place)}: {', '.join(names)}",
         *_tensorboard_lines(comparison, place, found, pictures),
     ]
-    shown = "\n\n".join(table.text() for table in _printed(comparison))
+    shown = "\n\n".join(table.text() for table in said_once(_printed(comparison)))
     return Report(text="\n".join([shown, *lines]), files=tuple(place / name for name in names))
+
+
+def _markdown(tables: Sequence[ReportTable]) -> str:
+    return "\n".join(table.markdown() for table in said_once(tables))
 
 
 def _printed(comparison: StudyComparison) -> list[ReportTable]:

@@ -7,13 +7,12 @@ from typing import Any
 from lrpath.analysis.compare import Series, write_seeds
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
-from lrpath.errors import StateError
 from lrpath.planning.optimizers import OwnOptimizer, write_optimizer
 from lrpath.planning.paradigms import PARADIGMS
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.records.commands import Command
 from lrpath.records.held_out import HeldOutSet
-from lrpath.records.manifest import read_manifest
+from lrpath.records.read_segments import digests_read
 from lrpath.reporting.tables import Align, Column, ReportTable
 
 MOST_COMMANDS = 4
@@ -143,16 +142,10 @@ def _digests(found: Sequence[Series]) -> dict[str, str]:
     for series in found:
         for path in series.tree.paths:
             folder = series.study.find(path.id)
-            positions = [] if folder is None else folder.positions()
-            if folder is None or not positions or digests.keys() >= set(series.plan.versions):
+            if folder is None or digests.keys() >= set(series.plan.versions):
                 continue
-            try:
-                read = read_manifest(folder.state(positions[-1])).get("read")
-            except StateError:
-                continue  # the verification of the study says so
-            for segment in read.get("segments", ()) if isinstance(read, dict) else ():
-                for version, entry in segment.get("increments", {}).items():
-                    digests.setdefault(version, f" (digest {str(entry.get('digest'))[:12]})")
+            for version, digest in digests_read(folder).items():
+                digests.setdefault(version, f" (digest {digest[:12]})")
     return digests
 
 

@@ -125,7 +125,7 @@ class ReportTable:
         return "\n".join([*comments, begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", end]) + "\n"
 
     def html(self, *, captioned: bool = True) -> str:
-        """Return the table as HTML, with its title as caption unless that stands above already, and notes below."""
+        """Return the table as HTML, with its title as caption unless that stands above already, without its notes."""
         heads = [
             f"{html.escape(column.title)} <small>{html.escape(column.unit)}</small>"
             if column.unit
@@ -135,10 +135,13 @@ class ReportTable:
         sides = ["" if column.align is Align.RIGHT else ' class="left"' for column in self.columns]
         lines = [_html_row("th", heads, sides)]
         lines += [_html_row("td", [html.escape(cell) for cell in row], sides) for row in self.cells()]
-        notes = "".join(f"<p>{html.escape(note)}</p>\n" for note in self.notes)
         head, body = lines[0], "\n".join(lines[1:])
         caption = f"<caption><span>{html.escape(self.title)}</span></caption>" if captioned else ""
-        return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>\n{notes}"
+        return f"<table>{caption}\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>\n"
+
+    def html_notes(self) -> str:
+        """Return the notes as HTML paragraphs."""
+        return "".join(f"<p>{html.escape(note)}</p>\n" for note in self.notes)
 
     def csv(self) -> str:
         """Return the values with all their digits, under the columns' keys."""
@@ -147,6 +150,24 @@ class ReportTable:
         writer.writerow([column.key for column in self.columns])
         writer.writerows([["" if value is None else value for value in row] for row in self.rows])
         return out.getvalue()
+
+
+def said_once(tables: Sequence[ReportTable]) -> list[ReportTable]:
+    """Return tables that stand one below the other, of which those with the same columns say a note once: the last.
+
+    >>> one, other = (ReportTable(title=name, columns=(), rows=(), notes=("for both", name)) for name in "ab")
+    >>> [table.notes for table in said_once([one, other])]
+    [('a',), ('for both', 'b')]
+    """
+    found: list[ReportTable] = []
+    below: set[str] = set()
+    after: tuple[str, ...] | None = None
+    for table in reversed(tables):
+        keys = tuple(column.key for column in table.columns)
+        below = below if keys == after else set()
+        found.append(replace(table, notes=tuple(note for note in table.notes if note not in below)))
+        below, after = below | set(table.notes), keys
+    return found[::-1]
 
 
 _LATEX = {

@@ -1,6 +1,6 @@
 """The scores of releases on tasks, with standard errors over the tasks' documents and intervals over seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.task_comparison import TaskSummary, outcome_task_scores, summarise_tasks
@@ -43,6 +43,11 @@ _NOTES = (
     "show differences below two standard errors.",
 )
 
+_OTHER_FORMS = (
+    "Scores of one task with different letters in brackets do not compare: the digest of its documents, settings or "
+    "harness is another. So given:"
+)
+
 
 def task_tables(comparison: StudyComparison, *, last: bool = False) -> list[ReportTable]:
     """Return one table a group whose releases were given tasks, a row for each figure, version and setting.
@@ -58,16 +63,31 @@ def task_tables(comparison: StudyComparison, *, last: bool = False) -> list[Repo
 def _task_table(group: ComparableGroup, *, last: bool) -> ReportTable:
     found = summarise_tasks(group.last_summaries if last else group.summaries)
     title = "Scores on tasks, last version" if last else "Scores on tasks"
+    forms = _forms(found)
+    notes = [*_NOTES, *([f"{_OTHER_FORMS} {', '.join(sorted(forms))}."] if forms else [])]
     return ReportTable(
-        title=titled(title, group), columns=_COLUMNS, rows=tuple(_rows(found)), notes=_NOTES if found else ()
+        title=titled(title, group),
+        columns=_COLUMNS,
+        rows=tuple(_rows(found, forms)),
+        notes=tuple(notes if found else ()),
     )
 
 
-def _rows(found: Iterable[TaskSummary]) -> Iterable[tuple[object, ...]]:
+def _forms(found: Iterable[TaskSummary]) -> set[str]:
+    """Return the tasks that were given in several forms: of the same name, and of other digests."""
+    digests: dict[tuple[str, str, str], set[str]] = {}
+    for one in found:
+        score = one.score
+        digests.setdefault((score.task, score.metric, score.filter), set()).add(score.digest)
+    return {task for (task, *_), forms in digests.items() if len(forms) > 1}
+
+
+def _rows(found: Iterable[TaskSummary], forms: Set[str]) -> Iterable[tuple[object, ...]]:
     for one in found:
         first, score = one.summary.first, one.score
+        task = f"{score.task} [{score.digest[:6]}]" if score.task in forms else score.task
         name = score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
-        head = (score.task, name, first.version, first.series.group, one.value.count, first.relative_cost)
+        head = (task, name, first.version, first.series.group, one.value.count, first.relative_cost)
         yield (*head, one.on_front, one.value, one.standard_error, score.documents, score.examples)
 
 

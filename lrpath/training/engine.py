@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.read_segments import ReadSegments
 from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
 from lrpath.training.plan_progress import PlanProgress
@@ -72,8 +73,8 @@ class Engine(Protocol):
     def describe_held_out(self) -> dict[SetName, HeldOutSet]:
         """Return digest and sizes of every held-out set."""
 
-    def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
-        """Return what the state of a path at a position has read by the plan, since the path began."""
+    def read_segments(self, path: Path) -> ReadSegments:
+        """Return the records of what the states of a path have read by the plan, since the path began."""
 
     def environment(self) -> dict[str, Any]:
         """Return on what updates run, as far as it may change their last digits; in every manifest."""

@@ -1,7 +1,7 @@
 """Evaluates states after their training: on the held-out text of a later version, or more often than was asked for.
 
 The rows stand in a table of their own beside the path's, which belongs to the runs that wrote it: states keep digests
-of that one.
+of that one. This one has its digest in a file beside it, which is gone while it is written.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -14,6 +14,7 @@ from lrpath.models import CausalLM
 from lrpath.planning.paths import Release, StateKey
 from lrpath.planning.recipe import Recipe
 from lrpath.records.document_losses import read_document_losses
+from lrpath.records.files import DIGEST_SUFFIX, check_digest_beside, digest_file, write_whole
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.row_digests import rewrite_documents
@@ -132,11 +133,15 @@ def _evaluate(
     sets = {name: windows_NL for name, windows_NL in held_out.items() if name in one.lacking}
     if sets:
         found = evaluate(model, sets, device=device, precision=precision)
+        digest = one.folder.later_evaluation.file.with_suffix(DIGEST_SUFFIX)
+        check_digest_beside(one.folder.later_evaluation.file)
+        digest.unlink(missing_ok=True)
         one.folder.later_evaluation.cut(10**18 - 1)  # a row that a kill left incomplete
         one.folder.later_evaluation.append(
             EvaluationRow(position=one.position, version=version, domain=domain, nll=nll, tokens=tokens)
             for (version, domain), (nll, tokens) in found.items()
         )
+        write_whole(digest, digest_file(one.folder.later_evaluation.file) + "\n")
     wanted = {name: documents[name] for name in sorted(one.documents)}
     if wanted:
         file = one.folder.document_losses(one.position)

@@ -1,7 +1,7 @@
 """The LightningModule around the backbone: it knows the loss and the optimizer, and nothing of the plan."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import lightning
 import torch
@@ -56,6 +56,16 @@ class LitCausalLM(lightning.LightningModule):
         self.update_loss: Tensor = torch.zeros(())
         self.has_dropout = backbone.has_dropout
         self.sequence_seeds: list[int] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; Lightning sets the name of each hook around its call, some 40 times an update.
+
+        A module looks at every value, whether it is a parameter, a module or a buffer: 1 % of a small model's update.
+        """
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @property
     def dropout_record(self) -> dict[str, str]:

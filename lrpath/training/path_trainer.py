@@ -1,7 +1,6 @@
 """Trains one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
 
 import contextlib
-import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, Protocol
 import lightning
 import torch
 
-from lrpath.data.datamodule import PathDataModule
 from lrpath.data.stream import TokenBatches
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Release, StateKey
@@ -22,6 +20,7 @@ from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.read_segments import ReadSegments
 from lrpath.records.row_digests import written_digests
 from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
@@ -45,13 +44,14 @@ from lrpath.training.distributed.signals import SignalRecorder
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
 from lrpath.training.fit_evaluation import FitEvaluation
-from lrpath.training.lightning_trainer import build_trainer, quiet_lightning
+from lrpath.training.fit_updates import fit_updates
+from lrpath.training.lightning_trainer import quiet_lightning
 from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
 from lrpath.training.prepare_rows import prepare_tables
-from lrpath.training.rewind import RewindError, rewind
+from lrpath.training.rewind import rewind
 from lrpath.training.settings import Cadence
 from lrpath.training.update_result import Anomaly
 
@@ -151,9 +151,9 @@ class PathTrainer:
             own_models=self.factory.own_model,
         )
 
-    def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
-        """Return what the state of a path at a position has read by the plan, since the path began."""
-        return self.factory.batches(path).reading(path.start, position)
+    def read_segments(self, path: Path) -> ReadSegments:
+        """Return the records of what the states of a path have read by the plan, since the path began."""
+        return self.factory.batches(path).readings(path.start)
 
     def environment(self) -> dict[str, Any]:
         """Return on what updates run, as far as it may change their last digits; in every manifest."""
@@ -230,9 +230,7 @@ class PathTrainer:
         group, recipe = self.process_group, run.path.recipe
         assert recipe.optimizer is not None
         self.hardware.forget_memory()
-        begins = run.starting_state() is None
-        backbone = self.factory.initial_model(recipe) if begins else self.factory.model(recipe)
-        group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
+        backbone = self._backbone(run, folder)
         kept_rows = group.on_rank_zero(lambda: prepare_tables(run, folder))
         monitor = LossMonitor(run, folder=folder, publish=progress.publish, process_group=group)
         module = LitCausalLM(
@@ -260,7 +258,7 @@ class PathTrainer:
             fork = ForkCheckpoint(
                 run,
                 folder=folder,
-                facts=partial(self._manifest_fields, run.path, folder, monitor, module),
+                facts=partial(self._manifest_fields, run.path, folder, monitor, module, self.read_segments(run.path)),
                 pinned=pinned,
                 saver=saver,
                 monitor=monitor,
@@ -271,7 +269,10 @@ class PathTrainer:
                 *self._progress_callbacks(run, progress, recorder, monitor),
                 *([ProfileUpdates(run, folder=folder)] if self.profile and group.is_rank_zero else []),
             ]
-            anomaly = self._fit(run, module, self._in_order(run, parent, stop, recorder, others, fork))
+            callbacks = self._in_order(run, parent, stop, recorder, others, fork)
+            anomaly = fit_updates(
+                run, module, callbacks, batches=self.factory.batches(run.path), hardware=self.hardware
+            )
             saver.wait()  # a run is done, or its state saved, when its last state is whole
             if count is not None:
                 count.memory_bytes = self.hardware.most_memory
@@ -285,6 +286,13 @@ class PathTrainer:
         if anomaly is None:
             stop.raise_if_signalled()
         return anomaly
+
+    def _backbone(self, run: PlannedRun, folder: PathFolder) -> CausalLM:
+        """Return the model that the run begins with, and keep in the path's folder what an export of it needs."""
+        recipe, begins = run.path.recipe, run.starting_state() is None
+        backbone = self.factory.initial_model(recipe) if begins else self.factory.model(recipe)
+        self.process_group.on_rank_zero(lambda: self.factory.keep_backbone(folder, model=backbone))
+        return backbone
 
     def _progress_callbacks(
         self, run: PlannedRun, progress: PlanProgress, recorder: MetricsRecorder, monitor: LossMonitor
@@ -341,7 +349,7 @@ class PathTrainer:
     def _restore_state(self, run: PlannedRun, parent: Path | None) -> RestoreState:
         key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
-        consumed = None if key is None or source is None else self.data_consumed(source, key.position)
+        consumed = None if key is None or source is None else self.read_segments(source).until(key.position)
         released = parent.recipe.optimizer if run.begins_path and run.path.from_released and parent else None
         return RestoreState(
             run, study=self.study, data_consumed=consumed, released=released, process_group=self.process_group
@@ -368,47 +376,6 @@ class PathTrainer:
         with contextlib.ExitStack() as stack:
             yield stack.enter_context(opened[0]) if opened else None
 
-    def _fit(self, run: PlannedRun, module: LitCausalLM, callbacks: list[lightning.Callback]) -> Anomaly | None:
-        recipe = run.path.recipe
-        data = PathDataModule(
-            self.factory.batches(run.path),
-            start=run.begin,
-            end=run.end,
-            micro_batch=self.hardware.micro_batch_size(recipe),
-            accumulate=module.accumulation,
-        )
-        trainer = build_trainer(
-            self.hardware,
-            callbacks,
-            precision=recipe.precision,
-            updates=run.end - run.begin,
-            accumulation=module.accumulation,
-        )
-        try:
-            trainer.fit(module, datamodule=data)
-        except RewindError as error:
-            return error.anomaly
-        finally:
-            self.process_group.watchdog.leave_fit()
-            data.close()
-            self._free(trainer, module)
-        return None
-
-    def _free(self, trainer: lightning.Trainer, module: LitCausalLM) -> None:
-        """Free weights, gradients and moments, of which every state that is wanted has been taken.
-
-        Trainer and callbacks refer to each other, so that they live until a collection; one goes through all objects of
-        the process, .3 s for each run. What is small may wait for it. Of sharded weights only a collection frees all.
-        """
-        if self.process_group.world_size > 1:
-            gc.collect()
-            return
-        for optimizer in trainer.optimizers:
-            optimizer.state.clear()
-        for parameter in module.parameters():
-            parameter.grad = None
-            parameter.data = parameter.data.new_empty(0)
-
     def _restore_order(self, folder: PathFolder, *, last: int) -> None:
         """Sort the tables of a path, after a run before rows that were kept has appended its own."""
         for table in folder.tables:
@@ -421,7 +388,13 @@ class PathTrainer:
                 pass
 
     def _manifest_fields(
-        self, path: Path, folder: PathFolder, monitor: LossMonitor, module: LitCausalLM, position: int
+        self,
+        path: Path,
+        folder: PathFolder,
+        monitor: LossMonitor,
+        module: LitCausalLM,
+        read: ReadSegments,
+        position: int,
     ) -> dict[str, Any]:
         tables = {"tables": written_digests(folder, position)} if self.process_group.is_rank_zero else {}
         return (
@@ -431,7 +404,7 @@ class PathTrainer:
             | {
                 "name": path.name,
                 "identity": path.identity(),
-                "read": self.data_consumed(path, position),
+                "read": read.until(position),
             }
             | self.environment()
         )

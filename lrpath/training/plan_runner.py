@@ -168,12 +168,13 @@ class PlanRunner:
 
     def _check_existing(self) -> None:
         """Raise if a state has read other data than the plan says: path ids hold the first segment only."""
-        for key in self.tree.states():
-            if self.study.has_state(key):
-                folder = self.study.find(key.path_id)
+        for path in self.tree.paths:
+            folder, read = self.study.find(path.id), None
+            made = [] if folder is None else [at for at in self.tree.needed(path.id) if folder.has_state(at)]
+            for position in made:
                 assert folder is not None
-                expected = self.path_trainer.data_consumed(self.tree.path(key.path_id), key.position)
-                check_data_consumed(folder.state(key.position), expected=expected)
+                read = read or self.path_trainer.read_segments(path)
+                check_data_consumed(folder.state(position), expected=read.until(position))
 
     def _check_tables(self) -> None:
         """Raise if a table is not the one that states were saved with, or mend it; seal states of earlier versions.

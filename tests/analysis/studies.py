@@ -17,6 +17,7 @@ from lrpath.planning.schedule import Shape
 from lrpath.planning.streams import Increment, as_record
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.read_segments import folded
 from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.records.study import Study
 from tests.planning.strategies import build_continual, build_merged, build_switching
@@ -133,7 +134,7 @@ def record_of(path: Path, position: int) -> dict[str, Any]:
         for segment, first, last in path.stream.spans(path.start, position)
     ]
     read = {"sequences": 2, "length": 4, "seed": path.recipe.seed, "repeat": False, "segments": segments}
-    return {"identity": path.identity(), "read": read}
+    return {"identity": path.identity(), "read": folded(read)}
 
 
 def change_json(file: pathlib.Path, change: Callable[[Any], object]) -> None:

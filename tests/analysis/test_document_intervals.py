@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from lrpath.analysis.document_intervals import DocumentLosses
 from lrpath.errors import StateError
 from lrpath.planning.plan import Plan
 from lrpath.records.document_losses import DocumentLoss, read_document_losses, write_document_losses
+from lrpath.records.held_out import HeldOutSet
 from lrpath.records.study import Study
 from lrpath.reporting.document_table import document_tables
 from tests.analysis.studies import CONTINUAL, SCRATCH, evaluate_evenly, keep, plan_of
@@ -122,3 +124,27 @@ def test_a_number_of_140_000_digits_is_refused_whatever_a_csv_reader_allows(tmp_
 
     with refused(StateError, stable=False):
         read_document_losses(file)
+
+
+def test_losses_on_other_test_sets_stand_in_tables_of_their_own(tmp_path: Path) -> None:
+    studies = []
+    for name, paradigms in (("one", {"from_scratch": SCRATCH}), ("other", {"continual": CONTINUAL})):
+        study = Study(tmp_path / name)
+        plan = plan_of(10, 10, paradigms=paradigms, texts={"v1": "a", "v2": "b"})
+        plan = replace(plan, increments=tuple(replace(one, held_out=f"{name} test") for one in plan.increments))
+        keep(study, plan)
+        evaluate_evenly(study, plan, {next(iter(paradigms)): [3.0, 2.0]})
+        write_losses(study, plan, shift=0.0)
+        sets = {
+            (version, "all"): HeldOutSet(sha256=version * 32, tokens=100, text_bytes=None, documents=None)
+            for version in plan.versions
+        }
+        study.held_out.add([path.id for path in plan.tree.paths], sets)
+        studies.append(study)
+    comparison = StudyComparison.read(*studies)
+
+    tables = document_tables(comparison)
+
+    assert len(comparison.groups) == 1  # the same sets to choose on
+    assert [{row["paradigm"] for row in table.records()} for table in tables] == [{"from_scratch"}, {"continual"}]
+    assert not any(one.gap for one in comparison.summaries)

@@ -1,5 +1,6 @@
 """Scores on tasks over seeds, and which settings no other beats in both cost and score."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lrpath.analysis.comparison import StudyComparison
@@ -69,3 +70,19 @@ def test_a_study_without_tasks_has_no_table_of_tasks(tmp_path: Path) -> None:
 
     assert task_tables(StudyComparison.read(study)) == []
     assert task_csv(StudyComparison.read(study)) == ""
+
+
+def test_scores_on_a_task_that_was_changed_do_not_stand_under_one_name(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    plan = scored(study, seed=0)
+    release = next(one for one in plan.tree.releases if (one.paradigm, one.version) == ("continual", "v2"))
+    file = path_task_file(study.find(release.last.path_id).folder, release.last.position)
+    file.write("b" * 64, [replace(score(0.75), digest="c" * 64)], harness="harness 1")
+
+    (table,) = task_tables(StudyComparison.read(study))
+
+    digests = {row[0] for row in table.rows}
+    assert len(digests) == 2
+    assert all(name.startswith("words [") for name in digests)
+    assert "words" in table.notes[-1]
+    assert [row[6] for row in table.rows if row[0] == "words [cccccc]"] == [True]

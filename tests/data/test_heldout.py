@@ -370,3 +370,35 @@ def test_of_a_long_later_document_the_quoted_passage_alone_is_left_out(stored: A
     (long,) = [text for text in trained(store, "v2") if len(text) > 5000]
     assert quoted not in long
     assert len(long) > len(around[0]) + len(around[1]) - 100
+
+
+def test_passages_of_a_long_held_out_document_are_not_trained_on_with_an_edited_copy(stored: Any) -> None:
+    books = [book_of(seed, lines=120) for seed in range(20)]
+    edited = [f"{book}An edited end, number {number}.\n" for number, book in enumerate(books)]
+    store = stored([*books], [*edited, *(text_of(seed) for seed in range(200))], heldout=held(share=0.2))
+    passages = [
+        ids_N
+        for split in SPLITS
+        for ids_N in np.split(
+            store.held_out_set("v1", split)["text"], store.passage_starts("v1", "text", split)[1:].tolist()
+        )
+    ]
+
+    assert len(passages) > 4  # of four documents
+    text = store.tokens("v2").tobytes()
+    assert not any(ids_N[20:60].tobytes() in text for ids_N in passages)
+    assert find_leaks(store) == []
+
+
+def test_a_passage_of_a_long_held_out_document_is_found_where_it_is_trained_on(stored: Any) -> None:
+    store = stored([book_of(seed, lines=120) for seed in range(20)], heldout=held(share=0.2))
+    starts = store.passage_starts("v1", "text", "test")
+    passage = store.held_out_set("v1", "test")["text"][starts[1] : starts[2]]
+    path = store.place("v1") / "train.bin"
+    ids = np.fromfile(path, dtype="<u2")
+    ids[37 : 37 + len(passage)] = passage
+    ids.tofile(path)
+
+    (leak,) = find_leaks(store)
+
+    assert (leak.document, leak.position) == (0, 37 + 2)

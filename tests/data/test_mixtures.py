@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from lrpath.data.order import WindowOrder, derive_key, permuted
 from lrpath.data.prepare import prepare
 from lrpath.data.store import TokenStore
-from lrpath.data.stream import TokenBatches
+from lrpath.data.stream import TokenBatches, compare_readings
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import DataError
 from lrpath.planning.mixture import domain_reads, parse_mixture
@@ -227,3 +228,33 @@ def test_ids_made_elsewhere_have_files_for_each_domain(tmp_path: Path) -> None:
     assert store.gather_domain("v1", "code", [0, 2], 20)[1].tolist() == list(range(220, 241))
     assert store.gather_domain("v1", "web", [4], 20)[0].tolist() == list(range(80, 101))
     store.check("v1", contents=True)
+
+
+def test_tokens_whose_domains_are_named_anew_are_another_increment_that_a_mixture_reads_otherwise(
+    tmp_path: Path,
+) -> None:
+    for name in ("a", "b"):
+        (np.arange(400, dtype="<u2") + (name == "b")).tofile(tmp_path / f"{name}.bin")
+    stores = [
+        prepare(
+            tokens_source(files=(files,), vocab_size=1000),
+            tokenizer=None,
+            versions=["v1"],
+            folder=tmp_path / "store",
+            needs_domains={0},
+        )
+        for files in (
+            {"web": str(tmp_path / "a.bin"), "code": str(tmp_path / "b.bin")},
+            {"code": str(tmp_path / "a.bin"), "web": str(tmp_path / "b.bin")},
+        )
+    ]
+    stream = sequential([mixed("v1", 2, web=3, code=1)])
+    before, now = (
+        TokenBatches.of(store, stream=stream, sequences=B, length=16, seed=0).reading(0, 2) for store in stores
+    )
+    del (unknown := deepcopy(before))["segments"][0]["increments"]["v1"]["labelling"]
+
+    assert [list(store.manifest("v1").trained) for store in stores] == [["web", "code"], ["code", "web"]]
+    assert stores[0].digest("v1") == stores[1].digest("v1")
+    assert ["labelling" in line for line in compare_readings(now, before)] == [True]
+    assert compare_readings(now, unknown) == []  # a state of before it was recorded

@@ -3,19 +3,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lrpath.data.catalog import CATALOG_FILE
 from lrpath.data.prepare import prepare
-from lrpath.data.sources import TextSource, TokensSource
+from lrpath.data.sources import Arrival, Document, TextSource, TokensSource
 from lrpath.data.sources.division import Division
+from lrpath.data.sources.document import text_digest
 from lrpath.data.tokenizer import read_tokenizer
 from lrpath.errors import ConfigError, DataError
-from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of
+from tests.data.making import END_MARK, NO_HELDOUT, held, python_source, text_source, tokenizer_of, tokens_source
 from tests.refusals import refused
 
 WriteJsonl = Callable[..., Path]
@@ -243,3 +245,105 @@ def test_ids_may_come_with_their_tokenizer(texts: Path, tmp_path: Path) -> None:
             versions=["v1"],
             folder=tmp_path / "third",
         )
+
+
+class Changing:
+    """A source whose second reading has as many documents, and others."""
+
+    kind = "text"
+    heldout = held()
+
+    def __init__(self) -> None:
+        self.readings = 0
+
+    def spec(self) -> dict[str, object]:
+        return {"kind": "text"}
+
+    def increment_spec(self, number: int) -> dict[str, object]:
+        return {"number": number}
+
+    def documents(self, arrival: Arrival) -> Iterator[Document]:
+        self.readings += 1
+        for number in range(60):
+            text = f"document {number} of reading {min(self.readings, 2)} " * 5
+            yield Document(
+                text=text, version=arrival.version, domain="text", declared=None, fingerprints=(text_digest(text),)
+            )
+
+
+def test_text_that_is_another_when_it_is_read_again_is_refused(tmp_path: Path) -> None:
+    with refused(DataError, field="data.source", value="v1"):
+        prepare(Changing(), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")  # type: ignore[arg-type]
+
+
+def ids_file(file: Path, ids_N: "np.ndarray") -> str:
+    ids_N.astype("<u2").tofile(file)
+    return str(file)
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_held_out_ids_that_are_a_part_of_training_ids_are_refused(tmp_path: Path, is_mapped: bool) -> None:
+    ids_N = np.random.default_rng(0).integers(0, 1000, size=20_000)
+    file = ids_file(tmp_path / "train.bin", ids_N)
+    other = ids_file(tmp_path / "other.bin", ids_N[:500])
+    held_out = ids_file(tmp_path / "held_out.bin", ids_N[5_000:9_000])
+    source = tokens_source(files=((file, other) if is_mapped else file,), vocab_size=1000, heldout={"web": (held_out,)})
+
+    with refused(DataError, field="data.source.heldout.web", value="v1"):
+        prepare(source, tokenizer=None, versions=["v1"], folder=tmp_path / "store")
+
+
+def test_held_out_ids_that_recur_in_another_increment_are_counted(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    first, second, held_out = (generator.integers(0, 1000, size=size) for size in (5_000, 5_000, 64 * 100))
+    second[100:420] = held_out[:320]
+    source = tokens_source(
+        files=(ids_file(tmp_path / "a.bin", first), ids_file(tmp_path / "b.bin", second)),
+        vocab_size=1000,
+        heldout={"web": (ids_file(tmp_path / "held_out.bin", held_out),)},
+    )
+
+    store = prepare(source, tokenizer=None, versions=["v1", "v2"], folder=tmp_path / "store")
+
+    assert [store.manifest(version).counts.get("also_trained") for version in store.versions] == [None, 10]
+
+
+def test_files_without_a_record_are_counted(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "in" / "V1").mkdir(parents=True)
+    (texts / "V1.jsonl").rename(tmp_path / "in" / "V1" / "a.jsonl")
+    (tmp_path / "in" / "V1" / "b.jsonl").touch()
+    (tmp_path / "in" / "V1" / "c.csv").write_text("text\n")
+
+    store = prepare(source_of(tmp_path / "in"), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "store")
+
+    assert store.manifest("v1").counts["empty"] == 2
+
+
+def test_text_that_was_written_after_its_tokens_were_stored_is_said(texts: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    for later in (0.0, 10.0):
+        prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store", notice=told.append)
+        file = texts / "V2.jsonl"
+        os.utime(file, times=(file.stat().st_atime, file.stat().st_mtime + later))
+    before = list(told)
+    prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "store", notice=told.append)
+
+    assert not any("written after" in line for line in before)
+    assert [str(file) in line for line in told[len(before) :]] == [True]
+
+
+def test_a_tokenizer_that_did_not_make_the_ids_is_said(texts: Path, tmp_path: Path) -> None:
+    first = prepare(source_of(texts), tokenizer=SMALL, versions=FOUR, folder=tmp_path / "first")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "V1.txt").write_text("".join(f"{chr(97 + n % 26)}{n * 7919 % 1000}\n" for n in range(3000)))
+    other = prepare(source_of(tmp_path / "other"), tokenizer=SMALL, versions=["v1"], folder=tmp_path / "second")
+    source = tokens_source(files=(str(first.place("v1") / "train.bin"),), vocab_size=300)
+    told: dict[str, list[str]] = {"its own": [], "another": []}
+
+    for name, made_by in (("its own", first), ("another", other)):
+        given = tokenizer_of(vocab_size=None, file=str(made_by.tokenizer_file))
+        folder = tmp_path / name
+        prepare(source, tokenizer=given, versions=["v1"], folder=folder, notice=told[name].append)
+
+    assert told["its own"] == []
+    assert ["data.tokenizer.file" in line for line in told["another"]] == [True]

@@ -8,6 +8,7 @@ from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, compare_readings, held_out_documents, held_out_windows
 from lrpath.errors import ConfigError, DataError, PlanError
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
+from lrpath.records.read_segments import folded
 from tests.refusals import refused
 
 MakeStore = Callable[..., TokenStore]
@@ -46,11 +47,31 @@ def test_the_ranks_read_the_same_windows_together(store: TokenStore, ranks: int)
 
 
 def test_a_reading_names_what_was_read_in_plain_data(store: TokenStore) -> None:
-    reading = batches_of(store, sequential((ONE, TWO))).reading(3, 7)
+    reading = batches_of(store, mixture((ONE, TWO), replay=0.5)).reading(6, 9)
 
     assert json.loads(json.dumps(reading)) == reading
-    assert [(part["first"], part["updates"]) for part in reading["segments"]] == [(3, 2), (0, 2)]
-    assert reading["segments"][1]["increments"] == {"v2": {"digest": store.digest("v2"), "windows": 49}}
+    assert [(part["first"], part["updates"]) for part in reading["segments"]] == [(1, 3)]
+    assert reading["segments"][0]["increments"]["v2"] == {"digest": store.digest("v2"), "windows": 49}
+
+
+def test_a_reading_of_two_segments_has_the_last_and_digests_of_the_one_before(store: TokenStore) -> None:
+    batches = batches_of(store, sequential((ONE, TWO)))
+    first, both = batches.reading(3, 5), batches.reading(3, 7)
+    as_before = both | {"segments": first["segments"] + both["segments"]}
+    del as_before["before"]
+
+    assert [(part["first"], part["updates"]) for part in both["segments"]] == [(0, 2)]
+    assert folded(as_before) == both  # what a version before has written
+    as_before["segments"][0]["increments"]["v1"]["digest"] = "0" * 64
+    (line,) = compare_readings(both, as_before)
+    assert line.startswith("before.contents: ")
+
+
+def test_readings_of_the_states_of_a_path_are_each_made_from_the_one_before(store: TokenStore) -> None:
+    batches, ends = batches_of(store, sequential((ONE, TWO, THREE))), (2, 5, 5, 6, 10, 13, 15)
+    readings = batches.readings(1)
+
+    assert [readings.until(end) for end in ends] == [batches.reading(1, end) for end in ends]
 
 
 def test_a_reading_does_not_change_when_the_stream_is_extended(store: TokenStore) -> None:

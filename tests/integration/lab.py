@@ -5,18 +5,18 @@ import io
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from rich.console import Console
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
@@ -24,9 +24,10 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from lrpath.assembly.project import Project
 from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
-from lrpath.config import schema
+from lrpath.planning.lineage import content_id
 from lrpath.records.study import Study
 from lrpath.training.plan_runner import PlanRunner
+from tests.composing import project_of
 from tests.integration import fork_server
 from tests.integration.fork_server import REPOSITORY, ForkedProcess
 
@@ -135,8 +136,7 @@ class Lab:
 
     def project(self, *changes: str) -> Project:
         """Return a project composed from conf/."""
-        with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-            return Project(schema.load(compose("config", overrides=self.overrides(*changes))))
+        return project_of(*self.overrides(*changes))
 
     def runner(self, *changes: str) -> PlanRunner:
         """Return the plan runner of a small study, its plan kept and its text prepared."""
@@ -148,6 +148,20 @@ class Lab:
     def run(self, *changes: str) -> int:
         """Run a small study in this process and return how many updates that took."""
         return self.runner(*changes).run()
+
+    def trained(self, *changes: str) -> None:
+        """Have the study that `run` makes, for a test of what comes after it: a copy of one that was made once.
+
+        Tests of one process share it, by what was changed; of two calls with equal changes the second trains nothing.
+        """
+        name = next((change.removeprefix("study=") for change in changes if change.startswith("study=")), "study")
+        changed = [change for change in changes if not change.startswith("study=")]
+        once = replace(self, folder=self.texts.parent / f"trained-{content_id(changed)}")
+        if not once.folder.exists():
+            making = replace(once, folder=once.folder.with_name(f"{once.folder.name}-unfinished"))
+            making.run(*changed)
+            making.folder.rename(once.folder)
+        shutil.copytree(once.study().folder, self.study(name).folder, symlinks=True)
 
     def study(self, name: str = "study") -> Study:
         """Return the records of a study."""

@@ -172,6 +172,13 @@ def test_what_a_command_cannot_do_is_refused_before_it_runs(lab: Lab, field: str
         lab.project(*command(), change)
 
 
+def test_windows_of_a_mixture_are_given_as_ids_alone(lab: Lab) -> None:
+    project = lab.project(*command(), "data.mixture={text: 1}", f"data.folder={lab.folder / 'stores'}")
+
+    with refused(ConfigError, field="engine.data", value="windows"):
+        build_command_trainer(project, project.prepare())
+
+
 @pytest.mark.slow
 def test_a_plan_of_another_trainer_imports_no_torch_and_stops_its_command_on_a_signal(lab: Lab) -> None:
     sleeper = lab.folder / "sleeper.py"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -21,6 +20,7 @@ from lrpath import entry, export, plan, report, train
 from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import ConfigError, DataError, LrpathError, MismatchError, PlanError, StateError
+from tests.composing import project_of
 from tests.refusals import ended
 from tests.test_advice import advised
 
@@ -248,16 +248,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trainer = trainers.BpeTrainer(vocab_size=260, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet)
     tokenizer.train_from_iterator(["hello world " * 50], trainer=trainer)
     tokenizer.save(str(folder / "tok.json"))
-    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_folder())):
-        for study, alpha in (("planned", 0.6), ("halves", 0.6), ("halves", 0.5)):
-            overrides = [
-                f"outputs={folder / 'outputs'}",
-                f"study={study}",
-                f"alpha={alpha}",
-                "paradigm=[path_switching]",
-            ]
-            project = Project(schema.load(compose("config", overrides=overrides)))
-            project.study.save_plan(project.plan.as_record())
+    for study, alpha in (("planned", 0.6), ("halves", 0.6), ("halves", 0.5)):
+        outputs = f"outputs={folder / 'outputs'}"
+        project = project_of(outputs, f"study={study}", f"alpha={alpha}", "paradigm=[path_switching]")
+        project.study.save_plan(project.plan.as_record())
     return folder
 
 

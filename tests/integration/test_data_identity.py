@@ -21,7 +21,7 @@ def test_another_size_of_a_later_increment_leaves_the_path_and_is_not_taken_for_
 
 
 def test_a_made_state_that_read_other_tokens_is_refused_by_name(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
     file = next((lab.folder / "study" / "paths").glob("*.v2-*/states/000000020/state.json"))
     manifest = json.loads(file.read_text())
     manifest["read"]["segments"][0]["increments"]["v2"]["digest"] = "0" * 64
@@ -66,7 +66,7 @@ def test_two_files_of_equal_name_and_size_are_two_texts(lab: Lab, tmp_path: Path
 
 
 def test_a_study_is_evaluated_on_one_size_of_held_out_sets(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
 
     with refused(MismatchError):
         lab.run("paradigm=[path_switching,continual]", "cadence.held_out_windows=4")

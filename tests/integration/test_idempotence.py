@@ -95,7 +95,7 @@ def test_a_second_process_is_told_who_runs_the_path_and_runs_nothing(lab: Lab) -
     assert re.search(r"^error: path path_switching\.main-\w+ .*\bprocess \d+\b", second.err, flags=re.MULTILINE)
     assert during == []
     assert out.endswith("[0, 0]\n"), err
-    lab.run("study=alone")
+    lab.trained("study=alone")
     assert states_of(lab.study("shared")) == states_of(lab.study("alone"))
     assert sum(run.updates for run in lab.study("shared").ledger.runs()) == 26
 
@@ -118,7 +118,7 @@ def test_what_another_process_made_since_the_plan_was_compared_is_not_made_again
 
     updates = replace(runner, path_trainer=replace(runner.path_trainer, factory=other)).run()
 
-    lab.run("study=alone")
+    lab.trained("study=alone")
     assert updates == 0
     assert sum(run.updates for run in lab.study().ledger.runs()) == 26
     assert tables_of(lab.study()) == tables_of(lab.study("alone"))
@@ -154,7 +154,7 @@ def test_a_bit_that_flipped_in_a_finished_release_is_seen_when_the_plan_is_run_a
 
 def test_a_finished_plan_is_known_to_be_finished_without_torch_and_anything_odd_is_not(lab: Lab) -> None:
     assert not is_finished(lab.project())
-    lab.run()
+    lab.trained()
     (main,) = [folder for folder in lab.study().folders() if "main" in folder.folder.name]
 
     assert is_finished(lab.project())

@@ -33,7 +33,7 @@ def tables_of(study: Study) -> dict[Path, bytes]:
 def test_a_state_evaluated_later_has_the_losses_that_its_run_found(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab.run()
+    lab.trained()
     study = lab.study()
     before = rows_of(study)
     kept = {
@@ -53,7 +53,7 @@ def test_a_state_evaluated_later_has_the_losses_that_its_run_found(
 def test_old_releases_are_evaluated_on_the_text_of_a_version_that_came_later_and_once(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab.run()
+    lab.trained()
     study = lab.study()
     tables = tables_of(study)
 
@@ -68,6 +68,9 @@ def test_old_releases_are_evaluated_on_the_text_of_a_version_that_came_later_and
 
     evaluated(lab, "versions=3", monkeypatch=monkeypatch)
     assert "0 states were evaluated" in capsys.readouterr().out
+    file = next(study.folder.glob("paths/*/later_evaluation.csv"))
+    file.write_text(file.read_text().replace("1", "2", 1))
+    assert [str(file) in finding.text for check in verify_study(study) for finding in check.findings] == [True]
 
 
 def test_several_ranks_are_refused(

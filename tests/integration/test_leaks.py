@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lrpath import entry, verify
-from lrpath.assembly.leaks import verify_held_out
+from lrpath.assembly.leaks import verify_held_out, verify_tokens
 from lrpath.errors import VerificationError
 from tests.integration.lab import Lab
 
@@ -32,6 +32,12 @@ def ids_of(lab: Lab, *, planted: bool) -> tuple[str, ...]:
         "model.vocab_size=200",
         f"data.folder={lab.folder / 'stores'}",
     )
+
+
+@pytest.fixture(autouse=True)
+def planted_ids_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a preparation take held-out ids that are trained on, which it refuses."""
+    monkeypatch.setattr("lrpath.data.given_ids.REFUSED_SHARE", 1.0)
 
 
 @pytest.mark.parametrize("planted", [True, False])
@@ -99,3 +105,18 @@ def test_the_command_ends_with_its_code_for_findings(
 
     assert end.value.code == VerificationError.exit_code
     assert len(json.loads(capsys.readouterr().out)["checks"][-1]["findings"]) == 2
+
+
+@pytest.mark.parametrize("name", ["train.bin", "heldout/text.bin", "documents.bin", "held_out.bin", "increment.json"])
+def test_token_files_that_were_altered_are_a_finding(lab: Lab, tmp_path: Path, name: str) -> None:
+    project = lab.project(f"data.folder={tmp_path / 'stores'}")
+    place = project.prepare().place("v1")
+    project.keep_plan()
+    file = place / name
+
+    assert verify_tokens(project.study, folder=tmp_path / "stores").findings == ()
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    check = verify_tokens(project.study, folder=tmp_path / "stores")
+    assert [str(file) in finding.text for finding in check.findings] == [True]

@@ -116,7 +116,7 @@ def test_mlflow_gets_a_study_that_was_trained_without_it_once(lab: Lab, monkeypa
     """Into MLflow's files, which it asks a variable for."""
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    lab.run()
+    lab.trained()
     uri = f"file:{lab.folder}/mlruns"
 
     for _ in range(2):

@@ -37,8 +37,8 @@ def findings_of(lab: Lab) -> list[str]:
 
 
 def test_a_changed_digit_of_a_loss_is_found_by_verify_and_stops_a_resume_until_it_is_mended(lab: Lab) -> None:
-    lab.run("study=whole", "versions=3")
-    lab.run()
+    lab.trained("study=whole", "versions=3")
+    lab.trained()
     change(main_of(lab).metrics.file, 9)
     (found,) = findings_of(lab)
     with refused(StateError, field="mend"):
@@ -55,7 +55,7 @@ def test_a_changed_digit_of_a_loss_is_found_by_verify_and_stops_a_resume_until_i
 
 
 def test_lost_losses_on_held_out_sets_are_computed_again_from_states_to_the_last_bit(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
     before = tables_of(lab.study())
     folder = main_of(lab)
     change(folder.evaluation.file, 14)
@@ -71,8 +71,8 @@ def test_lost_losses_on_held_out_sets_are_computed_again_from_states_to_the_last
 
 
 def test_a_month_of_lost_rows_does_not_cost_the_month(lab: Lab) -> None:
-    lab.run("study=whole", "versions=3")
-    lab.run()
+    lab.trained("study=whole", "versions=3")
+    lab.trained()
     main_of(lab).metrics.file.unlink()
     with refused(StateError, field="mend"):
         lab.run("versions=3")
@@ -85,7 +85,7 @@ def test_a_month_of_lost_rows_does_not_cost_the_month(lab: Lab) -> None:
 
 
 def test_what_determines_nothing_stops_nothing(lab: Lab) -> None:
-    lab.run("paths=main", "versions=1")
+    lab.trained("paths=main", "versions=1")
     main_of(lab).speed.file.write_bytes(b"\xff\x00 not a table\n1,2\n")
 
     assert lab.run() == 10 + 6 + 6
@@ -93,7 +93,7 @@ def test_what_determines_nothing_stops_nothing(lab: Lab) -> None:
 
 
 def test_a_copy_of_a_path_s_folder_is_refused_and_nothing_is_trained_in_it(lab: Lab) -> None:
-    lab.run("paths=main", "versions=1")
+    lab.trained("paths=main", "versions=1")
     folder = main_of(lab)
     copy = folder.folder.with_name(f"a_backup-{folder.path_id}")
     shutil.copytree(folder.folder, copy)

@@ -32,7 +32,7 @@ def overrides(kind: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, kind: str) -> None:
-    lab.run("study=undisturbed", *overrides(kind))
+    lab.trained("study=undisturbed", *overrides(kind))
 
     ended = lab.train("study=killed", *overrides(kind), moments=("reach:5", "shards:2", "manifest:2", "end"))
 
@@ -104,7 +104,7 @@ def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
     """Sharded, every kind; replicated, one that evaluates other weights and one that looks at whole matrices."""
     made = [*((kind, "fsdp") for kind in EVERY_KIND), ("schedule_free", "ddp"), ("muon", "ddp")]
     for kind in EVERY_KIND:
-        lab.run(f"study={kind}_one", *overrides(kind))
+        lab.trained(f"study={kind}_one", *overrides(kind))
     jobs = [Job((f"study={kind}_{strategy}", *overrides(kind), f"strategy={strategy}")) for kind, strategy in made]
     ended = lab.ranked(*jobs, ranks=2)
 

@@ -96,7 +96,7 @@ def _umask() -> int:
 
 
 def test_weights_are_written_in_shards_that_transformers_finds(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
 
     folder, made = export(lab, shard_bytes=4_000)
     index = read_json(folder / "model.safetensors.index.json")
@@ -153,7 +153,7 @@ def flip(file: pathlib.Path) -> None:
 def test_what_lies_beside_the_weights_is_verified(
     lab: Lab, name: str, damage: Callable[[pathlib.Path], object]
 ) -> None:
-    lab.run("versions=1", "paradigm=[from_scratch]")
+    lab.trained("versions=1", "paradigm=[from_scratch]")
     (folder,) = lab.study().folders()
     assert [finding for check in verify_study(lab.study()) for finding in check.findings] == []
 
@@ -166,7 +166,7 @@ def test_what_lies_beside_the_weights_is_verified(
 
 
 def test_digests_that_are_lost_are_missed(lab: Lab) -> None:
-    lab.run("versions=1", "paradigm=[from_scratch]")
+    lab.trained("versions=1", "paradigm=[from_scratch]")
     (folder,) = lab.study().folders()
     record = read_json(folder.folder / "path.json")
     write_json(folder.folder / "path.json", {name: value for name, value in record.items() if name != BACKBONE})
@@ -176,7 +176,7 @@ def test_digests_that_are_lost_are_missed(lab: Lab) -> None:
 
 
 def test_a_folder_that_an_earlier_version_made_is_exported_and_made_anew_when_the_path_goes_on(lab: Lab) -> None:
-    lab.run("versions=1", "paradigm=[continual]")
+    lab.trained("versions=1", "paradigm=[continual]")
     (folder,) = lab.study().folders()
     place = folder.folder / BACKBONE
     (place / "training.json").unlink()
@@ -196,7 +196,7 @@ def test_a_folder_that_an_earlier_version_made_is_exported_and_made_anew_when_th
 
 
 def test_a_release_whose_logits_differ_is_refused_and_leaves_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab.run("versions=1", "paradigm=[from_scratch]")
+    lab.trained("versions=1", "paradigm=[from_scratch]")
     written = export_module._for_transformers_4
     monkeypatch.setattr(export_module, "_for_transformers_4", lambda config: written(config) | {"rms_norm_eps": 0.5})
 
@@ -207,7 +207,7 @@ def test_a_release_whose_logits_differ_is_refused_and_leaves_nothing(lab: Lab, m
 
 
 def test_the_card_tells_how_to_use_the_model_and_what_it_is_made_of(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
 
     folder, made = export(lab)
     card = (folder / "README.md").read_text()
@@ -233,7 +233,7 @@ def test_the_card_tells_how_to_use_the_model_and_what_it_is_made_of(lab: Lab) ->
 
 
 def test_an_export_does_not_overwrite(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
     (lab.folder / "taken").mkdir()
     (lab.folder / "taken" / "thesis.tex").write_text("mine")
 

@@ -84,7 +84,7 @@ def test_tensorboard_shows_every_position_once_after_kills(lab: Lab) -> None:
 
 
 def test_points_behind_a_fork_that_is_made_later_are_kept(lab: Lab) -> None:
-    lab.run("logger=tensorboard")
+    lab.trained("logger=tensorboard")
 
     lab.run("logger=tensorboard", "alpha=0.3", "versions=1")  # the main path goes from 4 to the new fork at 7
 

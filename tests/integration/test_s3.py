@@ -36,7 +36,7 @@ KILLS = [
 def test_a_study_killed_while_it_uploads_is_gone_on_with_by_a_machine_that_has_nothing(
     lab: Lab, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab.run()
+    lab.trained()
     url = f"s3://{BUCKET}/outputs"
     for file in lab.texts.iterdir():
         RemoteFolder(f"s3://{BUCKET}/corpus").upload(file, file.name)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def check_as_alone(lab: Lab, study: str) -> None:
-    lab.run("study=alone")
+    lab.trained("study=alone")
     assert states_of(lab.study(study)) == states_of(lab.study("alone"))
     assert tables_of(lab.study(study)) == tables_of(lab.study("alone"))
     runs = lab.study(study).ledger.runs()

@@ -92,17 +92,9 @@ DAMAGES: dict[Callable[[Path], None], str] = {
 }
 
 
-@pytest.fixture(scope="module")
-def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Return a laboratory with the small study."""
-    lab = Lab(folder=tmp_path_factory.mktemp("trained"), texts=corpus / "texts", stores=corpus / "stores")
-    lab.run()
-    return lab
-
-
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_state_is_named_and_never_loaded(lab: Lab, trained: Lab, damage: Callable[[Path], None]) -> None:
-    shutil.copytree(trained.study().folder, lab.study().folder)
+def test_a_damaged_state_is_named_and_never_loaded(lab: Lab, damage: Callable[[Path], None]) -> None:
+    lab.trained()
     before, tables = states_of(lab.study()), tables_of(lab.study())
     (state,) = (lab.study().folder / "paths").glob("*main*/states/000000004")
     branch = next((lab.study().folder / "paths").glob("*.v1-*"))
@@ -120,8 +112,8 @@ def test_a_damaged_state_is_named_and_never_loaded(lab: Lab, trained: Lab, damag
 
 
 def test_a_damaged_newest_state_costs_the_updates_since_the_one_before_and_the_message_says_so(lab: Lab) -> None:
-    lab.run("study=whole", "versions=3")
-    lab.run()
+    lab.trained("study=whole", "versions=3")
+    lab.trained()
     (state,) = (lab.study().folder / "paths").glob("*main*/states/000000014")
     flip_a_byte(state)
 
@@ -137,7 +129,7 @@ def test_a_damaged_newest_state_costs_the_updates_since_the_one_before_and_the_m
 
 
 def test_a_state_that_is_named_to_go_on_from_is_whole(lab: Lab) -> None:
-    lab.run()
+    lab.trained()
     for position in (12, 14):
         (state,) = (lab.study().folder / "paths").glob(f"*main*/states/{position:09d}")
         flip_a_byte(state)
@@ -176,7 +168,7 @@ def test_a_half_written_state_is_not_loaded_and_is_removed_by_the_next_run(lab: 
 
 
 def test_a_folder_that_a_kill_of_an_earlier_version_left_without_a_manifest_is_removed(lab: Lab) -> None:
-    lab.run("paths=main", "versions=1")
+    lab.trained("paths=main", "versions=1")
     (main,) = (lab.study().folder / "paths").glob("*main*")
     shutil.copytree(main / "states/000000004", main / "states/000000006")
     (main / "states/000000006/state.json").unlink()
@@ -267,7 +259,7 @@ def test_a_rewind_goes_back_from_a_held_out_loss_that_is_not_finite(lab: Lab, mo
 
 
 def test_a_run_goes_on_under_other_threads_and_says_so_once(lab: Lab) -> None:
-    lab.run("paths=main", "versions=1")
+    lab.trained("paths=main", "versions=1")
     threads = torch.get_num_threads()
     try:
         said = []
@@ -283,8 +275,8 @@ def test_a_run_goes_on_under_other_threads_and_says_so_once(lab: Lab) -> None:
 
 
 def test_a_study_of_a_version_without_digests_of_rows_goes_on_and_has_them_from_then_on(lab: Lab) -> None:
-    lab.run("study=whole", "versions=3")
-    lab.run()
+    lab.trained("study=whole", "versions=3")
+    lab.trained()
     for file in lab.study().folder.glob("paths/*/states/*/state.json"):
         record = json.loads(file.read_text())
         del record["tables"], record["threads"], record["sha256"]

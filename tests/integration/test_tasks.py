@@ -57,7 +57,7 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
     import lm_eval
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(lab.folder / "cache"))
-    lab.run("logger=tensorboard")
+    lab.trained("logger=tensorboard")
     study = lab.study()
     write_task(lab.folder / "tasks")
 
@@ -107,7 +107,7 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
 def test_a_task_or_folder_that_is_not_there_is_refused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab.run()
+    lab.trained()
     write_task(lab.folder / "tasks")
 
     for field, value, changes in (

@@ -59,7 +59,7 @@ def main_path(study: Study) -> PathFolder:
 def test_a_study_at_a_url_has_the_bits_of_one_on_a_disk_and_no_machine_runs_it_again(
     lab: Lab, url: str, machine: Machine
 ) -> None:
-    lab.run()
+    lab.trained()
 
     first = lab.run(f"outputs={url}", f"data.folder={url}/data")
     machine("second")

@@ -269,3 +269,21 @@ def test_a_binned_curve_holds_means_at_middles() -> None:
 def test_a_field_longer_than_csv_readers_take_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     with refused(DataError):
         read_csv(write(tmp_path, text.format("3" * 140_000)))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("step,loss\n1,3.0\n2,2.9\n900,2.5\n", "step,lr\n1,0.1\n250,0.1\n500,0.1\n"),
+        ("step,loss\n1,3.0\n2,2.9\n900,2.5\n", "step,lr\n1,0.1\n"),
+        ("step,loss,lr\n1,3.0,0.1\n2,2.9,0.1\n", "step,lr\n1,0.1\n2,0.2\n"),
+    ],
+    ids=["rates that end early", "a lone rate", "two rates of one update"],
+)
+def test_files_that_are_not_of_one_run_are_refused(tmp_path: Path, texts: tuple[str, str]) -> None:
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+
+    with refused(DataError, field="files"):
+        read_curve(CurveFile(path="+".join(map(str, files))))

@@ -102,6 +102,34 @@ def test_a_fit_that_saw_no_fast_fall_of_the_rate_has_reasons_against_advice(curv
     assert any("fast fall" in reason for reason in reasons) == (word is not None)
 
 
+def changed(change) -> PathFit:
+    """Return a fit to a curve with a drop whose losses were changed."""
+    curve = curve_of(RATES, noise=1e-3)
+    losses = curve.observed().copy()
+    change(losses)
+    fit = fit_law(LastIterateLaw(), [replace(curve, losses_P=losses)], fixed=GIVEN)
+    return PathFit(fit=fit, second=None, set="train", recipe=None, path_ids=frozenset())
+
+
+def test_losses_of_a_path_that_diverged_are_a_reason_against_advice() -> None:
+    def diverge(losses: np.ndarray) -> None:
+        losses[losses.size // 3 :: 2] *= 2
+
+    assert any("misses the losses" in reason for reason in changed(diverge).reasons_against_advice)
+    assert changed(lambda _: None).reasons_against_advice == ()
+
+
+def test_losses_in_a_spike_are_counted_and_warned_of() -> None:
+    def spike(losses: np.ndarray) -> None:
+        losses[40:43] += 2
+
+    found = changed(spike).fit
+
+    assert found.outliers == 3
+    assert any("as in a spike" in text for text in found.warnings)
+    assert changed(lambda _: None).fit.warnings == ()
+
+
 PARADIGMS = {
     f"alpha_{alpha}": build_switching(peak=1.0, warmup=10, decay=Decay(shape=Shape.LINEAR, floor=0.0), alpha=alpha / 10)
     for alpha in (1, 2, 3, 5, 8)

@@ -21,7 +21,6 @@ from lrpath.laws.turning import (
     rise_of,
     shift_of,
     turning_area,
-    turning_position,
 )
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp, warmup
 from tests.refusals import refused
@@ -332,16 +331,6 @@ def test_the_critical_point_parts_losses_that_come_back_from_those_that_do_not()
     assert turning_area(OLD, before=1.001 * area) is None
     with refused(LawError):
         critical_area(NEW)
-
-
-def test_the_turning_position_of_a_predicted_curve() -> None:
-    positions, losses = np.array([10, 20, 30, 40, 50]), np.array([4.0, 3.0, 3.2, 3.1, 3.0])
-
-    assert turning_position(positions=positions, losses=losses, boundary=20) == 50
-    assert turning_position(positions=positions[:4], losses=losses[:4], boundary=20) is None
-    assert turning_position(positions=positions, losses=-positions.astype(float), boundary=20) == 20
-    with refused(LawError):
-        turning_position(positions=positions, losses=losses, boundary=25)
 
 
 def test_the_loss_potential_is_the_last_rate_over_the_peak() -> None:

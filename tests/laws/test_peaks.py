@@ -58,3 +58,29 @@ def test_a_study_with_one_peak_is_refused_with_what_to_run(tmp_path) -> None:
 
     with refused(LawError, field="study", value="peaks"):
         best_peaks(study)
+
+
+def test_runs_that_differ_in_more_than_peak_and_seed_are_not_mixed(tmp_path) -> None:
+    study = Study(tmp_path / "peaks")
+    for warmup, shift in ((2, 0.0), (4, 1.0)):
+        for peak, loss in ((0.5, 3.1), (1.0, 3.0 + shift), (2.0, 3.2)):
+            plan = plan_of(20, paradigms={"scratch": FromScratch(peak=peak, warmup=warmup, decay=LINEAR)})
+            study.save_plan(plan.as_record())
+            evaluate(study, plan, plan.tree.releases[0], {("v1", "a"): (loss, 1)})
+
+    found = {one.paradigm: one for one in best_peaks(study)}
+
+    assert {name: one.best for name, one in found.items()} == {"scratch (warmup=2)": 1.0, "scratch (warmup=4)": 0.5}
+    assert found["scratch (warmup=2)"].tried == {0.5: 3.1, 1.0: 3.0, 2.0: 3.2}
+
+
+def test_peaks_that_were_judged_on_other_text_are_not_compared(tmp_path) -> None:
+    study = Study(tmp_path / "peaks")
+    for peak, text in ((0.5, "one"), (1.0, "one"), (2.0, "other")):
+        plan = plan_of(20, paradigms={"scratch": FromScratch(peak=peak, warmup=2, decay=LINEAR)}, texts={"v1": text})
+        study.save_plan(plan.as_record())
+        evaluate(study, plan, plan.tree.releases[0], {("v1", "a"): (3.0 + peak, 1)})
+
+    (found,) = best_peaks(study)
+
+    assert list(found.tried) == [0.5, 1.0]

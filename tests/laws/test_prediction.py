@@ -14,6 +14,7 @@ from lrpath.laws.prediction import predict_paths
 from lrpath.laws.settings import FitSettings
 from lrpath.planning.decay import Decay
 from lrpath.planning.schedule import Shape
+from lrpath.records.held_out import HeldOutSet
 from lrpath.records.study import Study
 from lrpath.reporting.prediction_report import write_law, write_predictions
 from tests.analysis.studies import plan_of
@@ -171,3 +172,29 @@ def test_nothing_left_to_predict_is_an_error(study: Study) -> None:
 def test_settings_out_of_range_are_refused(changes: dict[str, object]) -> None:
     with refused(ConfigError):
         fit_settings(law="annealing", **changes)
+
+
+def judged_on(study: Study, names: dict[str, str]) -> None:
+    """Note on what text paths were evaluated under the name v1, by the names of the paths."""
+    for path in paths_of(study):
+        if text := names.get(path.name):
+            one = HeldOutSet(sha256=text * 64, tokens=100, text_bytes=None, documents=None)
+            study.held_out.add([path.path.id], {("v1", "web"): one})
+
+
+def test_losses_on_other_text_under_one_name_are_neither_fitted_together_nor_compared(tmp_path: Path) -> None:
+    plan = plan_of(200, 200, paradigms=PARADIGMS)
+    study = study_in(tmp_path, plan)
+    write_evaluations(
+        study, plan, [path.name for path in plan.tree.paths], sets={("v1", "web"): (AnnealingLaw(), TRUE)}
+    )
+    judged_on(study, {"alpha_2.v1": "a", "alpha_2.v2": "a", "alpha_5.v2": "b", "alpha_8.v2": "a"})
+    settings = replace(SETTINGS, set=("v1",))
+    fitted, view = fitted_view(study, settings)
+    other, same = (choose_paths(paths_of(study), [name], field="predict") for name in ("alpha_5.v2", "alpha_8.v2"))
+
+    with refused(LawError, field="set", value="v1"):
+        fit_paths(view, settings, patterns=("alpha_2.*", "alpha_5.v2"))
+    with refused(LawError, field="extrapolate"):
+        predict_paths(fitted, view, other, settings)
+    assert predict_paths(fitted, view, same, settings).predictions[0].violations == ()

@@ -296,3 +296,19 @@ def test_an_altered_state_is_never_loaded(tmp_path: Path) -> None:
 def test_a_name_of_several_paths_is_refused(tmp_path: Path) -> None:
     with refused(StateError, field="path"):
         run(tmp_path, "switching")
+
+
+class Averaging(lightning.Callback):
+    """A callback with a state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"average": 1.0}
+
+
+def test_a_callback_whose_state_is_not_saved_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("lrpath.lightning.path_forks.rank_zero_warn", told.append)
+
+    fit(run(tmp_path, "main"), Averaging())
+
+    assert [text.split()[0] for text in told] == ["Averaging"]

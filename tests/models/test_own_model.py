@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,21 @@ class Counting(MeanModel):
         return super().forward(ids)
 
 
+class Forgetful(MeanModel):
+    """Becomes surer with every call, by a number that no state holds."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().forward(ids) * self.calls
+
+
+class Chancy(MeanModel):
+    """Draws from a generator that is not torch's."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return super().forward(ids) * (np.random.rand() if self.training else 1.0)  # noqa: NPY002
+
+
 class Half(MeanModel):
     def __init__(self, vocab_size: int) -> None:
         super().__init__(vocab_size)
@@ -87,7 +103,9 @@ def nothing(vocab_size: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "kind", [Peeking, Narrow, Flat, Infinite, Failing, Counting, Half, Frozen, nothing], ids=lambda one: one.__name__
+    "kind",
+    [Peeking, Narrow, Flat, Infinite, Failing, Counting, Forgetful, Chancy, Half, Frozen, nothing],
+    ids=lambda one: one.__name__,
 )
 def test_a_module_that_could_not_be_trained_as_planned_is_refused(kind: object) -> None:
     with refused(ConfigError, field="model.kind"):

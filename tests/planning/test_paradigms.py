@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError, PlanError
@@ -691,6 +691,7 @@ def test_merging_repeats_a_decay_of_equal_updates(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("paradigm", EVERY_PARADIGM, ids=lambda paradigm: paradigm.kind)
+@settings(max_examples=30)  # of each paradigm
 @given(sizes=sizes)
 def test_a_state_has_read_as_many_updates_as_it_has_made(paradigm: Paradigm, sizes: list[int]) -> None:
     tree = paradigm.plan(setting_of(*[size + 10 for size in sizes]))

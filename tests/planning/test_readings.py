@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
@@ -32,6 +32,7 @@ def shares(tree: Tree, key: StateKey) -> dict[str, Fraction]:
 
 
 @pytest.mark.parametrize("name", PARADIGMS)
+@settings(max_examples=30)  # of each paradigm
 @given(sizes=st.lists(st.integers(4, 30), min_size=2, max_size=4))
 def test_shares_are_those_of_the_whole_line(name: str, sizes: list[int]) -> None:
     try:

@@ -143,7 +143,7 @@ def test_latex_and_html_escape_what_they_must() -> None:
     html = table.html()
     assert "<caption><span>50 % &lt;b&gt;</span></caption>" in html
     assert '<td class="left">x&lt;y</td><td>1</td>' in html
-    assert "<p>a &amp; b</p>" in html
+    assert table.html_notes() == "<p>a &amp; b</p>\n"
 
 
 def test_a_name_cannot_command_a_terminal() -> None:

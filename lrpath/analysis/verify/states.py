@@ -15,6 +15,7 @@ from lrpath.planning.streams import as_record
 from lrpath.records.files import digest_file, read_json
 from lrpath.records.manifest import check_state, read_manifest, state_files
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.read_segments import ReadSegments, digests_in, folded, without_contents
 
 Seen = Callable[[int, int], None]
 """Called with the bytes compared so far and those there are."""
@@ -142,12 +143,12 @@ def verify_data(index: StudyIndex) -> Check:
     count = 0
     for path in index.tree.paths:
         increments = (increment for segment in path.stream.segments for increment in segment.increments)
-        contents = {increment.version: increment.content for increment in increments}
+        contents, planned = {increment.version: increment.content for increment in increments}, _planned(path)
         for position, read in data_consumed(index, path):
             count += 1
             place = f"{index.label(path)} at {position:,}"
             add = partial(Finding, path=index.label(path), position=position)
-            lines = differences(_without_digests(read), _planned(path, position))
+            lines = differences(_comparable(read), planned(position))
             if lines:
                 findings.append(
                     add(
@@ -155,10 +156,10 @@ def verify_data(index: StudyIndex) -> Check:
                         "remove the states and tables of this path and run the plan again"
                     )
                 )
-            for version, digest in _digests(read):
+            for version, digest in digests_in(read):
                 # Plans that were kept before ids followed from content only say which source they read.
-                planned = contents.get(version) or canonical(path.recipe.data)
-                known, first = digests.setdefault((planned, version), (digest, place))
+                content = contents.get(version) or canonical(path.recipe.data)
+                known, first = digests.setdefault((content, version), (digest, place))
                 if digest != known:
                     findings.append(
                         add(
@@ -187,37 +188,35 @@ def data_consumed(index: StudyIndex, path: Path) -> Iterator[tuple[int, dict[str
         yield position, read if isinstance(read, dict) else {}
 
 
-def _planned(path: Path, position: int) -> dict[str, Any]:
+def _comparable(read: dict[str, Any]) -> dict[str, Any]:
+    kept = without_contents(folded(read))
+    return {name: value for name, value in kept.items() if name != "repeat"}
+
+
+def _planned(path: Path) -> Callable[[int], dict[str, Any]]:
+    """Return what says, by position, ascending, which data a state of a path has read by the plan; not its tokens."""
     recipe = path.recipe
-    try:
-        spans = path.stream.spans(path.start, position)
-    except PlanError as error:
-        return {"segments": str(error)}
-    return {
+    head = {
         "sequences": recipe.sequences_per_update,
         "length": recipe.tokens_per_sequence,
         "seed": recipe.order_seed,
-        "segments": [
-            {"segment": as_record(segment), "first": first, "updates": last - first} for segment, first, last in spans
-        ],
     }
+    read = ReadSegments(
+        head,
+        start=path.start,
+        parts=lambda begin, end: [
+            {"segment": as_record(segment), "first": first, "updates": last - first}
+            for segment, first, last in path.stream.spans(begin, end)
+        ],
+    )
 
+    def until(position: int) -> dict[str, Any]:
+        try:
+            return without_contents(read.until(position))
+        except PlanError as error:
+            return {"segments": str(error)}
 
-def _without_digests(read: dict[str, Any]) -> dict[str, Any]:
-    segments = [{name: value for name, value in part.items() if name != "increments"} for part in _segments(read)]
-    return {name: value for name, value in read.items() if name != "repeat"} | {"segments": segments}
-
-
-def _digests(read: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for part in _segments(read):
-        increments = part.get("increments")
-        for version, entry in increments.items() if isinstance(increments, dict) else ():
-            yield version, entry.get("digest") if isinstance(entry, dict) else None
-
-
-def _segments(read: dict[str, Any]) -> list[dict[str, Any]]:
-    found = read.get("segments")
-    return [part for part in found if isinstance(part, dict)] if isinstance(found, list) else []
+    return until
 
 
 def verify_needed(index: StudyIndex) -> Check:

@@ -3,6 +3,7 @@
 from lrpath.analysis.verify.backbones import verify_backbones
 from lrpath.analysis.verify.finding import Check
 from lrpath.analysis.verify.ledger import verify_ledger
+from lrpath.analysis.verify.releases import exported_folders, verify_releases
 from lrpath.analysis.verify.states import (
     Seen,
     verify_data,
@@ -39,4 +40,5 @@ def verify_study(study: Study, *, digests: bool = True, seen: Seen = lambda _don
         verify_evaluations(index),
         verify_ledger(index),
         *((verify_weights(index, digests=digests),) if begins_with_weights(index) else ()),
+        *((verify_releases(index, digests=digests),) if exported_folders(index) else ()),
     )

@@ -64,7 +64,11 @@ class StudyIndex:
 
     def knows(self, path_id: str) -> bool:
         """Say whether a plan has the path."""
-        return any(path.id == path_id for path in self.tree.paths)
+        return path_id in self._known_ids
+
+    @cached_property
+    def _known_ids(self) -> frozenset[str]:
+        return frozenset(path.id for path in self.tree.paths)
 
     @cached_property
     def _names(self) -> dict[str, str]:

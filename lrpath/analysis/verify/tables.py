@@ -137,6 +137,8 @@ def verify_evaluations(index: StudyIndex) -> Check:
         folder = index.folder(path)
         try:
             tables[path.id] = folder.evaluations() if folder is not None else []
+            if folder is not None:
+                check_digest_beside(folder.later_evaluation.file)
         except StateError as error:
             findings.append(Finding(path=index.label(path), text=str(error)))
     sets = _sets_by_path(index, tables)

@@ -58,7 +58,7 @@ class Arrival:
         used: Fingerprints of the documents of all earlier increments.
         versions: Names of all versions that are prepared, so that a record of none of them can be counted.
         tally: Counts what the source met and did not yield: `files` read, `waiting` records that belong to no version
-            that is prepared, `bad` records that were left out.
+            that is prepared, `bad` records that were left out, `empty` files without a record.
     """
 
     version: str

@@ -110,7 +110,7 @@ class HfSource:
 
     def _files(self, split: str) -> list[pathlib.Path]:
         """Return the files of a split of a local folder, in the order in which they are read."""
-        by_split = _local_files(self.dataset, self.config)
+        by_split = _local_files(self.dataset, self.config, listing=_listing(self.dataset))
         name = re.split(r"[\[+]", split)[0]  # `train[:10%]` reads the files of `train`
         return by_split.get(name) or sorted({file for files in by_split.values() for file in files})
 
@@ -180,8 +180,17 @@ def _quiet_datasets() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
+def _listing(folder: str) -> tuple[str, ...]:
+    return tuple(sorted(str(file) for file in pathlib.Path(folder).rglob("*") if file.is_file()))
+
+
 @lru_cache(maxsize=16)
-def _local_files(folder: str, config: str | None) -> dict[str, list[pathlib.Path]]:
+def _local_files(
+    folder: str,
+    config: str | None,
+    *,
+    listing: tuple[str, ...],  # noqa: ARG001 (of a folder that has got more files, in a notebook, the library is asked again)
+) -> dict[str, list[pathlib.Path]]:
     """Return the files of each split of a local dataset, as the library finds them.
 
     Raises:

@@ -94,8 +94,7 @@ class TextSource:
         """
         if self.versions.by != "file":
             # Any record of any file may belong to it, so that a change of one file is a change of every increment.
-            files = [file for _, paths in self._roots() for file in self._files(paths, number)]
-            return self.versions.increment_spec(number) | {"text": fingerprint(files)}
+            return self.versions.increment_spec(number) | {"text": fingerprint(self.files(number))}
         return {"files": [entry_spec(self._entry(paths, number)) for _, paths in self._roots()]}
 
     def documents(self, arrival: Arrival) -> Iterator[Document]:
@@ -115,7 +114,9 @@ class TextSource:
 
     def _documents_of(self, path: pathlib.Path, arrival: Arrival, *, domain: str | None) -> Iterator[Document]:
         bad: list[DataError] = []
+        records = 0
         for place, record in read_records(path, text_field=self.text_field):
+            records += 1
             try:
                 if isinstance(record, DataError):
                     raise record
@@ -128,6 +129,8 @@ class TextSource:
             self._check_new(document, arrival, place=place)
             yield document
         arrival.tally["bad"] += len(bad)
+        if not records:  # as an interrupted download leaves it, among other things
+            arrival.tally["empty"] += 1
         if bad and self.bad_records == "refuse":
             raise _refused(path, bad)
 
@@ -139,6 +142,14 @@ class TextSource:
                 field="data.source.overlap",
                 value="refuse",
             )
+
+    def files(self, number: int) -> list[pathlib.Path]:
+        """Return the files that an increment is read from.
+
+        Raises:
+            DataError: If there is none.
+        """
+        return [file for _, paths in self._roots() for file in self._files(paths, number)]
 
     def _roots(self) -> list[tuple[str | None, list[pathlib.Path]]]:
         if self.places:

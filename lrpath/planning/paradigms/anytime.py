@@ -37,7 +37,7 @@ class Anytime:
         reads: What branches read; see `BranchReads`.
         inverse_sqrt_from: Position from which the rate falls as 1/√position (updates or tokens); None: never.
         replay: Share of versions 2…'s windows that comes from earlier increments, in `[0, 1)`, or `union`:
-            every increment so far by its size. At no extra cost: so much of the newest stays unread.
+            every increment so far by its size. None: none. At no extra cost: so much of the newest stays unread.
 
     References: arXiv 2405.15682 (schedule-free), 2602.03702 (averages with a horizon that grows).
     """
@@ -52,7 +52,7 @@ class Anytime:
     alpha: float | tuple[float, ...]
     reads: BranchReads
     inverse_sqrt_from: int | str | None = None
-    replay: Replay = 0.0
+    replay: Replay | None = None
 
     def __post_init__(self) -> None:
         check_reads(self.reads)

@@ -49,7 +49,7 @@ class PathSwitching:
         inverse_sqrt_from: Position from which the main path's rate falls as 1/√position (updates or tokens), so that
             later branches begin lower; None: never.
         replay: Share of versions 2…'s windows on the main path that comes from earlier increments, in `[0, 1)`, or
-            `union`: every increment so far by its size. At no extra cost: so much of the newest stays unread.
+            `union`: every increment so far by its size; None: none. As much of the newest stays unread.
     """
 
     kind: ClassVar[str] = "path_switching"
@@ -65,7 +65,7 @@ class PathSwitching:
     optimizer: Optimizer | None = None
     from_average: float | None = None
     inverse_sqrt_from: int | str | None = None
-    replay: Replay = 0.0
+    replay: Replay | None = None
 
     def __post_init__(self) -> None:
         check_reads(self.reads)
@@ -203,7 +203,7 @@ def _branching(  # noqa: PLR0913 (the parts of two paradigms)
     start: _Start,
     anchor: Anchor,
     reads: BranchReads | None = None,
-    replay: Replay = 0.0,
+    replay: Replay | None = None,
 ) -> Tree:
     """Return a main path and one branch per version, none of which leaves before position `ready`."""
     main = main_path(setting, main_pieces, replay=replay)

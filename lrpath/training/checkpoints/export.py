@@ -21,7 +21,7 @@ from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import Release
 from lrpath.records.files import atomic_folder
 from lrpath.records.manifest import check_state
-from lrpath.records.released import ExportedRelease
+from lrpath.records.released import ExportedRelease, write_sums
 from lrpath.records.shards import stored_tensors
 from lrpath.records.study import Study
 from lrpath.training.checkpoints.backbone import Backbone, read_backbone
@@ -91,6 +91,7 @@ def export_release(
             notes=tuple(notes),
         )
         (beside / "README.md").write_text(card(made), encoding="utf-8")
+        write_sums(beside)
     return made
 
 

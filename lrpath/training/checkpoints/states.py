@@ -7,7 +7,6 @@ No pickle is written; `loading.py` reads them back.
 
 import contextlib
 import errno
-import json
 import os
 import pathlib
 import shutil
@@ -18,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import MetadataIndex
+from torch.distributed.checkpoint.planner import WriteItem
 from torch.distributed.tensor import DTensor
 
 from lrpath import __version__
@@ -35,8 +34,10 @@ from lrpath.records.files import (
     write_json,
 )
 from lrpath.records.manifest import MANIFEST, STATE_FORMAT, seal_manifest
+from lrpath.records.shards import SUFFIX
 from lrpath.training.checkpoints.disk import explain_disk_error
 from lrpath.training.checkpoints.saved_copy import Copies, take_copies
+from lrpath.training.checkpoints.shard_file import ShardPart, in_order_of_file, write_shard
 from lrpath.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from lrpath.training.optimizers import moments
 
@@ -80,28 +81,27 @@ class ShardWriter:
         self._copied = copied
         self._planner.set_up_planner(tensors, is_coordinator=ranks.is_rank_zero)
         plans, _ = self._planner.create_global_plan(ranks.gather(self._planner.create_local_plan))
-        self._mine = _writer(pathlib.Path()).prepare_global_plan(plans)[ranks.rank]
+        self._file = f"shard-{ranks.rank + 1:05d}-model-00001-of-00001{SUFFIX}"
+        items = plans[ranks.rank].items
+        parts = [_part(item) for item in items]
+        order = in_order_of_file(parts)
+        self._items, self._parts = [items[number] for number in order], parts
         self._device = next(iter(tensors.values())).device
         if copied:
             ranks.gather(self._allocate)
 
     def _allocate(self) -> None:
         on_gpu = self._device.type == "cuda"
-        chunks = {item.index: item.tensor_data for item in self._mine.items}
-        wanted = {
-            index: (data.chunk.sizes, data.properties.dtype) for index, data in chunks.items() if data is not None
-        }
+        wanted = {item.index: _chunk(item) for item in self._items}
         if (kept := take_copies(wanted)) is not None:
             self._planner.copies |= kept
             return
         size = 0
         try:
-            for item in self._mine.items:
-                data = item.tensor_data
-                assert data is not None
-                copy = torch.empty(data.chunk.sizes, dtype=data.properties.dtype, pin_memory=on_gpu)
+            for index, (sizes, dtype) in wanted.items():
+                copy = torch.empty(sizes, dtype=dtype, pin_memory=on_gpu)
                 size += copy.nbytes
-                self._planner.copies[item.index] = copy.zero_()  # touch the pages now, not in the first save
+                self._planner.copies[index] = copy.zero_()  # touch the pages now, not in the first save
         except RuntimeError as error:
             raise TrainingError(
                 f"the copy of a state does not fit into host memory ({error}) after {size / 1e9:.2f} GB; save without "
@@ -127,37 +127,33 @@ class ShardWriter:
 
     def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
         """Write this rank's part of the state into a folder, and return the files that it has made."""
-        writer = _writer(folder)
-        writer.set_up_storage_writer(is_coordinator=False)
+        if not self._items:
+            return []
+        file = folder / self._file
         with contextlib.ExitStack() as own:
             if self._device.type == "cuda":
-                # The writer waits for the current stream. In a new thread that would be one of the first GPU, or the
-                # one that the updates go on filling.
+                # What is not copied waits for the current stream. In a new thread that would be one of the first GPU,
+                # or the one that the updates go on filling.
                 own.enter_context(torch.cuda.device(self._device))
                 own.enter_context(torch.cuda.stream(torch.cuda.Stream(self._device)))
                 if not self._copied:
                     torch.cuda.current_stream().wait_stream(torch.cuda.default_stream())
-            written = writer.write_data(self._mine, self._planner)
-            written.wait()
-        files = sorted({folder / result.storage_data.relative_path for result in written.value()})
-        for file in files:
-            _sort_metadata(file)
-        return files
+            write_shard(file, self._parts, map(self._planner.value_of, self._items))
+        return [file]
 
 
-def _sort_metadata(file: pathlib.Path) -> None:
-    """Sort the metadata of a safetensors file, in place, so that equal states are equal bytes.
+def _chunk(item: WriteItem) -> tuple[torch.Size, torch.dtype]:
+    """Return sizes and type of what a rank writes of a tensor."""
+    data = item.tensor_data
+    assert data is not None
+    return data.chunk.sizes, data.properties.dtype
 
-    The safetensors package keeps `__metadata__` in a hash map, which Rust seeds anew in every process.
-    """
-    with file.open("r+b") as handle:
-        length = int.from_bytes(handle.read(8), "little")
-        header = json.loads(handle.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        assert len(text) <= length, "safetensors writes JSON without blanks, but for those that fill the last 8 bytes"
-        handle.seek(8)
-        handle.write(text.ljust(length))
+
+def _part(item: WriteItem) -> ShardPart:
+    sizes, dtype = _chunk(item)
+    assert item.tensor_data is not None
+    offsets = tuple(item.tensor_data.chunk.offsets)
+    return ShardPart(name=item.index.fqn, dtype=dtype, offsets=offsets, sizes=tuple(sizes))
 
 
 def all_finite(tensors: dict[str, torch.Tensor], *, ranks: ProcessGroup = SINGLE_PROCESS) -> bool:
@@ -185,23 +181,25 @@ class _Planner(DefaultSavePlanner):
 
     torch's own `async_save` copies too, but it plans anew for every save, lets one save overtake another's errors, and
     decides itself in which thread and process group the rest is done; here it must be the group whose other end knows
-    that this rank is saving. So the parts of torch.distributed.checkpoint are called one by one: the plan once, the
-    storage writer for each state.
+    that this rank is saving. So torch.distributed.checkpoint makes the plan, once, and `shard_file.py` writes each
+    state.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.copies: dict[MetadataIndex, torch.Tensor] = {}
 
+    def value_of(self, item: WriteItem) -> torch.Tensor:
+        """Return the values of what this rank writes of a tensor."""
+        found = self.resolve_data(item)
+        assert isinstance(found, torch.Tensor), item.index.fqn
+        return found
+
     def lookup_object(self, index: MetadataIndex) -> Any:
         return self.copies[index] if self.copies else self.lookup_live(index)
 
     def lookup_live(self, index: MetadataIndex) -> Any:
         return super().lookup_object(index)
-
-
-def _writer(folder: pathlib.Path) -> HuggingFaceStorageWriter:
-    return HuggingFaceStorageWriter(str(folder), save_distributed=True)
 
 
 def write_state(

@@ -28,6 +28,7 @@ from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount, reached
 from lrpath.records.manifest import check_state
 from lrpath.records.path_folder import PathFolder
+from lrpath.records.read_segments import ReadSegments
 from lrpath.records.row_digests import written_digests
 from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
@@ -99,9 +100,9 @@ class CommandTrainer:
         """Return digest and sizes of every held-out set."""
         return self.described
 
-    def data_consumed(self, path: Path, position: int) -> dict[str, Any]:
-        """Return what the state of a path at a position has read by the plan, since the path began."""
-        return self.batches(path).reading(path.start, position)
+    def read_segments(self, path: Path) -> ReadSegments:
+        """Return the records of what the states of a path have read by the plan, since the path began."""
+        return self.batches(path).readings(path.start)
 
     def environment(self) -> dict[str, Any]:
         """Return nothing: where the updates run is known when they have run."""
@@ -175,7 +176,7 @@ class CommandTrainer:
             return None
         assert source is not None
         place = self._place(key)
-        check_data_consumed(place, expected=self.data_consumed(source, key.position))
+        check_data_consumed(place, expected=self.read_segments(source).until(key.position))
         check_state(place, key=key)
         return key
 
@@ -243,7 +244,7 @@ class CommandTrainer:
             "tables": written_digests(folder, position),
             "name": path.name,
             "identity": path.identity(),
-            "read": self.data_consumed(path, position),
+            "read": self.read_segments(path).until(position),
             "device": answer.device,
             "ranks": answer.ranks,
         }

@@ -26,6 +26,9 @@ def compile_blocks(backbone: CausalLM) -> None:
     Blocks are alike, so all of them, and those of later models in this process, share one graph: the first update of a
     process compiles, and no other. Shapes are constants of a graph. Compiled for any shape, it would be slower, and an
     evaluation with batches of another size would make torch do so.
+
+    No CUDA graphs (`mode="reduce-overhead"`): they hold addresses, so each block would need a recording of its own,
+    with its own memory, for each number of micro-batches; only models whose kernels take less than a launch would gain.
     """
     for block in backbone.blocks:
         # Not block.compile(): a block that is recomputed would then be run as it is, without a word, since torch's

@@ -35,6 +35,7 @@ from lrpath.planning.own_code import call, find_code
 from lrpath.training.optimizers.adamw import adamw_state
 from lrpath.training.optimizers.averaged import RunningAverageAdamW
 from lrpath.training.optimizers.muon import Muon
+from lrpath.training.optimizers.own import keeps_more_than_its_state
 from lrpath.training.optimizers.schedule_free import ScheduleFreeAdamW
 from lrpath.training.optimizers.schedule_free_plus import ScheduleFreePlusAdamC
 
@@ -127,6 +128,14 @@ def _build_own(groups: list[dict[str, Any]], settings: OwnOptimizer) -> torch.op
         if lacking := set(settings.released) - {"model", *kept}:
             text = f"optimizer.kind={code.name}: released names {min(lacking)!r}, and state_of() gives {sorted(kept)}"
             raise ConfigError(text, field="optimizer.kind", value=code.name)
+    if keeps_more_than_its_state(groups, lambda some: call(code, some, field="optimizer", **settings.settings)):
+        raise ConfigError(
+            f"optimizer.kind={code.name} keeps more than state_of() returns: an update after its state was saved and "
+            "loaded is another than without, so that a run that was killed would not go on as it was; return all that "
+            "the next update depends on, counts among it as scalar tensors",
+            field="optimizer.kind",
+            value=code.name,
+        )
     return built
 
 

@@ -135,9 +135,7 @@ def windows_of_update(study: Study, path: Path, position: int, *, stores: pathli
     return found
 
 
-def _reading(
-    study: Study, path: Path, position: int, *, versions: Set[str]
-) -> tuple[dict[str, dict[str, Any]], bool]:
+def _reading(study: Study, path: Path, position: int, *, versions: Set[str]) -> tuple[dict[str, dict[str, Any]], bool]:
     """Return what states behind an update say of the increments that it reads, and whether these are repeated."""
     folder = study.find(path.id)
     known: dict[str, dict[str, Any]] = {}

@@ -114,9 +114,7 @@ def planned_cost_table(plan: Plan, *, cluster: Cluster, speed: MeasuredSpeed | N
         for paradigm in plan.paradigms
     ]
     notes = [f"Hours at {cluster.mfu:.0%} of the peak FLOP/s. Read again: by a path of the paradigm, not by the first."]
-    notes.append(
-        "On disk: states that are kept. While paths are run there are rolling states besides, to restart from."
-    )
+    notes.append("On disk: states that are kept. While paths are run, there are rolling states too, to restart from.")
     if len(rows) > 1:
         notes.append("Together: paths that paradigms share are trained once.")
         together = plan.cost(plan.tree)

@@ -51,7 +51,7 @@ class Lion(torch.optim.Optimizer):
 
 
 class StoppedLion(Lion):
-    """Lion in a process that gets the first signal of the file `signals` at its third update, and each signal once."""
+    """Lion in a process that gets the first signal of the file `signals` at its third step, and each signal once."""
 
     updates = 0
 

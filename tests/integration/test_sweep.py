@@ -72,8 +72,8 @@ def test_a_job_of_submitit_saves_before_it_is_put_into_the_queue_again_or_ended(
     assert "by SIGTERM; its state is saved: run the same command again" in stopped.err
     assert failed.code == 2
     assert "\nerror: strategy.threads=9999 must" in failed.err  # behind a line of Hydra's that names the job
-    found = [(run.begin, run.end, run.outcome) for run in runs]
-    assert found == [(0, 3, "stopped"), (3, 4, "done"), (4, 6, "stopped"), (6, 10, "done")]
+    assert [run.outcome for run in runs].count("stopped") == 2  # by each of the signals
+    assert sum(run.updates for run in runs) == 10
     assert all(run.repeated == 0 for run in runs)
 
 

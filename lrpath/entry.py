@@ -53,8 +53,7 @@ def run(task: Callable[[DictConfig], Any], *, config_name: str) -> None:
             except (LrpathError, OSError, ModuleNotFoundError) as error:
                 if wants_traceback or (isinstance(error, ModuleNotFoundError) and extra_of(error) is None):
                     raise
-                sys.stdout.flush()
-                refuse(error)
+                _refuse_task(error)
         composing = True  # the next job of a sweep
         return result
 
@@ -143,11 +142,29 @@ def _end_quietly() -> NoReturn:
     sys.exit(1)
 
 
+def _refuse_task(error: Exception) -> NoReturn:
+    """End with an error of the task. For a job of submitit, it is the result that the command which waits prints too.
+
+    A job that was stopped leaves no result, since it may be started again.
+    """
+    sys.stdout.flush()
+    if "SUBMITIT_EXECUTOR" not in os.environ or not runs_beside_others() or isinstance(error, StoppedError):
+        refuse(error)
+    known = _printed(error)
+    vars(known).pop("reported", None)  # by a rank of the job, which is not where the other command prints
+    raise known from None
+
+
 def refuse(error: Exception) -> NoReturn:
     """Print an error as one line on standard error, once for all ranks if they share it, and exit with its code."""
+    known = _printed(error)
+    raise SystemExit(known.exit_code) from known
+
+
+def _printed(error: Exception) -> LrpathError:
     known = as_lrpath_error(error)
     if not is_reported(error):
         rank = os.environ.get("RANK", "0")
         place = "" if rank == "0" else f"[rank {rank}] "
         print(f"{place}error: {known}", file=sys.stderr, flush=True)  # noqa: T201
-    raise SystemExit(known.exit_code) from known
+    return known

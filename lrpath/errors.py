@@ -74,9 +74,18 @@ class VerificationError(LrpathError):
 
 
 class StoppedError(LrpathError):
-    """The run was asked to stop and did: the exit code, EX_TEMPFAIL, says that the same command goes on."""
+    """The run was asked to stop and did: the exit code, EX_TEMPFAIL, says that the same command goes on.
+
+    Args:
+        message: One line for people.
+        signal_number: The signal that asked; 0 if another process was asked.
+    """
 
     exit_code = 75
+
+    def __init__(self, message: str, *, signal_number: int = 0) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 def reported(error: Error) -> Error:

@@ -1,18 +1,20 @@
 """`python -m lrpath.evaluate …`: evaluate kept states again, on held-out sets of a configuration, or on tasks."""
 
 import sys
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.release_choice import choose_release
 from lrpath.assembly.project import Project
 from lrpath.config.commands import EvaluateConfig, load_evaluate
 from lrpath.config.schema import Config
-from lrpath.errors import ConfigError
+from lrpath.errors import ConfigError, StateError
+from lrpath.planning.paths import Release
 from lrpath.records.study import Study
-from lrpath.reporting.model_card import choose_release
-from lrpath.reporting.task_table import task_tables
+from lrpath.reporting.task_table import STATE_CSV, TASK_CSV, task_tables
 from lrpath.reporting.version_matrix import matrix_tables
 
 
@@ -55,7 +57,7 @@ def evaluate(cfg: DictConfig) -> None:
             show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
             own_models=factory.own_model,
         )
-    sys.stdout.write(f"{len(wanted):,} states were evaluated\n")
+    sys.stdout.write(f"{len(wanted):,} {'state was' if len(wanted) == 1 else 'states were'} evaluated\n")
     for table in matrix_tables(StudyComparison.read(study)):
         sys.stdout.write(f"\n{table.text()}\n")
 
@@ -63,6 +65,7 @@ def evaluate(cfg: DictConfig) -> None:
 def _evaluate_on_tasks(study: Study, settings: Config, asked: EvaluateConfig) -> None:
     """Give releases the tasks that they have no scores on, and print all scores; the study says which there are."""
     only = [choose_release(study, name=name)[1] for name in asked.chosen]
+    _check_made(study, only)
     with entry.lasting():
         from lrpath.training.distributed.hardware import Hardware
         from lrpath.training.task_evaluation import evaluate_on_tasks, states_to_evaluate
@@ -79,11 +82,29 @@ def _evaluate_on_tasks(study: Study, settings: Config, asked: EvaluateConfig) ->
         device=hardware.device,
         show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
     )
-    later = f"; {not_made:,} releases are not made yet" if not_made else ""
-    sys.stdout.write(f"{count:,} of {len(states):,} states were evaluated{later}\n")
+    from lrpath.reporting.report import write_report  # figures, which take a moment to import
+
+    write_report(study)
+    later = f"; {not_made:,} planned release{'s are' if not_made > 1 else ' is'} not trained yet" if not_made else ""
+    of = "state was" if len(states) == 1 else "states were"
+    sys.stdout.write(f"{count:,} of {len(states):,} {of} evaluated{later}\n")
     for table in task_tables(StudyComparison.read(study)):
         sys.stdout.write(f"\n{table.text()}\n")
+    place = study.url_of(study.report)
+    sys.stdout.write(f"\nscores of releases are in {place}/{TASK_CSV}, of every state in {STATE_CSV} beside it\n")
     study.upload()
+
+
+def _check_made(study: Study, releases: Sequence[Release]) -> None:
+    """Raise if a release that was asked for by its name is not on disk."""
+    names = [
+        f"{release.paradigm}/{release.version}"
+        for release in releases
+        if not all(study.has_state(key) for key, _ in release.parts)
+    ]
+    if names:
+        text = f"study {study.name} plans {', '.join(names)}, and has not trained it yet; train first, or leave it out"
+        raise StateError(text, field="release", value=names[0] if len(names) == 1 else tuple(names))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from functools import partial
 from omegaconf import DictConfig
 
 from lrpath import entry
+from lrpath.analysis.release_choice import choose_release
 from lrpath.analysis.scores import release_folder
 from lrpath.config.commands import ExportConfig
 from lrpath.config.typed import typed_root
 from lrpath.records.remote.folder import local_folder, remote_of
 from lrpath.records.remote.study_copy import check_empty, upload_files
 from lrpath.records.study import Study
-from lrpath.reporting.model_card import card_text, choose_release
+from lrpath.reporting.model_card import card_text
 
 
 def export(cfg: DictConfig) -> None:

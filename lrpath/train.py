@@ -33,7 +33,8 @@ def train(cfg: DictConfig) -> float | None:
         return None
     from lrpath.reporting.report import write_report
 
-    sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n")
+    lines = "".join(f"{line}\n" for line in config.logger.lines(project.study.folder))
+    sys.stdout.write(f"\n{updates:,} updates were run\n{write_report(project.study)}\n{lines}")
     project.study.upload()
     return last_loss(project) if sweeper_wants_loss() else None
 

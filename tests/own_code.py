@@ -1,7 +1,9 @@
 """What a user might write: one of each that `kind: module:Name` may name. Tests name it `tests.own_code:…`."""
 
 import math
+import pathlib
 import random
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,6 +47,22 @@ class Lion(torch.optim.Optimizer):
                     change = signs(momentum.lerp(one.grad, 1 - group["beta1"]))
                     one.mul_(1 - group["lr"] * group["weight_decay"]).sub_(change, alpha=group["lr"])
                     momentum.lerp_(one.grad, 1 - group["beta2"])
+        return loss
+
+
+class StoppedLion(Lion):
+    """Lion in a process that gets the first signal of the file `signals` at its third step, and each signal once."""
+
+    updates = 0
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        loss = super().step(closure)
+        StoppedLion.updates += 1
+        names = pathlib.Path("signals").read_text().split()
+        if StoppedLion.updates == 3 and names:
+            pathlib.Path("signals").write_text(" ".join(names[1:]))
+            signal.raise_signal(signal.Signals[names[0]])
         return loss
 
 

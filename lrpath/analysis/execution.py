@@ -1,7 +1,7 @@
 """Compares the ledger of a study with its plans: updates, tokens and FLOPs as planned and as run."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrpath.planning.plan import Plan
@@ -23,6 +23,8 @@ class PathCount:
         repeated: Of these, updates that an earlier run had made and lost.
         skipped: Of these, updates that the guard left out.
         rewinds: How often the guard went back on the path.
+        earlier_versions: Where the newest plan asks for less of the path, how many versions the one has that asks for
+            most; None where the newest asks for as much.
     """
 
     path_id: str
@@ -32,6 +34,7 @@ class PathCount:
     repeated: int
     skipped: int
     rewinds: int
+    earlier_versions: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +87,9 @@ class Execution:
         line += self._guarded()
         if self.is_as_planned:
             return f"{line}; exactly as planned"
-        missing = [(path.name, path.planned - (path.ran - path.repeated)) for path in self.paths]
-        lacking = [f"{name} lacks {count:,}" for name, count in missing if count > 0]
-        unplanned = [f"{name} ran {-count:,} that no plan asks for" for name, count in missing if count < 0]
+        missing = [(path, path.planned - (path.ran - path.repeated)) for path in self.paths]
+        lacking = [f"{path.name} lacks {count:,}{_of_plan(path)}" for path, count in missing if count > 0]
+        unplanned = [f"{path.name} ran {-count:,} that no plan asks for" for path, count in missing if count < 0]
         differing = lacking + unplanned
         more = [f"and {len(differing) - MOST_NAMED} more paths differ"] if len(differing) > MOST_NAMED else []
         return "; ".join([line, *differing[:MOST_NAMED], *more])
@@ -96,11 +99,15 @@ class Execution:
         return f"; the guard left out {skipped:,} of them and went back {rewinds:,} times" if skipped or rewinds else ""
 
 
-def executed(plans: Iterable[Plan], runs: Sequence[Run]) -> Execution:
+def _of_plan(path: PathCount) -> str:
+    return "" if path.earlier_versions is None else f" of an earlier plan, with versions={path.earlier_versions}"
+
+
+def executed(plans: Sequence[Plan], runs: Sequence[Run]) -> Execution:
     """Return what ran against what plans ask for.
 
     Args:
-        plans: The plans that a study keeps.
+        plans: The plans that a study keeps, oldest first.
         runs: The runs of its ledger.
     """
     asked = _furthest(plans)
@@ -115,6 +122,7 @@ def executed(plans: Iterable[Plan], runs: Sequence[Run]) -> Execution:
             repeated=sum(run.repeated for run in runs if run.path_id == path_id),
             skipped=sum(run.skipped for run in runs if run.path_id == path_id),
             rewinds=sum(run.outcome == "rewound" for run in runs if run.path_id == path_id),
+            earlier_versions=_earlier_versions(path_id, asked, newest=plans[-1]) if path_id in asked else None,
         )
         for path_id, name in ({run.path_id: run.name for run in runs} | names).items()
     ]
@@ -130,6 +138,12 @@ def executed(plans: Iterable[Plan], runs: Sequence[Run]) -> Execution:
         flops_planned=None if None in flops else sum(part for part in flops if part is not None),
         flops=math.fsum(run.flops for run in runs),
     )
+
+
+def _earlier_versions(path_id: str, asked: Mapping[str, Plan], *, newest: Plan) -> int | None:
+    plan = asked[path_id]
+    ends = [one.tree.end(path_id) for one in (plan, newest) if any(path.id == path_id for path in one.tree.paths)]
+    return len(plan.versions) if ends[1:] != ends[:1] else None
 
 
 def _furthest(kept: Iterable[Plan]) -> dict[str, Plan]:

@@ -72,8 +72,11 @@ class PaperOrder:
 
     @property
     def widens(self) -> bool | None:
-        """Whether the gap grows with every version; None with fewer than two versions to compare."""
-        known = [gap for gap in self.gaps if gap is not None]
+        """Whether the gap grows with every version; None with fewer than two versions to compare.
+
+        A gap of exactly 0 is left out: both release one state, as the first version of equal settings is.
+        """
+        known = [gap for gap in self.gaps if gap]
         return all(early < late for early, late in pairwise(known)) if len(known) > 1 else None
 
     @property

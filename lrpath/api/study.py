@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from lrpath.analysis.compare import Outcome
 from lrpath.analysis.comparison import StudyComparison
+from lrpath.analysis.release_choice import choose_release
 from lrpath.analysis.verify.finding import Finding
 from lrpath.analysis.verify.study import verify_study
 from lrpath.config.schema import conf_folder
@@ -16,7 +17,6 @@ from lrpath.planning.paths import Release
 from lrpath.planning.plan import Plan, from_record
 from lrpath.records import study as records
 from lrpath.records.rows import MetricsRow
-from lrpath.reporting.model_card import choose_release
 from lrpath.reporting.report import Report, write_report
 
 if TYPE_CHECKING:

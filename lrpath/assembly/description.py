@@ -34,11 +34,13 @@ def describe(project: Project) -> str:
             "tree": trainer_paths(project.plan, rates=None if settings.rates is None else Path(settings.rates)),
             "data": [facts.as_record() for facts in project.increment_facts()],
             "reuse": read_reuse(project).as_record() | {"refusal": refusal},
+            "notes": list(project.plan.notes),
         }
         return json.dumps({"format": FORMAT} | plan_json(project.plan, **details) | more, indent=1)
     refused = "" if refusal is None else f"\ntrain will refuse this plan: {refusal}"
     prepared = "".join(f"{facts.line()}\n" for facts in project.increment_facts())
-    return f"{plan_text(project.plan, **details)}\n\n{prepared}{read_reuse(project).text()}{refused}"
+    noted = "".join(f"{note}\n" for note in project.plan.notes)
+    return f"{plan_text(project.plan, **details)}\n\n{prepared}{noted}{read_reuse(project).text()}{refused}"
 
 
 def _refusal(project: Project) -> str | None:

@@ -1,5 +1,7 @@
 """Runs a project for the command line and for Python: prepares data, keeps the plan, makes what is missing."""
 
+import math
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,9 +11,13 @@ from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.release_tasks import give_tasks, open_harness
 from lrpath.assembly.reuse import check_extends, read_reuse
+from lrpath.planning.units import write_time
 from lrpath.records.commands import Command
 from lrpath.records.loggers import send_rest
 from lrpath.training.command.settings import CommandEngine
+
+_SECONDS_BETWEEN_LINES = 10.0
+"""Where progress is written into a file, so often does it get a line."""
 
 
 def execute(
@@ -76,7 +82,7 @@ def _make_states(
         if process_group.is_rank_zero:
             weights = project.plan.weights
             begins = () if weights is None else (f"begins with {weights.line()}",)
-            for line in (*begins, *factory.increment_lines(), *read_reuse(project).text().splitlines()):
+            for line in (*begins, *factory.increment_lines(), *_plan_lines(project)):
                 _show(console, line)
         runner = factory.runner(hardware, console)
         process_group.on_rank_zero(lambda: _show(console, hardware.describe(project.recipe)))
@@ -99,12 +105,16 @@ def _run_command(project: Project, console: Console, *, command: Callable[[], Co
 
     store = project.prepare(_preparation_line(console), notice=lambda line: _show(console, line))
     check_extends(project)  # now that the tokens are known
-    for line in read_reuse(project).text().splitlines():
+    for line in _plan_lines(project):
         _show(console, line)
     runner = build_runner(project, build_command_trainer(project, store), console)
     project.keep_plan()
     project.study.commands.add(command())
     return runner.run()
+
+
+def _plan_lines(project: Project) -> tuple[str, ...]:
+    return (*project.plan.notes, *read_reuse(project).text().splitlines())
 
 
 def _send_rest(project: Project) -> None:
@@ -117,14 +127,32 @@ def _show(console: Console, line: str) -> None:
 
 
 def _preparation_line(console: Console) -> Callable[[str, int, int | None], None]:
-    shown: set[str] = set()
+    begun: dict[str, float] = {}
+    shown = -math.inf
 
     def show(label: str, done: int, total: int | None) -> None:
+        nonlocal shown
+        now, is_new = time.monotonic(), label not in begun
+        seconds = now - begun.setdefault(label, now)
         if console.is_terminal:
-            share = f"{min(done / total, 1):4.0%}" if total else f"{done / 1e6:.1f} M"
-            console.print(f"preparing {label}: {share}", end="\r", markup=False, highlight=False)
-        elif label not in shown:
-            shown.add(label)
-            console.print(f"preparing {label}", markup=False, highlight=False)
+            line = f"preparing {label}{_share(done, total, seconds):<40}"
+            console.print(line, end="\r", markup=False, highlight=False)
+        elif is_new or now - shown >= _SECONDS_BETWEEN_LINES:
+            shown = now
+            how_far = "" if is_new else _share(done, total, seconds)
+            console.print(f"preparing {label}{how_far}", markup=False, highlight=False)
 
     return show
+
+
+def _share(done: int, total: int | None, seconds: float) -> str:
+    """Write how far a part of the preparation is, and how long it takes yet where its size is known.
+
+    >>> _share(300, 400, seconds=90.0), _share(2_000_000, None, seconds=90.0), _share(410, 400, seconds=90.0)
+    (': 75 %, 0:30 left', ': 2.0 M', ': 100 %')
+    """
+    if not total:
+        return f": {done / 1e6:.1f} M"
+    part = min(done / total, 1.0)
+    left = "" if seconds < 1 or part in (0, 1) else f", {write_time(seconds * (1 - part) / part)} left"
+    return f": {100 * part:.0f} %{left}"

@@ -115,10 +115,7 @@ class Reuse:
         text = f"{found}; {costs or 'nothing is left to run'}"
         if self.not_prepared:
             names = ", ".join(self.not_prepared)
-            text += (
-                f"\nthe tokens of {names} are not prepared: ids that begin with ~ are provisional, and train may find "
-                "more to reuse once it has prepared them"
-            )
+            text += f"\nthe tokens of {names} are not prepared; train may find more to reuse once it has prepared them"
         return text
 
     def as_record(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lrpath.config import schema
-from lrpath.errors import ConfigError, LrpathError
+from lrpath.errors import ConfigError, LrpathError, StoppedError
 from lrpath.planning.field_names import nearest, unknown_field
 from lrpath.planning.plain import field_names_at
 
@@ -60,6 +60,8 @@ def as_lrpath_error(error: Exception) -> LrpathError:
         return error
     if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error)) is not None:
         return ConfigError(f"this needs {error.name}; install it: pip install 'lrpath[{extra}]'", value=error.name)
+    if type(error).__module__.startswith("submitit.") and type(error).__name__ == "UncompletedJobError":
+        return _job_without_result(str(error))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _unknown_option(error.missing_cfg_file, error.options or ())
     if isinstance(error, OverrideParseException):
@@ -76,6 +78,19 @@ def as_lrpath_error(error: Exception) -> LrpathError:
     return ConfigError(
         "; ".join(line for line in lines if line) + f"; correct the command line: {shlex.join(sys.argv[1:])}"
     )
+
+
+def _job_without_result(text: str) -> StoppedError:
+    """Return the error about a job of submitit that was stopped, or killed: others leave their error as a result.
+
+    Args:
+        text: What submitit says: the file in which it looked for the result, the job's state, and its standard error.
+    """
+    found = re.search(r"^Job (\S+).* with path (\S+)/[^/\n]*\n.*\(state: (.*)\)", text)
+    job, folder, state = found.groups() if found else ("of this sweep", "the folder of submitit", "unknown")
+    reasons = re.findall(r"^error: (.*)$", text, flags=re.MULTILINE)
+    reason = reasons[-1] if reasons else "what was saved is whole; run the same command again to go on"
+    return StoppedError(f"job {job} has ended without a result (state {state}; its output is in {folder}): {reason}")
 
 
 def _unreadable(error: OverrideParseException) -> ConfigError:

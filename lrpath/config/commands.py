@@ -50,10 +50,14 @@ class ShowConfig:
     Args:
         study: Folder name under `outputs`.
         outputs: Folder of studies.
+        update: Path and position of the one update whose text is shown, `path_switching.main/120`; null for the study.
+        stores: Folder of prepared token stores, from which that text is read.
     """
 
     study: str
     outputs: str
+    update: str | None
+    stores: str
 
     def __post_init__(self) -> None:
         check_place(self.outputs, self.study)
@@ -86,7 +90,8 @@ class ExportConfig:
     Args:
         study: Folder name under `outputs`.
         outputs: Folder of studies.
-        release: `v4`, or with the label of its paradigm `from_scratch/v4`.
+        release: `v4`, or with the label of its paradigm `from_scratch/v4`; or a kept state of a path,
+            `path_switching.main/120`, without the position its newest.
         folder: Folder to make; null for the study's own place.
         dtype: Type of the weights.
         shard_gb: Most gigabytes of a weight file.

@@ -47,7 +47,7 @@ from lrpath.data.manifest import (
     is_name,
 )
 from lrpath.data.remote import upload_stores
-from lrpath.data.sources import Arrival, Document, Source, TextOrigin, TextSource, TokensSource
+from lrpath.data.sources import Arrival, Document, PythonSource, Source, TextOrigin, TextSource, TokensSource
 from lrpath.data.sources.document import hashed_share
 from lrpath.data.store import TokenStore
 from lrpath.data.tokenizer import (
@@ -294,7 +294,8 @@ class _Preparation:
                 has_heldout |= bool(store.manifest(version).domains)
                 continue
             arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
-            documents = self._watched(documents_ahead(source, arrival), f"{version}: read")
+            size = source.expected_bytes(number) if isinstance(source, PythonSource) else None  # of others nobody knows
+            documents = self._watched(documents_ahead(source, arrival), f"{version}: read", size)
             decision = decisions[version] = decide(documents, source.heldout, known)
             has_heldout |= bool(decision.sizes)
             self.say(decided_line(version, decision, arrival.tally))
@@ -326,12 +327,12 @@ class _Preparation:
         known.held |= store.held_out_digests(version)
         known.has_passages |= store.manifest(version).counts.get("passages", 0) > 0
 
-    def _watched(self, documents: Iterable[Document], label: str) -> Iterator[Document]:
+    def _watched(self, documents: Iterable[Document], label: str, size: int | None) -> Iterator[Document]:
         done = 0
         for document in documents:
             yield document
             if done >> 20 != (done := done + len(document.text)) >> 20:
-                self._report(label, done, None)
+                self._report(label, done, size)
 
     def _begin(self, versions: Sequence[str], decisions: Mapping[str, Decision]) -> StoredData:
         """Make the tokenizer and its store; `store.json` comes last: a store without it counts as not begun."""

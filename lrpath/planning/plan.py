@@ -67,6 +67,20 @@ class Plan:
         return tuple(increment.version for increment in self.increments if increment.is_provisional)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is set and has no effect on this plan, as lines for people.
+
+        It is not refused: such a plan may be the first of a study that a later one, with more versions, goes on from.
+        """
+        replays = {label: getattr(paradigm, "replay", 0) for label, paradigm in self.paradigms.items()}
+        return tuple(
+            f"note: {label} with replay={replay} replays nothing here: replay begins with the second version, and "
+            f"{self.versions[0]} is the only one; raise versions, or give older text a share in data.mixture"
+            for label, replay in replays.items()
+            if replay and len(self.versions) == 1
+        )
+
+    @property
     def tokens_per_update(self) -> int:
         """Global batch [tokens]."""
         return self.tree.paths[0].recipe.tokens_per_update

@@ -6,6 +6,7 @@ at which moment a process was killed. Only a path that its guard took back keeps
 """
 
 import logging
+import pathlib
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,15 @@ _SENT = "curves_sent"
 """File of a path: the logger that was closed last, and the position up to which it has rows."""
 _PATH_TAG = "lrpath.path"
 """Tag by which MLflow finds the run of a path: it chooses ids of runs by itself."""
+
+
+def mlflow_uri(study: pathlib.Path) -> str:
+    """Return the database of a study's curves, given its folder, where no other one is asked for.
+
+    >>> mlflow_uri(pathlib.Path("/outputs/july"))
+    'sqlite:////outputs/july/mlflow.db'
+    """
+    return f"sqlite:///{(study / 'mlflow.db').absolute()}"
 
 
 def note_sent(folder: PathFolder, name: str) -> None:
@@ -137,7 +147,7 @@ class MlflowSink:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self._folder = folder
         study = folder.folder.parent.parent
-        self._client = MlflowClient(tracking_uri=uri or f"sqlite:///{(study / 'mlflow.db').absolute()}")
+        self._client = MlflowClient(tracking_uri=uri or mlflow_uri(study))
         self._run_id = self._find_run(experiment or study.name, folder)
         self._last = dict(self._last_positions())
         self._waiting: list[tuple[int, dict[str, float]]] = []

@@ -1,13 +1,15 @@
 """The configuration's section `logger`: where curves go besides the CSV tables, which every path has."""
 
 import contextlib
+import pathlib
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from lrpath.errors import BusyError
-from lrpath.records.curve_sinks import CurveSink, MlflowSink, WandbSink, is_sent
+from lrpath.records.curve_sinks import CurveSink, MlflowSink, WandbSink, is_sent, mlflow_uri
 from lrpath.records.path_folder import PathFolder
 
 
@@ -24,6 +26,10 @@ class TableLogger:
     def opener(self) -> Callable[..., CurveSink] | None:
         """Return what opens the curves of a path elsewhere: nothing."""
         return None
+
+    def lines(self, study: pathlib.Path) -> list[str]:  # noqa: ARG002 (another logger's are in it)
+        """Return how curves elsewhere are looked at: none are."""
+        return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,11 @@ class WandbLogger:
 
         return partial(WandbSink, project=self.project, online=self.online)
 
+    def lines(self, study: pathlib.Path) -> list[str]:
+        """Return how the curves of a study, given its folder, are looked at."""
+        runs = f"{shlex.quote(str(study))}/paths/*/wandb/offline-run-*"
+        return [] if self.online else [f"curves for W&B: wandb sync {runs}"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlflowLogger:
@@ -74,6 +85,14 @@ class MlflowLogger:
         import mlflow  # noqa: F401 (as above)
 
         return partial(MlflowSink, uri=self.uri, experiment=self.experiment)
+
+    def lines(self, study: pathlib.Path) -> list[str]:
+        """Return how the curves of a study, given its folder, are looked at."""
+        uri = self.uri or mlflow_uri(study)
+        if uri.startswith(("http://", "https://")):
+            return [f"curves in MLflow: {uri}"]
+        # lrpath[mlflow] brings mlflow-skinny, which writes curves and cannot show them
+        return [f"curves in MLflow: pip install mlflow, then mlflow ui --backend-store-uri {shlex.quote(uri)}"]
 
 
 def send_rest(logger: WandbLogger | MlflowLogger | TableLogger, folders: Iterable[PathFolder]) -> None:

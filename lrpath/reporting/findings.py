@@ -119,8 +119,8 @@ def _inversions(means: dict[str, float]) -> list[tuple[str, str]]:
 
 
 def _gap_sentence(found: PaperOrder) -> list[str]:
-    if found.widens is None:
+    if len([gap for gap in found.gaps if gap is not None]) < 2:
         return []
     gaps = ", ".join("–" if gap is None else f"{gap:+.4f}".replace("-", "−") for gap in found.gaps)
-    trend = "it widens with every version" if found.widens else "it does not widen with every version"
-    return [f"Gap continual − from_scratch at {write_span(found.versions)}: {gaps}; {trend}."]
+    trends = {None: "", True: "; it widens with every version", False: "; it does not widen with every version"}
+    return [f"Gap continual − from_scratch at {write_span(found.versions)}: {gaps}{trends[found.widens]}."]

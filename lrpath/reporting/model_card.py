@@ -1,16 +1,14 @@
-"""Finds a release by name, and writes the model card of an exported release."""
+"""Writes the model card of an exported release."""
 
 import math
 from collections import Counter
 from collections.abc import Iterator
 
 from lrpath import __version__
-from lrpath.analysis.compare import Series, read_outcomes, read_series
-from lrpath.analysis.scores import Score
-from lrpath.errors import PlanError
+from lrpath.analysis.compare import Series, read_outcomes
+from lrpath.analysis.scores import Score, StudyScores
 from lrpath.planning.lineage import content_id
 from lrpath.planning.optimizers import write_optimizer
-from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.plan import Plan
 from lrpath.planning.readings import domain_tokens
@@ -23,32 +21,9 @@ from lrpath.records.released import SUMS_FILE, ExportedRelease
 from lrpath.records.study import Study
 
 
-def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
-    """Return a release, and the series it belongs to.
-
-    Args:
-        study: The study.
-        name: `label/version`, with the label as the report writes it; or a version alone, which means the study's
-            only series, or its only one of path switching.
-
-    Raises:
-        PlanError: If there is no such release, or several; says which there are.
-    """
-    label, _, version = name.rpartition("/")
-    planned = read_series(study)
-    everything = [series for series in planned if version in series.plan.versions]
-    if label:
-        found = [series for series in everything if series.label == label]
-        found = found or [series for series in everything if series.paradigm == label]
-    else:
-        switching = [series for series in everything if series.kind == PathSwitching.kind]
-        found = switching or everything
-    if len(found) != 1:
-        what = "several releases" if found else "no release"
-        known = [(series, version) for series in everything] or [(one, one.plan.versions[-1]) for one in planned]
-        names = ", ".join(f"'release=\"{series.label}/{last}\"'" for series, last in known)
-        raise PlanError(f"study {study.name} has {what} {name!r}; choose one of {names}")
-    return found[0], found[0].plan.release(found[0].paradigm, version)
+def _is_state(plan: Plan, release: Release) -> bool:
+    """Say whether a release is none of its plan's, but a state that was chosen by its path and position."""
+    return release.paradigm not in plan.paradigms
 
 
 def card_text(study: Study, made: ExportedRelease, *, series: Series, release: Release, command: str) -> str:
@@ -67,9 +42,8 @@ def card_text(study: Study, made: ExportedRelease, *, series: Series, release: R
     size = "an unknown number of" if plan.parameters is None else f"{plan.parameters:,}"
     title = f"# {study.name}: {series.label}, {release.version}"
     summary = (
-        f"A causal language model of {size} parameters, {_begun(plan)} on data of kind {plan.source} and released "
-        f"as version {release.version} of a {series.kind.replace('_', ' ')} study. Base model: not tuned to follow "
-        "instructions."
+        f"A causal language model of {size} parameters, {_begun(plan)} on data of kind {plan.source} and "
+        f"{_released_as(series, release)}. Base model: not tuned to follow instructions."
     )
     parts = [
         ("Use", _use(made)),
@@ -82,6 +56,13 @@ def card_text(study: Study, made: ExportedRelease, *, series: Series, release: R
     ]
     front = ["---", "library_name: transformers", "pipeline_tag: text-generation", "---", "", title, "", summary, ""]
     return "\n".join([*front, *(line for name, lines in parts for line in (f"## {name}", "", *lines, ""))])
+
+
+def _released_as(series: Series, release: Release) -> str:
+    study = f"a {series.kind.replace('_', ' ')} study"
+    if _is_state(series.plan, release):
+        return f"taken from path {release.paradigm} of {study} at {release.last.position:,}; it is no release"
+    return f"released as version {release.version} of {study}"
 
 
 def _begun(plan: Plan) -> str:
@@ -197,6 +178,8 @@ def _cost(study: Study, series: Series, release: Release) -> list[str]:
             devices.add(f"{run.ranks} × {run.device}" if run.ranks > 1 else run.device)
     if counted:
         lines.append(f"- Measured: {write_time(seconds)} for {counted:,} updates on {', '.join(sorted(devices))}.")
+    if _is_state(plan, release):
+        return lines
     number = plan.versions.index(release.version) + 1
     cost = plan.costs(series.paradigm)[number - 1]
     scratch = plan.updates_from_scratch(versions=number)
@@ -209,15 +192,20 @@ def _cost(study: Study, series: Series, release: Release) -> list[str]:
 
 def _losses(study: Study, series: Series, release: Release) -> list[str]:
     outcome = next(
-        outcome
-        for outcome in read_outcomes(study)
-        if outcome.series.label == series.label and outcome.version == release.version
+        (
+            outcome
+            for outcome in read_outcomes(study)
+            if outcome.series.label == series.label and outcome.version == release.version
+        ),
+        None,  # a state
     )
+    scores = StudyScores(study).of(release) if outcome is None else outcome.scores
     rows = [
         f"| {version} | {domain} | {score.loss:.4f} | {score.tokens:,} |"
-        for (version, domain), score in sorted((outcome.scores or {}).items())
+        for (version, domain), score in sorted((scores or {}).items())
     ]
-    lines = [*_headline(outcome.headline), "| set of version | domain | nats per token | tokens |", "|---|---|---|---|"]
+    headline = None if outcome is None else outcome.headline
+    lines = [*_headline(headline), "| set of version | domain | nats per token | tokens |", "|---|---|---|---|"]
     return [*(lines if rows else ["Not evaluated."]), *rows, *_by_document(study, release)]
 
 

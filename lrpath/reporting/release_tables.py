@@ -152,7 +152,8 @@ def _few_documents_notes(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
         return ()
     sets = ", ".join(f"{version} {domain} {count:,}" for (version, domain), count in few.items())
     return (
-        f"Held-out documents: {sets}. Of fewer than {ENOUGH_DOCUMENTS:,}, one may decide which of two losses is lower.",
+        f"Held-out documents, as far as cadence.held_out_windows has them read: {sets}. Of fewer than "
+        f"{ENOUGH_DOCUMENTS:,}, one may decide which of two losses is lower.",
     )
 
 

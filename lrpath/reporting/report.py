@@ -33,7 +33,7 @@ from lrpath.reporting.release_tables import (
 from lrpath.reporting.setup_table import setup_tables
 from lrpath.reporting.speed_table import speed_tables
 from lrpath.reporting.tables import ReportTable, said_once
-from lrpath.reporting.task_table import task_csv, task_tables
+from lrpath.reporting.task_table import STATE_CSV, TASK_CSV, state_task_csv, task_csv, task_tables
 from lrpath.reporting.tensorboard import MOST_SELECTED, write_tensorboard
 from lrpath.reporting.version_matrix import matrix_csv, matrix_tables
 
@@ -133,7 +133,8 @@ def _write(comparison: StudyComparison, place: pathlib.Path) -> Report:
         "matrix.md": _markdown(matrices),
         "matrix.csv": matrix_csv(comparison) if matrices else "",
         "tasks.md": _markdown(tasks),
-        "tasks.csv": task_csv(comparison),
+        TASK_CSV: task_csv(comparison),
+        STATE_CSV: state_task_csv(comparison),
         "cost.md": _markdown(costs),
         "cost.csv": costs[0].csv(),
         "speed.md": _markdown(speeds),

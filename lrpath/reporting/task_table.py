@@ -4,6 +4,7 @@ from collections.abc import Iterable, Set
 
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.task_comparison import TaskSummary, outcome_task_scores, summarise_tasks
+from lrpath.records.task_scores import task_scores_of_path
 from lrpath.reporting.release_tables import IntervalColumn, titled, write_interval
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
@@ -14,6 +15,9 @@ _PARADIGM = Column(key="paradigm", title="paradigm", align=Align.LEFT)
 _COST = Column(key="relative_cost", title="cost", unit="× scratch", write=write_fixed(2))
 _DOCUMENTS = Column(key="documents", title="documents", write=write_whole_number)
 _EXAMPLES = Column(key="examples", title="examples")
+_SCORE = Column(key="score", title="score")
+_FILTER = Column(key="filter", title="filter")
+_DIGEST = Column(key="task_digest", title="digest")
 _ERROR = Column(key="standard_error", title="standard error", write=write_fixed(4))
 _COLUMNS = (
     _TASK,
@@ -28,6 +32,10 @@ _COLUMNS = (
     _DOCUMENTS,
     _EXAMPLES,
 )
+TASK_CSV = "tasks.csv"
+"""File of a report: the scores of releases, for programs."""
+STATE_CSV = "tasks_by_state.csv"
+"""File of a report: the scores of all states on disk, those that are no release too."""
 _NOTES = (
     "By EleutherAI's harness. Standard error: over the documents of a task, as the harness says; ±: 95 % interval over "
     "seeds, of one seed none.",
@@ -88,15 +96,15 @@ def task_csv(comparison: StudyComparison) -> str:
     columns = (
         _TASK,
         _METRIC,
-        Column(key="filter", title="filter"),
+        _FILTER,
         _VERSION,
         Column(key="series", title="series"),
         _COST,
-        Column(key="score", title="score"),
+        _SCORE,
         _ERROR,
         _DOCUMENTS,
         _EXAMPLES,
-        Column(key="task_digest", title="digest"),
+        _DIGEST,
     )
     rows = []
     for outcome in comparison.outcomes:
@@ -105,3 +113,29 @@ def task_csv(comparison: StudyComparison) -> str:
             counted = (score.value, score.standard_error, score.documents, score.examples)
             rows.append((score.task, score.metric, score.filter, *of_release, *counted, score.digest))
     return ReportTable(title="Scores on tasks", columns=columns, rows=tuple(rows)).csv() if rows else ""
+
+
+def state_task_csv(comparison: StudyComparison) -> str:
+    """Return every figure of every state that was given a task, by path and position; empty where there is none.
+
+    Means of states are releases, and stand in `task_csv` alone.
+    """
+    columns = (
+        Column(key="path", title="path"),
+        Column(key="position", title="position"),
+        _TASK,
+        _METRIC,
+        _FILTER,
+        _SCORE,
+        _ERROR,
+        _DOCUMENTS,
+        _EXAMPLES,
+        _DIGEST,
+    )
+    rows = []
+    for folder in (folder.folder for study in comparison.studies for folder in study.folders()):
+        for position, scores in task_scores_of_path(folder).items():
+            for score in scores:
+                counted = (score.value, score.standard_error, score.documents, score.examples)
+                rows.append((folder.name, position, score.task, score.metric, score.filter, *counted, score.digest))
+    return ReportTable(title="Scores of states on tasks", columns=columns, rows=tuple(rows)).csv() if rows else ""

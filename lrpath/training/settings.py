@@ -167,7 +167,8 @@ class Cadence:
         save_every: Updates between two rolling states.
         held_out_windows: Windows of each held-out set; None for all.
         save_in_background: Whether updates go on while a state is written from a copy in host memory.
-        keep: Newest states of every path that are kept, at least 2: the last may be found damaged.
+        keep: Newest states of a path that are kept while it is run, and of a main path always, at least 2: the last
+            may be found damaged. A path that ends with a release keeps that one, and what plans need.
     """
 
     log_every: int

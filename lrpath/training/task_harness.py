@@ -7,13 +7,16 @@ References:
     https://github.com/EleutherAI/lm-evaluation-harness
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
 import json
 import logging
 import math
+import os
 import pathlib
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -33,6 +36,10 @@ _NO_PART_OF_A_TASK = frozenset(
     {"task", "task_alias", "tag", "custom_dataset", "dataset_path", "dataset_name", "dataset_kwargs"}
 )
 """Fields that say what a task is called and where its documents, which are in the digest, come from."""
+_WITHOUT_NETWORK = (
+    "its documents come from the hub: without a network, give the task once where there is one, and then "
+    "HF_HUB_OFFLINE=1 and the same HF_HOME"
+)
 _OUR_TASKS = pathlib.Path(__file__).with_name("tasks")
 """Folder of lrpath's own tasks, which need no network."""
 
@@ -99,11 +106,14 @@ class Harness:
         if name not in self._leaves:
             manager = self._manager(name)
             try:
-                tasks = manager.load([name])["tasks"]
-                self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in tasks.items()}
+                with _bars_on_terminals_alone():
+                    tasks = manager.load([name])["tasks"]
+                    self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in tasks.items()}
             except Exception as error:  # whatever a task's loader raises: it reads files and the network
                 reason = " ".join(str(error).split())[:300]
-                text = f"task {name} cannot be loaded ({type(error).__name__}: {reason}); correct its task file"
+                fetched = isinstance(error, ConnectionError) or manager is not self._near
+                advice = _WITHOUT_NETWORK if fetched else "correct its task file"
+                text = f"task {name} cannot be loaded ({type(error).__name__}: {reason}); {advice}"
                 raise ConfigError(text, field="tasks", value=name) from error
         return self._leaves[name]
 
@@ -136,17 +146,18 @@ class Harness:
             ConfigError: If the harness cannot give the task to this model.
         """
         try:
-            found = lm_eval.simple_evaluate(
-                model="hf",
-                model_args={"pretrained": str(model)},
-                tasks=[name],
-                task_manager=self._manager(name),
-                num_fewshot=self.settings.examples,
-                limit=self.settings.limit,
-                batch_size=self.settings.batch_size,
-                device=device,
-                log_samples=False,
-            )
+            with _bars_on_terminals_alone():
+                found = lm_eval.simple_evaluate(
+                    model="hf",
+                    model_args={"pretrained": str(model)},
+                    tasks=[name],
+                    task_manager=self._manager(name),
+                    num_fewshot=self.settings.examples,
+                    limit=self.settings.limit,
+                    batch_size=self.settings.batch_size,
+                    device=device,
+                    log_samples=False,
+                )
         except AssertionError as error:  # without a text, such as that of an answer that is longer than the window
             line = traceback.extract_tb(error.__traceback__)[-1].line
             text = f"task {name} cannot be given to this model: the harness stops where {line!r} does not hold"
@@ -155,6 +166,19 @@ class Harness:
         scores = list(_scores(found, self.leaf_digests(name), whole=self.digest(name)))
         finite = [score for score in scores if math.isfinite(score.value)]
         return finite, [score.tag for score in scores if score not in finite]
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_alone() -> Iterator[None]:
+    """Leave out the harness's progress bars where they are not drawn over each other: in a file they are only lines.
+
+    No setting turns all of them off, so standard error goes nowhere meanwhile; what is raised is raised.
+    """
+    if sys.stderr.isatty():
+        yield
+        return
+    with pathlib.Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _plain(value: Any, sources: set[str]) -> Any:

@@ -54,6 +54,16 @@ def test_what_has_not_run_is_named(study: Study) -> None:
     )
 
 
+def test_what_only_an_earlier_plan_asks_for_is_said_to_be_of_that_one(study: Study) -> None:
+    longer, shorter = (plan_of(*sizes, paradigms={"continual": CONTINUAL}) for sizes in ([10, 10, 10], [10, 10]))
+    keep(study, longer)
+    keep(study, shorter)
+    add_run(study, shorter, shorter.tree.paths[0].id, begin=0, end=10)
+
+    sentence = execution_of(study).sentence()
+    assert sentence.endswith("continual.v2 lacks 10; continual.v3 lacks 10 of an earlier plan, with versions=3")
+
+
 def test_repeated_updates_are_counted_apart(study: Study) -> None:
     plan = plan_of(10, paradigms={"continual": CONTINUAL})
     keep(study, plan)

@@ -54,7 +54,7 @@ def test_equal_losses_keep_the_order(study: Study) -> None:
     (found,) = orders(study)
 
     assert found.holds
-    assert found.widens is False
+    assert found.widens is None  # gaps of exactly 0 are one release
 
 
 def test_a_contradiction_is_said_plainly(study: Study) -> None:
@@ -75,6 +75,8 @@ def test_a_version_that_is_not_made_is_not_judged(study: Study) -> None:
     assert found.versions == ("v1", "v2")
     assert "Left out: v3, planned but not evaluated in all three." in sentences(study)
     assert found.gaps == (0.0, 0.25)
+    assert found.widens is None
+    assert "Gap continual − from_scratch at v1–v2: +0.0000, +0.2500." in sentences(study)
 
 
 def test_a_missing_paradigm_is_named(study: Study) -> None:

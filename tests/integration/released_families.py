@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from lrpath.reporting.model_card import choose_release
+from lrpath.analysis.release_choice import choose_release
 from lrpath.training.checkpoints.backbone import read_backbone
 from lrpath.training.checkpoints.export import Dtype, export_release
 from lrpath.training.checkpoints.releases import load_release

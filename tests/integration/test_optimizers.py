@@ -6,8 +6,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from lrpath.analysis.release_choice import choose_release
 from lrpath.records.document_losses import read_document_losses
-from lrpath.reporting.model_card import choose_release
 from lrpath.training.checkpoints.releases import load_release
 from lrpath.training.document_losses import evaluate_documents
 from lrpath.training.evaluation import evaluate

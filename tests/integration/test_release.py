@@ -12,13 +12,14 @@ import torch
 from tokenizers import Tokenizer, processors
 from transformers import AutoModelForCausalLM
 
+from lrpath.analysis.release_choice import choose_release
 from lrpath.analysis.verify.study import verify_study
 from lrpath.errors import DataError, StateError
 from lrpath.models import CausalLM
 from lrpath.records.backbone import BACKBONE
 from lrpath.records.files import read_json, write_json
 from lrpath.records.released import ExportedRelease
-from lrpath.reporting.model_card import card_text, choose_release
+from lrpath.reporting.model_card import card_text
 from lrpath.training.checkpoints import export as export_module
 from lrpath.training.checkpoints.backbone import read_backbone
 from lrpath.training.checkpoints.export import Dtype, ReleaseWeights, export_release
@@ -103,6 +104,8 @@ def test_weights_are_written_in_shards_that_transformers_finds(lab: Lab) -> None
     assert made.files == len(list(folder.glob("model-*.safetensors"))) > 3
     assert set(index["weight_map"].values()) == {file.name for file in folder.glob("model-*.safetensors")}
     assert index["metadata"]["total_size"] == made.bytes
+    state, _ = export(lab, "path_switching.main", folder=lab.folder / "state")
+    assert "path_switching.main of a path switching study at 14; it is no release" in (state / "README.md").read_text()
     again, _ = export(lab, shard_bytes=4_000, folder=lab.folder / "again")
     assert [(file.name, file.read_bytes()) for file in sorted(again.glob("*.safetensors"))] == [
         (file.name, file.read_bytes()) for file in sorted(folder.glob("*.safetensors"))

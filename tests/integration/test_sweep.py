@@ -57,6 +57,26 @@ def test_jobs_side_by_side_that_begin_on_one_path_wait_for_each_other_unasked(la
     assert ",," not in (lab.study().report / "table.csv").read_text()  # whoever wrote it last knew of both
 
 
+def test_a_job_of_submitit_saves_before_it_is_put_into_the_queue_again_or_ended(lab: Lab) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    words = ["versions=1", "cadence.save_every=1000", "optimizer=own", "optimizer.kind=tests.own_code:StoppedLion"]
+    (lab.folder / "signals").write_text("SIGUSR2 SIGTERM")
+
+    stopped = sweep(lab, *words, "hydra/launcher=submitit_local")  # USR2 is what submitit sends at a time limit
+    again = sweep(lab, *words, "hydra/launcher=submitit_local")
+    failed = sweep(lab, *words, "hydra/launcher=submitit_local", "study=failed", "strategy.threads=9999")
+
+    runs = lab.study().ledger.runs()
+    assert (stopped.code, again.code) == (75, 0), stopped.err + again.err
+    assert stopped.err.startswith("error: job ")
+    assert "by SIGTERM; its state is saved: run the same command again" in stopped.err
+    assert failed.code == 2
+    assert "\nerror: strategy.threads=9999 must" in failed.err  # behind a line of Hydra's that names the job
+    assert [run.outcome for run in runs].count("stopped") == 2  # by each of the signals
+    assert sum(run.updates for run in runs) == 10
+    assert all(run.repeated == 0 for run in runs)
+
+
 def test_a_sweep_with_one_impossible_job_is_refused_before_the_first_starts(lab: Lab) -> None:
     done = sweep(lab, "alpha=0.6,0.95")
 

@@ -11,7 +11,7 @@ import pytest
 
 from lrpath import entry, evaluate, train
 from lrpath.analysis.verify.study import verify_study
-from lrpath.errors import ConfigError
+from lrpath.errors import ConfigError, StateError
 from lrpath.records.task_scores import path_task_file, task_scores_of_path
 from lrpath.reporting.report import write_report
 from lrpath.training.tasks.python_pairs import pairs
@@ -62,7 +62,10 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
     write_task(lab.folder / "tasks")
 
     given(lab, "tasks=[words]", monkeypatch=monkeypatch)
-    assert "2 of 2 states were evaluated" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "2 of 2 states were evaluated" in printed.out
+    assert "%|" not in printed.err  # no progress bars in a file
+    assert (study.report / "tasks.csv").exists()
     given(lab, "tasks=[words]", monkeypatch=monkeypatch)
     assert "0 of 2 states were evaluated" in capsys.readouterr().out
 
@@ -85,6 +88,11 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
     assert (score.value, score.standard_error) == (found["acc,none"], found["acc_stderr,none"])
     assert score.documents == 20
 
+    given(lab, "tasks=[words]", "states=all", monkeypatch=monkeypatch)
+    rows = (study.report / "tasks_by_state.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows[1:] if row.startswith("path_switching.main-")] == ["4", "10", "12", "14"]
+    assert len(rows) > 3
+
     report = write_report(study)
     assert {"tasks.md", "tasks.csv"} <= {file.name for file in report.files}
     assert "Scores on tasks, last version" in (study.report / "index.html").read_text()
@@ -92,7 +100,7 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
 
     write_task(lab.folder / "tasks", seed=2)  # other documents under the same name
     given(lab, "tasks=[words]", "release=v2", monkeypatch=monkeypatch)
-    assert "1 of 1 states were evaluated" in capsys.readouterr().out
+    assert "1 of 1 state was evaluated" in capsys.readouterr().out
     assert len({score.digest for score in path_task_file(folder.folder, 20).scores()}) == 2
 
 
@@ -108,6 +116,15 @@ def test_a_task_or_folder_that_is_not_there_is_refused(
     ):
         with ended(ConfigError, capsys=capsys, field=field, value=value):
             given(lab, *changes, monkeypatch=monkeypatch)
+
+
+def test_a_release_that_is_not_trained_is_named(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.run("paths=[main,v1]")
+
+    with ended(StateError, capsys=capsys, field="release", value="path_switching/v2"):
+        given(lab, "tasks=[python_pairs]", "release=[v1,v2]", monkeypatch=monkeypatch)
 
 
 def trained(lab: Lab, *changes: str, monkeypatch: pytest.MonkeyPatch) -> None:

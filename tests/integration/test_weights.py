@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from lrpath.analysis.release_choice import choose_release
 from lrpath.analysis.verify.study import verify_study
 from lrpath.assembly.reuse import check_extends
 from lrpath.errors import ConfigError, MismatchError
 from lrpath.models import CausalLM
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from lrpath.reporting.model_card import card_text, choose_release
+from lrpath.reporting.model_card import card_text
 from lrpath.reporting.report import write_report
 from lrpath.training.checkpoints.export import export_release
 from lrpath.training.evaluation import evaluate

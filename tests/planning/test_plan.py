@@ -51,6 +51,21 @@ def test_a_plan_names_its_versions_in_order_of_arrival() -> None:
     assert plan.tokens_per_update == TOKENS_PER_UPDATE
 
 
+def test_replay_that_replays_nothing_is_noted() -> None:
+    paradigms: dict[str, Paradigm] = {
+        "replayed": build_continual(peak=1.0, warmup=2, decay=LINEAR, replay=0.3),
+        "union": build_switching(peak=1.0, warmup=2, decay=LINEAR, alpha=0.6, replay="union"),
+    }
+
+    notes = plan_of(10, paradigms={**ALL, **paradigms}).notes
+
+    assert [label for label in (*ALL, *paradigms) if any(note.startswith(f"note: {label} ") for note in notes)] == [
+        "replayed",
+        "union",
+    ]
+    assert plan_of(10, 10, paradigms=paradigms).notes == ()
+
+
 def test_a_release_is_found_by_paradigm_and_version() -> None:
     release = plan_of(10, 10).release("switching", "v2")
 

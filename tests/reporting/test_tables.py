@@ -117,7 +117,7 @@ def test_sets_of_few_documents_are_said_beside_the_losses(tmp_path: Path) -> Non
         ],
     )
 
-    assert len(note("Held-out documents: v1 law 2.")) == 2
+    assert len(note("Held-out documents, as far as cadence.held_out_windows has them read: v1 law 2.")) == 2
 
 
 def test_latex_and_html_escape_what_they_must() -> None:

@@ -1,4 +1,5 @@
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -85,3 +86,63 @@ def test_a_signal_within_a_finalizer_is_not_lost() -> None:
 
     with refused(StoppedError), signals.raise_on_signal():
         finalize()
+
+
+def of_submitit(number: int, frame: object) -> None:
+    """Exit as submitit's own handler does after it has put the job into the queue again."""
+    raise SystemExit(f"requeued after signal {number}")
+
+
+def not_again(number: int, frame: object) -> None:
+    raise RuntimeError("Job not requeued because: timed-out too many times.")
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process be a job of submitit."""
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "local")
+    monkeypatch.delenv("SUBMITIT_PREEMPT_SIGNAL", raising=False)
+    before = signal.signal(signal.SIGUSR2, of_submitit)
+    yield
+    signal.signal(signal.SIGUSR2, before)
+
+
+@pytest.mark.parametrize("first", [(), (signal.SIGTERM,)], ids=["time limit", "preemption"])
+def test_submitit_puts_a_job_into_the_queue_again_after_its_state_is_saved(
+    job: None, first: tuple[signal.Signals, ...]
+) -> None:
+    saved: list[int] = []
+
+    def fit() -> None:
+        recorder = SignalRecorder(launched=True)
+        with signals.raise_on_signal(), recorder.recording():
+            for number in (*first, signal.SIGUSR2):
+                signal.raise_signal(number)
+            saved.append(recorder.number)
+            raise StoppedError("its state is saved", signal_number=(*first, signal.SIGUSR2)[0])
+
+    with pytest.raises(SystemExit, match=f"requeued after signal {signal.SIGUSR2:d}"):
+        fit()
+
+    assert saved == [signal.SIGUSR2]
+    assert signal.getsignal(signal.SIGUSR2) is of_submitit
+
+
+def test_a_job_that_submitit_starts_no_more_says_how_to_go_on(job: None) -> None:
+    signal.signal(signal.SIGUSR2, not_again)
+
+    with refused(StoppedError), signals.raise_on_signal():
+        signal.raise_signal(signal.SIGUSR2)
+
+
+def test_another_signal_to_a_job_of_submitit_ends_it(job: None) -> None:
+    with refused(StoppedError), signals.raise_on_signal():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_the_signal_of_submitit_is_that_of_its_own_handlers(job: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBMITIT_PREEMPT_SIGNAL", "USR1")
+
+    assert signals.stopping_signals() == STOPPING
+    monkeypatch.delenv("SUBMITIT_EXECUTOR")
+    assert signals.stopping_signals() == STOPPING

@@ -85,7 +85,8 @@ class StopOnSignal(UpdateCallback):
         if self.position != self.run.end:
             raise self._error(
                 f"{self.run.path.name} was stopped at position {self.position:,} of {self.run.end:,} by "
-                f"{_name(self._agreed)}; its state is saved: run the same command again to go on"
+                f"{_name(self._agreed)}; its state is saved: run the same command again to go on",
+                self._agreed,
             )
 
     def raise_if_signalled(self) -> None:
@@ -98,11 +99,12 @@ class StopOnSignal(UpdateCallback):
         if number:
             raise self._error(
                 f"the plan was stopped by {_name(number)} when {self.run.path.name} had reached position "
-                f"{self.run.end:,}; its state is saved: run the same command again to go on"
+                f"{self.run.end:,}; its state is saved: run the same command again to go on",
+                number,
             )
 
-    def _error(self, message: str) -> StoppedError:
-        error = StoppedError(message)
+    def _error(self, message: str, number: int) -> StoppedError:
+        error = StoppedError(message, signal_number=number)
         return error if self._process_group.is_rank_zero else reported(error)
 
 

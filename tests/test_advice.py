@@ -43,6 +43,7 @@ def accepted(override: str) -> DictConfig | None:
     """Return what the first entry that takes an override makes of it; None if there is no such entry."""
     given = override.replace("…", "1")
     sources = [f"data={name}" for name in ("text", "tokens", "hf")] if given.lstrip("+").startswith("data.") else []
+    sources += ["engine=command"] if given.startswith("engine.") else []
     for name, *others in (*([name] for name in ENTRIES), *(["config", source] for source in sources)):
         try:
             return composed(*others, given, name=name)

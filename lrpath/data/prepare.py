@@ -1,4 +1,4 @@
-"""Turns a source into a store: trains the tokenizer, encodes each increment once, and may be killed at any moment.
+"""Turns a source into a store: trains the tokenizer, has each increment encoded once, and may be killed at any moment.
 
 A store is prepared increment by increment, under a lock. What the catalog remembers is not made again. Of an increment
 that was not finished, what was encoded is kept in the store (`encoding_log`), so that a killed preparation reads its
@@ -29,21 +29,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from lrpath.data.catalog import STORE_PREFIX, Catalog, StoredData
+from lrpath.data.copying import copy_increment, with_shards
 from lrpath.data.encoding import documents_ahead, encode_increment
 from lrpath.data.facts import decided_line
-from lrpath.data.given_ids import HeldOutSamples, foreign_ids
 from lrpath.data.heldout import Decision, Divider, Known, decide
 from lrpath.data.manifest import (
     FORMAT,
     MANIFEST_FILE,
     STORE_FILE,
     TOKENIZER_FILE,
-    TRAIN_FILE,
-    heldout_file,
     is_name,
 )
 from lrpath.data.remote import upload_stores
@@ -55,11 +52,9 @@ from lrpath.data.tokenizer import (
     TokenizerSettings,
     has_long_run,
     load_tokenizer,
-    read_tokenizer,
     remarks,
     train_tokenizer,
 )
-from lrpath.data.writer import IncrementWriter
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import content_id
 from lrpath.records.files import digest_file, locked, remove_temporaries, write_json, write_whole
@@ -73,7 +68,6 @@ Notice = Callable[[str], None]
 
 # More text changes little in a vocabulary, and training takes memory for every distinct word.
 _TOKENIZER_CHARACTERS = 1_000_000_000
-_CHUNK_IDS = 1 << 22
 
 
 def prepare(  # noqa: PLR0913  what a preparation may be told
@@ -133,7 +127,7 @@ def prepare(  # noqa: PLR0913  what a preparation may be told
         stored = work.run(versions)
     catalog.remember(source, tokenizer=tokenizer, stored=stored)
     upload_stores(folder)
-    return _with_shards(_opened(stored, versions), source, versions)
+    return with_shards(_opened(stored, versions), source, versions)
 
 
 def _written_since(source: Source, stored: StoredData) -> Iterator[str]:
@@ -157,38 +151,6 @@ def _written_since(source: Source, stored: StoredData) -> Iterator[str]:
                 "samples of it, so that these tokens are used; if its text was changed, prepare it again: "
                 "data.folder=FOLDER"
             )
-
-
-def _with_shards(store: TokenStore, source: Source, versions: Sequence[str]) -> TokenStore:
-    """Return the store with the files of its source that it has left where they lie."""
-    if not isinstance(source, TokensSource):
-        return store
-    return store.with_shards(
-        {
-            version: source.train_ids(Arrival(version=version, number=number))
-            for number, version in enumerate(versions)
-            if store.manifest(version).mapped
-        }
-    )
-
-
-def _held_out_that_is_trained_on(source: TokensSource, arrival: Arrival, earlier: TokenStore) -> int:
-    """Return how many samples of held-out ids are trained on, of an increment and those before it.
-
-    Raises:
-        DataError: If the most of a set are.
-    """
-    before = _with_shards(earlier, source, earlier.versions)
-    own = {(domain, arrival.version): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
-    held = {(domain, name): ids_N for name in before.versions for domain, ids_N in before.heldout(name).items()}
-    found = HeldOutSamples(held | own).look_through(source.train_ids(arrival), version=arrival.version)
-    new = {
-        (domain, version): ids_N
-        for (domain, version), ids_N in own.items()
-        if not any(np.array_equal(ids_N, known) for (other, _), known in held.items() if other == domain)
-    }
-    samples = HeldOutSamples(new)  # a set that is every version's was looked for in the earlier ones before
-    return found + sum(samples.look_through(before.training_ids(name), version=name) for name in before.versions)
 
 
 def _opened(stored: StoredData, versions: Sequence[str]) -> TokenStore:
@@ -265,7 +227,7 @@ class _Preparation:
             arrival = Arrival(version=version, number=number, used=known.used, versions=versions)
             earlier = _opened(stored, versions)
             if isinstance(self.source, TokensSource):
-                name = self._copy(self.source, arrival, earlier)
+                name = copy_increment(self.source, arrival, earlier, report=self._report, say=self.say)
             else:
                 assert self.tokenizer is not None
                 name = encode_increment(
@@ -399,35 +361,6 @@ class _Preparation:
                 field="data.source.vocab_size",
                 value=source.vocab_size,
             )
-
-    def _copy(self, source: TokensSource, arrival: Arrival, earlier: TokenStore) -> str:
-        shards = source.train_ids(arrival)
-        files = {heldout_file(domain): ids_N for domain, ids_N in source.heldout_ids(arrival).items()}
-        with IncrementWriter(earlier.folder, version=arrival.version, vocab_size=earlier.vocab_size) as writer:
-            if source.is_mapped(arrival.number):
-                label = f"{arrival.version}: read {len(shards.files)} files"
-                writer.map_tokens(shards, progress=lambda done: self._report(label, done, len(shards)))
-            else:
-                files = {TRAIN_FILE: shards.read(0, len(shards)), **files}
-            for name, ids_N in files.items():
-                for at in range(0, len(ids_N), _CHUNK_IDS):
-                    writer.add_tokens(name, ids_N[at : at + _CHUNK_IDS])
-                    self._report(f"{arrival.version}: copy {name}", min(at + _CHUNK_IDS, len(ids_N)), len(ids_N))
-            for domain, tokens in source.train_domains(arrival).items():
-                writer.add_domain(domain, tokens)
-            own = source.increment_spec(arrival.number)
-            found = {"also_trained": _held_out_that_is_trained_on(source, arrival, earlier)}
-            if earlier.tokenizer_file is not None:
-                lost, sampled = foreign_ids(shards, read_tokenizer(earlier.tokenizer_file))
-                found["foreign"] = lost
-                if lost:
-                    self.say(
-                        f"{arrival.version}: of {sampled:,} pairs of ids in samples of the text, {lost / sampled:.0%} "
-                        "are others when they are decoded and encoded again, which few are with the tokenizer that "
-                        "made them: is it data.tokenizer.file?"
-                    )
-            counts = {name: count for name, count in found.items() if count}
-            return writer.finish(source=own, documents=0, text_bytes=0, counts=counts)
 
     def say(self, line: str) -> None:
         """Tell people a line, if anyone listens."""

@@ -63,7 +63,6 @@ def build_command_trainer(project: Project, store: TokenStore) -> CommandTrainer
         held_out=held_out_sets(project, store),
         described=describe_held_out_sets(project, store),
         cadence=config.cadence,
-        tensorboard=config.logger.name == "tensorboard",
         open_sink=config.logger.opener(),
         flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence) if known else 0,
         state_bytes=state_bytes(shape, optimizer=project.recipe.optimizer) if known else 0,

@@ -186,7 +186,6 @@ class ProjectTrainingFactory:
             held_out=self.held_out(),
             documents=self.document_sets(),
             cadence=config.cadence,
-            tensorboard=config.logger.name == "tensorboard",
             open_sink=config.logger.opener(),
             flops_per_token=flops_per_token(shape, sequence_length=config.batch.tokens_per_sequence),
             state_bytes=state_bytes(shape, optimizer=self.project.recipe.optimizer),

@@ -10,6 +10,7 @@ from typing import Literal
 
 from lrpath.errors import BusyError
 from lrpath.records.curve_sinks import CurveSink, MlflowSink, WandbSink, is_sent, mlflow_uri
+from lrpath.records.events import PathEvents
 from lrpath.records.path_folder import PathFolder
 
 
@@ -24,8 +25,8 @@ class TableLogger:
     name: Literal["tensorboard", "none"]
 
     def opener(self) -> Callable[..., CurveSink] | None:
-        """Return what opens the curves of a path elsewhere: nothing."""
-        return None
+        """Return what opens the event file of a path, given the path's folder and `until`; None for `none`."""
+        return PathEvents if self.name == "tensorboard" else None
 
     def lines(self, study: pathlib.Path) -> list[str]:  # noqa: ARG002 (another logger's are in it)
         """Return how curves elsewhere are looked at: none are."""
@@ -98,11 +99,12 @@ class MlflowLogger:
 def send_rest(logger: WandbLogger | MlflowLogger | TableLogger, folders: Iterable[PathFolder]) -> None:
     """Send what a logger lacks of some paths: those that were trained without it, or killed before it was closed.
 
-    A path that another process trains is left to that one.
+    A path that another process trains is left to that one. Event files are not sent; a path that is trained writes its
+    own whole.
     """
-    open_sink = logger.opener()
-    if open_sink is None:
+    if isinstance(logger, TableLogger):
         return
+    open_sink = logger.opener()
     for folder in folders:
         if not is_sent(folder, logger.name):
             with contextlib.suppress(BusyError), folder.lock(), open_sink(folder):

@@ -1,22 +1,18 @@
 """Trains one stretch of a path: one model, one Lightning fit with its callbacks in order, counted in the ledger."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import lightning
 import torch
 
-from lrpath.data.stream import TokenBatches
 from lrpath.models import CausalLM
 from lrpath.planning.paths import Path, Release, StateKey
-from lrpath.planning.recipe import Recipe
 from lrpath.records.curve_sinks import CurveSink
 from lrpath.records.document_losses import write_document_losses
-from lrpath.records.events import PathEvents, rewrite_path_events
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
@@ -43,6 +39,7 @@ from lrpath.training.distributed.process_group import ProcessGroup
 from lrpath.training.distributed.signals import SignalRecorder
 from lrpath.training.document_losses import DocumentSets, evaluate_documents
 from lrpath.training.evaluation import HeldOutSets, evaluate
+from lrpath.training.factory import TrainingFactory
 from lrpath.training.fit_evaluation import FitEvaluation
 from lrpath.training.fit_updates import fit_updates
 from lrpath.training.lightning_trainer import quiet_lightning
@@ -50,35 +47,10 @@ from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.loss_monitor import LossMonitor
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
-from lrpath.training.prepare_rows import prepare_tables
+from lrpath.training.prepare_rows import prepare_tables, sort_tables
 from lrpath.training.rewind import rewind
 from lrpath.training.settings import Cadence
 from lrpath.training.update_result import Anomaly
-
-
-class TrainingFactory(Protocol):
-    """Makes what runs need; `lrpath.assembly` implements it from the configuration."""
-
-    def model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone, with weights that a state will replace."""
-
-    def initial_model(self, recipe: Recipe) -> CausalLM:
-        """Return the backbone with the weights that a root path begins with."""
-
-    def own_model(self, recipe: Recipe) -> CausalLM:
-        """Return the module of your own that the states of a path are of, for loading them."""
-
-    def keep_backbone(self, folder: PathFolder, *, model: CausalLM) -> None:
-        """Write what an export needs besides the weights into a path's folder."""
-
-    def check_data(self) -> None:
-        """Raise unless the tokens are those whose digests the states will keep."""
-
-    def batches(self, path: Path) -> TokenBatches:
-        """Return the path's data as a function of position."""
-
-    def describe_held_out(self) -> dict[SetName, HeldOutSet]:
-        """Return digest and sizes of every held-out set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +64,9 @@ class PathTrainer:
         held_out: Windows by (version, domain).
         documents: Windows and their documents, evaluated where the plan needs a state.
         cadence: How often to log, evaluate and save.
-        tensorboard: Whether a path's rows are written as TensorBoard events too.
         flops_per_token: Cost of a token, for the ledger.
         state_bytes: Size of a state on disk [bytes].
-        open_sink: Opens another logger's curves of a path, given its folder and `until`; None for no other logger.
+        open_sink: Opens the curves of a path in a logger, given its folder and `until`; None for no logger.
         extra_callbacks: Lightning callbacks of the user, called after lrpath's own and before a state is saved.
         profile: Whether some updates of every run are profiled.
     """
@@ -106,7 +77,6 @@ class PathTrainer:
     held_out: HeldOutSets
     documents: DocumentSets
     cadence: Cadence
-    tensorboard: bool
     flops_per_token: float
     state_bytes: int
     open_sink: Callable[..., CurveSink] | None = None
@@ -282,7 +252,10 @@ class PathTrainer:
                 count.reach(anomaly.position)  # it was computed
                 count.outcome = "rewound"
         if kept_rows and group.is_rank_zero:
-            self._restore_order(folder, last=kept_rows[-1])
+            sort_tables(folder, last=kept_rows[-1])
+            if self.open_sink is not None:
+                with self.open_sink(folder):  # which the rows that were kept are sent to
+                    pass
         if anomaly is None:
             stop.raise_if_signalled()
         return anomaly
@@ -371,21 +344,10 @@ class PathTrainer:
     def _events(self, run: PlannedRun, folder: PathFolder) -> Iterator[CurveSink | None]:
         """Give a logger the path's rows up to where the run begins, and those of the block as they come; rank 0."""
         opened: list[CurveSink] = []
-        if open_sink := PathEvents if self.tensorboard else self.open_sink:
+        if open_sink := self.open_sink:
             self.process_group.on_rank_zero(lambda: opened.append(open_sink(folder, until=run.begin)))
         with contextlib.ExitStack() as stack:
             yield stack.enter_context(opened[0]) if opened else None
-
-    def _restore_order(self, folder: PathFolder, *, last: int) -> None:
-        """Sort the tables of a path, after a run before rows that were kept has appended its own."""
-        for table in folder.tables:
-            table.cut(last)  # also sorts
-        folder.guard.cut(sys.maxsize)
-        if self.tensorboard:
-            rewrite_path_events(folder)
-        elif self.open_sink is not None:
-            with self.open_sink(folder):  # which the rows that were kept are sent to
-                pass
 
     def _manifest_fields(
         self,

@@ -1,4 +1,4 @@
-"""Cuts the tables of a path to where a run begins, before the run appends its own rows."""
+"""Cuts the tables of a path to where a run begins, before the run appends its own rows; sorts them after it."""
 
 import sys
 
@@ -32,3 +32,15 @@ def prepare_tables(run: PlannedRun, folder: PathFolder) -> range:
     if not run.begins_path and run.begin in folder.positions():
         check_digests(folder, run.begin)
     return later
+
+
+def sort_tables(folder: PathFolder, *, last: int) -> None:
+    """Sort the tables of a path, after a run before rows that were kept has appended its own.
+
+    Args:
+        folder: The path's folder.
+        last: Position of the last row that was kept.
+    """
+    for table in folder.tables:
+        table.cut(last)  # also sorts
+    folder.guard.cut(sys.maxsize)

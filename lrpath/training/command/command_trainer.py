@@ -22,7 +22,6 @@ from lrpath.data.verified import VerifiedFiles
 from lrpath.errors import StateError, StoppedError, TrainingError
 from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.records.curve_sinks import CurveSink
-from lrpath.records.events import rewrite_path_events
 from lrpath.records.files import temporary_name
 from lrpath.records.held_out import HeldOutSet, SetName
 from lrpath.records.ledger import RunningCount, reached
@@ -42,7 +41,7 @@ from lrpath.training.data_consumed import check_data_consumed
 from lrpath.training.engine import OneProcess, Processes
 from lrpath.training.plan_progress import PlanProgress
 from lrpath.training.planned_run import PlannedRun
-from lrpath.training.prepare_rows import prepare_tables
+from lrpath.training.prepare_rows import prepare_tables, sort_tables
 from lrpath.training.settings import Cadence
 
 
@@ -58,8 +57,7 @@ class CommandTrainer:
         held_out: Windows by (version, domain).
         described: Digest and sizes of every held-out set.
         cadence: How often to evaluate and save.
-        tensorboard: Whether a path's rows are written as TensorBoard events too.
-        open_sink: Opens another logger's curves of a path; None for no other logger.
+        open_sink: Opens the curves of a path in a logger, given its folder; None for no logger.
         flops_per_token: Cost of a token, for the ledger; 0 where only torch could count it.
         state_bytes: Size of a state on disk as lrpath's own trainer would save it [bytes]; 0 likewise.
     """
@@ -71,7 +69,6 @@ class CommandTrainer:
     held_out: Mapping[SetName, NDArray[np.int64]]
     described: dict[SetName, HeldOutSet]
     cadence: Cadence
-    tensorboard: bool
     flops_per_token: float
     state_bytes: int
     open_sink: Callable[..., CurveSink] | None = None
@@ -161,11 +158,8 @@ class CommandTrainer:
             for stretch in _stretches(planned_run, start):
                 self._make(stretch, planned_run, folder, count=count, pinned=pinned, progress=progress)
         if later:
-            for table in folder.tables:
-                table.cut(later[-1])  # also sorts
-        if self.tensorboard:
-            rewrite_path_events(folder)
-        elif self.open_sink is not None:
+            sort_tables(folder, last=later[-1])
+        if self.open_sink is not None:
             with self.open_sink(folder):  # which all new rows are sent to
                 pass
 

@@ -4,7 +4,7 @@ A study keeps no tokens: its plans name them by their digests, and the folder of
 """
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lrpath.analysis.compare import read_plans
 from lrpath.analysis.verify.finding import Check, Finding
@@ -31,12 +31,7 @@ def verify_tokens(study: Study, *, folder: pathlib.Path, reads: bool = True) -> 
     contents = "sizes and SHA-256" if reads else "sizes (SHA-256 not compared: digests=false)"
     findings: dict[str, Finding] = {}
     compared: set[pathlib.Path] = set()
-    for increments in dict.fromkeys(plan.increments for plan in read_plans(study)):
-        try:
-            store = _open(increments, folder)
-        except DataError as error:
-            findings[str(error)] = Finding(text=str(error))
-            continue
+    for increments, store in _stores(study, folder, findings):
         known = () if store is None else store.versions
         for version in known:
             assert store is not None
@@ -76,12 +71,7 @@ def verify_held_out(study: Study, *, folder: pathlib.Path, reads: bool = True) -
     notes: dict[str, None] = {}
     looked_for: set[tuple[pathlib.Path, str]] = set()
     count = 0
-    for increments in dict.fromkeys(plan.increments for plan in read_plans(study)):
-        try:
-            store = _open(increments, folder)
-        except DataError as error:
-            findings[str(error)] = Finding(text=str(error))
-            continue
+    for increments, store in _stores(study, folder, findings):
         known = set() if store is None else set(store.versions)
         if mapped := [] if store is None else [name for name in store.versions if store.manifest(name).mapped]:
             notes[f"the ids of {', '.join(mapped)} lie in files outside of {folder}, and are not looked through"] = None
@@ -107,6 +97,25 @@ def verify_held_out(study: Study, *, folder: pathlib.Path, reads: bool = True) -
     return Check(
         name="held-out", statement=statement, count=count, findings=tuple(findings.values()), notes=tuple(notes)
     )
+
+
+def _stores(
+    study: Study, folder: pathlib.Path, findings: dict[str, Finding]
+) -> Iterator[tuple[tuple[Increment, ...], TokenStore | None]]:
+    """Yield the increments of a study's plans, each with the store that holds the most of them.
+
+    Args:
+        study: The study.
+        folder: Where token stores are kept.
+        findings: Gets what is wrong with a store that cannot be opened, whose increments are left out.
+    """
+    for increments in dict.fromkeys(plan.increments for plan in read_plans(study)):
+        try:
+            store = _open(increments, folder)
+        except DataError as error:
+            findings[str(error)] = Finding(text=str(error))
+            continue
+        yield increments, store
 
 
 def _open(increments: tuple[Increment, ...], folder: pathlib.Path) -> TokenStore | None:

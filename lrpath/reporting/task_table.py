@@ -1,10 +1,10 @@
 """The scores of releases on tasks, with standard errors over the tasks' documents and intervals over seeds."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.task_comparison import TaskSummary, outcome_task_scores, summarise_tasks
-from lrpath.records.task_scores import task_scores_of_path
+from lrpath.records.task_scores import TaskScore, task_scores_of_path
 from lrpath.reporting.release_tables import IntervalColumn, titled, write_interval
 from lrpath.reporting.tables import Align, Column, ReportTable, write_fixed, write_whole_number
 
@@ -93,26 +93,12 @@ def _rows(found: Iterable[TaskSummary], forms: Set[str]) -> Iterable[tuple[objec
 
 def task_csv(comparison: StudyComparison) -> str:
     """Return every figure of every release and seed for programs; empty where no release was given a task."""
-    columns = (
-        _TASK,
-        _METRIC,
-        _FILTER,
-        _VERSION,
-        Column(key="series", title="series"),
-        _COST,
-        _SCORE,
-        _ERROR,
-        _DOCUMENTS,
-        _EXAMPLES,
-        _DIGEST,
-    )
-    rows = []
-    for outcome in comparison.outcomes:
-        for score in outcome_task_scores(outcome):
-            of_release = (outcome.version, outcome.series.label, outcome.relative_cost)
-            counted = (score.value, score.standard_error, score.documents, score.examples)
-            rows.append((score.task, score.metric, score.filter, *of_release, *counted, score.digest))
-    return ReportTable(title="Scores on tasks", columns=columns, rows=tuple(rows)).csv() if rows else ""
+    found = [
+        ((outcome.version, outcome.series.label, outcome.relative_cost), score)
+        for outcome in comparison.outcomes
+        for score in outcome_task_scores(outcome)
+    ]
+    return _scores_csv("Scores on tasks", (_VERSION, Column(key="series", title="series"), _COST), found)
 
 
 def state_task_csv(comparison: StudyComparison) -> str:
@@ -120,22 +106,22 @@ def state_task_csv(comparison: StudyComparison) -> str:
 
     Means of states are releases, and stand in `task_csv` alone.
     """
-    columns = (
-        Column(key="path", title="path"),
-        Column(key="position", title="position"),
-        _TASK,
-        _METRIC,
-        _FILTER,
-        _SCORE,
-        _ERROR,
-        _DOCUMENTS,
-        _EXAMPLES,
-        _DIGEST,
-    )
-    rows = []
-    for folder in (folder.folder for study in comparison.studies for folder in study.folders()):
-        for position, scores in task_scores_of_path(folder).items():
-            for score in scores:
-                counted = (score.value, score.standard_error, score.documents, score.examples)
-                rows.append((folder.name, position, score.task, score.metric, score.filter, *counted, score.digest))
-    return ReportTable(title="Scores of states on tasks", columns=columns, rows=tuple(rows)).csv() if rows else ""
+    found = [
+        ((folder.folder.name, position), score)
+        for study in comparison.studies
+        for folder in study.folders()
+        for position, scores in task_scores_of_path(folder.folder).items()
+        for score in scores
+    ]
+    place = (Column(key="path", title="path"), Column(key="position", title="position"))
+    return _scores_csv("Scores of states on tasks", place, found)
+
+
+def _scores_csv(title: str, place: tuple[Column, ...], found: Sequence[tuple[tuple[object, ...], TaskScore]]) -> str:
+    """Return scores, each of what the columns of its place say; empty where there are none."""
+    columns = (_TASK, _METRIC, _FILTER, *place, _SCORE, _ERROR, _DOCUMENTS, _EXAMPLES, _DIGEST)
+    rows = [
+        (one.task, one.metric, one.filter, *of, one.value, one.standard_error, one.documents, one.examples, one.digest)
+        for of, one in found
+    ]
+    return ReportTable(title=title, columns=columns, rows=tuple(rows)).csv() if rows else ""

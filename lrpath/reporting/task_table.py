@@ -119,9 +119,9 @@ def state_task_csv(comparison: StudyComparison) -> str:
 
 def _scores_csv(title: str, place: tuple[Column, ...], found: Sequence[tuple[tuple[object, ...], TaskScore]]) -> str:
     """Return scores, each of what the columns of its place say; empty where there are none."""
-    columns = (_TASK, _METRIC, _FILTER, *place, _SCORE, _ERROR, _DOCUMENTS, _EXAMPLES, _DIGEST)
+    columns = (*place, _TASK, _METRIC, _FILTER, _SCORE, _ERROR, _DOCUMENTS, _EXAMPLES, _DIGEST)
     rows = [
-        (one.task, one.metric, one.filter, *of, one.value, one.standard_error, one.documents, one.examples, one.digest)
+        (*of, one.task, one.metric, one.filter, one.value, one.standard_error, one.documents, one.examples, one.digest)
         for of, one in found
     ]
     return ReportTable(title=title, columns=columns, rows=tuple(rows)).csv() if rows else ""

@@ -107,7 +107,8 @@ class Piece:
         falls = self.shape is Shape.INVERSE_SQRT
         if falls != (self.begins > 0) or (falls and (self.updates is not None or self.last)):
             raise PlanError(
-                f"a piece {self.shape} of {self.updates} updates to {self.last} cannot begin at {self.begins}"
+                f"a {self.shape} piece of updates={self.updates}, last={self.last}, begins={self.begins} is none: an "
+                "inverse_sqrt, and nothing else, begins at a position of 1 or more; make it with inverse_sqrt()"
             )
         if self.shape is Shape.CONSTANT and self.first != self.last:
             raise PlanError(f"a constant piece cannot go from {self.first} to {self.last}")

@@ -154,8 +154,8 @@ def main_pieces(setting: Setting, *, peak: float, warm: int, inverse_sqrt_from: 
     begins = setting.parse(inverse_sqrt_from, field)
     if begins < max(warm, 1):
         text = (
-            f"{setting.label}: {field} at {begins} updates must lie at or after the warm-up's end, {max(warm, 1)}; raise "
-            "it, or shorten warmup"
+            f"{setting.label}: {field} at {begins} updates must lie at or after the warm-up's end, {max(warm, 1)}; "
+            "raise it, or shorten warmup"
         )
         raise PlanError(text, field=field, value=inverse_sqrt_from)
     held = (constant(peak, updates=begins - warm),) if begins > warm else ()

@@ -22,6 +22,7 @@ from lrpath.lightning.path_run import PathRun
 from lrpath.models import seed_generators
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import StateKey
+from lrpath.planning.streams import WEIGHT_PARTS
 from lrpath.records.ledger import RunningCount
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.shards import stored_tensors
@@ -66,6 +67,7 @@ class PathForks(PathCallback, Checkpoint):
         """Own the path, and load the state that it goes on from."""
         super().on_fit_start(trainer, pl_module)
         _check_trainer(trainer, pl_module)
+        _warn_of_shared_data(self.run)
         self._reached, self._seeded, self._skipped = self.run.begin, -1, []
         self._ranks = _ranks_of(trainer)
         begins = self._ranks.gather(lambda: (self.run.path.id, self.run.begin))
@@ -278,6 +280,20 @@ def _check_trainer(trainer: lightning.Trainer, module: lightning.LightningModule
                 f"{type(callback).__name__} has a state of its own, an average of weights for example, which no state "
                 "holds: where a path goes on, it begins anew"
             )
+
+
+def _warn_of_shared_data(run: PathRun) -> None:
+    """Warn where the plan draws an update from several increments: which samples it reads, the loader decides."""
+    spans = run.path.stream.spans(run.begin, run.end)
+    if mixed := next((segment for segment, _, _ in spans if len(segment.increments) > 1), None):
+        shares = ", ".join(
+            f"{part.parts / WEIGHT_PARTS:.0%} of {' and '.join(increment.version for increment in part.increments)}"
+            for part in mixed.components
+        )
+        rank_zero_warn(
+            f"{run.path.name} reads {shares} by the plan, and your data loader decides what it is given: nothing here "
+            "checks that these are so mixed"
+        )
 
 
 def _keeps_a_state(callback: lightning.Callback) -> bool:

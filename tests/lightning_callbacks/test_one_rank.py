@@ -1,6 +1,7 @@
 """The two callbacks in a LightningModule with SGD that knows nothing of lrpath, in one process."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 import torch
 
 from lrpath.errors import ConfigError, LrpathError, MismatchError, StateError, TrainingError
-from lrpath.lightning import PathRun
+from lrpath.lightning import PathRun, plan_module
 from lrpath.records.study import Study
-from tests.lightning_callbacks.plain import Dying, Net, fit, plan, run
+from tests.lightning_callbacks.plain import BATCH, Dying, Net, fit, plan, run
 from tests.refusals import refused
 
 
@@ -312,3 +313,24 @@ def test_a_callback_whose_state_is_not_saved_is_warned_of(tmp_path: Path, monkey
     fit(run(tmp_path, "main"), Averaging())
 
     assert [text.split()[0] for text in told] == ["Averaging"]
+
+
+def test_a_path_that_draws_on_several_increments_says_that_the_loader_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("lrpath.lightning.path_forks.rank_zero_warn", told.append)
+    one = plan()
+    replayed = plan_module(
+        "net",
+        describes={"data": "sums"},
+        increments={"v1": 10, "v2": 10},
+        paradigms={"switching": replace(one.paradigms["switching"], replay=0.5)},
+        batch=BATCH,
+        seed=1,
+    )
+
+    fit(PathRun.open(replayed, "main", folder=tmp_path))
+
+    (text,) = told
+    assert "50% of v2, 50% of v1" in text

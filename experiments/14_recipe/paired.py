@@ -15,22 +15,13 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from scipy.stats import t as student
-
 from lrpath.analysis.compare import read_outcomes
+from lrpath.analysis.seeds import interval_of
 from lrpath.records.study import Study
 
 REFERENCE, MARGIN = "from_scratch", 0.01
 FEWEST = 2
 """Seeds that an interval needs."""
-
-
-def interval(values: list[float]) -> tuple[float, float]:
-    """Return mean and half width of a 95 % interval."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    return mean, float(student.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
 
 
 def main(folder: str, seeds_file: str | None = None) -> None:
@@ -59,17 +50,23 @@ def main(folder: str, seeds_file: str | None = None) -> None:
             if len(seeds) < FEWEST:
                 continue
             differences = [ours[seed] - theirs[seed] for seed in seeds]
-            mean, half = interval(differences)
+            mean, half = _interval(differences)
             same = "yes" if mean + half < MARGIN else "no"
             ahead = sum(difference < 0 for difference in differences)
             alone = [newest[paradigm, version][seed] - newest[REFERENCE, version][seed] for seed in seeds]
-            new_mean, new_half = interval(alone)
+            new_mean, new_half = _interval(alone)
             loss = math.fsum(ours[seed] for seed in seeds) / len(seeds)
             print(
                 f"{paradigm:24s} {version:7s} {len(seeds):5d}  {loss:.4f}  {mean:+.4f} ± {half:.4f}"
                 f"        {same:12s}  {ahead}/{len(seeds)}"
                 f"       {new_mean:+.4f} ± {new_half:.4f}"
             )
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    found = interval_of(values)
+    assert found.half is not None, f"{FEWEST} seeds have an interval"
+    return found.mean, found.half
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def test_some_fields_of_a_dataclass_can_be_converted_alone() -> None:
 
 def test_an_error_that_names_its_place_does_not_get_it_twice() -> None:
     with refused(ConfigError):
-        typed(BatchConfig, {"sequences_per_update": 1, "tokens_per_sequence": 0}, place="batch")
+        typed(BatchConfig, {"sequences_per_update": 1, "tokens_per_sequence": 0, "growth": []}, place="batch")
 
 
 def test_the_rules_of_cost_hold_for_the_cluster() -> None:
@@ -251,7 +251,7 @@ def _root(**changes: Any) -> RootConfig:
         "versions": 2,
         "increment": "10 updates",
         "precision": "fp32",
-        "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8},
+        "batch": {"sequences_per_update": 12, "tokens_per_sequence": 8, "growth": []},
         "model": MODEL | SIZES,
         "data": {
             "source": {"kind": "text"} | TEXT,

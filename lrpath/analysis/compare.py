@@ -3,7 +3,7 @@
 The releases v1 … vN of one label in one plan are a series. Of version i,
 
     headline = Σ nll ÷ Σ tokens over the held-out sets of versions 1…i   [nats per token]
-    cost     = updates that releasing versions 1…i takes, relative to training each of them from scratch
+    cost     = tokens that releasing versions 1…i takes, relative to training each of them from scratch
 
 Headlines of one version are on one scale, headlines of different versions are not: their sets differ.
 """
@@ -11,6 +11,7 @@ Headlines of one version are on one scale, headlines of different versions are n
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
 from lrpath.analysis.scores import Score, StudyScores, total
@@ -93,13 +94,13 @@ class Setup:
 
     Args:
         recipe: Digest of model, data and batch.
-        increments: Of each increment up to the version its size [updates], and digests of its tokens and of its
-            held-out tokens, those to report among them, which no table of a path has.
+        increments: Of each increment up to the version its size [updates], its batches where they have grown, and
+            digests of its tokens and of its held-out tokens, those to report among them, which no table of a path has.
         evaluated_on: Digest of each version's held-out tokens, up to the version.
     """
 
     recipe: str
-    increments: tuple[tuple[int, str | None, str | None], ...]
+    increments: tuple[tuple[Any, ...], ...]
     evaluated_on: tuple[str, ...]
 
     def is_continued_by(self, other: "Setup") -> bool:
@@ -118,7 +119,7 @@ class Outcome:
         version: Its version.
         scores: Score by (version, domain) of the held-out set; None while the release is not made and evaluated.
         cost: Cost of the series' versions up to this one.
-        cost_from_scratch: Updates that training each of these versions from scratch takes.
+        cost_from_scratch: Tokens that training each of these versions from scratch takes.
     """
 
     series: Series
@@ -135,8 +136,12 @@ class Outcome:
     @cached_property
     def setup(self) -> "Setup":
         """What is equal where losses, gaps and costs are compared; see `Setup`."""
-        read = tuple((one.updates, one.content, one.held_out) for one in self.series.plan.increments[: self.number])
-        return Setup(recipe=self.series.recipe_id, increments=read, evaluated_on=self._digests)
+        read, at, batch = [], 0, self.series.recipe.batch
+        for one in self.series.plan.increments[: self.number]:
+            begin, at = at, at + one.updates
+            grown = tuple(batch.stretches(begin, at)) if batch.grows_before(at) else ()
+            read.append((one.updates, *grown, one.content, one.held_out))
+        return Setup(recipe=self.series.recipe_id, increments=tuple(read), evaluated_on=self._digests)
 
     @cached_property
     def evaluated_on(self) -> str:
@@ -155,8 +160,8 @@ class Outcome:
 
     @property
     def relative_cost(self) -> float:
-        """Updates up to this version ÷ those of training each version from scratch."""
-        return self.cost.updates / self.cost_from_scratch
+        """Tokens up to this version ÷ those of training each version from scratch."""
+        return self.cost.tokens / self.cost_from_scratch
 
     @cached_property
     def headline(self) -> Score | None:
@@ -289,7 +294,7 @@ def outcomes_of(found: Iterable[Series]) -> tuple[Outcome, ...]:
             version=release.version,
             scores=scores[series.study].of(release),
             cost=series.plan.costs(series.paradigm)[number - 1],
-            cost_from_scratch=series.plan.updates_from_scratch(versions=number),
+            cost_from_scratch=series.plan.tokens_from_scratch(versions=number),
         )
         for series in every
         for number, release in _in_order(series)

@@ -126,7 +126,7 @@ def executed(plans: Sequence[Plan], runs: Sequence[Run]) -> Execution:
         )
         for path_id, name in ({run.path_id: run.name for run in runs} | names).items()
     ]
-    tokens = {path_id: planned[path_id] * plan.tokens_per_update for path_id, plan in asked.items()}
+    tokens = {path_id: plan.tree.tokens(path_id) for path_id, plan in asked.items()}
     flops = [
         None if plan.flops_per_token is None else tokens[path_id] * plan.flops_per_token
         for path_id, plan in asked.items()

@@ -21,7 +21,7 @@ def describe(project: Project) -> str:
     """
     refusal = _refusal(project)
     settings = project.config
-    share = max(settings.batch.sequences_per_update // settings.cluster.count, 1)
+    share = max(settings.batch.sizes.sizes[-1] // settings.cluster.count, 1)
     details: dict[str, Any] = {
         "cluster": settings.cluster,
         "shape": project.shape if isinstance(project.shape, ModelShape) else None,

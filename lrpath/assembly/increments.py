@@ -9,7 +9,6 @@ from lrpath.config.schema import Config
 from lrpath.data.sources import TokensSource
 from lrpath.errors import PlanError
 from lrpath.planning.streams import Increment
-from lrpath.planning.units import parse_updates
 
 if TYPE_CHECKING:
     from lrpath.data.catalog import StoredData
@@ -49,15 +48,22 @@ class ConfiguredIncrements:
         contents = [self._content(number) for number in range(len(versions))]
         manifests = [increment.manifest for increment in self.stored.increments]
         check_domains(self.config.data, dict(zip(versions, manifests, strict=False)))
-        return tuple(
-            Increment(
-                version=version,
-                updates=self._updates(number, length),
-                mixture=mixtures[number],
-                **contents[number],
+        increments: list[Increment] = []
+        start, batch = 0, self.config.batch.sizes
+        for number, (version, length) in enumerate(zip(versions, self._lengths, strict=True)):
+            updates = self._updates(number, length, start=start)
+            end = start + max(updates, 0)
+            increments.append(
+                Increment(
+                    version=version,
+                    updates=updates,
+                    mixture=mixtures[number],
+                    windows=batch.between(start, end) if batch.grows_before(end) else None,
+                    **contents[number],
+                )
             )
-            for number, (version, length) in enumerate(zip(versions, self._lengths, strict=True))
-        )
+            start = end
+        return tuple(increments)
 
     def mixture(self, number: int) -> tuple[tuple[str, int], ...]:
         """Return the mixture of a version, counted from 0; empty where it is read as it is stored."""
@@ -79,12 +85,17 @@ class ConfiguredIncrements:
             raise PlanError(text, field="increment", value=given)
         return lengths
 
-    def _updates(self, number: int, length: int | str) -> int:
-        """Return how many updates a version's increment fills: as it was given, or all of its stored windows once."""
-        batch = self.config.batch
-        tokens_per_update = batch.sequences_per_update * batch.tokens_per_sequence
+    def _updates(self, number: int, length: int | str, *, start: int) -> int:
+        """Return how many updates a version's increment fills: as it was given, or all of its stored windows once.
+
+        Args:
+            number: The version's, from 0.
+            length: As it was given.
+            start: Position at which the increment begins on a main path.
+        """
+        window, batch = self.config.batch.tokens_per_sequence, self.config.batch.sizes
         if length != ONE_EPOCH:
-            return parse_updates(length, tokens_per_update=tokens_per_update, field="increment")
+            return batch.parse_updates(length, tokens_per_sequence=window, field="increment", start=start)
         if number >= len(self.stored.increments):
             raise PlanError(
                 f"increment={ONE_EPOCH}: v{number + 1} is as long as its tokens, and they are not prepared, so that "
@@ -93,12 +104,12 @@ class ConfiguredIncrements:
                 value=length,
             )
         manifest = self.stored.increments[number].manifest
-        windows = windows_once(manifest, self.mixture(number), length=batch.tokens_per_sequence)
-        updates = windows // batch.sequences_per_update
+        windows = windows_once(manifest, self.mixture(number), length=window)
+        updates = int(batch.updates_of(windows, start=start))
         if not updates:
             raise PlanError(
                 f"increment={ONE_EPOCH}: v{number + 1} has {manifest.tokens:,} training tokens, fewer than the "
-                f"{tokens_per_update:,} of one update; give it more text, or make batch smaller",
+                f"{batch.at(start) * window:,} of one update; give it more text, or make batch smaller",
                 field="increment",
                 value=length,
             )

@@ -14,6 +14,7 @@ from lrpath.data.sources import Source, TokensSource
 from lrpath.errors import ConfigError, LrpathError, PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ, unite_where_data_agree
 from lrpath.planning.cost import flops_per_token, state_bytes
+from lrpath.planning.global_batch import GROWTH
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.mixture import windows_by_domain
 from lrpath.planning.own_model import OwnModel
@@ -24,7 +25,6 @@ from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.streams import PROVISIONAL, Increment
-from lrpath.planning.units import parse_updates
 from lrpath.records.kept_plans import KeptPlan, united_paths
 from lrpath.records.reuse import with_read_contents
 from lrpath.records.study import Study
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from lrpath.data.prepare import Notice, PreparationProgress
     from lrpath.data.store import TokenStore
     from lrpath.data.stream import TokenBatches
+
+
+FROM_ROOT = ("warmup", "inverse_sqrt_from")
+"""Lengths of paradigms that begin at the root, so that tokens say how many updates they are also of a growing batch."""
 
 
 class Project:
@@ -135,6 +139,7 @@ class Project:
             tokens_per_sequence=config.batch.tokens_per_sequence,
             guard=config.guard,
             engine=config.engine.name if isinstance(config.engine, CommandEngine) else None,
+            growth=config.batch.sizes.growth,
         )
 
     @property
@@ -162,8 +167,22 @@ class Project:
         return self._configured.wait_for_tokens
 
     def parse(self, text: int | str, field: str) -> int:
-        """Return a length in updates."""
-        return parse_updates(text, tokens_per_update=self.recipe.tokens_per_update, field=field)
+        """Return a length in updates.
+
+        Raises:
+            ConfigError: If it is none, or is given in tokens where that depends on a position that the field has not:
+                of a batch that grows.
+        """
+        recipe = self.recipe
+        updates = recipe.batch.parse_updates(text, tokens_per_sequence=recipe.tokens_per_sequence, field=field)
+        if recipe.growth and field not in FROM_ROOT and "token" in str(text):
+            raise ConfigError(
+                f"{field}={text!r}: with {GROWTH}, how many updates read so many tokens depends on where they lie; "
+                f"write {field} in updates",
+                field=field,
+                value=text,
+            )
+        return updates
 
     @cached_property
     def plan(self) -> Plan:
@@ -336,11 +355,10 @@ class Project:
             return []
         from lrpath.data.facts import increment_facts  # it needs numpy, which a plan of what is not prepared does not
 
-        per_update = self.recipe.tokens_per_update
-        reads = {increment.version: increment.updates * per_update for increment in self.increments}
+        sequences, length = self.recipe.sequences_per_update, self.recipe.tokens_per_sequence
+        reads = {one.version: one.count_windows(sequences=sequences) * length for one in self.increments}
         source = self.source
         asked = 0 if isinstance(source, TokensSource) else source.heldout.documents
-        sequences, length = self.recipe.sequences_per_update, self.recipe.tokens_per_sequence
         mixed = {
             one.version: {name: count * length for name, count in windows_by_domain(one, sequences=sequences).items()}
             for one in self.increments
@@ -363,6 +381,7 @@ class Project:
             length=path.recipe.tokens_per_sequence,
             seed=path.recipe.order_seed,
             repeat=self.config.data.repeat,
+            growth=path.recipe.growth,
         )
 
 

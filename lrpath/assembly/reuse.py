@@ -75,7 +75,7 @@ def _differences(before: Path, after: Path) -> list[str]:
     for path in (before, after):
         ((segment, offset, _),) = path.stream.spans(path.start, path.start + 1)
         tokens = {one.version: (one.content or "unknown")[:12] for one in segment.increments}
-        recipe = path.recipe.as_record()
+        recipe = dict(path.identity()["recipe"])
         if before.recipe.names_source:  # how an old plan names its data tells nothing besides the tokens
             del recipe["data"]
         stream = {"segment": as_record(segment), "from": offset}

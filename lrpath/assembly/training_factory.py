@@ -270,7 +270,7 @@ def build_hardware(project: Project) -> Hardware:
             divide the global batch.
     """
     hardware = Hardware(strategy=project.config.strategy)
-    hardware.micro_batch_size(project.recipe)
+    hardware.check_batch(project.recipe)
     return hardware
 
 

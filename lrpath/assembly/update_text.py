@@ -115,6 +115,7 @@ def windows_of_update(study: Study, path: Path, position: int, *, stores: pathli
         seed=path.recipe.order_seed,
         windows=windows,
         repeat=repeat,
+        growth=path.recipe.growth,
     )
     parts_B, windows_B = order.windows_of(position - 1)
     texts = _Texts(stores, {version: str(one["digest"]) for version, one in known.items()}, length=order.length)

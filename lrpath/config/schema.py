@@ -22,6 +22,7 @@ from lrpath.data.tokenizer import TokenizerSettings
 from lrpath.errors import ConfigError
 from lrpath.planning.cost import wall_hours
 from lrpath.planning.decay import Decay
+from lrpath.planning.global_batch import GROWTH, GlobalBatch
 from lrpath.planning.guard import Guard
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.own_model import OwnModel
@@ -43,19 +44,52 @@ OmegaConf.register_new_resolver("times", times, replace=True)  # for all that co
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchGrowth:
+    """A position from which on updates read more sequences.
+
+    Args:
+        position: Length from the root (updates or tokens).
+        sequences_per_update: Windows of every update from there on.
+    """
+
+    position: int | str
+    sequences_per_update: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchConfig:
     """Global batch of one update.
 
     Args:
         sequences_per_update: Windows, over all ranks and micro-batches.
         tokens_per_sequence: Tokens of a window.
+        growth: Where it becomes larger, in order.
     """
 
     sequences_per_update: int
     tokens_per_sequence: int
+    growth: tuple[BatchGrowth, ...]
 
     def __post_init__(self) -> None:
-        _check_at_least_one(self, "batch")
+        _check_at_least_one(self, "batch", only=("sequences_per_update", "tokens_per_sequence"))
+        _ = self.sizes  # holds the rules
+
+    @property
+    def sizes(self) -> GlobalBatch:
+        """The sequences of an update by its position.
+
+        Raises:
+            ConfigError: If a position is no length, or the batch does not grow from entry to entry.
+        """
+        batch = GlobalBatch(sequences=self.sequences_per_update)
+        for number, one in enumerate(self.growth):
+            # A position in tokens is counted with the batches before it.
+            position = batch.parse_updates(
+                one.position, tokens_per_sequence=self.tokens_per_sequence, field=f"{GROWTH}[{number}].position"
+            )
+            growth = (*batch.growth, (position, one.sequences_per_update))
+            batch = GlobalBatch(sequences=self.sequences_per_update, growth=growth)
+        return batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +198,7 @@ class Config:
         if not self.paradigms:
             text = "paradigm is empty; choose some: paradigm=[path_switching,continual,from_scratch]"
             raise ConfigError(text, field="paradigm")
-        self.strategy.micro_batch_size(self.batch.sequences_per_update)  # holds the rule
+        self.strategy.check_batch(self.batch.sizes)
         for number, fields in enumerate(self.callbacks):
             if not isinstance(fields.get("kind"), str):
                 text = f'callbacks[{number}] has no kind; write {{kind: "my_module:MyCallback"}}'

@@ -65,7 +65,7 @@ class MicroBatches:
     Args:
         batches: The token ids of every update.
         start: First update.
-        end: First update that is not read.
+        end: First update that is not read; all before it have one batch, since the Trainer accumulates equally often.
         micro_batch: Windows of a micro-batch (M).
         accumulate: Micro-batches of an update.
         rank: This data-parallel rank.
@@ -74,17 +74,23 @@ class MicroBatches:
     Raises:
         ConfigError: If the sizes do not make up an update.
         PlanError: If the stream does not describe all of `[start, end)`.
+        ValueError: If the batch grows among these updates.
     """
 
     def __init__(
         self, batches: TokenBatches, *, start: int, end: int, micro_batch: int, accumulate: int, rank: int, ranks: int
     ) -> None:
-        check_division(sequences=batches.order.sequences, ranks=ranks, micro_batch=micro_batch, accumulate=accumulate)
+        sequences = batches.order.batch.at(start)
+        check_division(sequences=sequences, ranks=ranks, micro_batch=micro_batch, accumulate=accumulate)
         batches.order.stream.spans(start, end)
+        if end > start and batches.order.batch.at(end - 1) != sequences:
+            raise ValueError(
+                f"the batch grows inside of the updates [{start}, {end}); read those of one batch at a time"
+            )
         self._batches = batches
         self._updates = range(start, end)
         self._shape = (accumulate, micro_batch, batches.order.length + 1)
-        self._slots = batches.order.rank_slots(rank, ranks)
+        self._slots = batches.order.rank_slots(rank, ranks, update=start)
         self._pins = torch.cuda.is_available()
         self._readers: list[Generator[Tensor, None, None]] = []
 

@@ -1,7 +1,8 @@
 """Data as a pure function of position: which window of which increment each slot of an update reads.
 
 Update k takes the training from position k to k + 1 and reads B slots. Slot b is window n = (k − first)·B + b of the
-segment that begins at position `first`. A weight of p parts gives a component exactly p of every 1,000 windows; its
+segment that begins at position `first`; where the batch grows, n = b plus the slots of all updates from `first` to
+k − 1. A weight of p parts gives a component exactly p of every 1,000 windows; its
 draws are numbered m = 0, 1, …; m is mapped to a pool index, the pool index to an increment and j, and j to a window:
 
     single increment, pass 0      pool index = m
@@ -18,7 +19,7 @@ Shapes: B slots of an update, N any number of slots, U updates, K rounds.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from math import ceil, inf, isqrt
@@ -27,8 +28,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrpath.errors import ConfigError, DataError
+from lrpath.planning.global_batch import GROWTH, GlobalBatch
 from lrpath.planning.mixture import MIXTURE_PARTS, WHOLE, counts_before, pool_by_domain, windows_by_domain
-from lrpath.planning.streams import WEIGHT_PARTS, Component, Increment, Stream, spread
+from lrpath.planning.streams import WEIGHT_PARTS, Component, Increment, Segment, Stream, spread
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
@@ -110,8 +112,9 @@ class WindowOrder:
     """The windows that each update reads, as a pure function of (stream, seed, position).
 
     Args:
-        stream: Which increments are read where. Each increment v contributes `updates_v × sequences` windows.
+        stream: Which increments are read where.
         sequences: Windows that one update reads, over all ranks (B); at least 1.
+        growth: Positions from which on it is more, see `lrpath.planning.global_batch`.
         length: Tokens of a window that are predicted; used here only to name sizes in tokens.
         seed: Any integer; another seed is another order.
         windows: Windows that the store holds of each version, and of each domain of it under `part_name`.
@@ -120,7 +123,8 @@ class WindowOrder:
 
     Raises:
         ConfigError: If `sequences` or `length` is less than 1.
-        DataError: If the store lacks a version or a domain, or a reading would take more epochs of it.
+        DataError: If the store lacks a version or a domain, or a reading would take more epochs of it; also if a
+            batch that grows would begin an increment again that the plan reads in part or once.
     """
 
     stream: Stream
@@ -129,13 +133,19 @@ class WindowOrder:
     seed: int
     windows: Mapping[str, int]
     repeat: bool | float = False
+    growth: tuple[tuple[int, int], ...] = ()
+    batch: GlobalBatch = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for field in ("sequences", "length"):
-            if (value := getattr(self, field)) < 1:
-                raise ConfigError(f"{field} must be at least 1, not {value}", field=field, value=value)
+        for name in ("sequences", "length"):
+            if (value := getattr(self, name)) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value}", field=name, value=value)
+        object.__setattr__(self, "batch", GlobalBatch(sequences=self.sequences, growth=self.growth))
         for increment in self._longest_increments():
             self._check_enough(increment)
+        for at, segment in zip((self.stream.start, *self.stream.ends()), self.stream.segments, strict=False):
+            if self.batch.grows_before(at + segment.updates):
+                self._check_passes(at, segment)
 
     @property
     def most_epochs(self) -> float:
@@ -153,7 +163,7 @@ class WindowOrder:
         return planned.values()
 
     def _check_enough(self, increment: Increment) -> None:
-        version, updates = increment.version, increment.updates
+        version = increment.version
         if version not in self.windows:
             there = ", ".join(sorted(name for name in self.windows if "/" not in name)) or "none"
             raise DataError(f"increment {version} is not in the store (there: {there}); prepare it first")
@@ -163,7 +173,25 @@ class WindowOrder:
                 continue
             if domain != WHOLE:
                 raise self._too_few(increment, domain, needed=needed, held=held)
-            raise self._too_small(version, updates, needed=needed, held=held)
+            raise self._too_small(increment, needed=needed, held=held)
+
+    def _check_passes(self, at: int, segment: Segment) -> None:
+        """Raise if a pool is begun again that would not be without the growth of the batch, unless `repeat` allows it.
+
+        A share of windows, or α, is chosen by updates; where these read more than the increment was sized by, they may
+        come to its end.
+        """
+        for component, updates, windows in segment.passes(at, batch=self.batch):
+            if windows <= max(ceil(updates), self.most_epochs):
+                continue
+            names = ", ".join(increment.version for increment in component.increments)
+            raise DataError(
+                f"the {segment.updates:_} updates from position {at:_} on would read {names} {float(windows):.3g} "
+                f"times, since {GROWTH} gives them more sequences than {names} was sized by; lower alpha or replay, "
+                f"enlarge the increment, or allow it with data.repeat={ceil(windows * 100) / 100:g}",
+                field=GROWTH,
+                value=self.growth,
+            )
 
     def _too_few(self, increment: Increment, domain: str, *, needed: int, held: int) -> DataError:
         share = dict(increment.mixture)[domain] / MIXTURE_PARTS
@@ -180,11 +208,18 @@ class WindowOrder:
             value=domain,
         )
 
-    def _too_small(self, version: str, updates: int, *, needed: int, held: int) -> DataError:
+    def _too_small(self, increment: Increment, *, needed: int, held: int) -> DataError:
+        updates = increment.updates
+        if increment.windows is None:
+            read = f"{updates:_} updates × {self.sequences:_} sequences"
+            most = f"at most {held // self.sequences:_}"
+        else:
+            read = f"{updates:_} updates of a growing batch, {needed:_} sequences,"
+            most = "fewer"
         return DataError(
-            f"increment {version} is too small: {updates:_} updates × {self.sequences:_} sequences × {self.length:_} "
+            f"increment {increment.version} is too small: {read} × {self.length:_} "
             f"tokens need {needed * self.length + 1:_} tokens, and the store holds {held:_} windows "
-            f"({held * self.length:_} tokens); plan at most {held // self.sequences:_} updates, prepare more text, "
+            f"({held * self.length:_} tokens); plan {most} updates, prepare more text, "
             "or set data.repeat=true",
             field="increment",
             value=updates,
@@ -200,7 +235,7 @@ class WindowOrder:
 
         Args:
             begin: First update, from position `begin` to `begin + 1`.
-            end: First update that is left out; the stream must describe all before it.
+            end: First update that is left out; the stream must describe all before it. All of one batch.
             slots: Which of the B global slots of each; all of them unless told.
 
         Returns:
@@ -208,14 +243,18 @@ class WindowOrder:
 
         Raises:
             PlanError: If the stream does not describe these updates.
+            ValueError: If the batch grows among them.
         """
-        slots_N = np.arange(self.sequences, dtype=np.int64)[slots]
+        sequences = self.batch.at(begin)
+        if end > begin and self.batch.at(end - 1) != sequences:
+            raise ValueError(f"the batch grows inside of the updates [{begin}, {end}); ask for those of one batch")
+        slots_N = np.arange(sequences, dtype=np.int64)[slots]
         parts_UN = np.empty((end - begin, len(slots_N)), dtype=f"<U{max(map(len, self.windows))}")
         windows_UN = np.empty(parts_UN.shape, dtype=np.int64)
         row = 0
-        for segment, first, last in self.stream.spans(begin, end):
-            numbers_UN = np.arange(first, last, dtype=np.int64)[:, None] * self.sequences + slots_N
-            rows = slice(row, row := row + last - first)
+        for segment, first, last in self.stream.window_spans(begin, end, batch=self.batch):
+            numbers_UN = np.arange(first, last, sequences, dtype=np.int64)[:, None] + slots_N
+            rows = slice(row, row := row + len(numbers_UN))
             parts_UN[rows], windows_UN[rows] = self._read_all(segment.components, numbers_UN)
         return parts_UN, windows_UN
 
@@ -285,18 +324,19 @@ class WindowOrder:
             windows_N[mine] = permuted(windows_N[mine], size=held, key=key)
         return windows_N
 
-    def rank_slots(self, rank: int, ranks: int) -> slice:
-        """Return the global slots of a rank: every `ranks`-th one, from `rank` on.
+    def rank_slots(self, rank: int, ranks: int, *, update: int = 0) -> slice:
+        """Return the global slots of a rank in an update: every `ranks`-th one, from `rank` on.
 
         Raises:
-            ConfigError: If `ranks` does not divide `sequences`, or `rank` is not one of them.
+            ConfigError: If `ranks` does not divide the update's sequences, or `rank` is not one of them.
         """
-        if ranks < 1 or self.sequences % ranks:
+        sequences = self.batch.at(update)
+        if ranks < 1 or sequences % ranks:
             raise ConfigError(
-                f"{self.sequences} sequences per update cannot be shared by {ranks} ranks; "
-                f"use a number of ranks that divides {self.sequences}",
+                f"{sequences} sequences per update cannot be shared by {ranks} ranks; "
+                f"use a number of ranks that divides {sequences}",
                 field="batch.sequences_per_update",
-                value=self.sequences,
+                value=sequences,
             )
         if not 0 <= rank < ranks:
             raise ConfigError(f"rank {rank} must lie in [0, {ranks})")

@@ -15,7 +15,7 @@ from lrpath.data.order import WindowOrder, part_name
 from lrpath.data.store import TokenStore
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import differences
-from lrpath.planning.streams import Increment, Stream, as_record
+from lrpath.planning.streams import Increment, Stream
 from lrpath.records.read_segments import LABELLING, ReadSegments, folded, without_labelling
 
 
@@ -33,7 +33,15 @@ class TokenBatches:
 
     @classmethod
     def of(
-        cls, store: TokenStore, *, stream: Stream, sequences: int, length: int, seed: int, repeat: bool | float = False
+        cls,
+        store: TokenStore,
+        *,
+        stream: Stream,
+        sequences: int,
+        length: int,
+        seed: int,
+        repeat: bool | float = False,
+        growth: tuple[tuple[int, int], ...] = (),
     ) -> "TokenBatches":
         """Join a store and a stream.
 
@@ -43,6 +51,7 @@ class TokenBatches:
             sequences: Windows that an update reads, over all ranks.
             length: Tokens of a window that are predicted; at least 1.
             seed: Of the order.
+            growth: Positions from which on an update reads more windows, and how many.
             repeat: Most epochs of one reading of an increment or domain, as in `WindowOrder`.
 
         Raises:
@@ -60,7 +69,13 @@ class TokenBatches:
             for domain, _ in increment.mixture
         }
         order = WindowOrder(
-            stream=stream, sequences=sequences, length=length, seed=seed, windows=windows, repeat=repeat
+            stream=stream,
+            sequences=sequences,
+            length=length,
+            seed=seed,
+            windows=windows,
+            repeat=repeat,
+            growth=growth,
         )
         return cls(store=store, order=order)
 
@@ -72,6 +87,7 @@ class TokenBatches:
         Raises:
             DataError: If a file of the store cannot be read.
             PlanError: If the stream does not describe these updates.
+            ValueError: If the batch grows among them.
         """
         parts_UN, windows_UN = self.order.windows_between(begin, end, slots=slots)
         length = self.order.length
@@ -93,7 +109,8 @@ class TokenBatches:
             ConfigError: If `ranks` does not divide B.
             PlanError: If the stream does not describe this update.
         """
-        found: NDArray[np.int64] = self.rows(update, update + 1, slots=self.order.rank_slots(rank, ranks))[0]
+        slots = self.order.rank_slots(rank, ranks, update=update)
+        found: NDArray[np.int64] = self.rows(update, update + 1, slots=slots)[0]
         return found
 
     def reading(self, start: int, end: int) -> dict[str, Any]:
@@ -117,10 +134,10 @@ class TokenBatches:
         }
 
         def parts(begin: int, end: int) -> list[dict[str, Any]]:
+            spans, records = order.stream.spans(begin, end), order.stream.records(begin, end, batch=order.batch)
             return [
-                {"segment": as_record(segment), "first": first, "updates": last - first}
-                | {"increments": self._increments(segment.increments, domains)}
-                for segment, first, last in order.stream.spans(begin, end)
+                record | {"increments": self._increments(segment.increments, domains)}
+                for record, (segment, _, _) in zip(records, spans, strict=True)
             ]
 
         return ReadSegments(head, start=start, parts=parts)

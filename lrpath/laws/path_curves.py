@@ -167,8 +167,18 @@ def plan_path(*, tree: Tree, path_id: str, positions: Ints | None = None) -> Cur
         tree: The plan's tree.
         path_id: The path.
         positions: Positions that are asked for; by default all updates of the path itself.
+
+    Raises:
+        LawError: If the batch grows on the way: the laws know rates, and not what a larger batch does.
     """
     line = tree.line(path_id)
+    if line[-1].recipe.batch.grows_before(tree.end(path_id)):
+        raise LawError(
+            f"path {line[-1].name} has a batch that grows (batch.growth), and the laws know updates of one batch "
+            "alone; choose paths that end before it grows",
+            field="fit",
+            value=line[-1].name,
+        )
     ends = [*(path.start for path in line[1:]), tree.end(path_id)]
     parts = [rates_of(path.schedule, updates=end - path.start) for path, end in zip(line, ends, strict=True)]
     asked = np.arange(line[-1].start + 1, ends[-1] + 1) if positions is None else positions

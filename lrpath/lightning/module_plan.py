@@ -29,7 +29,8 @@ def plan_module(
             of every path's id: a changed value makes other paths, for which no state of the old ones is loaded.
         increments: Updates of each version's data, in order of arrival.
         paradigms: Paradigms by label.
-        batch: Samples of an update, over all ranks and micro-batches; a "token" of this plan is a sample.
+        batch: Samples of an update, over all ranks and micro-batches; a "token" of this plan is a sample. It cannot
+            grow: your loader makes the batches.
         seed: Of the random numbers of every update.
 
     Raises:

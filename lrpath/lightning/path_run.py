@@ -4,6 +4,7 @@ import pathlib
 from dataclasses import dataclass
 
 from lrpath.errors import ConfigError, StateError
+from lrpath.planning.global_batch import GROWTH
 from lrpath.planning.paths import Path
 from lrpath.planning.plan import Plan
 from lrpath.records.path_folder import PathFolder
@@ -39,7 +40,7 @@ class PathRun:
             keep: Newest of these that are kept.
 
         Raises:
-            ConfigError: If an interval or count is less than 1.
+            ConfigError: If an interval or count is less than 1, or the plan is one of a batch that grows.
             PlanError: If no path has the name.
             StateError: If the path leaves a state that does not exist yet, or several paths fit the name.
         """
@@ -47,6 +48,13 @@ class PathRun:
             if value is not None and value < 1:
                 raise ConfigError(f"{name}={value} must be at least 1", field=name, value=value)
         found = _named(plan, path)
+        if found.recipe.growth:
+            raise ConfigError(
+                f"{found.name} is planned with {GROWTH}, and the loader of a module of your own makes batches of one "
+                f"size, which lrpath does not see; plan without {GROWTH}",
+                field=GROWTH,
+                value=found.recipe.growth,
+            )
         study = Study(pathlib.Path(folder))
         if found.parent is not None and not study.has_state(found.parent):
             parent = plan.tree.path(found.parent.path_id).name

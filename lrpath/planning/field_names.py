@@ -21,6 +21,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "batch_size": ("batch.sequences_per_update",),
         "global_batch_size": ("batch.sequences_per_update",),
         "train_batch_size": ("batch.sequences_per_update",),
+        "rampup_batch_size": ("batch.growth",),
         "micro_batch_size": ("strategy.micro_batch",),
         "per_device_train_batch_size": ("strategy.micro_batch",),
         "gradient_checkpointing": ("strategy.recompute",),

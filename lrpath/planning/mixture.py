@@ -83,11 +83,15 @@ def parse_mixture(weights: Mapping[str, float], *, field: str) -> tuple[tuple[st
 def windows_by_domain(increment: Increment, *, sequences: int) -> dict[str, int]:
     """Return how many windows of each domain one reading of an increment takes.
 
+    Args:
+        increment: The increment.
+        sequences: Windows of the first update of all.
+
     >>> one = Increment(version="v1", updates=3, mixture=(("web", 700_000), ("code", 300_000)))
     >>> windows_by_domain(one, sequences=5)
     {'web': 11, 'code': 4}
     """
-    windows = increment.updates * sequences
+    windows = increment.count_windows(sequences=sequences)
     if not increment.mixture:
         return {WHOLE: windows}
     counts = counts_before(windows, [parts for _, parts in increment.mixture])
@@ -106,18 +110,18 @@ def domain_reads(spans: Iterable[tuple[Segment, int, int]], *, sequences: int) -
     """Return how many windows of each domain some updates read, exactly, without looking at any of them.
 
     Args:
-        spans: Segments, and from which of their updates to which, as `Stream.spans` returns them.
-        sequences: Windows of an update.
+        spans: Segments, and from which of their windows to which, as `Stream.window_spans` returns them.
+        sequences: Windows of the first update of all.
 
     >>> one = Increment(version="v1", updates=3, mixture=(("web", 700_000), ("code", 300_000)))
     >>> segment = Segment(updates=3, components=(Component(increments=(one,)),))
-    >>> domain_reads([(segment, 0, 2)], sequences=5)
+    >>> domain_reads([(segment, 0, 10)], sequences=5)
     {'web': 7, 'code': 3}
     """
     found: Counter[str] = Counter()
     for segment, first, last in spans:
         shares = tuple(component.parts for component in segment.components)
-        begins, ends = (drawn_before(number * sequences, shares) for number in (first, last))
+        begins, ends = (drawn_before(number, shares) for number in (first, last))
         for component, begin, end in zip(segment.components, begins, ends, strict=True):
             after = _drawn_by_domain(component, end, sequences)
             before = _drawn_by_domain(component, begin, sequences)

@@ -6,10 +6,11 @@ begins. It holds neither where the path ends nor who runs it, and nothing of whe
 is continued for version 5 is the same path, and the values of an α sweep share one main path. Where a path ends follows
 from what is needed of it: the forks and releases that lie on it.
 
-Later segments are appended when their data arrives, so the id cannot hold them. Where two plans of a study go on
-differently, the first one keeps the path, and the other leaves it, as any branch does, at the end of the last increment
-they share (`lrpath.planning.continuation`): a continuation runs at the parent's own rates and is bit for bit what the
-undivided path would have been. A study therefore gives an id one meaning; two studies may go on differently from equal
+Later segments are appended when their data arrives, so the id cannot hold them, nor a batch that grows behind the first
+segment: a team may decide on that when version 4 arrives. Where two plans of a study go on differently, the first one
+keeps the path, and the other leaves it, as any branch does, at the end of the last increment they share
+(`lrpath.planning.continuation`): a continuation runs at the parent's own rates and is bit for bit what the undivided
+path would have been. A study therefore gives an id one meaning; two studies may go on differently from equal
 beginnings, and the manifest of every state says what it has read. The alternative, a path for each increment, would
 need no study to name a path, but cut every main path into N runs.
 
@@ -26,6 +27,7 @@ from lrpath.errors import PlanError
 from lrpath.planning import schedule as schedules
 from lrpath.planning import streams
 from lrpath.planning.field_names import nearest
+from lrpath.planning.global_batch import GROWTH
 from lrpath.planning.lineage import content_id
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Schedule
@@ -77,6 +79,8 @@ class Path:
             )
         # A branch of version 300 would else name 300 segments in every copy of the plan, and read one.
         object.__setattr__(self, "stream", self.stream.between(self.start, self.schedule.end))
+        if self.recipe.growth:
+            self._check_sizes()
         mark = PROVISIONAL_ID if self._is_provisional() else ""
         object.__setattr__(self, "id", mark + content_id(self.identity()))
 
@@ -85,10 +89,34 @@ class Path:
         """Position of the first update."""
         return 0 if self.parent is None else self.parent.position
 
+    def _check_sizes(self) -> None:
+        """Raise if a segment is as long as its increments, but its updates have fewer windows than these.
+
+        Positions of another increment have another batch: what is left over there would be left out without a word.
+        """
+        batch = self.recipe.batch
+        for at, segment in zip((self.stream.start, *self.stream.ends()), self.stream.segments, strict=False):
+            pool = segment.components[0]
+            if pool.first_pass or sum(one.updates for one in pool.increments) != segment.updates:
+                continue
+            held = sum(one.count_windows(sequences=batch.sequences) for one in pool.increments)
+            read = batch.between(at, at + segment.updates)
+            if read < held:
+                names = ", ".join(one.version for one in pool.increments)
+                raise PlanError(
+                    f"path {self.name} reads {names} in the {segment.updates:,} updates from position {at:,} on, which "
+                    f"have {read:,} sequences by {GROWTH}, and {names} has {held:,}: {held - read:,} would never be "
+                    "read. Choose a paradigm that reads an increment at the positions of a main path (no leave_after, "
+                    f"no reads=own from scratch), or {GROWTH}=[]",
+                    field=GROWTH,
+                    value=self.recipe.growth,
+                )
+
     def identity(self) -> dict[str, Any]:
         """Return what the id is a digest of: recipe, schedule, parent, and the segment in which the stream begins.
 
-        Later segments can be appended when data arrives, so they are compared with what a state has read instead.
+        Later segments can be appended when data arrives, so they are compared with what a state has read instead; and
+        so is a growth of the batch behind the first segment, which may be decided when these arrive.
         """
         segment, offset = self.first_segment()
         content = not self.recipe.names_source  # an old id stays what it was
@@ -97,7 +125,7 @@ class Path:
             parent = {"path": self.parent.path_id, "position": self.parent.position}
             parent |= {"weights": "released"} if self.from_released else {}
         return {
-            "recipe": self.recipe.as_record(),
+            "recipe": self.recipe.as_record(until=self.start - offset + segment.updates),
             "schedule": schedules.as_record(self.schedule),
             "stream": {"segment": streams.as_record(segment, content=content), "from": offset},
             "parent": parent,
@@ -222,6 +250,11 @@ class Tree:
         """Return how many updates the path itself takes [updates]."""
         return self.end(path_id) - self.path(path_id).start
 
+    def tokens(self, path_id: str) -> int:
+        """Return how many tokens the updates of the path itself read."""
+        path = self.path(path_id)
+        return path.recipe.tokens_between(path.start, self.end(path_id))
+
     def states(self) -> Iterator[StateKey]:
         """Yield every state that is needed, path by path."""
         for path in self.paths:
@@ -339,13 +372,23 @@ def _count_known(path: Path) -> int:
 
 
 def end_of_shared(one: Path, other: Path) -> int | None:
-    """Return the position from which two paths that begin alike read different segments; None if there is none."""
+    """Return the position from which two paths that begin alike read different segments; None if there is none.
+
+    A segment over which the batch grows otherwise is another one, from where it begins.
+    """
     ours, theirs = ({at: segment for segment, at in _segments_of(path)} for path in (one, other))
     ends = min(one.stream.end, other.stream.end)
     for at in sorted({*ours, *theirs}):
-        if at < ends and not (at in ours and at in theirs and ours[at].may_be(theirs[at])):
+        alike = at in ours and at in theirs and ours[at].may_be(theirs[at])
+        if at < ends and not (alike and _batches(one, at) == _batches(other, at)):
             return at
     return None
+
+
+def _batches(path: Path, position: int) -> list[tuple[int, int, int]]:
+    """Return the batches of a path in the segment that it reads from a position on."""
+    ((segment, offset, _),) = path.stream.spans(position, position + 1)
+    return list(path.recipe.batch.stretches(position, position - offset + segment.updates))
 
 
 def _segments_of(path: Path) -> list[tuple[Segment, int]]:

@@ -16,6 +16,7 @@ from lrpath.planning.lineage import content_id
 from lrpath.planning.paradigms import KINDS, Paradigm
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plain import as_plain, by_kind, typed
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.running_cost import RunningCost
 from lrpath.planning.starting_weights import StartingWeights
 from lrpath.planning.streams import Increment, in_order
@@ -81,9 +82,13 @@ class Plan:
         )
 
     @property
-    def tokens_per_update(self) -> int:
-        """Global batch [tokens]."""
-        return self.tree.paths[0].recipe.tokens_per_update
+    def recipe(self) -> Recipe:
+        """What all updates share, the optimizers of some paradigms apart."""
+        return self.tree.paths[0].recipe
+
+    def increment_tokens(self, increment: Increment) -> int:
+        """Return the tokens that an increment of the plan is planned for, read once."""
+        return increment.count_windows(sequences=self.recipe.sequences_per_update) * self.recipe.tokens_per_sequence
 
     def release(self, paradigm: str, version: str) -> Release:
         """Return a release.
@@ -120,7 +125,7 @@ class Plan:
         return self._running_cost(tree).add(key for release in tree.releases for key, _ in release.parts)
 
     def _running_cost(self, tree: Tree) -> RunningCost:
-        sizes = {part.version: part.updates for part in self.increments}
+        sizes = {part.version: self.increment_tokens(part) for part in self.increments}
         return RunningCost(tree, sizes=sizes, flops_per_token=self.flops_per_token, state_bytes=self.state_bytes)
 
     def costs(self, paradigm: str) -> tuple[Cost, ...]:
@@ -148,25 +153,32 @@ class Plan:
         return found
 
     def updates_from_scratch(self, *, versions: int | None = None) -> int:
-        """Return the updates that training each of the first versions from scratch takes, the unit of relative cost."""
-        count = len(self.increments) if versions is None else min(versions, len(self.increments))
-        return self._from_scratch[count - 1] if count else 0
+        """Return the updates that training each of the first versions from scratch takes."""
+        return self._updates_from_scratch[: versions or None][-1]
+
+    def tokens_from_scratch(self, *, versions: int | None = None) -> int:
+        """Return the tokens that training each of the first versions from scratch takes, the unit of relative cost."""
+        return self._tokens_from_scratch[: versions or None][-1]
 
     @cached_property
-    def _from_scratch(self) -> tuple[int, ...]:
+    def _updates_from_scratch(self) -> tuple[int, ...]:
         """Updates of training versions 1…i from scratch each, for every i."""
         return tuple(accumulate(accumulate(increment.updates for increment in self.increments)))
 
+    @cached_property
+    def _tokens_from_scratch(self) -> tuple[int, ...]:
+        return tuple(accumulate(accumulate(self.increment_tokens(increment) for increment in self.increments)))
+
     def relative_cost(self, paradigm: str, *, versions: int | None = None) -> float:
-        """Return a paradigm's updates ÷ those of training the same versions from scratch.
+        """Return a paradigm's tokens ÷ those of training the same versions from scratch.
+
+        As long as the batch does not grow, that is its updates ÷ theirs.
 
         Raises:
             PlanError: If the plan has no such paradigm.
         """
-        costs = self.costs(paradigm)
-        return costs[: len(costs) if versions is None else versions][-1].updates / self.updates_from_scratch(
-            versions=versions
-        )
+        costs = self.costs(paradigm)[: versions or None]
+        return costs[-1].tokens / self.tokens_from_scratch(versions=versions)
 
     def _unknown_paradigm(self, paradigm: str) -> PlanError:
         return PlanError(f"unknown paradigm {paradigm}; the plan has {', '.join(self.paradigms)}", value=paradigm)
@@ -182,6 +194,7 @@ class Plan:
                     "held_out": increment.held_out,
                 }
                 | ({"mixture": dict(increment.mixture)} if increment.mixture else {})
+                | ({} if increment.windows is None else {"windows": increment.windows})
                 for increment in self.increments
             },
             "source": self.source,

@@ -8,6 +8,7 @@ uniform order, `1 − (1 − a)(1 − b)` for two readings of shares a and b.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from lrpath.planning.global_batch import GlobalBatch
 from lrpath.planning.mixture import domain_reads
 from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.streams import WEIGHT_PARTS, Segment
@@ -20,7 +21,8 @@ def domain_tokens(path: Path, begin: int, end: int) -> dict[str, int]:
 
     What is read as it is stored, without a mixture, stands under the name `WHOLE`.
     """
-    spans, recipe = path.stream.spans(begin, end), path.recipe
+    recipe = path.recipe
+    spans = path.stream.window_spans(begin, end, batch=recipe.batch)
     windows = domain_reads(spans, sequences=recipe.sequences_per_update)
     return {name: count * recipe.tokens_per_sequence for name, count in windows.items()}
 
@@ -52,7 +54,8 @@ class _Stretch:
         offset: As above.
         begin: First position on the path, and `end` the first after it.
         end: As above.
-        rate: Share of each increment of the pool that an update reads.
+        rate: Share of each increment of the pool that a window of the path is, whichever component it is drawn from.
+        batch: Windows of an update by its position.
     """
 
     segment: Segment
@@ -60,6 +63,11 @@ class _Stretch:
     begin: int
     end: int
     rate: Fraction
+    batch: GlobalBatch
+
+    def windows(self, *, until: int | None = None) -> int:
+        """Return how many windows the path reads over it, or up to a position in it."""
+        return self.batch.between(self.begin, self.end if until is None else min(self.end, until))
 
 
 class Readings:
@@ -75,7 +83,7 @@ class Readings:
         end, found = self._tree.end(path.id), {}
         for version in self._of(path).versions():
             stretches = self._of(path).stretches(version)
-            total = sum(((one.end - one.begin) * one.rate for one in stretches), _NOTHING)
+            total = sum((one.windows() * one.rate for one in stretches), _NOTHING)
             before = _NOTHING if path.parent is None else self.share(path.parent, version)
             first = self.share(StateKey(path.id, end), version) - before
             found[version] = DataConsumed(first=first, again=total - first)
@@ -89,11 +97,11 @@ class Readings:
             for one in reversed(self._of(path).stretches(version)):
                 if one.begin >= line.position:
                     continue
-                updates = min(one.end, line.position) - one.begin + carried
+                windows = one.windows(until=line.position) + carried
                 # A branch that goes on in its parent's segment reads on; the two are one reading of the pool.
-                carried = updates if self._reads_on(path, one, version) else 0
+                carried = windows if self._reads_on(path, one, version) else 0
                 if not carried:
-                    left *= _ALL - min(_ALL, updates * one.rate)
+                    left *= _ALL - min(_ALL, windows * one.rate)
             if path.parent is None or not left:
                 return _ALL - left
             line = path.parent
@@ -137,13 +145,13 @@ class _PathReadings:
     def __init__(self, path: Path, *, end: int) -> None:
         self._alone: dict[str, list[_Stretch]] = {}
         self._pools: list[tuple[dict[str, None], _Stretch]] = []
-        at = path.start
+        at, batch = path.start, path.recipe.batch
         for segment, first, last in path.stream.spans(path.start, end):
             stop = at + last - first
             for component in segment.components:
-                pool = sum(increment.updates for increment in component.increments)
+                pool = sum(one.count_windows(sequences=batch.sequences) for one in component.increments)
                 rate = Fraction(component.parts, WEIGHT_PARTS * pool)
-                one = _Stretch(segment=segment, offset=first, begin=at, end=stop, rate=rate)
+                one = _Stretch(segment=segment, offset=first, begin=at, end=stop, rate=rate, batch=batch)
                 names = dict.fromkeys([increment.version for increment in component.increments])
                 if len(names) == 1:
                     self._alone.setdefault(next(iter(names)), []).append(one)

@@ -18,7 +18,7 @@ class RunningCost:
 
     Args:
         tree: The whole tree.
-        sizes: Updates of each increment by version.
+        sizes: Tokens of each increment by version.
         flops_per_token: Training cost of a token [FLOP]; None where it is not known.
         state_bytes: Size of a state on disk [bytes]; None likewise.
     """
@@ -37,6 +37,7 @@ class RunningCost:
         self._whole: set[str] = set()
         self._read_once = Fraction(0)
         self._updates = 0
+        self._tokens = 0
         self._states = 0
 
     def add(self, keys: Iterable[StateKey]) -> Cost:
@@ -51,12 +52,11 @@ class RunningCost:
                 line = path.parent if is_new else None
         for path, version in read:
             self._note_read(path, version)
-        tokens_per_update = self._tree.paths[0].recipe.tokens_per_update
-        tokens, flops, size = self._updates * tokens_per_update, self._flops_per_token, self._state_bytes
+        tokens, flops, size = self._tokens, self._flops_per_token, self._state_bytes
         return Cost(
             updates=self._updates,
             tokens=tokens,
-            tokens_first=round(self._read_once * tokens_per_update),
+            tokens_first=round(self._read_once),
             flops=None if flops is None else tokens * flops,
             states=self._states,
             state_bytes=None if size is None else self._states * size,
@@ -73,6 +73,7 @@ class RunningCost:
         kept.update(ends[bisect_right(ends, max(begin - 1, path.start)) : bisect_left(ends, end)])
         self._states += len(kept) - before
         self._updates += end - begin
+        self._tokens += path.recipe.tokens_between(begin, end)
         self._ends[path.id] = end
         if begin == end:
             return set()

@@ -17,6 +17,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from lrpath.errors import PlanError
+from lrpath.planning.global_batch import GlobalBatch
 
 PROVISIONAL = "source:"
 """How the content of an increment begins whose tokens are not prepared."""
@@ -40,6 +41,8 @@ class Increment:
             tokens are not prepared; None in a plan that was kept before ids followed from content.
         held_out: Digest of its held-out tokens, likewise. What a path is judged on is no part of its id.
         mixture: Domains and their weights, see `lrpath.planning.mixture`; empty to read it as it is stored.
+        windows: How many windows it contributes, where the batch has grown at the positions at which it lies; None
+            where each of its updates reads as many as the first update of all.
     """
 
     version: str
@@ -47,6 +50,7 @@ class Increment:
     content: str | None = None
     held_out: str | None = None
     mixture: tuple[tuple[str, int], ...] = ()
+    windows: int | None = None
 
     def __post_init__(self) -> None:
         if self.updates < 1:
@@ -56,6 +60,14 @@ class Increment:
                 value=self.updates,
             )
 
+    def count_windows(self, *, sequences: int) -> int:
+        """Return how many windows it contributes.
+
+        Args:
+            sequences: Windows of the first update of all.
+        """
+        return self.updates * sequences if self.windows is None else self.windows
+
     @property
     def is_provisional(self) -> bool:
         """Whether its tokens are not prepared, so that only its source is known."""
@@ -64,7 +76,7 @@ class Increment:
     def may_be(self, other: "Increment") -> bool:
         """Say whether two increments have the same tokens, as far as is known of both."""
         known = not (self.is_provisional or other.is_provisional) and None not in (self.content, other.content)
-        same = (self.version, self.updates, self.mixture) == (other.version, other.updates, other.mixture)
+        same = all(getattr(self, name) == getattr(other, name) for name in ("version", "updates", "mixture", "windows"))
         return same and (not known or self.content == other.content)
 
 
@@ -73,7 +85,7 @@ class Component:
     """A pool of increments that is drawn from without replacement, pass after pass.
 
     Args:
-        increments: The pool. Each increment contributes the `updates × sequences` windows it is planned for.
+        increments: The pool. Each increment contributes the windows it is planned for, `Increment.count_windows`.
         parts: Weight in the segment, in thousandths.
         first_pass: Number of the pass the first draw belongs to. Pass 0 of a single increment is the increment's own
             order; every later pass, and every pool of several, has a permutation of its own.
@@ -107,6 +119,20 @@ class Segment:
         parts = sum(component.parts for component in self.components)
         if parts != WEIGHT_PARTS or any(component.parts < 1 for component in self.components):
             raise PlanError(f"weights of a data segment must be positive and add up to {WEIGHT_PARTS}, not {parts}")
+
+    def passes(self, begin: int, *, batch: GlobalBatch) -> list[tuple[Component, Fraction, Fraction]]:
+        """Return, for each component, how often its pool is read from position `begin` on: in updates, and in windows.
+
+        The two are equal as long as the batch does not grow.
+        """
+        windows = batch.between(begin, begin + self.updates)
+        found = []
+        for one in self.components:
+            updates = sum(increment.updates for increment in one.increments)
+            held = sum(increment.count_windows(sequences=batch.sequences) for increment in one.increments)
+            share = Fraction(one.parts, WEIGHT_PARTS)
+            found.append((one, share * self.updates / updates, share * windows / held))
+        return found
 
     @property
     def increments(self) -> tuple[Increment, ...]:
@@ -187,6 +213,42 @@ class Stream:
                 found.append((segment, first - at, last - at))
         return found
 
+    def window_spans(self, begin: int, end: int, *, batch: GlobalBatch) -> list[tuple[Segment, int, int]]:
+        """Return `(segment, from, to)` with window numbers inside each segment for the positions `[begin, end)`.
+
+        The windows of an update come after those of all earlier updates of its segment, whatever batches these had.
+
+        Raises:
+            PlanError: As `spans`.
+
+        >>> stream = sequential((Increment(version="v1", updates=30),))
+        >>> batch = GlobalBatch(sequences=8, growth=((20, 16),))
+        >>> [(first, last) for _, first, last in stream.window_spans(19, 22, batch=batch)]
+        [(152, 192)]
+        """
+        found, at = [], begin
+        for segment, first, last in self.spans(begin, end):
+            start = at - first
+            found.append((segment, batch.between(start, at), batch.between(start, at := start + last)))
+        return found
+
+    def records(self, begin: int, end: int, *, batch: GlobalBatch) -> list[dict[str, Any]]:
+        """Return what the updates `[begin, end)` read where, as plain data, a record for each segment.
+
+        Where the batch has grown, a record has from which of the segment's updates on there were how many sequences.
+
+        Raises:
+            PlanError: As `spans`.
+        """
+        found, at = [], begin
+        for segment, first, last in self.spans(begin, end):
+            start, at = at - first, at - first + last
+            record = {"segment": as_record(segment), "first": first, "updates": last - first}
+            if batch.grows_before(at):
+                record["batch"] = [[one - start, sequences] for one, _, sequences in batch.stretches(start, at)]
+            found.append(record)
+        return found
+
 
 def sequential(increments: tuple[Increment, ...]) -> Stream:
     """Read the increments one after another, each window once."""
@@ -199,16 +261,18 @@ def union(increments: tuple[Increment, ...]) -> Stream:
     return Stream(segments=(Segment(updates=updates, components=(Component(increments=increments),)),))
 
 
-def mixture(increments: tuple[Increment, ...], *, replay: Replay) -> Stream:
+def mixture(increments: tuple[Increment, ...], *, replay: Replay, sequences: int | None = None) -> Stream:
     """Read increment after increment, a share `replay` of each segment coming from all earlier increments.
 
     Args:
         increments: In order of arrival. A segment is as long as its increment, so a share `replay` of the new
             increment's windows stays unread.
         replay: Share of old data in `[0, 1)`, rounded to thousandths; `union`: every increment so far by its size.
+        sequences: Windows of the first update of all, `recipe.sequences_per_update`, by which sizes compare where the
+            batch grows.
 
     Raises:
-        PlanError: If `replay` lies outside `[0, 1)`.
+        PlanError: If `replay` lies outside `[0, 1)`, or `sequences` is needed and missing.
 
     >>> old, new = Increment(version="v1", updates=100), Increment(version="v2", updates=50)
     >>> stream = mixture((old, new), replay=0.25)
@@ -219,10 +283,14 @@ def mixture(increments: tuple[Increment, ...], *, replay: Replay) -> Stream:
     """
     if replay != "union" and not 0 <= replay < 1:
         raise PlanError(f"replay={replay} must lie in [0, 1)", field="replay", value=replay)
+    if sequences is None and any(increment.windows is not None for increment in increments):
+        raise PlanError(
+            "mixture of increments at which the batch has grown needs sequences=recipe.sequences_per_update"
+        )
     segments, total = [], 0
     for number, increment in enumerate(increments):
-        total += increment.updates
-        old = round((1 - increment.updates / total if replay == "union" else replay) * WEIGHT_PARTS)
+        total += (size := increment.count_windows(sequences=sequences or 1))
+        old = round((1 - size / total if replay == "union" else replay) * WEIGHT_PARTS)
         if number == 0 or old == 0:
             segments.append(_alone(increment))
             continue
@@ -272,23 +340,6 @@ def _alone(increment: Increment) -> Segment:
     return Segment(updates=increment.updates, components=(Component(increments=(increment,)),))
 
 
-def coverage(reads: list[tuple[Segment, int]]) -> dict[str, Fraction]:
-    """Share of each increment that has been read at least once, after `(segment, updates read of it)` in turn.
-
-    Exact as long as no pool of several increments is read in part; there it is the expected share under a uniform
-    order.
-    """
-    seen: dict[str, Fraction] = {}
-    for segment, updates in reads:
-        for component in segment.components:
-            pool = sum(increment.updates for increment in component.increments)
-            share = min(Fraction(1), Fraction(updates * component.parts, WEIGHT_PARTS * pool))
-            for increment in component.increments:
-                before = seen.get(increment.version, Fraction(0))
-                seen[increment.version] = before + (1 - before) * share
-    return seen
-
-
 def as_record(segment: Segment, *, content: bool = False) -> dict[str, Any]:
     """Return a segment as plain data.
 
@@ -311,9 +362,11 @@ def as_record(segment: Segment, *, content: bool = False) -> dict[str, Any]:
 
 
 def increment_record(increment: Increment, *, content: bool) -> list[Any]:
-    """Return version, updates, content where it is known and asked for, and the mixture where there is one."""
-    known = [increment.content] if content and increment.content is not None else []
-    return [increment.version, increment.updates, *known, *([dict(increment.mixture)] if increment.mixture else [])]
+    """Return version, updates, content where it is known and asked for, and mixture and windows where there are any."""
+    known: list[Any] = [increment.content] if content and increment.content is not None else []
+    known += [dict(increment.mixture)] if increment.mixture else []
+    known += [] if increment.windows is None else [increment.windows]
+    return [increment.version, increment.updates, *known]
 
 
 def from_record(record: dict[str, Any]) -> Segment:
@@ -329,11 +382,12 @@ def from_record(record: dict[str, Any]) -> Segment:
     return Segment(updates=record["updates"], components=components)
 
 
-def read_increment(version: str, updates: int, *more: str | dict[str, int]) -> Increment:
+def read_increment(version: str, updates: int, *more: str | dict[str, int] | int) -> Increment:
     """Return the increment that `increment_record` wrote."""
     content = next((entry for entry in more if isinstance(entry, str)), None)
     mixture = next((entry for entry in more if isinstance(entry, dict)), {})
-    return Increment(version=version, updates=updates, content=content, mixture=in_order(mixture))
+    windows = next((entry for entry in more if isinstance(entry, int)), None)
+    return Increment(version=version, updates=updates, content=content, mixture=in_order(mixture), windows=windows)
 
 
 def in_order(mixture: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

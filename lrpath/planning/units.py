@@ -6,7 +6,7 @@ A bare fraction is refused: it would be a share of a horizon that grows with eve
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from lrpath.errors import ConfigError
@@ -32,13 +32,35 @@ def parse_updates(text: int | str, *, tokens_per_update: int, field: str) -> int
     >>> parse_updates("2_097_152 tokens", tokens_per_update=1_048_576, field="warmup")
     2
     """
+    return parse_length(
+        text,
+        updates_of=lambda tokens: tokens / tokens_per_update,
+        tokens_per_update=tokens_per_update,
+        field=field,
+    )
+
+
+def parse_length(
+    text: int | str, *, updates_of: Callable[[Fraction], Fraction], tokens_per_update: int, field: str
+) -> int:
+    """Return a length as `parse_updates` does, where updates need not read equally many tokens.
+
+    Args:
+        text: The length.
+        updates_of: Returns how many updates read a number of tokens, as an exact fraction.
+        tokens_per_update: Tokens of the first of these updates, for the message.
+        field: Name of the configuration field, for the message.
+
+    Raises:
+        ConfigError: As `parse_updates`.
+    """
     match = None if isinstance(text, bool | float) else _LENGTH.fullmatch(str(text).strip())
     if match is None:
         message = f'{field}={text!r} is not a length; write whole updates ("300 updates") or tokens ("10.5B tokens")'
         raise ConfigError(message, field=field, value=text)
     amount = Fraction(match["number"].replace("_", "").replace(",", "")) * _MULTIPLES[match["multiple"]]
     if (match["unit"] or "update").startswith("token"):
-        updates = round(amount / tokens_per_update)
+        updates = round(updates_of(amount))
         if amount and not updates:
             message = f"{field}={text!r} is less than half an update of {tokens_per_update:,} tokens; lengthen it"
             raise ConfigError(message, field=field, value=text)

@@ -11,9 +11,8 @@ from lrpath.planning.lineage import content_id
 from lrpath.planning.optimizers import write_optimizer
 from lrpath.planning.paths import Path, Release, Tree
 from lrpath.planning.plan import Plan
-from lrpath.planning.readings import domain_tokens
+from lrpath.planning.readings import Readings, domain_tokens
 from lrpath.planning.recipe import Recipe, write_seed
-from lrpath.planning.streams import coverage
 from lrpath.planning.units import write_bytes, write_count, write_time
 from lrpath.records.document_losses import DocumentLoss, read_document_losses
 from lrpath.records.read_segments import digests_read
@@ -144,23 +143,29 @@ def _digests(study: Study, release: Release) -> Iterator[tuple[str, str]]:
 
 def _training(tree: Tree, release: Release) -> list[str]:
     recipe = tree.line(release.last.path_id)[0].recipe
-    optimizer, tokens = recipe.optimizer, release.last.position * recipe.tokens_per_update
+    optimizer, tokens = recipe.optimizer, recipe.tokens_before(release.last.position)
     assert optimizer is not None, "what has no optimizer of ours is not exported"
     clipping = (
         "gradients not clipped" if optimizer.clip_norm is None else f"gradient norm clipped at {optimizer.clip_norm:g}"
     )
     return [
-        f"- {release.last.position:,} updates of {recipe.sequences_per_update:,} sequences of "
+        f"- {release.last.position:,} updates of {_batches(recipe, release.last.position)} sequences of "
         f"{recipe.tokens_per_sequence:,} tokens: {write_count(tokens)} tokens.",
         f"- {write_optimizer(optimizer)}; {clipping}.",
         f"- Precision {recipe.precision}; {write_seed(recipe)}.",
     ]
 
 
+def _batches(recipe: Recipe, end: int) -> str:
+    """Write the sequences of an update, `8`, and from which position on there were more, `8, from 100 16`."""
+    first, *grown = recipe.batch.stretches(0, end)
+    return ", ".join([f"{first[2]:,}", *(f"from {begin:,} {sequences:,}" for begin, _, sequences in grown)])
+
+
 def _cost(study: Study, series: Series, release: Release) -> list[str]:
     tree, plan = series.plan.tree, series.plan
     line = tree.line(release.last.path_id)
-    tokens = release.last.position * line[0].recipe.tokens_per_update
+    tokens = line[0].recipe.tokens_before(release.last.position)
     lines = [
         f"- From the initial weights to this release: {release.last.position:,} updates, {write_count(tokens)} tokens."
     ]
@@ -182,9 +187,9 @@ def _cost(study: Study, series: Series, release: Release) -> list[str]:
         return lines
     number = plan.versions.index(release.version) + 1
     cost = plan.costs(series.paradigm)[number - 1]
-    scratch = plan.updates_from_scratch(versions=number)
+    relative = plan.relative_cost(series.paradigm, versions=number)
     lines.append(
-        f"- All versions up to {release.version}: {cost.updates:,} updates, {cost.updates / scratch:.2f} of training "
+        f"- All versions up to {release.version}: {cost.updates:,} updates, {relative:.2f} of training "
         "each from scratch."
     )
     return lines
@@ -287,5 +292,7 @@ def _line_of(path: Path, end: int) -> str:
 
 
 def _reading(tree: Tree, release: Release) -> str:
-    shares = coverage(tree.reads(release.last))
+    versions = dict.fromkeys(one.version for segment, _ in tree.reads(release.last) for one in segment.increments)
+    readings = Readings(tree)
+    shares = {version: readings.share(release.last, version) for version in versions}
     return ", ".join(version if share == 1 else f"{float(share):.0%} of {version}" for version, share in shares.items())

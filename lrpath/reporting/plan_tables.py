@@ -118,9 +118,7 @@ def planned_cost_table(plan: Plan, *, cluster: Cluster, speed: MeasuredSpeed | N
     if len(rows) > 1:
         notes.append("Together: paths that paradigms share are trained once.")
         together = plan.cost(plan.tree)
-        rows.append(
-            ("together", *_cost_cells(together, cluster, speed), together.updates / plan.updates_from_scratch())
-        )
+        rows.append(("together", *_cost_cells(together, cluster, speed), together.tokens / plan.tokens_from_scratch()))
     if speed is not None:
         devices = f"{speed.ranks} process{'' if speed.ranks == 1 else 'es'} on {speed.device}"
         notes.append(
@@ -170,11 +168,17 @@ def _cost_cells(cost: Cost, cluster: Cluster, speed: MeasuredSpeed | None) -> tu
 
 
 def version_table(plan: Plan) -> ReportTable:
-    """Return the cost of versions 1…i, relative to training each of them from scratch, for every i and paradigm."""
+    """Return the cost of versions 1…i, relative to training each of them from scratch, for every i and paradigm.
+
+    What 1.00 means is said in updates, or in tokens where the batch grows and updates are not worth the same.
+    """
+    unit, from_scratch = ("updates", plan.updates_from_scratch)
+    if plan.recipe.batch.grows_before(sum(one.updates for one in plan.increments)):
+        unit, from_scratch = ("tokens", plan.tokens_from_scratch)
     rows = [
         (
             version,
-            plan.updates_from_scratch(versions=number),
+            from_scratch(versions=number),
             *(plan.relative_cost(paradigm, versions=number) for paradigm in plan.paradigms),
         )
         for number, version in enumerate(plan.versions, start=1)
@@ -183,7 +187,7 @@ def version_table(plan: Plan) -> ReportTable:
         title="Cost of all versions up to this one",
         columns=(
             _text("version", "up to"),
-            Column(key="updates_from_scratch", title="1.00 means", unit="updates", write=write_whole_number),
+            Column(key=f"{unit}_from_scratch", title="1.00 means", unit=unit, write=write_whole_number),
             *(Column(key=name, title=name, unit="× scratch", write=write_fixed(2)) for name in plan.paradigms),
         ),
         rows=tuple(rows),

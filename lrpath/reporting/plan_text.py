@@ -7,7 +7,7 @@ from typing import Any
 from lrpath.analysis.measured_speed import MeasuredSpeed
 from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
-from lrpath.planning.recipe import write_seed
+from lrpath.planning.recipe import write_batch, write_seed
 from lrpath.planning.shape import ModelShape
 from lrpath.planning.units import write_count, write_span
 from lrpath.reporting.domain_table import planned_domain_table
@@ -66,7 +66,7 @@ def plan_json(
     Raises:
         ConfigError: As `plan_text`.
     """
-    recipe = plan.tree.paths[0].recipe
+    recipe = plan.recipe
     figures: dict[str, Any] = {
         "plan": plan.id,
         "model": {
@@ -78,7 +78,8 @@ def plan_json(
         },
         "seed": recipe.as_record()["seed"],
         "precision": recipe.precision,
-        "tokens_per_update": plan.tokens_per_update,
+        "tokens_per_update": recipe.tokens_between(0, 1),
+        **({} if not recipe.growth else {"batch_growth": _growth_records(plan)}),
         "increments": _increment_table(plan).records(),
         "paths": path_table(plan).records(),
         "rates": rate_table(plan).records(),
@@ -96,15 +97,13 @@ def plan_json(
 
 
 def _header(plan: Plan) -> str:
-    recipe = plan.tree.paths[0].recipe
+    recipe = plan.recipe
     parameters = "an unknown count of" if plan.parameters is None else f"{plan.parameters:,}"
     flops = "" if plan.flops_per_token is None else f", {write_flops(plan.flops_per_token)} FLOP a token"
     lines = [
         f"plan {plan.id}",
         f"model       {plan.model_name}, {parameters} parameters{flops}, {recipe.precision}, {write_seed(recipe)}",
-        f"batch       {recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens "
-        f"= {plan.tokens_per_update:,} tokens an update"
-        + (", attention within a document" if recipe.masks_documents else ""),
+        f"batch       {write_batch(recipe)}" + (", attention within a document" if recipe.masks_documents else ""),
         f"increments  {_increments(plan)}",
     ]
     if plan.weights is not None:
@@ -112,20 +111,27 @@ def _header(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _growth_records(plan: Plan) -> list[dict[str, int]]:
+    """Return where the batch grows, in updates and in tokens since the root, and to how many sequences."""
+    return [
+        {"position": position, "tokens": plan.recipe.tokens_before(position), "sequences_per_update": sequences}
+        for position, sequences in plan.recipe.growth
+    ]
+
+
 def _increments(plan: Plan) -> str:
     """Write the increments in order; neighbours of one size become one entry."""
     texts = []
-    for updates, group in groupby(plan.increments, key=lambda increment: increment.updates):
+    sizes = groupby(plan.increments, key=lambda one: (one.updates, plan.increment_tokens(one)))
+    for (updates, tokens), group in sizes:
         names = [increment.version for increment in group]
         each = " each" if len(names) > 1 else ""
-        texts.append(
-            f"{write_span(names)} {updates:,} updates ({write_count(updates * plan.tokens_per_update)} tokens){each}"
-        )
+        texts.append(f"{write_span(names)} {updates:,} updates ({write_count(tokens)} tokens){each}")
     return ", ".join(texts)
 
 
 def _increment_table(plan: Plan) -> ReportTable:
-    rows = [(part.version, part.updates, part.updates * plan.tokens_per_update) for part in plan.increments]
+    rows = [(part.version, part.updates, plan.increment_tokens(part)) for part in plan.increments]
     keys = ("version", "updates", "tokens")
     columns = tuple(Column(key=key, title=key, write=write_whole_number) for key in keys)
     return ReportTable(title="Increments", columns=columns, rows=tuple(rows))

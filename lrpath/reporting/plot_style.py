@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from lrpath.errors import ConfigError
 from lrpath.planning.paradigms import KINDS
 from lrpath.planning.paths import Tree
+from lrpath.planning.recipe import Recipe
 from lrpath.planning.units import write_count
 from lrpath.records.files import write_whole
 
@@ -104,12 +105,19 @@ def stack(panels: Sequence[Panel]) -> tuple[Figure, list[Axes]]:
     all_axes[0].set_xlim(0, 1.06 * end)
     all_axes[-1].set_xlabel("position [updates]")
     all_axes[-1].xaxis.set_major_formatter(whole_numbers())
-    _add_tokens(all_axes[0], panels[0].tree.paths[0].recipe.tokens_per_update)
+    _add_tokens(all_axes[0], panels[0].tree.paths[0].recipe, end=end)
     return figure, all_axes
 
 
-def _add_tokens(axes: Axes, tokens_per_update: int) -> None:
-    functions = (lambda updates: updates * tokens_per_update, lambda tokens: tokens / tokens_per_update)
+def _add_tokens(axes: Axes, recipe: Recipe, *, end: int) -> None:
+    """Add an axis of tokens; where the batch grows it is as many straight pieces, and goes on as its last update."""
+    first = recipe.tokens_between(0, 1)
+    functions = (lambda updates: updates * first, lambda tokens: tokens / first)
+    if recipe.batch.grows_before(2 * end):
+        # Of what lies outside, to the left of 0 above all, matplotlib asks too, and wants an answer that can be undone.
+        known = [-end, 0, *(position for position, _ in recipe.growth if position < 2 * end), 2 * end]
+        read = [-end * first, *(recipe.tokens_before(position) for position in known[1:])]
+        functions = (lambda updates: np.interp(updates, known, read), lambda tokens: np.interp(tokens, read, known))
     tokens = axes.secondary_xaxis("top", functions=functions)
     tokens.set_xlabel("position [tokens]")
     tokens.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write_count(value)))

@@ -9,6 +9,7 @@ from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
 from lrpath.planning.optimizers import OwnOptimizer, write_optimizer
 from lrpath.planning.paradigms import PARADIGMS
+from lrpath.planning.recipe import write_batch
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.records.commands import Command
 from lrpath.records.held_out import HeldOutSet
@@ -68,11 +69,7 @@ def _model(series: Series) -> str:
 
 def _batch(series: Series) -> str:
     recipe = series.recipe
-    return (
-        f"{recipe.sequences_per_update:,} sequences × {recipe.tokens_per_sequence:,} tokens = "
-        f"{recipe.tokens_per_update:,} tokens an update"
-        + (", attention within a document" if recipe.masks_documents else "")
-    )
+    return write_batch(recipe) + (", attention within a document" if recipe.masks_documents else "")
 
 
 def _optimizer(series: Series) -> str:
@@ -126,9 +123,8 @@ def _training_text(group: ComparableGroup) -> str:
     """Write source, vocabulary, and of each increment its tokens and the digest of what was read."""
     longest = max(group.series, key=lambda series: len(series.plan.versions))
     digests = _digests(group.series)
-    batch = longest.recipe.tokens_per_update
     parts = [
-        f"{one.version} {write_count(one.updates * batch)} tokens{digests.get(one.version, '')}"
+        f"{one.version} {write_count(longest.plan.increment_tokens(one))} tokens{digests.get(one.version, '')}"
         for one in longest.plan.increments
     ]
     return f"{longest.plan.source}: {', '.join(parts)}"

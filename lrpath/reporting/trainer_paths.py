@@ -48,6 +48,7 @@ def trainer_paths(plan: Plan, *, rates: pathlib.Path | None = None) -> list[dict
                 if key.path_id == path.id
             ],
             "stream": _stream(path, end=plan.tree.end(path.id)),
+            **_batch(path, end=plan.tree.end(path.id)),
             "rates_file": None if rates is None else str(_file(path, rates)),
         }
         for path in plan.tree.paths
@@ -79,6 +80,14 @@ def _pieces(path: Path, *, end: int) -> list[dict[str, Any]]:
         found.append(row | ({"exponent": piece.exponent} if piece.shape.value == "power" else {}))
         begin = end if stop is None else stop
     return found
+
+
+def _batch(path: Path, *, end: int) -> dict[str, Any]:
+    """Return the sequences of an update by its position, where they are not those of the first update throughout."""
+    batch = path.recipe.batch
+    names = ("begin", "end", "sequences_per_update")
+    rows = [dict(zip(names, row, strict=True)) for row in batch.stretches(path.start, end)]
+    return {"batch": rows} if batch.grows_before(end) else {}
 
 
 def _stream(path: Path, *, end: int) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def fit_updates(
     """Fit until the run's end, or until an anomaly for which the path goes back, which is returned.
 
     Args:
-        run: Which updates.
+        run: Which updates, all of one batch.
         module: The model, which is empty afterwards.
         callbacks: In the order in which Lightning calls each of their hooks.
         batches: The path's data as a function of position.
@@ -37,7 +37,7 @@ def fit_updates(
         batches,
         start=run.begin,
         end=run.end,
-        micro_batch=hardware.micro_batch_size(recipe),
+        micro_batch=hardware.micro_batch_size(recipe, position=run.begin),
         accumulate=module.accumulation,
     )
     trainer = build_trainer(

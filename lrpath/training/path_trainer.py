@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -180,23 +180,33 @@ class PathTrainer:
         train_until_anomaly = partial(
             self._train, folder=folder, parent=parent, pinned=pinned, progress=progress, signals=signals
         )
+        left = planned_run
         with signals.recording():
-            while anomaly := train_until_anomaly(planned_run):
-                go_back = partial(rewind, planned_run, anomaly, folder=folder, pinned=needed, publish=progress.publish)
-                planned_run = self.process_group.on_rank_zero(go_back)
-                progress.add_updates(anomaly.position - planned_run.begin)
+            while left.begin < left.end:
+                part = left.until_growth()
+                anomaly = train_until_anomaly(part, shown=planned_run)
+                if anomaly is None:
+                    left = replace(left, begin=part.end)
+                    continue
+                go_back = partial(rewind, left, anomaly, folder=folder, pinned=needed, publish=progress.publish)
+                planned_run = left = self.process_group.on_rank_zero(go_back)
+                progress.add_updates(anomaly.position - left.begin)
 
     def _train(
         self,
         run: PlannedRun,
         *,
+        shown: PlannedRun,
         folder: PathFolder,
         parent: Path | None,
         pinned: Callable[[], Set[StateKey]],
         progress: PlanProgress,
         signals: SignalRecorder,
     ) -> Anomaly | None:
-        """Train until the run's end, or until an anomaly for which the path goes back, which is returned."""
+        """Train until the run's end, or until an anomaly for which the path goes back, which is returned.
+
+        The run is the whole one that is `shown`, or a part of it, of one batch.
+        """
         group, recipe = self.process_group, run.path.recipe
         assert recipe.optimizer is not None
         self.hardware.forget_memory()
@@ -206,7 +216,7 @@ class PathTrainer:
         module = LitCausalLM(
             backbone,
             settings=recipe.optimizer,
-            accumulation=self.hardware.accumulation(recipe),
+            accumulation=self.hardware.accumulation(recipe, position=run.begin),
             observe=monitor.observe,
             parallelize=partial(self.hardware.parallelize, precision=recipe.precision),
         )
@@ -236,7 +246,7 @@ class PathTrainer:
             )
             others: list[UpdateCallback] = [
                 DocumentRecorder(run, folder=folder, evaluation=evaluation, evaluated=recorder.restart_clock),
-                *self._progress_callbacks(run, progress, recorder, monitor),
+                *self._progress_callbacks(run, shown, progress, recorder, monitor),
                 *([ProfileUpdates(run, folder=folder)] if self.profile and group.is_rank_zero else []),
             ]
             callbacks = self._in_order(run, parent, stop, recorder, others, fork)
@@ -268,7 +278,12 @@ class PathTrainer:
         return backbone
 
     def _progress_callbacks(
-        self, run: PlannedRun, progress: PlanProgress, recorder: MetricsRecorder, monitor: LossMonitor
+        self,
+        run: PlannedRun,
+        shown: PlannedRun,
+        progress: PlanProgress,
+        recorder: MetricsRecorder,
+        monitor: LossMonitor,
     ) -> list[UpdateCallback]:
         """Return what shows the run to the user, on rank 0."""
         if not self.process_group.is_rank_zero:
@@ -276,6 +291,7 @@ class PathTrainer:
         return [
             RunProgress(
                 run,
+                shown=shown,
                 plan=progress,
                 recorder=recorder,
                 monitor=monitor,

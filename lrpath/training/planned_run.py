@@ -43,7 +43,15 @@ class PlannedRun:
     @property
     def tokens(self) -> int:
         """Tokens that the run processes."""
-        return (self.end - self.begin) * self.path.recipe.tokens_per_update
+        return self.path.recipe.tokens_between(self.begin, self.end)
+
+    def until_growth(self) -> "PlannedRun":
+        """Return the run up to where the batch grows, or as it is: one fit accumulates equally often in every update.
+
+        A state is saved there, which the next fit begins with.
+        """
+        _, end, _ = next(self.path.recipe.batch.stretches(self.begin, self.end))
+        return replace(self, end=end)
 
     def begun(self, *, device: str, ranks: int, flops_per_token: float) -> Run:
         """Return the ledger's row of this run as it begins.

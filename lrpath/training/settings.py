@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lrpath.errors import ConfigError
+from lrpath.planning.global_batch import GROWTH, GlobalBatch
 
 
 def _check_at_least_one(section: str, **values: int | None) -> None:
@@ -79,7 +80,19 @@ class StrategySettings:
                 value=self.timeout_minutes,
             )
 
-    def micro_batch_size(self, sequences_per_update: int, *, ranks: int = 1) -> int:
+    def check_batch(self, batch: GlobalBatch, *, ranks: int = 1) -> None:
+        """Raise unless ranks and micro-batches divide the batch at every position.
+
+        Raises:
+            ConfigError: As `micro_batch_size`, with the field of the batch that they do not divide.
+        """
+        for number, sequences in enumerate(batch.sizes):
+            field = f"{GROWTH}[{number - 1}].sequences_per_update" if number else "batch.sequences_per_update"
+            self.micro_batch_size(sequences, ranks=ranks, field=field)
+
+    def micro_batch_size(
+        self, sequences_per_update: int, *, ranks: int = 1, field: str = "batch.sequences_per_update"
+    ) -> int:
         """Return the sequences of one forward pass on one rank.
 
         This is the one place for the rule ranks × micro-batch × accumulated micro-batches = sequences of an update.
@@ -94,6 +107,7 @@ class StrategySettings:
         Args:
             sequences_per_update: Sequences of the global batch.
             ranks: Number of processes that share it.
+            field: Field of the configuration that gives them.
 
         Raises:
             ConfigError: If no whole number of micro-batches makes the global batch; says which sizes do.
@@ -101,15 +115,15 @@ class StrategySettings:
         if sequences_per_update % ranks:
             fitting = _divisors(sequences_per_update)
             raise ConfigError(
-                f"{ranks} ranks cannot share batch.sequences_per_update={sequences_per_update} evenly; start a number "
+                f"{ranks} ranks cannot share {field}={sequences_per_update} evenly; start a number "
                 f"of ranks that divides it: {fitting}",
-                field="batch.sequences_per_update",
+                field=field,
                 value=sequences_per_update,
             )
         share = sequences_per_update // ranks
         size = self.micro_batch or share
         if share % size:
-            whole = f"batch.sequences_per_update={sequences_per_update}"
+            whole = f"{field}={sequences_per_update}"
             divided = whole if ranks == 1 else f"{share}, the share of each of {ranks} ranks in {whole}"
             raise ConfigError(
                 f"strategy.micro_batch={size} must divide {divided}; use one of {_divisors(share)}",

@@ -55,7 +55,7 @@ def test_a_kill_is_counted_to_the_last_update(lab: Lab) -> None:
     assert ended.codes == [-9, 0]
     ledger = lab.study().ledger.runs()
     plan = lab.project().plan
-    cost, per_update = plan.cost(plan.tree), plan.tokens_per_update
+    cost, per_update = plan.cost(plan.tree), plan.recipe.tokens_between(0, 1)
     killed, again = [run for run in ledger if run.name.endswith("main") and run.end > 4]
     assert (killed.begin, killed.end, killed.repeated, killed.outcome) == (4, 8, 0, "killed")
     assert (again.begin, again.end, again.repeated, again.outcome) == (6, 14, 2, "done")

@@ -1,7 +1,8 @@
-"""Hypothesis strategies and small builders for the tests of planning: decays, increments, recipes, settings."""
+"""Hypothesis strategies and small builders for the tests of planning, and what they compare readings with."""
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from lrpath.planning.plain import typed
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Shape
 from lrpath.planning.shape import FileModel, ModelShape
-from lrpath.planning.streams import Increment
+from lrpath.planning.streams import WEIGHT_PARTS, Increment, Segment
 from lrpath.planning.units import parse_updates
 
 TOKENS_PER_UPDATE = 64
@@ -85,7 +86,7 @@ def setting_of(*updates: int, label: str = "path", recipe: Recipe = RECIPE) -> S
     """Return a setting whose increments have these sizes [updates]."""
 
     def parse(text: int | str, field: str) -> int:
-        return parse_updates(text, tokens_per_update=recipe.tokens_per_update, field=field)
+        return parse_updates(text, tokens_per_update=recipe.tokens_between(0, 1), field=field)
 
     return Setting(label=label, recipe=recipe, increments=increments_of(*updates), parse=parse)
 
@@ -125,3 +126,20 @@ def shares(draw: st.DrawFn) -> tuple[float, float, float]:
     first = draw(st.integers(10, 80))
     second = draw(st.integers(10, 90 - first))
     return first / 100, second / 100, (100 - first - second) / 100
+
+
+def coverage(reads: list[tuple[Segment, int]]) -> dict[str, Fraction]:
+    """Share of each increment that has been read at least once, after `(segment, updates read of it)` in turn.
+
+    Exact as long as no pool of several increments is read in part; there it is the expected share under a uniform
+    order.
+    """
+    seen: dict[str, Fraction] = {}
+    for segment, updates in reads:
+        for component in segment.components:
+            pool = sum(increment.updates for increment in component.increments)
+            share = min(Fraction(1), Fraction(updates * component.parts, WEIGHT_PARTS * pool))
+            for increment in component.increments:
+                before = seen.get(increment.version, Fraction(0))
+                seen[increment.version] = before + (1 - before) * share
+    return seen

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrpath.errors import ConfigError
+from lrpath.planning.global_batch import GlobalBatch
 from lrpath.planning.mixture import (
     MIXTURE_PARTS,
     WHOLE,
@@ -102,7 +103,7 @@ def test_what_two_stretches_read_adds_up(stream: Stream, ends: list[int]) -> Non
     begin, end = ends
 
     def reads(first: int, last: int) -> dict[str, int]:
-        return domain_reads(stream.spans(first, last), sequences=8)
+        return domain_reads(stream.window_spans(first, last, batch=GlobalBatch(sequences=8)), sequences=8)
 
     parts = [reads(0, begin), reads(begin, end), reads(end, 12)]
     names = {name for part in parts for name in part}

@@ -26,13 +26,13 @@ from lrpath.planning.paradigms import (
 )
 from lrpath.planning.paths import Path, StateKey, Tree, unite
 from lrpath.planning.schedule import Shape
-from lrpath.planning.streams import coverage
 from tests.planning.strategies import (
     COSINE,
     LINEAR,
     build_continual,
     build_merged,
     build_switching,
+    coverage,
     decays,
     setting_of,
     sizes,

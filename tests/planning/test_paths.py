@@ -197,7 +197,7 @@ def test_an_impossible_recipe_is_refused(change: dict[str, Any]) -> None:
 def test_the_edges_of_a_recipe_are_allowed() -> None:
     recipe = recipe_with(beta1=0.0, weight_decay=0.0, clip_norm=None, seed=2**63 - 1, sequences_per_update=1)
 
-    assert recipe.tokens_per_update == 16
+    assert recipe.tokens_between(0, 1) == 16
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_a_plan_names_its_versions_in_order_of_arrival() -> None:
     plan = plan_of(*[10] * 11, paradigms={"continual": CONTINUAL})
 
     assert plan.versions == ("v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11")
-    assert plan.tokens_per_update == TOKENS_PER_UPDATE
+    assert plan.recipe.tokens_between(0, 1) == TOKENS_PER_UPDATE
 
 
 def test_replay_that_replays_nothing_is_noted() -> None:

@@ -10,8 +10,7 @@ from lrpath.errors import PlanError
 from lrpath.planning.paradigms import Anchor, FromScratch, Infinite, Paradigm, WsdS
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.readings import DataConsumed, Readings
-from lrpath.planning.streams import coverage
-from tests.planning.strategies import LINEAR, build_continual, build_merged, build_switching, setting_of
+from tests.planning.strategies import LINEAR, build_continual, build_merged, build_switching, coverage, setting_of
 
 PARADIGMS: dict[str, Paradigm] = {
     "from_scratch": FromScratch(peak=1.0, warmup=1, decay=LINEAR),

@@ -30,4 +30,4 @@ def test_costs_version_by_version_are_those_of_each_version_s_tree(paradigm: obj
         read_once = sum((seen.get(part.version, Fraction(0)) * part.updates for part in plan.increments), Fraction(0))
         assert cost.updates == sum(tree.updates(path.id) for path in tree.paths)
         assert cost.states == len(list(tree.kept_states()))
-        assert cost.tokens_first == round(read_once * plan.tokens_per_update)
+        assert cost.tokens_first == round(read_once * plan.recipe.tokens_between(0, 1))

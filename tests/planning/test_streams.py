@@ -14,13 +14,12 @@ from lrpath.planning.streams import (
     Stream,
     again,
     as_record,
-    coverage,
     from_record,
     mixture,
     sequential,
     union,
 )
-from tests.planning.strategies import increments_of, sizes
+from tests.planning.strategies import coverage, increments_of, sizes
 from tests.refusals import refused
 
 replays = st.integers(0, 999).map(lambda parts: parts / 1000)

@@ -34,13 +34,13 @@ def hardware(**settings: Any) -> Hardware:
 def test_micro_batches_make_up_the_global_batch(micro_batch: int | None, size: int, accumulate: int) -> None:
     one = hardware(micro_batch=micro_batch)
 
-    assert (one.micro_batch_size(RECIPE), one.accumulation(RECIPE)) == (size, accumulate)
+    assert (one.micro_batch_size(RECIPE, position=0), one.accumulation(RECIPE, position=0)) == (size, accumulate)
 
 
 @pytest.mark.parametrize("micro_batch", [5, 13, 24])
 def test_a_micro_batch_that_does_not_divide_the_batch_is_refused_with_those_that_do(micro_batch: int) -> None:
     with refused(ConfigError, field="strategy.micro_batch", value=micro_batch):
-        hardware(micro_batch=micro_batch).accumulation(RECIPE)
+        hardware(micro_batch=micro_batch).accumulation(RECIPE, position=0)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_ranks_share_the_global_batch(
     started(monkeypatch, ranks=ranks)
     shared = several(micro_batch=micro_batch)
 
-    assert (shared.micro_batch_size(RECIPE), shared.accumulation(RECIPE)) == (size, accumulate)
+    assert (shared.micro_batch_size(RECIPE, position=0), shared.accumulation(RECIPE, position=0)) == (size, accumulate)
     assert ranks * size * accumulate == RECIPE.sequences_per_update
 
 
@@ -136,7 +136,7 @@ def test_impossible_mixes_are_refused_with_what_would_work(
     started(monkeypatch, ranks=ranks)
 
     with refused(ConfigError, field=field):
-        several(**settings).micro_batch_size(RECIPE)
+        several(**settings).micro_batch_size(RECIPE, position=0)
 
 
 @pytest.mark.parametrize(("shard_ranks", "expected"), [(None, 8), ("node", 4), (2, 2)])

@@ -44,13 +44,13 @@ def _problems(index: StudyIndex, path: Path, runs: Sequence[Run]) -> list[tuple[
     if lacking:
         listed = f"{lacking[0]:,} to {lacking[-1] + 1:,}"
         return [(lacking[0], f"{len(lacking):,} updates from {listed} are in no run of the ledger; {remedy}")]
-    wrong = [run for run in runs if run.tokens != run.updates * path.recipe.tokens_per_update]
+    wrong = [run for run in runs if run.tokens != path.recipe.tokens_between(run.begin, run.end)]
     if wrong:
         return [
             (
                 run.begin,
-                f"the run {run.begin:,} to {run.end:,} counts {run.tokens:,} tokens for {run.updates:,} updates of "
-                f"{path.recipe.tokens_per_update:,}; {remedy}",
+                f"the run {run.begin:,} to {run.end:,} counts {run.tokens:,} tokens for {run.updates:,} updates, which "
+                f"have {path.recipe.tokens_between(run.begin, run.end):,}; {remedy}",
             )
             for run in wrong
         ]

@@ -11,7 +11,6 @@ from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import canonical, content_id, differences
 from lrpath.planning.paths import Path, StateKey
-from lrpath.planning.streams import as_record
 from lrpath.records.files import digest_file, read_json
 from lrpath.records.manifest import check_state, read_manifest, state_files
 from lrpath.records.path_folder import PathFolder
@@ -204,10 +203,7 @@ def _planned(path: Path) -> Callable[[int], dict[str, Any]]:
     read = ReadSegments(
         head,
         start=path.start,
-        parts=lambda begin, end: [
-            {"segment": as_record(segment), "first": first, "updates": last - first}
-            for segment, first, last in path.stream.spans(begin, end)
-        ],
+        parts=lambda begin, end: path.stream.records(begin, end, batch=recipe.batch),
     )
 
     def until(position: int) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _expected(path: Path, row: MetricsRow) -> tuple[tuple[str, float, float], ..
         return ()  # a finding of `_gaps`, or past all that a plan asks for
     return (
         ("lr", row.lr, path.schedule.rate(row.position - 1)),
-        ("tokens", row.tokens, row.position * path.recipe.tokens_per_update),
+        ("tokens", row.tokens, path.recipe.tokens_before(row.position)),
     )
 
 

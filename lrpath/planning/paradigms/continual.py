@@ -79,7 +79,7 @@ class Continual:
 
     def plan(self, setting: Setting) -> Tree:
         """Return a chain of N paths; path i takes T_i updates from release i − 1, or from where it leaves that path."""
-        whole = mixture(setting.increments, replay=self.replay)
+        whole = mixture(setting.increments, replay=self.replay, sequences=setting.recipe.sequences_per_update)
         cycles = one_each(setting, "cycle", self.cycle)
         paths: list[Path] = []
         releases = []

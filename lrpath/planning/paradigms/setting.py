@@ -131,7 +131,7 @@ def branch_lengths(setting: Setting, alpha: Alpha | tuple[Alpha, ...]) -> list[i
 
 def main_path(setting: Setting, pieces: tuple[Piece, ...], *, replay: Replay | None = None) -> Path:
     """Return the path that reads all increments in turn, with a share of earlier ones, and that branches leave."""
-    stream = mixture(setting.increments, replay=replay or 0.0)
+    stream = mixture(setting.increments, replay=replay or 0.0, sequences=setting.recipe.sequences_per_update)
     return Path(name=f"{setting.label}.main", recipe=setting.recipe, schedule=Schedule(pieces=pieces), stream=stream)
 
 

@@ -93,7 +93,7 @@ class MetricsRecorder(UpdateCallback):
 
     def _write(self, results: Sequence[UpdateResult]) -> None:
         self._folder.check_owned()
-        tokens_per_update = self.run.path.recipe.tokens_per_update
+        recipe = self.run.path.recipe
         rows: list[MetricsRow] = []
         error = None
         for one in results:
@@ -106,7 +106,7 @@ class MetricsRecorder(UpdateCallback):
                     loss=one.loss,
                     lr=one.learning_rate,
                     grad_norm=one.grad_norm,
-                    tokens=one.position * tokens_per_update,
+                    tokens=recipe.tokens_before(one.position),
                 )
             )
         self._folder.metrics.append(rows)
@@ -114,7 +114,8 @@ class MetricsRecorder(UpdateCallback):
             raise error
         now = time.monotonic()
         seconds, self._written_at = now - self._written_at, now
-        self.tokens_per_second = len(rows) * tokens_per_update / max(seconds, 1e-9)
+        tokens = len(rows) * recipe.tokens_between(self.run.begin, self.run.begin + 1)  # a run has one batch
+        self.tokens_per_second = tokens / max(seconds, 1e-9)
         rounded = round(self.tokens_per_second, 1)
         speed = [SpeedRow(position=rows[-1].position, seconds=round(seconds, 4), tokens_per_second=rounded)]
         self._folder.speed.append(speed)

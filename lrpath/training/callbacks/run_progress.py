@@ -22,14 +22,16 @@ class RunProgress(UpdateCallback):
         self,
         run: PlannedRun,
         *,
+        shown: PlannedRun,
         plan: PlanProgress,
         recorder: MetricsRecorder,
         monitor: LossMonitor,
         hardware: Hardware,
         flops_per_token: float,
     ) -> None:
-        """Take the plan's progress, who knows the speed, losses and spikes, and what MFU and memory are those of."""
+        """Take the run that is shown, of which `run` may be a part, the plan's progress, and who knows the figures."""
         super().__init__(run)
+        self._shown = shown
         self._plan = plan
         self._recorder = recorder
         self._monitor = monitor
@@ -40,7 +42,7 @@ class RunProgress(UpdateCallback):
         """Show the update."""
         last, speed = self._monitor.last, self._recorder.tokens_per_second
         self._plan.advance(
-            self.run,
+            self._shown,
             position=position,
             loss=math.nan if last is None else last.loss,
             tokens_per_second=0.0 if math.isnan(speed) else speed,

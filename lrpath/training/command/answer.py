@@ -101,7 +101,7 @@ class _Reading:
             # Compared as fp32: a trainer may keep its rates so.
             same = np.float32(used) == np.float32(planned)
             self.check(same, f"says that the update to position {update + 1:,} ran at rate {used!r}, not {planned!r}")
-            tokens = (update + 1) * self._stretch.path.recipe.tokens_per_update
+            tokens = self._stretch.path.recipe.tokens_before(update + 1)
             rows.append(MetricsRow(position=update + 1, loss=loss, lr=planned, grad_norm=norm, tokens=tokens))
         return rows
 

@@ -10,7 +10,7 @@ import math
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -150,13 +150,29 @@ class CommandTrainer:
             StoppedError: If this process or the command was asked to stop.
             TrainingError: If the command failed, or did not do what it was asked.
         """
-        start = self._checked_start(planned_run, parent)
-        later = prepare_tables(planned_run, folder)
-        begun = planned_run.begun(device=f"command {self.settings.name}", ranks=1, flops_per_token=self.flops_per_token)
+        left = planned_run
+        while left.begin < left.end:
+            part = left.until_growth()  # the arrays of a stretch have one batch, and so has a line of the ledger
+            self._train(part, folder, parent=parent, pinned=pinned, progress=progress)
+            left = replace(left, begin=part.end)
+
+    def _train(
+        self,
+        run: PlannedRun,
+        folder: PathFolder,
+        *,
+        parent: Path | None,
+        pinned: Callable[[], Set[StateKey]],
+        progress: PlanProgress,
+    ) -> None:
+        """Run the command for each stretch of a run of one batch."""
+        start = self._checked_start(run, parent)
+        later = prepare_tables(run, folder)
+        begun = run.begun(device=f"command {self.settings.name}", ranks=1, flops_per_token=self.flops_per_token)
         count = RunningCount(folder, ledger=self.study.ledger, run=begun)
         with count:
-            for stretch in _stretches(planned_run, start):
-                self._make(stretch, planned_run, folder, count=count, pinned=pinned, progress=progress)
+            for stretch in _stretches(run, start):
+                self._make(stretch, run, folder, count=count, pinned=pinned, progress=progress)
         if later:
             sort_tables(folder, last=later[-1])
         if self.open_sink is not None:

@@ -26,7 +26,7 @@ EXCHANGE_FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Updates that one command makes.
+    """Updates that one command makes, all of one batch.
 
     Args:
         path: The path.
@@ -150,7 +150,7 @@ def _write_windows(file: pathlib.Path, stretch: Stretch, batches: TokenBatches) 
     versions = list(store.versions)
     numbers = {version: number for number, version in enumerate(versions)}
     read: set[str] = set()
-    shape = (stretch.updates, recipe.sequences_per_update, 2)
+    shape = (stretch.updates, recipe.sequences_at(stretch.begin), 2)
     windows_UBN = np.lib.format.open_memmap(file, mode="w+", dtype=np.int64, shape=shape)
     for update in range(stretch.begin, stretch.end):
         versions_B, windows_B = batches.order.windows_of(update)
@@ -181,7 +181,7 @@ def _write_windows(file: pathlib.Path, stretch: Stretch, batches: TokenBatches) 
 def _write_ids(file: pathlib.Path, stretch: Stretch, batches: TokenBatches) -> dict[str, Any]:
     """Write the token ids of every update, `[U, B, T]`, in the order of the slots."""
     recipe = stretch.path.recipe
-    shape = (stretch.updates, recipe.sequences_per_update, recipe.tokens_per_sequence + 1)
+    shape = (stretch.updates, recipe.sequences_at(stretch.begin), recipe.tokens_per_sequence + 1)
     dtype = token_dtype(batches.store.vocab_size)
     ids_UBT = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
     for update in range(stretch.begin, stretch.end):

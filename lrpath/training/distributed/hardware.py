@@ -130,17 +130,21 @@ class Hardware:
             return torch.device("cuda")
         return torch.device("cuda", self.process_group.local_rank)
 
-    def micro_batch_size(self, recipe: Recipe) -> int:
-        """Return the sequences of one forward pass on one rank.
+    def check_batch(self, recipe: Recipe) -> None:
+        """Raise unless the ranks and micro-batches divide every batch that a recipe has at some position.
 
         Raises:
-            ConfigError: As `StrategySettings.micro_batch_size`.
+            ConfigError: As `StrategySettings.check_batch`.
         """
-        return self.strategy.micro_batch_size(recipe.sequences_per_update, ranks=self.ranks)
+        self.strategy.check_batch(recipe.batch, ranks=self.ranks)
 
-    def accumulation(self, recipe: Recipe) -> int:
-        """Return how many micro-batches a rank accumulates in one update."""
-        return self.strategy.accumulation(recipe.sequences_per_update, ranks=self.ranks)
+    def micro_batch_size(self, recipe: Recipe, *, position: int) -> int:
+        """Return the sequences of one forward pass on one rank, in the update from a position on."""
+        return self.strategy.micro_batch_size(recipe.sequences_at(position), ranks=self.ranks)
+
+    def accumulation(self, recipe: Recipe, *, position: int) -> int:
+        """Return how many micro-batches a rank accumulates in the update from a position on."""
+        return self.strategy.accumulation(recipe.sequences_at(position), ranks=self.ranks)
 
     def prepare_process(self) -> None:
         """Set what all operations of this process share, evaluations included: threads, and how fp32 is multiplied."""

@@ -231,17 +231,20 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
     return _labelled([(study, plan, paradigm, settings_of(plan, paradigm)) for study, plan, paradigm in rows])
 
 
-_Parts = tuple[tuple[tuple[StateKey, float], ...], ...]
-"""Of what states each release of a series is made."""
+_Part = tuple[tuple[tuple[StateKey, float], ...], tuple[tuple[int, int], ...]]
+_Parts = tuple[_Part, ...]
+"""Of what states each release of a series is made, and how the batch had grown, of which the id of a path may know the
+beginning alone: two studies may go on with other batches."""
 _Row = tuple[Study, Plan, str]
 """Study, plan and label of a series."""
 
 
 def _parts(plan: Plan) -> dict[str, _Parts]:
-    found: dict[str, list[tuple[tuple[StateKey, float], ...]]] = {paradigm: [] for paradigm in plan.paradigms}
+    found: dict[str, list[_Part]] = {paradigm: [] for paradigm in plan.paradigms}
     for release in plan.tree.releases:
         if release.paradigm in found:
-            found[release.paradigm].append(release.parts)
+            batch = plan.tree.path(release.last.path_id).recipe.batch
+            found[release.paradigm].append((release.parts, batch.until(release.last.position).growth))
     return {paradigm: tuple(parts) for paradigm, parts in found.items()}
 
 

@@ -45,10 +45,13 @@ class GlobalBatch:
             raise ConfigError(text, field="batch.sequences_per_update", value=self.sequences)
         for number, ((before, fewer), (position, more)) in enumerate(pairwise([(0, self.sequences), *self.growth])):
             if position <= before:
-                what = "it must lie behind the one before" if number else "it must be at least 1"
-                hint = "" if number else "; what the first update reads is batch.sequences_per_update"
+                rule = (
+                    f"must lie behind the {before:,} of the entry before; correct it, or sort the entries"
+                    if number
+                    else "must be at least 1; what the first updates read is batch.sequences_per_update"
+                )
                 raise ConfigError(
-                    f"{GROWTH}[{number}].position is {position:,} updates, and {before:,} before it: {what}{hint}",
+                    f"{GROWTH}[{number}].position of {position:,} updates {rule}",
                     field=f"{GROWTH}[{number}].position",
                     value=position,
                 )

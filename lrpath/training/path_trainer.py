@@ -249,7 +249,7 @@ class PathTrainer:
                 *self._progress_callbacks(run, shown, progress, recorder, monitor),
                 *([ProfileUpdates(run, folder=folder)] if self.profile and group.is_rank_zero else []),
             ]
-            callbacks = self._in_order(run, parent, stop, recorder, others, fork)
+            callbacks = self._in_order(run, folder, parent, stop, recorder, others, fork)
             anomaly = fit_updates(
                 run, module, callbacks, batches=self.factory.batches(run.path), hardware=self.hardware
             )
@@ -303,6 +303,7 @@ class PathTrainer:
     def _in_order(
         self,
         run: PlannedRun,
+        folder: PathFolder,
         parent: Path | None,
         stop: StopOnSignal,
         recorder: MetricsRecorder,
@@ -325,7 +326,7 @@ class PathTrainer:
             watched = [HeartbeatCallback(self.process_group.watchdog, begin=run.begin, compiles=compiles)]
         return [
             stop,
-            self._restore_state(run, parent),
+            self._restore_state(run, folder, parent),
             SeedRandomNumbers(run),
             SetLearningRate(run),
             recorder,
@@ -335,13 +336,18 @@ class PathTrainer:
             *watched,
         ]
 
-    def _restore_state(self, run: PlannedRun, parent: Path | None) -> RestoreState:
+    def _restore_state(self, run: PlannedRun, folder: PathFolder, parent: Path | None) -> RestoreState:
         key, source = run.starting_state(), parent if run.begins_path else run.path
         assert (key is None) == (source is None)
         consumed = None if key is None or source is None else self.read_segments(source).until(key.position)
         released = parent.recipe.optimizer if run.begins_path and run.path.from_released and parent else None
         return RestoreState(
-            run, study=self.study, data_consumed=consumed, released=released, process_group=self.process_group
+            run,
+            study=self.study,
+            folder=folder,
+            data_consumed=consumed,
+            released=released,
+            process_group=self.process_group,
         )
 
     @contextlib.contextmanager

@@ -8,6 +8,7 @@ import lightning
 from lrpath.errors import MismatchError, StateError
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import StateKey
+from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.training.checkpoints.begin_released import load_released
 from lrpath.training.checkpoints.loading import load_state
@@ -27,16 +28,21 @@ class RestoreState(lightning.Callback):
         run: PlannedRun,
         *,
         study: Study,
+        folder: PathFolder,
         data_consumed: dict[str, Any] | None,
         released: Optimizer | None = None,
         process_group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         """Take the run, the study its state is in, what the state has read by the plan, and the ranks that load it.
 
+        `folder` is where the run saves its states, and is looked at first: a part of a run begins with what the part
+        before it has saved, which a null fork does outside of the study.
+
         Of a run that begins with the weights its parent would release, `released` is the parent's optimizer.
         """
         self._run = run
         self._study = study
+        self._folder = folder
         self._data_consumed = data_consumed
         self._released = released
         self._process_group = process_group
@@ -74,7 +80,8 @@ class RestoreState(lightning.Callback):
             )
 
     def _find(self, key: StateKey, *, expected: dict[str, Any]) -> pathlib.Path:
-        folder = self._study.find(key.path_id)
+        is_own = key.path_id == self._run.path.id and self._folder.has_state(key.position)
+        folder = self._folder if is_own else self._study.find(key.path_id)
         if folder is None:
             raise StateError(f"the state {key} is missing from {self._study.folder}; run the plan again")
         state_folder = folder.state(key.position)

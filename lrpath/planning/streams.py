@@ -283,7 +283,7 @@ def mixture(increments: tuple[Increment, ...], *, replay: Replay, sequences: int
     """
     if replay != "union" and not 0 <= replay < 1:
         raise PlanError(f"replay={replay} must lie in [0, 1)", field="replay", value=replay)
-    if sequences is None and any(increment.windows is not None for increment in increments):
+    if replay == "union" and sequences is None and any(one.windows is not None for one in increments):
         raise PlanError(
             "mixture of increments at which the batch has grown needs sequences=recipe.sequences_per_update"
         )

@@ -27,8 +27,6 @@ def record_backbone(folder: PathFolder, files: pathlib.Path) -> None:
         files: Folder that holds the files.
     """
     place = folder.folder / "path.json"
-    if not place.exists():
-        return  # the folder of a fork that is run again and then removed
     found = {file.name: {"bytes": file.stat().st_size, "sha256": digest_file(file)} for file in sorted(files.iterdir())}
     write_json(place, read_json(place) | {BACKBONE: found})
 

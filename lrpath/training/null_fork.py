@@ -178,8 +178,12 @@ def _folder_of(run: PlannedRun, study: Study) -> PathFolder:
 
 
 def _copy_rows(theirs: PathFolder, ours: PathFolder) -> None:
-    """Copy the rows of the study; the run cuts those that it will write."""
+    """Copy the rows of the study; the run cuts those that it will write.
+
+    And what the path is: where the batch grows, the run is made in parts, of which the second begins with a state here.
+    """
     ours.folder.mkdir()
+    shutil.copyfile(theirs.folder / "path.json", ours.folder / "path.json")
     for table, copy in (
         (theirs.metrics, ours.metrics),
         (theirs.guard, ours.guard),

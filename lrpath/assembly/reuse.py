@@ -80,7 +80,8 @@ def _differences(before: Path, after: Path) -> list[str]:
             del recipe["data"]
         stream = {"segment": as_record(segment), "from": offset}
         records.append({"tokens": tokens} | path.identity() | {"recipe": recipe, "stream": stream})
-    return differences(*records)
+    # A batch that grows otherwise changes sizes and forks too: it is named before what follows from it.
+    return sorted(differences(*records), key=lambda line: not line.startswith("recipe.growth"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,10 @@ from lrpath.laws.path_curves import paths_of, read_path
 from lrpath.records.ledger import Run
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
+from lrpath.training.lit_module import LitCausalLM
 from tests.integration.lab import Job, Lab, losses_of, states_of, tables_of
+from tests.integration.planting import plant
+from tests.integration.test_guard import REWIND, SKIP, along, faults_of, main_of
 from tests.integration.test_ranks import PAIR, check_samples, largest_difference
 from tests.refusals import refused
 
@@ -130,6 +133,18 @@ def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
     assert largest_difference(ours, theirs) < ROUNDING
     check_samples(lab, "ddp", *pair, ranks=2)
     assert findings(ours) == []
+
+
+def test_a_rewind_goes_back_across_a_growth(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LitCausalLM, "training_step", LitCausalLM.training_step)  # what is planted goes with the test
+    plant("main:8=100")
+    lab.run("study=rewound", GROWTH, *REWIND)
+    plant("main:6=nan main:7=nan")
+    lab.run("study=skipped", GROWTH, *SKIP)
+
+    assert faults_of(main_of(lab, "study=rewound", GROWTH, *REWIND)) == [(9, 7, "rewind", "loss")]
+    assert along(lab.study("rewound")) == along(lab.study("skipped"))
+    assert findings(lab.study("rewound")) == []
 
 
 def test_what_does_not_divide_a_later_batch_is_refused_before_anything_runs(lab: Lab) -> None:

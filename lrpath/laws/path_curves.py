@@ -18,6 +18,7 @@ from lrpath.analysis.compare import read_plans, read_series
 from lrpath.errors import LawError, PlanError, StateError
 from lrpath.laws.areas import Ints
 from lrpath.laws.curves import Curve, rates_of
+from lrpath.planning.global_batch import GROWTH
 from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
 from lrpath.planning.streams import WEIGHT_PARTS, Segment
 from lrpath.records.path_folder import PathFolder
@@ -174,10 +175,10 @@ def plan_path(*, tree: Tree, path_id: str, positions: Ints | None = None) -> Cur
     line = tree.line(path_id)
     if line[-1].recipe.batch.grows_before(tree.end(path_id)):
         raise LawError(
-            f"path {line[-1].name} has a batch that grows (batch.growth), and the laws know updates of one batch "
-            "alone; choose paths that end before it grows",
-            field="fit",
-            value=line[-1].name,
+            f"path {line[-1].name} has a batch that grows ({GROWTH}), and the laws know updates of one batch alone; "
+            "choose paths that end before it grows, with fit= and predict=",
+            field=GROWTH,
+            value=line[-1].recipe.growth,
         )
     ends = [*(path.start for path in line[1:]), tree.end(path_id)]
     parts = [rates_of(path.schedule, updates=end - path.start) for path, end in zip(line, ends, strict=True)]

@@ -109,8 +109,11 @@ class PathFit:
 
 
 def recipe_of(path: Path) -> dict[str, Any]:
-    """Return what the numbers of a path depend on besides rates, data order and seed, as plain data."""
-    return {key: value for key, value in path.recipe.as_record().items() if key not in ("seed", "guard")}
+    """Return what the numbers of a path depend on besides rates, data order and seed, as plain data.
+
+    A growth of the batch is left out: a path on which the batch has grown has no curve, and is refused.
+    """
+    return {key: value for key, value in path.recipe.as_record(until=0).items() if key not in ("seed", "guard")}
 
 
 def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[str, ...] | None) -> PathFit:

@@ -22,6 +22,7 @@ from lrpath.laws.loss_view import LossView, thinned
 from lrpath.laws.path_curves import NamedPath, has_losses
 from lrpath.laws.path_fit import PathFit, fit_paths
 from lrpath.laws.settings import FitSettings
+from lrpath.planning.global_batch import GROWTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class PredictedPaths:
         ranking: How the releases among them that have been run are put in order.
         note: What else is to be known of the predicted loss, in a sentence; None if nothing.
         left_out: Paths that would have been extrapolated, with the reason.
+        grown: Paths that no law predicts, since their batch grows, with the reason.
     """
 
     fitted: PathFit
@@ -121,6 +123,7 @@ class PredictedPaths:
     ranking: Ranking
     note: str | None = None
     left_out: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
 
 
 def predict_paths(
@@ -140,8 +143,8 @@ def predict_paths(
         paths: Paths.
         settings: Level, margin and kind of the intervals, and whether to extrapolate.
         curves: Curves from files: their rates are predicted, and their losses compared where they have any.
-        leave_out: Whether paths that would be extrapolated are left out, unless that leaves none; else they are
-            refused.
+        leave_out: Whether paths that would be extrapolated, or whose batch grows, are left out, unless that leaves
+            none; else they are refused.
 
     Raises:
         LawError: If there is neither path nor curve, one would be extrapolated unasked, or too few paths are finished.
@@ -160,7 +163,7 @@ def predict_paths(
         try:
             found.append(asker.path(view, path))
         except LawError as error:
-            if not leave_out or error.field != "extrapolate":
+            if not leave_out or error.field not in ("extrapolate", GROWTH):
                 raise
             left_out.append(error)
     found += [asker.file(curve) for curve in curves]
@@ -171,7 +174,8 @@ def predict_paths(
         rule=rule,
         predictions=tuple(found),
         ranking=ranking_of(found),
-        left_out=tuple(str(error).partition(". Fit")[0] for error in left_out),
+        left_out=tuple(str(error).partition(". Fit")[0] for error in left_out if error.field != GROWTH),
+        grown=tuple(str(error).partition("; choose")[0] for error in left_out if error.field == GROWTH),
     )
 
 

@@ -149,17 +149,18 @@ def _training(tree: Tree, release: Release) -> list[str]:
         "gradients not clipped" if optimizer.clip_norm is None else f"gradient norm clipped at {optimizer.clip_norm:g}"
     )
     return [
-        f"- {release.last.position:,} updates of {_batches(recipe, release.last.position)} sequences of "
+        f"- {release.last.position:,} updates of {_sequences(recipe, release.last.position)} of "
         f"{recipe.tokens_per_sequence:,} tokens: {write_count(tokens)} tokens.",
         f"- {write_optimizer(optimizer)}; {clipping}.",
         f"- Precision {recipe.precision}; {write_seed(recipe)}.",
     ]
 
 
-def _batches(recipe: Recipe, end: int) -> str:
-    """Write the sequences of an update, `8`, and from which position on there were more, `8, from 100 16`."""
+def _sequences(recipe: Recipe, end: int) -> str:
+    """Write the sequences of an update, and how many there were later, `8 sequences (16 from position 100 on)`."""
     first, *grown = recipe.batch.stretches(0, end)
-    return ", ".join([f"{first[2]:,}", *(f"from {begin:,} {sequences:,}" for begin, _, sequences in grown)])
+    later = ", ".join(f"{sequences:,} from position {begin:,} on" for begin, _, sequences in grown)
+    return f"{first[2]:,} sequences" + (f" ({later})" if later else "")
 
 
 def _cost(study: Study, series: Series, release: Release) -> list[str]:

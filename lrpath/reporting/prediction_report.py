@@ -78,6 +78,9 @@ def warnings_of(found: PredictedPaths) -> list[str]:
     for one in found.predictions:
         if one.violations:
             lines.append(f"WARNING: {one.name} lies outside the range that was fitted: {'; '.join(one.violations)}")
+    if found.grown:
+        more = f", and so were {len(found.grown) - 1} more" if len(found.grown) > 1 else ""
+        lines.append(f"note: {found.grown[0]}: it was left out{more}")
     if found.left_out:
         lines.append(
             f"note: {len(found.left_out)} paths were left out, as they would be extrapolated: {found.left_out[0]}"

@@ -17,6 +17,7 @@ from lrpath.assembly.runner import build_runner
 from lrpath.assembly.update_text import windows_of_update
 from lrpath.errors import ConfigError, LawError, MismatchError
 from lrpath.laws.path_curves import paths_of, read_path
+from lrpath.lightning import PathRun
 from lrpath.records.ledger import Run
 from lrpath.records.study import Study
 from lrpath.reporting.report import write_report
@@ -258,8 +259,15 @@ def test_the_laws_refuse_a_path_whose_batch_grows(grown: Lab) -> None:
     study = grown.study()
     named = next(path for path in paths_of(study) if path.name.endswith("main"))
 
-    with refused(LawError, field="fit"):
+    with refused(LawError, field="batch.growth"):
         read_path(study, tree=named.tree, path_id=named.path.id)
+
+
+def test_a_module_with_a_loader_of_its_own_has_no_batch_that_grows(grown: Lab, tmp_path: Path) -> None:
+    plan = grown.project(GROWTH, ACCUMULATING).plan
+
+    with refused(ConfigError, field="batch.growth"):
+        PathRun.open(plan, "path_switching.main", folder=tmp_path)
 
 
 def test_two_studies_that_go_on_with_other_batches_are_two_series(lab: Lab) -> None:

@@ -77,6 +77,8 @@ def labelled(name: str, settings: Settings) -> str:
 
     >>> labelled("path_switching", {"alpha": 0.6, "data.tokenizer.vocab_size": 320})
     'path_switching (alpha=0.6, vocab 320)'
+    >>> labelled("main", {"growth": [[2000, 64]]})
+    'main (batch 64 from 2000)'
     """
     last = [_last(key) for key in settings]
     short = {key: _last(key) if last.count(_last(key)) == 1 else key for key in settings}
@@ -96,6 +98,9 @@ def _phrase(key: str, value: Any, *, short: str) -> str:
         return f"{_text(value)} updates an increment"
     if _last(key) == "vocab_size":
         return f"vocab {_text(value)}"
+    if key == "growth" and isinstance(value, list) and all(isinstance(one, list) for one in value):  # of a recipe
+        steps = ", ".join(f"{sequences} from {position}" for position, sequences in value)
+        return f"batch {_text(steps)}"
     if key == "text" or (key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind"):
         return f"text {_text(value)}"
     return f"{short}={_text(value)}"

@@ -277,7 +277,7 @@ def test_two_studies_that_go_on_with_other_batches_are_two_series(lab: Lab) -> N
 
     page = page_of(lab.study("one"), lab.study("other"))
 
-    assert "growth=" in page
+    assert "(batch 8 from 12)" in page
 
 
 TRAINER = Path(__file__).with_name("outside_trainer.py")

@@ -227,8 +227,8 @@ class Project:
         return leave_where_data_differ(keep_old_ids(tree, self.known_paths.values()), self.known_paths)
 
     @cached_property
-    def selected(self) -> frozenset[str] | None:
-        """Ids of the paths to run; None for all.
+    def selected(self) -> Mapping[str, int] | None:
+        """Up to which position paths are to be run, by id; None for all that the plan needs.
 
         Raises:
             PlanError: If a name matches no path of the plan.

@@ -34,8 +34,7 @@ def leave_where_data_differ(tree: Tree, known: Mapping[str, Path]) -> Tree:
             if at >= tree.end(path.id):
                 break
             fork = StateKey(parts[-1].id, at)
-            name = f"{path.name}_from_{at}"
-            parts.append(replace(rest, name=name, schedule=rest.schedule.after(at), parent=fork))
+            parts.append(replace(rest, name=path.name_of_rest(at), schedule=rest.schedule.after(at), parent=fork))
         moved[path.id] = parts
     paths = {part.id: part for path in tree.paths for part in moved[path.id]}
     return Tree(paths=tuple(paths.values()), releases=_moved(tree.releases, place))

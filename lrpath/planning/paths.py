@@ -36,6 +36,9 @@ from lrpath.planning.streams import Increment, Segment, Stream
 PROVISIONAL_ID = "~"
 """How the id of a path begins that reads tokens which are not prepared yet."""
 
+_REST = "_from_"
+"""Stands in the name of a path's rest, between the path's name and the position."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class StateKey:
@@ -89,28 +92,9 @@ class Path:
         """Position of the first update."""
         return 0 if self.parent is None else self.parent.position
 
-    def _check_sizes(self) -> None:
-        """Raise if a segment is as long as its increments, but its updates have fewer windows than these.
-
-        Positions of another increment have another batch: what is left over there would be left out without a word.
-        """
-        batch = self.recipe.batch
-        for at, segment in zip((self.stream.start, *self.stream.ends()), self.stream.segments, strict=False):
-            pool = segment.components[0]
-            if pool.first_pass or sum(one.updates for one in pool.increments) != segment.updates:
-                continue
-            held = sum(one.count_windows(sequences=batch.sequences) for one in pool.increments)
-            read = batch.between(at, at + segment.updates)
-            if read < held:
-                names = ", ".join(one.version for one in pool.increments)
-                raise PlanError(
-                    f"path {self.name} reads {names} in the {segment.updates:,} updates from position {at:,} on, which "
-                    f"have {read:,} sequences by {GROWTH}, and {names} has {held:,}: {held - read:,} would never be "
-                    "read. Choose a paradigm that reads an increment at the positions of a main path (no leave_after, "
-                    f"no reads=own from scratch), or {GROWTH}=[]",
-                    field=GROWTH,
-                    value=self.recipe.growth,
-                )
+    def name_of_rest(self, position: int) -> str:
+        """Return the name of the path's rest from `position` on, where other data makes it a path of its own."""
+        return f"{self.name}{_REST}{position}"
 
     def identity(self) -> dict[str, Any]:
         """Return what the id is a digest of: recipe, schedule, parent, and the segment in which the stream begins.
@@ -135,6 +119,29 @@ class Path:
         """Return the segment in which the path begins, and after how many of its updates."""
         segment, offset, _ = self.stream.spans(self.start, self.start + 1)[0]
         return segment, offset
+
+    def _check_sizes(self) -> None:
+        """Raise if a segment is as long as its increments, but its updates have fewer windows than these.
+
+        Positions of another increment have another batch: what is left over there would be left out without a word.
+        """
+        batch = self.recipe.batch
+        for at, segment in zip((self.stream.start, *self.stream.ends()), self.stream.segments, strict=False):
+            pool = segment.components[0]
+            if pool.first_pass or sum(one.updates for one in pool.increments) != segment.updates:
+                continue
+            held = sum(one.count_windows(sequences=batch.sequences) for one in pool.increments)
+            read = batch.between(at, at + segment.updates)
+            if read < held:
+                names = ", ".join(one.version for one in pool.increments)
+                raise PlanError(
+                    f"path {self.name} reads {names} in the {segment.updates:,} updates from position {at:,} on, which "
+                    f"have {read:,} sequences by {GROWTH}, and {names} has {held:,}: {held - read:,} would never be "
+                    "read. Choose a paradigm that reads an increment at the positions of a main path (no leave_after, "
+                    f"no reads=own from scratch), or {GROWTH}=[]",
+                    field=GROWTH,
+                    value=self.recipe.growth,
+                )
 
     def _is_provisional(self) -> bool:
         if self.parent is not None and self.parent.path_id.startswith(PROVISIONAL_ID):
@@ -303,36 +310,65 @@ class Tree:
                 found[-1:] = [(segment, stop)] if goes_on else [*found[-1:], (segment, stop - begin)]
         return found
 
-    def named(self, names: Iterable[str]) -> frozenset[str]:
-        """Return the ids of the paths that any of the names matches.
+    def named(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the ids of the paths that any of the names matches, and up to which position each is meant.
+
+        Where paradigms share a path, the name of each means as much of it as that paradigm needs.
 
         Args:
             names: A path's name, `path_switching.v2`, also under the name of another paradigm that shares the path; the
-                name's part before or after the point, `v2`; or a pattern with `*`.
+                name's part before or after the point, `v2`; or a pattern with `*`. The rest of a path that is one of
+                its own, since it reads other data, belongs to the path's name.
 
         Raises:
             PlanError: If a name matches no path of the tree.
         """
-        found: set[str] = set()
-        parts = {path.id: {path.name, *path.name.split(".")} for path in self.paths}
-        for release in self.releases:
-            for path_id in {key.path_id for key, _ in release.parts}:
-                for path in self.line(path_id):
-                    parts[path.id].add(f"{release.paradigm}.{path.name.rpartition('.')[2]}")
+        meant = self._names()
+        found: dict[str, int] = {}
         for name in names:
-            matching = {path_id for path_id, texts in parts.items() if any(fnmatchcase(text, name) for text in texts)}
+            matching = {key: end for key, end in meant.items() if fnmatchcase(key[0], name)}
             if not matching:
                 known = [path.name for path in self.paths]
-                hint = nearest(name, {text for texts in parts.values() for text in texts})
+                hint = nearest(name, {text for text, _ in meant})
                 text = f"paths={name} matches no path of this plan{hint or '.'} It has {', '.join(known)}"
                 raise PlanError(text, field="paths", value=name)
-            found |= matching
-        return frozenset(found)
+            for (_, path_id), end in matching.items():
+                found[path_id] = max(end, found.get(path_id, 0))
+        return found
+
+    def _names(self) -> dict[tuple[str, str], int]:
+        """Return up to which position a name means a path, by name and path id."""
+        meant: dict[tuple[str, str], int] = {}
+        for path in self.paths:
+            whole = name_of_whole(path.name)
+            for text in (path.name, whole, *path.name.split("."), *whole.split(".")):
+                meant[text, path.id] = self.end(path.id)
+        for release in self.releases:
+            for key, _ in release.parts:
+                line = self.line(key.path_id)
+                for path, end in zip(line, [*(path.start for path in line[1:]), key.position], strict=True):
+                    own = path.name.rpartition(".")[2]
+                    for text in (
+                        release.paradigm,
+                        f"{release.paradigm}.{own}",
+                        f"{release.paradigm}.{name_of_whole(own)}",
+                    ):
+                        meant[text, path.id] = max(end, meant.get((text, path.id), 0))
+        return meant
 
     def only(self, releases: tuple[Release, ...]) -> "Tree":
         """Return the tree that needs these releases and nothing else."""
         wanted = {path.id for release in releases for key, _ in release.parts for path in self.line(key.path_id)}
         return Tree(paths=tuple(path for path in self.paths if path.id in wanted), releases=releases)
+
+
+def name_of_whole(name: str) -> str:
+    """Return the name of the path that a name means, or of whose rest it is the name.
+
+    >>> name_of_whole("path_switching.main_from_760")
+    'path_switching.main'
+    """
+    return name.partition(_REST)[0]
 
 
 def unite(trees: Iterable[Tree]) -> Tree:

@@ -58,7 +58,7 @@ class PlanRunner:
         order: Versions in order of arrival.
         path_trainer: Makes the updates, in its study: by lrpath itself, or by a command.
         console: Where progress is shown.
-        selected: Ids of the paths to run; None for all.
+        selected: Up to which position paths are run, by id; None for all that the tree needs.
         mend: Whether to keep what can be read of a table that was altered, and go on; else it is an error.
         wait: Whether to wait for states that other processes make, and to run meanwhile what can be run.
     """
@@ -67,7 +67,7 @@ class PlanRunner:
     order: Sequence[str]
     path_trainer: Engine
     console: Console
-    selected: frozenset[str] | None = None
+    selected: Mapping[str, int] | None = None
     wait: bool = False
     mend: bool = False
 
@@ -113,7 +113,7 @@ class PlanRunner:
         self._check_held_out()
         described = self.path_trainer.describe_held_out()
         self.study.held_out.add((path.id for path in self.tree.paths), described, exchanged=self._exchanged_versions())
-        runs = [run for run in self.missing() if self.selected is None or run.path.id in self.selected]
+        runs = list(self.missing())
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.check_data()
@@ -131,7 +131,7 @@ class PlanRunner:
         remove_rolling(self.study, self.tree, keep=self.path_trainer.cadence.keep)
 
     def missing(self) -> Iterator[PlannedRun]:
-        """Yield the runs that lead to the missing states, each after those it depends on."""
+        """Yield the runs that lead to the missing states that are selected, each after those it depends on."""
         planned: dict[str, set[int]] = {}
         rank = {version: number for number, version in enumerate(self.order)}
         kept, needed = (_by_path(states(self.study, self.tree)) for states in (pinned_states, needed_states))
@@ -150,6 +150,10 @@ class PlanRunner:
             return
         if path.parent is not None:
             yield from self._runs_to(path.parent, planned, kept=kept, needed=needed)
+        if self.selected is not None:
+            key = StateKey(path.id, min(key.position, self.selected.get(path.id, 0)))
+            if key.position <= path.start or key.position in ours or self.study.has_state(key):
+                return
         folder = self.study.find(path.id)
         existing = ours | set(folder.positions() if folder else ())
         begin = max((position for position in existing if position < key.position), default=path.start)

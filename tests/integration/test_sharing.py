@@ -32,6 +32,20 @@ def test_paths_run_one_at_a_time_are_those_of_the_whole_plan(lab: Lab) -> None:
     check_as_alone(lab, "study")
 
 
+def test_a_paradigm_runs_as_much_of_a_shared_path_as_it_needs(lab: Lab) -> None:
+    common = "kind:path_switching,peak:1e-2,warmup:2,decay:{shape:linear,floor:0.0},anchor:end,alpha:0.6"
+    plain, mixed = f"+paradigms.plain={{{common},reads:own}}", f"+paradigms.mixed={{{common},reads:union,replay:union}}"
+
+    def run(name: str) -> int:
+        return lab.run("paradigm=[]", plain, mixed, f"paths={name}")
+
+    assert run("mixed.main") == 14  # 10 that both read, and 4 of its own
+    ends = {path.folder.name.partition("-")[0]: path.positions()[-1] for path in lab.study().folders()}
+    assert ends == {"plain.main": 10, "mixed.main_from_10": 14}
+    assert run("mixed") == 12
+    assert run("main") == 4
+
+
 def test_a_run_of_one_path_keeps_the_rolling_states_of_another_that_is_not_finished(lab: Lab) -> None:
     killed = lab.train("paths=main", "cadence.save_in_background=false", moments=("reach:9",))
     assert killed.codes == [-9]

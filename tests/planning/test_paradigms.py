@@ -802,5 +802,6 @@ def test_a_shared_path_is_found_under_the_name_of_every_paradigm_that_shares_it(
     tree = unite([one, other])
 
     (main,) = (path for path in tree.paths if path.parent is None)
-    assert tree.named(["b.main"]) == tree.named(["a.main"]) == {main.id}
-    assert len(tree.named(["b.*"])) == 3
+    assert tree.named(["b.main"]) == {main.id: 14}
+    assert tree.named(["a.main"]) == tree.named(["main"]) == {main.id: tree.end(main.id)}
+    assert len(tree.named(["b.*"])) == len(tree.named(["b"])) == 3

@@ -36,6 +36,7 @@ _UNSTABLE = (
     (re.compile(r"\blease \d+ s ago"), "lease <time> ago"),
     (re.compile(r"\[1, \d+\], the cores"), "[1, <cores>], the cores"),
     (re.compile(r"\b\d+\.\d{6,}\b"), "<number>"),
+    (re.compile(r"column \d+ \(char \d+\)"), "column <number> (char <number>)"),  # torch's version stands in a manifest
 )
 """What differs between machines and runs, and what is recorded in its place."""
 

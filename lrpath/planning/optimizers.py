@@ -5,6 +5,7 @@
     schedule_free   schedule-free AdamW (arXiv 2405.15682): gradients are taken near the average, which is released
     schedule_free_plus  the same with inner momentum and a growing share of the average (arXiv 2605.19095)
     muon            orthogonalized momentum for the matrices of blocks, AdamW for all else (arXiv 2502.16982)
+    ademamix        AdamW with a second, slow average of the gradient (arXiv 2409.03137)
     module:Name     your own class; `lrpath.training.optimizers` says what it must have
 
 A class of an optimizer holds its settings and states what others must know of it: `released` says of which tensors of a
@@ -175,6 +176,32 @@ class Muon(AdamW):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdEMAMix(AdamW):
+    """AdamW with a second, slow average of the gradient; `lrpath.training.optimizers.ademamix` has its formulas.
+
+    Args:
+        beta3: Decay of the slow average once it has grown from `beta1`; at least `beta1`, below 1.
+        slow_factor: What the slow average is multiplied by once that has grown from 0; at least 0, where 0 is AdamW.
+        growing_updates: After how many updates both have grown [updates]; 0: from the beginning.
+    """
+
+    kind: ClassVar[str] = "ademamix"
+    kept: ClassVar[int] = 3
+    """The two moments, and the slow average."""
+    beta3: float
+    slow_factor: float
+    growing_updates: int
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return AdamW._rules(self) | {
+            "beta1": (0 < self.beta1 < 1, "in (0, 1): the slow average's decay grows from it"),
+            "beta3": (self.beta1 <= self.beta3 < 1, f"at least beta1={self.beta1}, and below 1"),
+            "slow_factor": (0 <= self.slow_factor < math.inf, "at least 0"),
+            "growing_updates": (self.growing_updates >= 0, "at least 0"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnOptimizer:
     """An optimizer class of yours, as plain data: no code is needed to read a study that was trained by it.
 
@@ -258,10 +285,10 @@ class _Checked:
 _PARAMETERS = ("self", "params", "parameters", "lr")
 """What lrpath gives a class of yours: the groups of parameters; the rate is set before every update."""
 
-Optimizer = AdamW | AveragedAdamW | ScheduleFree | ScheduleFreePlus | Muon | OwnOptimizer
+Optimizer = AdamW | AveragedAdamW | ScheduleFree | ScheduleFreePlus | Muon | AdEMAMix | OwnOptimizer
 
 OPTIMIZERS: dict[str, type[AdamW]] = {
-    kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree, ScheduleFreePlus, Muon)
+    kind.kind: kind for kind in (AdamW, AveragedAdamW, ScheduleFree, ScheduleFreePlus, Muon, AdEMAMix)
 }
 """Every optimizer of lrpath by its kind."""
 
@@ -272,8 +299,13 @@ def write_optimizer(optimizer: Optimizer) -> str:
         settings = ", ".join(f"{name} {value}" for name, value in sorted(optimizer.settings.items()))
         own = f"{optimizer.name} (own code, digest {optimizer.code}){': ' if settings else ''}{settings}"
         return f"{own}, weight decay {optimizer.weight_decay}"
-    name = {"adamw": "AdamW", "muon": "Muon with AdamW"}.get(optimizer.kind, optimizer.kind)
-    return f"{name}, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}, weight decay {optimizer.weight_decay}"
+    name = {"adamw": "AdamW", "muon": "Muon with AdamW", "ademamix": "AdEMAMix"}.get(optimizer.kind, optimizer.kind)
+    slow = ""
+    if isinstance(optimizer, AdEMAMix):
+        slow = (
+            f", β₃ {optimizer.beta3}, slow factor {optimizer.slow_factor} after {optimizer.growing_updates:,} updates"
+        )
+    return f"{name}, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}{slow}, weight decay {optimizer.weight_decay}"
 
 
 def as_record(optimizer: Optimizer) -> dict[str, Any]:

@@ -18,13 +18,14 @@ pytestmark = pytest.mark.slow
 
 KINDS = ("schedule_free", "schedule_free_plus", "averaged_adamw")
 FROM_AVERAGE = "from_average"
-EVERY_KIND = (*KINDS, "muon", FROM_AVERAGE)
+WITH_BRANCHES = ("muon", "ademamix")
+EVERY_KIND = (*KINDS, *WITH_BRANCHES, FROM_AVERAGE)
 BASE = ("paradigm=[anytime]", "paradigms.anytime.alpha=0.4")
 
 
 def overrides(kind: str) -> tuple[str, ...]:
-    if kind == "muon":
-        return ("optimizer=muon",)
+    if kind in WITH_BRANCHES:
+        return (f"optimizer={kind}",)
     if kind == FROM_AVERAGE:
         return ("optimizer=averaged_adamw", "+paradigms.path_switching.from_average=0.3")
     return (*BASE, f"optimizer@paradigms.anytime.optimizer={kind}")
@@ -41,7 +42,7 @@ def test_a_run_that_was_killed_and_run_again_equals_one_that_was_not(lab: Lab, k
     assert tables_of(lab.study("killed")) == tables_of(lab.study("undisturbed"))
 
 
-@pytest.mark.parametrize("kind", ["muon", "schedule_free_plus", FROM_AVERAGE])
+@pytest.mark.parametrize("kind", [*WITH_BRANCHES, "schedule_free_plus", FROM_AVERAGE])
 def test_a_null_fork_repeats_its_parent(lab: Lab, kind: str) -> None:
     runner = lab.runner(*overrides(kind))
     runner.run()

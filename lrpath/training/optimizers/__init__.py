@@ -33,6 +33,7 @@ from lrpath.planning import optimizers as settings_of
 from lrpath.planning.optimizers import AveragedAdamW, Optimizer, OwnOptimizer, ScheduleFree, ScheduleFreePlus
 from lrpath.planning.own_code import call, find_code
 from lrpath.training.optimizers.adamw import adamw_state
+from lrpath.training.optimizers.ademamix import AdEMAMix
 from lrpath.training.optimizers.averaged import RunningAverageAdamW
 from lrpath.training.optimizers.muon import Muon
 from lrpath.training.optimizers.own import keeps_more_than_its_state
@@ -91,6 +92,14 @@ def build_optimizer(
         )
     if isinstance(settings, AveragedAdamW):
         return RunningAverageAdamW(groups, betas=betas, eps=eps, power=settings.power)
+    if isinstance(settings, settings_of.AdEMAMix):
+        return AdEMAMix(
+            groups,
+            betas=(*betas, settings.beta3),
+            eps=eps,
+            slow_factor=settings.slow_factor,
+            growing=settings.growing_updates,
+        )
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, weight_decay=0.0, fused=True)
 
 

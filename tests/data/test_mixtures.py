@@ -87,7 +87,7 @@ def test_every_stretch_has_as_many_windows_of_a_domain_as_the_plan_says(name: st
 
     for first, last in ((0, stream.end), (0, 3), (3, 9), (5, 6)):
         found = Counter(part.partition("/")[2] for part, _ in pairs(order, first, last))
-        assert found == domain_reads(stream.spans(first, last), sequences=B)
+        assert found == domain_reads(stream.window_spans(first, last, batch=order.batch), sequences=B)
 
 
 @pytest.mark.parametrize("name", ["sequential", "union"])
@@ -127,7 +127,7 @@ def test_windows_whose_products_pass_64_bits_are_shared_exactly() -> None:
 
     for update in (0, updates // 3, updates - 1):
         found = Counter(part.partition("/")[2] for part, _ in pairs(order, update, update + 1))
-        assert found == domain_reads(order.stream.spans(update, update + 1), sequences=B)
+        assert found == domain_reads(order.stream.window_spans(update, update + 1, batch=order.batch), sequences=B)
 
 
 def test_a_domain_is_repeated_as_often_as_is_allowed_and_no_more() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpath.training.optimizers.by_group import GroupOptimizer
+from lrpath.training.optimizers.by_group import GroupOptimizer, scale_by_second_moment
 
 
 class AdEMAMix(GroupOptimizer):
@@ -62,12 +62,8 @@ class AdEMAMix(GroupOptimizer):
         beta1, beta2, _ = self._betas
         factor, beta3 = self.slow(update)
         torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
         torch._foreach_lerp_(slow, gradients, 1 - beta3)
-        scale = list(torch._foreach_div(second, 1 - beta2**update))
-        torch._foreach_sqrt_(scale)
-        torch._foreach_add_(scale, self._eps)
+        scale = scale_by_second_moment(second, gradients, beta2=beta2, eps=self._eps, update=update)
         change = list(torch._foreach_div(first, 1 - beta1**update))
         torch._foreach_add_(change, slow, alpha=factor)
         if decay:

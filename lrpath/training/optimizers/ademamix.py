@@ -9,7 +9,8 @@ With gradient g_t and rate η_t, at update t of the path's line since its root:
     b_t      = exp(ln β₁·ln β₃ / ((1 − p)·ln β₃ + p·ln β₁)),  from β₁ to β₃
 
 N, over which factor and memory of the slow average grow, is in updates: a share of a horizon, as in the paper, would
-change the past of a path that goes on.
+change the past of a path that goes on. A state keeps t and s: a branch goes on in the growth where its fork was, and
+where the half-life of `s`, ln ½ / ln β₃ updates, is longer than the branch, it ends along gradients of the main path.
 """
 
 import math

@@ -15,7 +15,7 @@ needed to plan with one, or to read a study that was trained by it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from lrpath.errors import ConfigError
@@ -300,12 +300,21 @@ def write_optimizer(optimizer: Optimizer) -> str:
         own = f"{optimizer.name} (own code, digest {optimizer.code}){': ' if settings else ''}{settings}"
         return f"{own}, weight decay {optimizer.weight_decay}"
     name = {"adamw": "AdamW", "muon": "Muon with AdamW", "ademamix": "AdEMAMix"}.get(optimizer.kind, optimizer.kind)
-    slow = ""
-    if isinstance(optimizer, AdEMAMix):
-        slow = (
-            f", β₃ {optimizer.beta3}, slow factor {optimizer.slow_factor} after {optimizer.growing_updates:,} updates"
-        )
-    return f"{name}, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}{slow}, weight decay {optimizer.weight_decay}"
+    further = "".join(f", {text}" for text in further_settings(optimizer))
+    return f"{name}, β₁ {optimizer.beta1}, β₂ {optimizer.beta2}{further}, weight decay {optimizer.weight_decay}"
+
+
+def further_settings(optimizer: AdamW) -> list[str]:
+    """Write for people the settings that an optimizer of lrpath has beside AdamW's.
+
+    >>> common = {"beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "clip_norm": 1.0}
+    >>> further_settings(Muon(**common, momentum=0.95, newton_schulz_steps=5))
+    ['momentum 0.95', 'newton schulz steps 5']
+    >>> further_settings(AdamW(**common))
+    []
+    """
+    known = {one.name for one in fields(AdamW)}
+    return [f"{name.replace('_', ' ')} {value}" for name, value in asdict(optimizer).items() if name not in known]
 
 
 def as_record(optimizer: Optimizer) -> dict[str, Any]:
@@ -328,6 +337,6 @@ def from_record(record: dict[str, Any]) -> Optimizer:
     >>> from_record(settings).released
     {'model': 1.0}
     """
-    fields = {name: value for name, value in record.items() if name != "kind"}
+    settings = {name: value for name, value in record.items() if name != "kind"}
     kinds: dict[str, type[Optimizer]] = {OWN: OwnOptimizer, **OPTIMIZERS}
-    return kinds[record.get("kind", AdamW.kind)](**fields)
+    return kinds[record.get("kind", AdamW.kind)](**settings)

@@ -7,7 +7,7 @@ from typing import Any
 from lrpath.analysis.compare import Series, write_seeds
 from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
-from lrpath.planning.optimizers import OwnOptimizer, write_optimizer
+from lrpath.planning.optimizers import OwnOptimizer, further_settings, write_optimizer
 from lrpath.planning.paradigms import PARADIGMS
 from lrpath.planning.recipe import write_batch
 from lrpath.planning.units import write_bytes, write_count
@@ -80,7 +80,7 @@ def _optimizer(series: Series) -> str:
     if isinstance(one, OwnOptimizer):
         return f"{write_optimizer(one)}, {clip}"
     numbers = f"β {one.beta1:g} and {one.beta2:g}, ε {one.eps:g}, weight decay {one.weight_decay:g}"
-    return f"{type(one).__name__}, {numbers}, {clip}"
+    return ", ".join([type(one).__name__, numbers, *further_settings(one), clip])
 
 
 def _paradigms(found: Sequence[Series]) -> list[tuple[str, str]]:

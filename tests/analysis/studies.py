@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from lrpath.planning.decay import Decay
-from lrpath.planning.optimizers import AdamW
+from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
 from lrpath.planning.paths import Path, Release, unite
 from lrpath.planning.plan import Plan
@@ -20,7 +20,7 @@ from lrpath.records.path_folder import PathFolder
 from lrpath.records.read_segments import folded
 from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.records.study import Study
-from tests.planning.strategies import build_continual, build_merged, build_switching
+from tests.planning.strategies import ADAMW, build_continual, build_merged, build_switching
 from tests.records.lab import save
 
 LINEAR = Decay(shape=Shape.LINEAR, floor=0.1)
@@ -38,11 +38,12 @@ def plan_of(
     seed: int | Seeds = 0,
     flops_per_token: int | None = 10,
     texts: Mapping[str, str] = MappingProxyType({}),
+    optimizer: Optimizer = ADAMW,
 ) -> Plan:
     recipe = Recipe(
         model={"family": "llama", "layers": 1},
         data={"source": "toy"},
-        optimizer=AdamW(beta1=0.9, beta2=0.95, eps=1e-8, weight_decay=0.1, clip_norm=1.0),
+        optimizer=optimizer,
         precision="fp32",
         seed=seed,
         sequences_per_update=2,

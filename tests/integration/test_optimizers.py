@@ -24,8 +24,10 @@ BASE = ("paradigm=[anytime]", "paradigms.anytime.alpha=0.4")
 
 
 def overrides(kind: str) -> tuple[str, ...]:
-    if kind in WITH_BRANCHES:
-        return (f"optimizer={kind}",)
+    if kind == "ademamix":  # what grows has grown on the first branch, and on the main path after its first fork
+        return ("optimizer=ademamix", "optimizer.beta3=0.99", "optimizer.growing_updates=7")
+    if kind == "muon":
+        return ("optimizer=muon",)
     if kind == FROM_AVERAGE:
         return ("optimizer=averaged_adamw", "+paradigms.path_switching.from_average=0.3")
     return (*BASE, f"optimizer@paradigms.anytime.optimizer={kind}")
@@ -73,6 +75,16 @@ def test_a_branch_from_the_average_begins_with_it_and_goes_on_with_the_moments(l
     assert not any(name.startswith("average.") for name in ours)
 
 
+def test_what_grows_goes_on_growing_on_a_branch_where_its_fork_was(lab: Lab) -> None:
+    runner = lab.runner(*overrides("ademamix"))
+    runner.run()
+    states, branch = states_of(lab.study()), next(path for path in runner.tree.paths if path.start == 4)
+
+    counts = {bits for name, bits in states[branch.id, 10].items() if name.startswith("updates.")}
+
+    assert {torch.frombuffer(bytearray(bits), dtype=torch.float64).item() for bits in counts} == {10}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_evaluation_changes_no_update(lab: Lab, kind: str) -> None:
     lab.run("study=often", *overrides(kind), "cadence.evaluate_every=1")
@@ -102,8 +114,9 @@ def test_what_is_evaluated_is_what_is_released_and_not_the_live_weights(lab: Lab
 
 
 def test_two_ranks_make_what_one_process_makes(lab: Lab) -> None:
-    """Sharded, every kind; replicated, one that evaluates other weights and one that looks at whole matrices."""
-    made = [*((kind, "fsdp") for kind in EVERY_KIND), ("schedule_free", "ddp"), ("muon", "ddp")]
+    """Sharded, every kind; replicated, one that evaluates other weights, one of whole matrices, and one that counts."""
+    replicated = ("schedule_free", "muon", "ademamix")
+    made = [*((kind, "fsdp") for kind in EVERY_KIND), *((kind, "ddp") for kind in replicated)]
     for kind in EVERY_KIND:
         lab.trained(f"study={kind}_one", *overrides(kind))
     jobs = [Job((f"study={kind}_{strategy}", *overrides(kind), f"strategy={strategy}")) for kind, strategy in made]

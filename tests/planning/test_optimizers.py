@@ -7,12 +7,16 @@ import pytest
 
 from lrpath.errors import ConfigError
 from lrpath.planning.optimizers import (
+    AdamW,
+    AdEMAMix,
     AveragedAdamW,
+    Muon,
     Optimizer,
     ScheduleFree,
     ScheduleFreePlus,
     as_record,
     from_record,
+    write_optimizer,
 )
 from tests.planning.strategies import ADAMW, recipe_with
 from tests.refusals import refused
@@ -25,7 +29,10 @@ EVERY_OPTIMIZER: list[Optimizer] = [
     AveragedAdamW(**FIELDS, power=4.0),
     ScheduleFree(**FIELDS, power=0.0),
     PLUS,
+    Muon(**FIELDS, momentum=0.95, newton_schulz_steps=5),
+    AdEMAMix(**FIELDS, beta3=0.999, slow_factor=5.0, growing_updates=100),
 ]
+AVERAGING = EVERY_OPTIMIZER[1:4]
 
 
 @pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: one.kind)
@@ -52,7 +59,7 @@ def test_settings_that_no_optimizer_can_have_are_refused(optimizer: Optimizer, f
         replace(optimizer, **{field: value})
 
 
-@pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER[1:], ids=lambda one: one.kind)
+@pytest.mark.parametrize("optimizer", AVERAGING, ids=lambda one: one.kind)
 def test_weights_of_an_average_that_fall_are_refused(optimizer: Optimizer) -> None:
     with refused(ConfigError, field="optimizer.power", value=-1.0):
         replace(optimizer, power=-1.0)
@@ -69,3 +76,14 @@ def test_schedule_free_needs_some_of_the_average_where_gradients_are_taken() -> 
 def test_shares_of_the_average_that_fall_or_leave_nothing_are_refused(field: str, value: float) -> None:
     with refused(ConfigError, field=f"optimizer.{field}", value=value):
         replace(PLUS, **{field: value})
+
+
+@pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: one.kind)
+def test_optimizers_of_other_settings_are_written_otherwise(optimizer: AdamW) -> None:
+    """Else a table would take two of them for one; eps and the norm of the gradient stand beside."""
+    settings = {name: value for name, value in as_record(optimizer).items() if name not in ("kind", "eps", "clip_norm")}
+    others = [replace(optimizer, **{name: 0.999 * value if value else 0.5}) for name, value in settings.items()]
+
+    texts = {write_optimizer(one) for one in (optimizer, *others)}
+
+    assert len(texts) == 1 + len(settings)

@@ -1,13 +1,14 @@
 import base64
 import hashlib
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import StateError
+from lrpath.planning.optimizers import AdEMAMix
 from lrpath.records.commands import Command
 from lrpath.records.events import rewrite_path_events
 from lrpath.records.study import Study
@@ -23,6 +24,7 @@ from tests.analysis.studies import (
     plan_of,
     run_all,
 )
+from tests.planning.strategies import ADAMW
 from tests.refusals import refused
 
 TABLES = [
@@ -146,6 +148,18 @@ def test_what_studies_ask_stands_at_the_head_of_a_report(tmp_path: Path) -> None
 
     assert alone.rows[0] == ("question", "How long must a branch be? How long?")
     assert both.rows[0] == ("question", "toy: How long must a branch be? How long?")
+
+
+def test_the_setup_tells_optimizers_apart_by_settings_that_adamw_does_not_have(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    for beta3 in (0.99, 0.999):
+        slow = AdEMAMix(**asdict(ADAMW), beta3=beta3, slow_factor=5.0, growing_updates=9)
+        keep(study, plan_of(10, paradigms={"continual": CONTINUAL}, optimizer=slow))
+
+    (table,) = setup_tables(StudyComparison.read(study))
+
+    said = dict(table.rows)["optimizer"]
+    assert [text.split("beta3 ")[1].split(", ")[0] for text in said.split("; ")] == ["0.99", "0.999"]
 
 
 @pytest.mark.slow

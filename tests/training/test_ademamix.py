@@ -60,7 +60,37 @@ def test_memory_and_factor_grow_from_the_first_moments_to_their_last_values() ->
     assert moments(optimizer, weight).keys() == {"updates", "exp_avg", "exp_avg_sq", "slow"}
 
 
-@pytest.mark.parametrize(("name", "value"), [("beta1", 0.0), ("beta3", 0.5), ("beta3", 1.0), ("slow_factor", -1.0)])
+def test_what_grows_goes_on_from_what_is_kept_and_not_from_the_optimizer() -> None:
+    """Another one that is given weights and moments while the slow average grows makes the same updates, to the bit."""
+    weight, kept = nn.Parameter(randn(6, 4)), {}
+    for numbers in (range(1, 3), range(3, 7)):
+        optimizer = build_optimizer([weight], settings=SETTINGS, in_blocks=[weight])
+        for name, value in kept.items():
+            moments(optimizer, weight)[name].copy_(value)
+        for number in numbers:
+            set_learning_rate(optimizer, rate=0.02 / number, settings=SETTINGS)
+            weight.grad = randn(6, 4, seed=number)
+            optimizer.step()
+        kept = {name: value.clone() for name, value in moments(optimizer, weight).items()}
+
+    assert torch.equal(weight, updated(SETTINGS, 6))
+
+
+def test_a_parameter_without_gradient_and_what_is_kept_for_it_stay() -> None:
+    weight = nn.Parameter(randn(6, 4))
+    optimizer = build_optimizer([weight], settings=SETTINGS, in_blocks=[weight])
+    set_learning_rate(optimizer, rate=0.1, settings=SETTINGS)
+
+    optimizer.step()
+
+    assert torch.equal(weight, randn(6, 4))
+    assert not any(value.any() for value in moments(optimizer, weight).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("beta1", 0.0), ("beta3", 0.5), ("beta3", 1.0), ("slow_factor", -1.0), ("growing_updates", -1)],
+)
 def test_settings_that_mean_nothing_are_refused(name: str, value: float) -> None:
     given = {**FIELDS, "beta3": 0.999, "slow_factor": 5.0, "growing_updates": 4} | {name: value}
 

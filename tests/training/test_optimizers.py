@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrpath.planning.optimizers import AdamW, AveragedAdamW, Optimizer, ScheduleFree
+from lrpath.planning.optimizers import AdamW, AdEMAMix, AveragedAdamW, Optimizer, ScheduleFree
 from lrpath.training.optimizers import build_optimizer, moments, set_learning_rate
 
 SETTINGS = AdamW(beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.1, clip_norm=None)
@@ -55,7 +55,12 @@ def test_frozen_parameters_are_left_out_and_no_group_is_empty() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [SETTINGS, AveragedAdamW(**asdict(SETTINGS), power=9.0), ScheduleFree(**asdict(SETTINGS), power=0.0)],
+    [
+        SETTINGS,
+        AveragedAdamW(**asdict(SETTINGS), power=9.0),
+        ScheduleFree(**asdict(SETTINGS), power=0.0),
+        AdEMAMix(**asdict(SETTINGS), beta3=0.99, slow_factor=5.0, growing_updates=9),
+    ],
     ids=lambda settings: settings.kind,
 )
 def test_an_optimizer_keeps_as_many_tensors_for_a_parameter_as_it_says(settings: Optimizer) -> None:

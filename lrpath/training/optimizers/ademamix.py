@@ -9,7 +9,8 @@ With gradient g_t and rate η_t, at update t of the path's line since its root:
     b_t      = exp(ln β₁·ln β₃ / ((1 − p)·ln β₃ + p·ln β₁)),  from β₁ to β₃
 
 N, over which factor and memory of the slow average grow, is in updates: a share of a horizon, as in the paper, would
-change the past of a path that goes on.
+change the past of a path that goes on. A state keeps t and s: a branch goes on in the growth where its fork was, and
+where the half-life of `s`, ln ½ / ln β₃ updates, is longer than the branch, it ends along gradients of the main path.
 """
 
 import math
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpath.training.optimizers.by_group import GroupOptimizer
+from lrpath.training.optimizers.by_group import GroupOptimizer, scale_by_second_moment
 
 
 class AdEMAMix(GroupOptimizer):
@@ -62,12 +63,8 @@ class AdEMAMix(GroupOptimizer):
         beta1, beta2, _ = self._betas
         factor, beta3 = self.slow(update)
         torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
         torch._foreach_lerp_(slow, gradients, 1 - beta3)
-        scale = list(torch._foreach_div(second, 1 - beta2**update))
-        torch._foreach_sqrt_(scale)
-        torch._foreach_add_(scale, self._eps)
+        scale = scale_by_second_moment(second, gradients, beta2=beta2, eps=self._eps, update=update)
         change = list(torch._foreach_div(first, 1 - beta1**update))
         torch._foreach_add_(change, slow, alpha=factor)
         if decay:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpath.training.optimizers.by_group import GroupOptimizer
+from lrpath.training.optimizers.by_group import GroupOptimizer, scale_by_second_moment
 
 
 class ScheduleFreeAdamW(GroupOptimizer):
@@ -57,11 +57,7 @@ class ScheduleFreeAdamW(GroupOptimizer):
         share, step = _advance(states, rate=rate, power=group["power"])
         gradients = [one.grad for one in live if one.grad is not None]
         second = [state["exp_avg_sq"] for state in states]
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
-        scale = list(torch._foreach_div(second, 1 - beta2**step))
-        torch._foreach_sqrt_(scale)
-        torch._foreach_add_(scale, group["eps"])
+        scale = scale_by_second_moment(second, gradients, beta2=beta2, eps=group["eps"], update=step)
         change = torch._foreach_div(gradients, scale)
         if group["weight_decay"]:
             torch._foreach_add_(change, live, alpha=group["weight_decay"])

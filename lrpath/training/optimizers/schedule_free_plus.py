@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpath.training.optimizers.by_group import GroupOptimizer
+from lrpath.training.optimizers.by_group import GroupOptimizer, scale_by_second_moment
 
 
 class ScheduleFreePlusAdamC(GroupOptimizer):
@@ -79,11 +79,7 @@ class ScheduleFreePlusAdamC(GroupOptimizer):
         )
         beta1, beta2 = self._betas
         torch._foreach_lerp_(first, gradients, 1 - beta1)
-        torch._foreach_mul_(second, beta2)
-        torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
-        scale = list(torch._foreach_div(second, 1 - beta2**update))
-        torch._foreach_sqrt_(scale)
-        torch._foreach_add_(scale, self._eps)
+        scale = scale_by_second_moment(second, gradients, beta2=beta2, eps=self._eps, update=update)
         if decay:
             torch._foreach_add_(base, live, alpha=-rate * corrected * decay)
         torch._foreach_addcdiv_(base, first, scale, value=-rate / (1 - beta1**update))

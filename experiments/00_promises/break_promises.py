@@ -182,8 +182,8 @@ BREAKS = (
         promise=5,
         what="the optimizer is not part of a path's id",
         file="lrpath/planning/paths.py",
-        old='            "recipe": self.recipe.as_record(until=self.start - offset + segment.updates),\n            "schedule"',
-        new='            "recipe": self.recipe.as_record() | {"optimizer": None},\n            "schedule"',
+        old='            "recipe": self.recipe.as_record(until=self.start - offset + segment.updates),\n',
+        new='            "recipe": self.recipe.as_record() | {"optimizer": None},\n',
         tests=("test_identity.py::test_what_changes_the_numbers_of_a_release_gives_it_another_path",),
     ),
     Break(

@@ -254,12 +254,18 @@ def open_training_factory(
         elif project.shape.family == "file":
             # What transformers or lrpath refuses is said before text is prepared for hours.
             hf_config(project.shape)
-            if project.weights is not None and len(project.stored.increments) < project.config.versions:
+            weights, is_new = project.weights, len(project.stored.increments) < project.config.versions
+            if weights is not None and is_new and (weights.folder is not None or not _has_begun(project)):
                 load_weights(project)
         project.prepare(progress, notice=notice)
 
     process_group.on_rank_zero(prepare)
     return ProjectTrainingFactory(project=project, store=project.prepare())
+
+
+def _has_begun(project: Project) -> bool:
+    """Return whether the study has planned a path from these weights; with its states it goes on without the folder."""
+    return any(path.recipe.weights == project.recipe.weights for path in project.known_paths.values())
 
 
 def build_hardware(project: Project) -> Hardware:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
+from lrpath.errors import ConfigError
 from lrpath.records.events import figures_by_position, rows_until
 from lrpath.records.files import write_whole
 from lrpath.records.path_folder import PathFolder
@@ -20,12 +21,10 @@ from lrpath.records.rows import EvaluationRow, MetricsRow, SpeedRow
 
 WANDB = "wandb"
 """Folder of a path in which W&B keeps the run; the package gives it this name."""
-MLFLOW = "mlflow"
-"""Name of MLflow in the file that says what was sent."""
 _MOST_AT_ONCE = 1_000
 """Points that MLflow takes in one call."""
 _SENT = "curves_sent"
-"""File of a path: the logger that was closed last, and the position up to which it has rows."""
+"""File of a path: the place that its curves were sent to last, and the position up to which it has rows."""
 _PATH_TAG = "lrpath.path"
 """Tag by which MLflow finds the run of a path: it chooses ids of runs by itself."""
 
@@ -39,20 +38,27 @@ def mlflow_uri(study: pathlib.Path) -> str:
     return f"sqlite:///{(study / 'mlflow.db').absolute()}"
 
 
-def note_sent(folder: PathFolder, name: str) -> None:
-    """Note that a logger has all rows of a path, so that it is not opened again before there are more."""
-    write_whole(folder.folder / _SENT, _sent(folder, name))
+def note_sent(folder: PathFolder, place: str) -> None:
+    """Note that a place has all rows of a path, so that it is not opened again before there are more."""
+    write_whole(folder.folder / _SENT, _sent(folder, place))
 
 
-def is_sent(folder: PathFolder, name: str) -> bool:
-    """Say whether a logger has all rows of a path: it has not if the path's process was killed before it was closed."""
+def is_sent(folder: PathFolder, place: str) -> bool:
+    """Say whether a place has all rows of a path: it has not if the path's process was killed before it was closed."""
     file = folder.folder / _SENT
-    return file.exists() and file.read_text(encoding="utf-8") == _sent(folder, name)
+    return file.exists() and file.read_text(encoding="utf-8") == _sent(folder, place)
 
 
-def _sent(folder: PathFolder, name: str) -> str:
+def _sent(folder: PathFolder, place: str) -> str:
     last = max((row.position for table in (folder.metrics, folder.evaluation) for row in table.rows()), default=0)
-    return f"{name} {last}\n"
+    return f"{place} {last}\n"
+
+
+def _refusal(field: str, value: str | None, error: Exception) -> ConfigError:
+    text = (
+        f"{field}={value} takes no curves ({str(error).rstrip('.')}); correct that, or train with logger=tensorboard: "
+    )
+    return ConfigError(f"{text}curves that are missing are sent later, from the tables", field=field, value=value)
 
 
 class CurveSink(Protocol):
@@ -80,26 +86,35 @@ class WandbSink:
     Args:
         folder: The path's folder; the rows in its tables are sent first.
         until: Position of the last of these; None for all there are.
+        place: What tells this project, or these files, from other places that the curves may be sent to.
         project: Name of the project; None for the study's.
         online: Whether rows are sent at once, or written below the path's folder, for `wandb sync`.
+
+    Raises:
+        ConfigError: If W&B does not begin a run, since there is no key for one.
     """
 
-    def __init__(self, folder: PathFolder, *, until: int | None = None, project: str | None, online: bool) -> None:
+    def __init__(
+        self, folder: PathFolder, *, until: int | None = None, place: str, project: str | None, online: bool
+    ) -> None:
         import wandb
 
-        self._folder = folder
+        self._folder, self._place = folder, place
         if not online:
             shutil.rmtree(folder.folder / WANDB, ignore_errors=True)  # of a process before, and is written anew
-        self._run = wandb.init(
-            project=project or folder.folder.parent.parent.name,
-            id=folder.path_id,
-            name=folder.folder.name,
-            config=folder.recipe(),
-            dir=folder.folder,
-            mode="online" if online else "offline",
-            resume="allow",
-            settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
-        )
+        try:
+            self._run = wandb.init(
+                project=project or folder.folder.parent.parent.name,
+                id=folder.path_id,
+                name=folder.folder.name,
+                config=folder.recipe(),
+                dir=folder.folder,
+                mode="online" if online else "offline",
+                resume="allow",
+                settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
+            )
+        except wandb.Error as error:
+            raise _refusal("logger.online", "true" if online else "false", error) from error
         self._first = self._run.step  # what is there already; 0 of a new run
         metrics, evaluation, speed = (rows_until(table, until) for table in folder.tables)
         self.append(metrics=metrics, evaluation=evaluation, speed=speed)
@@ -110,7 +125,7 @@ class WandbSink:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._run.finish(exit_code=0 if kind is None else 1)
         if kind is None:
-            note_sent(self._folder, WANDB)
+            note_sent(self._folder, self._place)
 
     def append(
         self,
@@ -134,22 +149,30 @@ class MlflowSink:
     Args:
         folder: The path's folder; the rows in its tables that are not there yet are sent first.
         until: Position of the last of these; None for all there are.
+        place: What tells this server and experiment from other places that the curves may be sent to.
         uri: The tracking server or database; None for `mlflow.db` in the study's folder.
         experiment: Name of the experiment; None for the study's.
+
+    Raises:
+        ConfigError: If the server or database does not answer when the run is begun.
     """
 
     def __init__(
-        self, folder: PathFolder, *, until: int | None = None, uri: str | None, experiment: str | None
+        self, folder: PathFolder, *, until: int | None = None, place: str, uri: str | None, experiment: str | None
     ) -> None:
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
         for chatty in ("mlflow", "alembic"):  # they tell of every table of a new database
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        self._folder = folder
+        self._folder, self._place = folder, place
         study = folder.folder.parent.parent
-        self._client = MlflowClient(tracking_uri=uri or mlflow_uri(study))
-        self._run_id = self._find_run(experiment or study.name, folder)
-        self._last = dict(self._last_positions())
+        try:
+            self._client = MlflowClient(tracking_uri=uri or mlflow_uri(study))
+            self._run_id = self._find_run(experiment or study.name, folder)
+            self._last = dict(self._last_positions())
+        except MlflowException as error:
+            raise _refusal("logger.uri", uri, error) from error
         self._waiting: list[tuple[int, dict[str, float]]] = []
         metrics, evaluation, speed = (rows_until(table, until) for table in folder.tables)
         self.append(metrics=metrics, evaluation=evaluation, speed=speed)
@@ -190,7 +213,7 @@ class MlflowSink:
             return
         self._client.set_terminated(self._run_id, status="FINISHED" if kind is None else "FAILED")
         if kind is None:
-            note_sent(self._folder, MLFLOW)
+            note_sent(self._folder, self._place)
 
     def append(
         self,

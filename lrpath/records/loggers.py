@@ -4,11 +4,12 @@ import contextlib
 import pathlib
 import shlex
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
 
 from lrpath.errors import BusyError
+from lrpath.planning.lineage import content_id
 from lrpath.records.curve_sinks import CurveSink, MlflowSink, WandbSink, is_sent, mlflow_uri
 from lrpath.records.events import PathEvents
 from lrpath.records.path_folder import PathFolder
@@ -47,6 +48,11 @@ class WandbLogger:
     project: str | None
     online: bool
 
+    @property
+    def place(self) -> str:
+        """What tells the place that curves go to from others: a digest, since a URI may hold a password."""
+        return content_id(asdict(self))
+
     def opener(self) -> Callable[..., CurveSink]:
         """Return what opens the run of a path, given the path's folder and `until`.
 
@@ -55,7 +61,7 @@ class WandbLogger:
         """
         import wandb  # noqa: F401 (what is missing is said before an update is run)
 
-        return partial(WandbSink, project=self.project, online=self.online)
+        return partial(WandbSink, place=self.place, project=self.project, online=self.online)
 
     def lines(self, study: pathlib.Path) -> list[str]:
         """Return how the curves of a study, given its folder, are looked at."""
@@ -77,6 +83,11 @@ class MlflowLogger:
     uri: str | None
     experiment: str | None
 
+    @property
+    def place(self) -> str:
+        """What tells the place that curves go to from others: a digest, since a URI may hold a password."""
+        return content_id(asdict(self))
+
     def opener(self) -> Callable[..., CurveSink]:
         """Return what opens the run of a path, given the path's folder and `until`.
 
@@ -85,7 +96,7 @@ class MlflowLogger:
         """
         import mlflow  # noqa: F401 (as above)
 
-        return partial(MlflowSink, uri=self.uri, experiment=self.experiment)
+        return partial(MlflowSink, place=self.place, uri=self.uri, experiment=self.experiment)
 
     def lines(self, study: pathlib.Path) -> list[str]:
         """Return how the curves of a study, given its folder, are looked at."""
@@ -106,6 +117,6 @@ def send_rest(logger: WandbLogger | MlflowLogger | TableLogger, folders: Iterabl
         return
     open_sink = logger.opener()
     for folder in folders:
-        if not is_sent(folder, logger.name):
+        if not is_sent(folder, logger.place):
             with contextlib.suppress(BusyError), folder.lock(), open_sink(folder):
                 pass

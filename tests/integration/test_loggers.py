@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lrpath.errors import ConfigError
 from lrpath.records.events import figures_by_position
 from lrpath.records.loggers import MlflowLogger, send_rest
 from lrpath.records.study import Study
@@ -113,15 +114,27 @@ def test_mlflow_has_every_point_once_after_two_kills(lab: Lab) -> None:
 
 
 def test_mlflow_gets_a_study_that_was_trained_without_it_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into MLflow's files, which it asks a variable for."""
+    """Into each of two places; MLflow's files ask for a variable."""
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     lab.trained()
-    uri = f"file:{lab.folder}/mlruns"
+    uris = [f"file:{lab.folder}/mlruns", f"file:{lab.folder}/elsewhere"]
 
-    for _ in range(2):
+    for uri in (uris[0], *uris):
         send_rest(MlflowLogger(name="mlflow", uri=uri, experiment=None), lab.study().folders())
 
-    found, paths = points_of_mlflow(uri)
-    assert paths == sorted(folder.path_id for folder in lab.study().folders())
-    assert found == points_of_tables(lab.study())
+    for uri in uris:
+        found, paths = points_of_mlflow(uri)
+        assert paths == sorted(folder.path_id for folder in lab.study().folders())
+        assert found == points_of_tables(lab.study())
+
+
+def test_a_place_that_takes_no_curves_is_refused_before_an_update(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+
+    with pytest.raises(ConfigError) as error:  # its text is MLflow's, and another with every version of it
+        lab.run("logger=mlflow", "logger.uri=file:mlruns")
+
+    assert (error.value.field, error.value.value) == ("logger.uri", "file:mlruns")
+    assert all(not folder.metrics.rows() for folder in lab.study().folders())

@@ -60,6 +60,10 @@ def test_a_package_that_is_not_installed_is_named_with_what_brings_it() -> None:
     assert "'lrpath[train]'" in str(error)
 
 
+def test_an_error_without_a_text_is_named_by_its_kind() -> None:
+    assert str(as_lrpath_error(AssertionError())).startswith("AssertionError")
+
+
 @pytest.mark.slow
 def test_training_without_torch_is_one_line(tmp_path: Path) -> None:
     lines = ["import sys", "sys.modules['torch'] = None", "sys.argv = ['lrpath', 'train', '+exp=quickstart']"]

@@ -75,9 +75,8 @@ def as_lrpath_error(error: Exception) -> LrpathError:
     if (group := re.match(r"Could not override '([^']+)'", str(error))) is not None:
         return _unknown_group(group[1])
     lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
-    return ConfigError(
-        "; ".join(line for line in lines if line) + f"; correct the command line: {shlex.join(sys.argv[1:])}"
-    )
+    said = "; ".join(line for line in lines if line) or f"{type(error).__name__}, see HYDRA_FULL_ERROR=1"
+    return ConfigError(f"{said}; correct the command line: {shlex.join(sys.argv[1:])}")
 
 
 def _job_without_result(text: str) -> StoppedError:

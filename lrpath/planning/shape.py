@@ -284,7 +284,7 @@ class FileModel:
         if self.context is not None and self.context > sizes["context"]:
             raise ConfigError(
                 f"model.file {self.file} has {sizes['context']} positions, fewer than the training window of "
-                f"{self.context} tokens; shorten batch.tokens_per_sequence",
+                f"{self.context} tokens; shorten batch.tokens_per_sequence, or give the file more positions",
                 field="model.context",
                 value=self.context,
             )

@@ -23,9 +23,9 @@ import yaml  # type: ignore[import-untyped]
 
 from lrpath.assembly.project import Project
 from lrpath.config import schema
-from lrpath.planning.paths import unite
 from lrpath.planning.plain import as_plain
 from lrpath.planning.schedule import Piece
+from lrpath.planning.shared_paths import unite
 from tests import composing
 from tests.composing import composed
 from tests.zero_weights import write_zero_weights

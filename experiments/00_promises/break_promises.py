@@ -272,8 +272,8 @@ BREAKS = (
         promise=8,
         what="the number of versions is part of a path's id",
         file="lrpath/planning/paths.py",
-        old='"stream": {"segment": streams.as_record(segment, content=content), "from": offset},',
-        new='"stream": {"segment": streams.as_record(segment, content=content), "from": offset, '
+        old='"stream": {"segment": stream_record.as_record(segment, content=content), "from": offset},',
+        new='"stream": {"segment": stream_record.as_record(segment, content=content), "from": offset, '
         '"end": self.stream.end},',
         tests=("test_idempotence.py::test_a_later_version_runs_only_what_is_new_on_the_same_main_path",),
     ),

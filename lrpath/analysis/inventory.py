@@ -9,7 +9,8 @@ from hashlib import sha256
 from lrpath.analysis.compare import Series, plans_by_id, series_of
 from lrpath.analysis.path_names import path_names, plan_labels
 from lrpath.errors import StateError
-from lrpath.planning.paths import Path, StateKey, Tree, unite
+from lrpath.planning.paths import Path, StateKey, Tree
+from lrpath.planning.shared_paths import unite
 from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study

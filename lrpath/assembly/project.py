@@ -19,11 +19,12 @@ from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.mixture import windows_by_domain
 from lrpath.planning.own_model import OwnModel
 from lrpath.planning.paradigms import Setting
-from lrpath.planning.paths import Path, Tree, longer
+from lrpath.planning.paths import Path, Tree
 from lrpath.planning.plain import given_fields, placed
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.shape import ModelShape
+from lrpath.planning.shared_paths import longer
 from lrpath.planning.streams import PROVISIONAL, Increment
 from lrpath.records.kept_plans import KeptPlan, united_paths
 from lrpath.records.reuse import with_read_contents

@@ -9,7 +9,7 @@ from lrpath.planning.lineage import differences
 from lrpath.planning.paths import Path
 from lrpath.planning.plain import as_plain
 from lrpath.planning.plan import Plan
-from lrpath.planning.streams import as_record
+from lrpath.planning.stream_record import as_record
 from lrpath.records.reuse import missing_stretches
 from lrpath.records.study import Study
 

@@ -15,6 +15,7 @@ from lrpath.data.order import WindowOrder, part_name
 from lrpath.data.store import TokenStore
 from lrpath.errors import ConfigError, DataError
 from lrpath.planning.lineage import differences
+from lrpath.planning.stream_record import reading_records
 from lrpath.planning.streams import Increment, Stream
 from lrpath.records.read_segments import LABELLING, ReadSegments, folded, without_labelling
 
@@ -134,7 +135,10 @@ class TokenBatches:
         }
 
         def parts(begin: int, end: int) -> list[dict[str, Any]]:
-            spans, records = order.stream.spans(begin, end), order.stream.records(begin, end, batch=order.batch)
+            spans, records = (
+                order.stream.spans(begin, end),
+                reading_records(order.stream, begin, end, batch=order.batch),
+            )
             return [
                 record | {"increments": self._increments(segment.increments, domains)}
                 for record, (segment, _, _) in zip(records, spans, strict=True)

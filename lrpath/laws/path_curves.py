@@ -19,7 +19,8 @@ from lrpath.errors import LawError, PlanError, StateError
 from lrpath.laws.areas import Ints
 from lrpath.laws.curves import Curve, rates_of
 from lrpath.planning.global_batch import GROWTH
-from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree
+from lrpath.planning.shared_paths import unite
 from lrpath.planning.streams import WEIGHT_PARTS, Segment
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study

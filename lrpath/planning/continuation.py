@@ -7,7 +7,8 @@ divided where they differ; and a path that was made before ids followed from con
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from lrpath.planning.paths import Path, Release, StateKey, Tree, end_of_shared, longer, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree
+from lrpath.planning.shared_paths import end_of_shared, longer, unite
 
 
 def leave_where_data_differ(tree: Tree, known: Mapping[str, Path]) -> Tree:

@@ -18,6 +18,7 @@ The id of a path that reads tokens which are not prepared yet begins with `~`: i
 the files' fingerprints, is there to be looked at, and is never kept in a study.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -25,7 +26,7 @@ from typing import Any
 
 from lrpath.errors import PlanError
 from lrpath.planning import schedule as schedules
-from lrpath.planning import streams
+from lrpath.planning import stream_record
 from lrpath.planning.field_names import nearest
 from lrpath.planning.global_batch import GROWTH
 from lrpath.planning.lineage import content_id
@@ -36,8 +37,8 @@ from lrpath.planning.streams import Increment, Segment, Stream
 PROVISIONAL_ID = "~"
 """How the id of a path begins that reads tokens which are not prepared yet."""
 
-_REST = "_from_"
-"""Stands in the name of a path's rest, between the path's name and the position."""
+_REST = re.compile(r"(_from_\d+)+$")
+"""What the name of a path's rest has behind the path's name: the position, of a rest's rest both."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,7 +95,7 @@ class Path:
 
     def name_of_rest(self, position: int) -> str:
         """Return the name of the path's rest from `position` on, where other data makes it a path of its own."""
-        return f"{self.name}{_REST}{position}"
+        return f"{self.name}_from_{position}"
 
     def identity(self) -> dict[str, Any]:
         """Return what the id is a digest of: recipe, schedule, parent, and the segment in which the stream begins.
@@ -111,7 +112,7 @@ class Path:
         return {
             "recipe": self.recipe.as_record(until=self.start - offset + segment.updates),
             "schedule": schedules.as_record(self.schedule),
-            "stream": {"segment": streams.as_record(segment, content=content), "from": offset},
+            "stream": {"segment": stream_record.as_record(segment, content=content), "from": offset},
             "parent": parent,
         }
 
@@ -365,72 +366,7 @@ class Tree:
 def name_of_whole(name: str) -> str:
     """Return the name of the path that a name means, or of whose rest it is the name.
 
-    >>> name_of_whole("path_switching.main_from_760")
-    'path_switching.main'
+    >>> name_of_whole("path_switching.main_from_760"), name_of_whole("weights_from_average.main")
+    ('path_switching.main', 'weights_from_average.main')
     """
-    return name.partition(_REST)[0]
-
-
-def unite(trees: Iterable[Tree]) -> Tree:
-    """Return one tree that needs all that the given ones need; equal paths become one.
-
-    Raises:
-        PlanError: If two streams that begin alike go on differently, so that one path would have two meanings.
-    """
-    paths: dict[str, Path] = {}
-    releases: dict[Release, None] = {}
-    for tree in trees:
-        for path in tree.paths:
-            paths[path.id] = longer(paths.get(path.id, path), path)
-        releases |= dict.fromkeys(tree.releases)
-    return Tree(paths=tuple(paths.values()), releases=tuple(releases))
-
-
-def longer(one: Path, other: Path) -> Path:
-    """Return that one of two equal paths of whose data more is known.
-
-    Raises:
-        PlanError: If they go on differently.
-    """
-    if one is other:
-        return one
-    if end_of_shared(one, other) is not None:
-        raise PlanError(
-            f"{one.name} and {other.name} begin alike but read different increments later. Increments can be appended "
-            "to a path but not changed; choose another study for other increments"
-        )
-    return max(one, other, key=lambda path: (path.stream.end, _count_known(path)))
-
-
-def _count_known(path: Path) -> int:
-    increments = [increment for segment in path.stream.segments for increment in segment.increments]
-    return sum(increment.content is not None and not increment.is_provisional for increment in increments)
-
-
-def end_of_shared(one: Path, other: Path) -> int | None:
-    """Return the position from which two paths that begin alike read different segments; None if there is none.
-
-    A segment over which the batch grows otherwise is another one, from where it begins.
-    """
-    ours, theirs = ({at: segment for segment, at in _segments_of(path)} for path in (one, other))
-    ends = min(one.stream.end, other.stream.end)
-    for at in sorted({*ours, *theirs}):
-        alike = at in ours and at in theirs and ours[at].may_be(theirs[at])
-        if at < ends and not (alike and _batches(one, at) == _batches(other, at)):
-            return at
-    return None
-
-
-def _batches(path: Path, position: int) -> list[tuple[int, int, int]]:
-    """Return the batches of a path in the segment that it reads from a position on."""
-    ((segment, offset, _),) = path.stream.spans(position, position + 1)
-    return list(path.recipe.batch.stretches(position, position - offset + segment.updates))
-
-
-def _segments_of(path: Path) -> list[tuple[Segment, int]]:
-    """Return the segments that a path reads, each with the position at which the path begins to read it."""
-    found, at = [], path.start
-    for segment, first, last in path.stream.spans(path.start, path.stream.end):
-        found.append((segment, at))
-        at += last - first
-    return found
+    return _REST.sub("", name)

@@ -154,11 +154,11 @@ class Plan:
 
     def updates_from_scratch(self, *, versions: int | None = None) -> int:
         """Return the updates that training each of the first versions from scratch takes."""
-        return self._updates_from_scratch[: versions or None][-1]
+        return self._updates_from_scratch[:versions][-1]
 
     def tokens_from_scratch(self, *, versions: int | None = None) -> int:
         """Return the tokens that training each of the first versions from scratch takes, the unit of relative cost."""
-        return self._tokens_from_scratch[: versions or None][-1]
+        return self._tokens_from_scratch[:versions][-1]
 
     @cached_property
     def _updates_from_scratch(self) -> tuple[int, ...]:
@@ -177,7 +177,7 @@ class Plan:
         Raises:
             PlanError: If the plan has no such paradigm.
         """
-        costs = self.costs(paradigm)[: versions or None]
+        costs = self.costs(paradigm)[:versions]
         return costs[-1].tokens / self.tokens_from_scratch(versions=versions)
 
     def _unknown_paradigm(self, paradigm: str) -> PlanError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Literal
 
 from lrpath.errors import PlanError
 from lrpath.planning.global_batch import GlobalBatch
@@ -141,8 +141,12 @@ class Segment:
 
     def may_be(self, other: "Segment") -> bool:
         """Say whether two segments read the same windows of the same tokens, as far as is known of both."""
+        ours, theirs = (
+            (segment.updates, [(one.parts, one.first_pass, len(one.increments)) for one in segment.components])
+            for segment in (self, other)
+        )
         pairs = zip(self.increments, other.increments, strict=False)
-        return as_record(self) == as_record(other) and all(one.may_be(two) for one, two in pairs)
+        return ours == theirs and all(one.may_be(two) for one, two in pairs)
 
     def with_increments(self, known: Mapping[str, Increment]) -> "Segment":
         """Return the segment with the increments of some versions replaced."""
@@ -230,23 +234,6 @@ class Stream:
         for segment, first, last in self.spans(begin, end):
             start = at - first
             found.append((segment, batch.between(start, at), batch.between(start, at := start + last)))
-        return found
-
-    def records(self, begin: int, end: int, *, batch: GlobalBatch) -> list[dict[str, Any]]:
-        """Return what the updates `[begin, end)` read where, as plain data, a record for each segment.
-
-        Where the batch has grown, a record has from which of the segment's updates on there were how many sequences.
-
-        Raises:
-            PlanError: As `spans`.
-        """
-        found, at = [], begin
-        for segment, first, last in self.spans(begin, end):
-            start, at = at - first, at - first + last
-            record = {"segment": as_record(segment), "first": first, "updates": last - first}
-            if batch.grows_before(at):
-                record["batch"] = [[one - start, sequences] for one, _, sequences in batch.stretches(start, at)]
-            found.append(record)
         return found
 
 
@@ -338,56 +325,6 @@ def shuffled(increments: tuple[Increment, ...], *, start: int, updates: int, new
 
 def _alone(increment: Increment) -> Segment:
     return Segment(updates=increment.updates, components=(Component(increments=(increment,)),))
-
-
-def as_record(segment: Segment, *, content: bool = False) -> dict[str, Any]:
-    """Return a segment as plain data.
-
-    Args:
-        segment: The segment.
-        content: Whether each increment's content stands after its size, as in path ids and plans. A state's manifest
-            has the digests of what was read beside the segment.
-    """
-    return {
-        "updates": segment.updates,
-        "components": [
-            {
-                "parts": component.parts,
-                "first_pass": component.first_pass,
-                "increments": [increment_record(increment, content=content) for increment in component.increments],
-            }
-            for component in segment.components
-        ],
-    }
-
-
-def increment_record(increment: Increment, *, content: bool) -> list[Any]:
-    """Return version, updates, content where it is known and asked for, and mixture and windows where there are any."""
-    known: list[Any] = [increment.content] if content and increment.content is not None else []
-    known += [dict(increment.mixture)] if increment.mixture else []
-    known += [] if increment.windows is None else [increment.windows]
-    return [increment.version, increment.updates, *known]
-
-
-def from_record(record: dict[str, Any]) -> Segment:
-    """Return the segment that `as_record` wrote."""
-    components = tuple(
-        Component(
-            parts=row["parts"],
-            first_pass=row["first_pass"],
-            increments=tuple(read_increment(*entry) for entry in row["increments"]),
-        )
-        for row in record["components"]
-    )
-    return Segment(updates=record["updates"], components=components)
-
-
-def read_increment(version: str, updates: int, *more: str | dict[str, int] | int) -> Increment:
-    """Return the increment that `increment_record` wrote."""
-    content = next((entry for entry in more if isinstance(entry, str)), None)
-    mixture = next((entry for entry in more if isinstance(entry, dict)), {})
-    windows = next((entry for entry in more if isinstance(entry, int)), None)
-    return Increment(version=version, updates=updates, content=content, mixture=in_order(mixture), windows=windows)
 
 
 def in_order(mixture: Mapping[str, int]) -> tuple[tuple[str, int], ...]:

@@ -17,7 +17,7 @@ from typing import Any
 from lrpath.errors import PlanError
 from lrpath.planning import recipe as recipes
 from lrpath.planning import schedule as schedules
-from lrpath.planning import streams
+from lrpath.planning import stream_record
 from lrpath.planning.lineage import canonical
 from lrpath.planning.paths import Path, Release, StateKey, Tree
 from lrpath.planning.recipe import Recipe
@@ -61,7 +61,7 @@ class _Shared:
         return self._numbers[id(segment)]
 
     def as_record(self) -> dict[str, Any]:
-        increments = [streams.increment_record(increment, content=True) for increment in self._increments]
+        increments = [stream_record.increment_record(increment, content=True) for increment in self._increments]
         return {"recipes": self._recipes, "increments": increments, "segments": self._segments}
 
 
@@ -137,7 +137,7 @@ def from_record(record: dict[str, Any]) -> Tree:
                 start=stream["start"],
                 segments=_named(stream["segments"], segments)
                 if is_shared
-                else tuple(streams.from_record(part) for part in stream["segments"]),
+                else tuple(stream_record.from_record(part) for part in stream["segments"]),
             ),
             parent=None if row["parent"] is None else StateKey(*row["parent"]),
             from_released=row.get("from_released", False),
@@ -152,7 +152,7 @@ def from_record(record: dict[str, Any]) -> Tree:
 
 
 def _read_segments(record: dict[str, Any]) -> tuple[Segment, ...]:
-    increments = [streams.read_increment(*entry) for entry in record["increments"]]
+    increments = [stream_record.read_increment(*entry) for entry in record["increments"]]
     return tuple(
         Segment(
             updates=row["updates"],

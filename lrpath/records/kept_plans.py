@@ -11,8 +11,9 @@ from typing import Any
 from lrpath.errors import StateError
 from lrpath.planning import plan as plans
 from lrpath.planning.lineage import content_id
-from lrpath.planning.paths import Path, StateKey, longer
+from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.plan import PLAN_FORMAT, Plan
+from lrpath.planning.shared_paths import longer
 from lrpath.records.file_memory import FileMemory
 from lrpath.records.files import read_json
 

@@ -48,11 +48,6 @@ class WandbLogger:
     project: str | None
     online: bool
 
-    @property
-    def place(self) -> str:
-        """What tells the place that curves go to from others: a digest, since a URI may hold a password."""
-        return content_id(asdict(self))
-
     def opener(self) -> Callable[..., CurveSink]:
         """Return what opens the run of a path, given the path's folder and `until`.
 
@@ -61,7 +56,7 @@ class WandbLogger:
         """
         import wandb  # noqa: F401 (what is missing is said before an update is run)
 
-        return partial(WandbSink, place=self.place, project=self.project, online=self.online)
+        return partial(WandbSink, place=_place(self), project=self.project, online=self.online)
 
     def lines(self, study: pathlib.Path) -> list[str]:
         """Return how the curves of a study, given its folder, are looked at."""
@@ -83,11 +78,6 @@ class MlflowLogger:
     uri: str | None
     experiment: str | None
 
-    @property
-    def place(self) -> str:
-        """What tells the place that curves go to from others: a digest, since a URI may hold a password."""
-        return content_id(asdict(self))
-
     def opener(self) -> Callable[..., CurveSink]:
         """Return what opens the run of a path, given the path's folder and `until`.
 
@@ -96,7 +86,7 @@ class MlflowLogger:
         """
         import mlflow  # noqa: F401 (as above)
 
-        return partial(MlflowSink, place=self.place, uri=self.uri, experiment=self.experiment)
+        return partial(MlflowSink, place=_place(self), uri=self.uri, experiment=self.experiment)
 
     def lines(self, study: pathlib.Path) -> list[str]:
         """Return how the curves of a study, given its folder, are looked at."""
@@ -117,6 +107,11 @@ def send_rest(logger: WandbLogger | MlflowLogger | TableLogger, folders: Iterabl
         return
     open_sink = logger.opener()
     for folder in folders:
-        if not is_sent(folder, logger.place):
+        if not is_sent(folder, _place(logger)):
             with contextlib.suppress(BusyError), folder.lock(), open_sink(folder):
                 pass
+
+
+def _place(logger: WandbLogger | MlflowLogger) -> str:
+    """Return what tells the place that curves go to from others: a digest, since a URI may hold a password."""
+    return content_id(asdict(logger))

@@ -10,11 +10,13 @@ from uuid import uuid4
 from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
-from lrpath.planning.paths import Path, Release, unite
+from lrpath.planning.paths import Path, Release
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe, Seeds
 from lrpath.planning.schedule import Shape
-from lrpath.planning.streams import Increment, as_record
+from lrpath.planning.shared_paths import unite
+from lrpath.planning.stream_record import as_record
+from lrpath.planning.streams import Increment
 from lrpath.records.ledger import Run
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.read_segments import folded

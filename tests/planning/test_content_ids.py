@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
 from lrpath.planning.continuation import keep_old_ids, leave_where_data_differ, unite_where_data_agree
-from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
+from lrpath.planning.shared_paths import unite
 from lrpath.planning.streams import Increment, Stream, mixture, sequential, union
 from lrpath.planning.tree_record import as_record, from_record
 from tests.planning.strategies import RECIPE

@@ -16,10 +16,11 @@ from lrpath.planning import recipe as recipes
 from lrpath.planning.continuation import leave_where_data_differ
 from lrpath.planning.global_batch import GlobalBatch
 from lrpath.planning.paradigms import Anchor, FromScratch, Paradigm, Reads, Setting
-from lrpath.planning.paths import StateKey, Tree, unite
+from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.plan import Plan, from_record
 from lrpath.planning.readings import Readings, domain_tokens
 from lrpath.planning.recipe import Recipe
+from lrpath.planning.shared_paths import unite
 from lrpath.planning.streams import Increment, mixture
 from tests.planning.strategies import LINEAR, RECIPE, build_continual, build_merged, build_switching
 from tests.refusals import refused

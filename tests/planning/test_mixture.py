@@ -16,7 +16,8 @@ from lrpath.planning.mixture import (
     pool_by_domain,
     windows_by_domain,
 )
-from lrpath.planning.streams import Increment, Stream, again, as_record, from_record, mixture, sequential, union
+from lrpath.planning.stream_record import as_record, from_record
+from lrpath.planning.streams import Increment, Stream, again, mixture, sequential, union
 from tests.refusals import refused
 
 WEB_CODE = (("web", 700_000), ("code", 300_000))

@@ -24,8 +24,9 @@ from lrpath.planning.paradigms import (
     WsdS,
     merge_weights,
 )
-from lrpath.planning.paths import Path, StateKey, Tree, unite
+from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.schedule import Shape
+from lrpath.planning.shared_paths import unite
 from tests.planning.strategies import (
     COSINE,
     LINEAR,
@@ -792,6 +793,19 @@ def test_training_from_scratch_may_read_the_increments_in_order() -> None:
     assert [path.schedule for path in in_order] == [path.schedule for path in shuffled]
     assert [len(path.stream.segments) for path in in_order] == [1, 2]
     assert in_order[0] == shuffled[0]
+
+
+def test_a_name_in_which_a_rest_seems_to_stand_is_no_rest() -> None:
+    tree = unite(
+        replace(SWITCHING, peak=peak).plan(replace(setting_of(6, 10), label=label))
+        for label, peak in (("weights", 1.0), ("weights_from_average", 2.0))
+    )
+
+    assert {tree.path(path_id).name for path_id in tree.named(["weights", "weights.main"])} == {
+        "weights.main",
+        "weights.v1",
+        "weights.v2",
+    }
 
 
 def test_a_shared_path_is_found_under_the_name_of_every_paradigm_that_shares_it() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from lrpath.errors import ConfigError, PlanError
-from lrpath.planning.paths import Path, Release, StateKey, Tree, unite
+from lrpath.planning.paths import Path, Release, StateKey, Tree
 from lrpath.planning.recipe import Seeds
 from lrpath.planning.schedule import Piece, Schedule, Shape, constant, ramp
+from lrpath.planning.shared_paths import unite
 from lrpath.planning.streams import Stream, again, mixture, sequential, union
 from lrpath.planning.tree_record import as_record, from_record
 from tests.analysis.studies import plan_of

@@ -12,8 +12,8 @@ from lrpath.errors import PlanError
 from lrpath.planning.cost import Cost
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.paradigms import Anchor, FromScratch, Paradigm
-from lrpath.planning.paths import unite
 from lrpath.planning.plan import Plan, from_record
+from lrpath.planning.shared_paths import unite
 from tests.planning.strategies import (
     LINEAR,
     TOKENS_PER_UPDATE,

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpath.errors import PlanError
+from lrpath.planning.stream_record import as_record, from_record
 from lrpath.planning.streams import (
     WEIGHT_PARTS,
     Component,
@@ -13,8 +14,6 @@ from lrpath.planning.streams import (
     Segment,
     Stream,
     again,
-    as_record,
-    from_record,
     mixture,
     sequential,
     union,

@@ -11,11 +11,11 @@ from lrpath.planning.cost import flops_per_token, state_bytes
 from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import AdamW
 from lrpath.planning.paradigms import Anchor, FromScratch, Paradigm, Setting
-from lrpath.planning.paths import unite
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.schedule import Shape
 from lrpath.planning.shape import ModelShape
+from lrpath.planning.shared_paths import unite
 from lrpath.planning.streams import Increment
 from lrpath.reporting.plan_text import plan_json, plan_text
 from tests.analysis.studies import LINEAR, MERGED, THREE, plan_of

@@ -11,6 +11,7 @@ from lrpath.analysis.verify.study_index import StudyIndex
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.lineage import canonical, content_id, differences
 from lrpath.planning.paths import Path, StateKey
+from lrpath.planning.stream_record import reading_records
 from lrpath.records.files import digest_file, read_json
 from lrpath.records.manifest import check_state, read_manifest, state_files
 from lrpath.records.path_folder import PathFolder
@@ -203,7 +204,7 @@ def _planned(path: Path) -> Callable[[int], dict[str, Any]]:
     read = ReadSegments(
         head,
         start=path.start,
-        parts=lambda begin, end: path.stream.records(begin, end, batch=recipe.batch),
+        parts=lambda begin, end: reading_records(path.stream, begin, end, batch=recipe.batch),
     )
 
     def until(position: int) -> dict[str, Any]:

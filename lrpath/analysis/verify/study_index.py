@@ -7,8 +7,9 @@ from functools import cached_property
 from lrpath.analysis.compare import read_plans
 from lrpath.analysis.path_names import path_names
 from lrpath.errors import StateError
-from lrpath.planning.paths import Path, StateKey, Tree, unite
+from lrpath.planning.paths import Path, StateKey, Tree
 from lrpath.planning.plan import Plan
+from lrpath.planning.shared_paths import unite
 from lrpath.records.ledger import Run, unsettled
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study

@@ -267,7 +267,9 @@ def _left_over(index: StudyIndex, path: Path, *, finished: bool) -> list[str]:
     rolling = [position for position in index.positions(path) if position not in kept]
     if rolling and finished:
         listed = ", ".join(f"{position:,}" for position in rolling)
-        notes.append(f"{name} keeps rolling states that no plan needs, at {listed}; the next run removes them")
+        goes_on = path.schedule.end is None  # `lrpath.training.checkpoints.retention` spares the newest of these
+        until = "they stay until the next version leads it on" if goes_on else "the next run removes them"
+        notes.append(f"{name} keeps rolling states that no plan needs, at {listed}; {until}")
     incomplete = folder.incomplete()
     if incomplete:
         names = ", ".join(place.name for place in incomplete)

@@ -142,7 +142,9 @@ def test_a_trained_study_is_as_it_claims_and_its_damages_are_found(
 def test_a_configuration_that_the_study_was_not_trained_with_is_refused(
     lab: Lab, verified: Callable[..., tuple[int, str]]
 ) -> None:
-    lab.project().keep_plan()
+    project = lab.project()
+    project.prepare()
+    project.keep_plan()
 
     code, text = verified("seed=5", "null_fork=1")
 

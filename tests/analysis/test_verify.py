@@ -401,7 +401,8 @@ def test_rolling_states_of_a_finished_path_are_left_over(study: Study) -> None:
 
     assert findings(checks) == []
     assert notes(checks) == [
-        "path_switching.main keeps rolling states that no plan needs, at 6; they stay until the next version leads it on"
+        "path_switching.main keeps rolling states that no plan needs, at 6; they stay until the next version leads it "
+        "on"
     ]
 
 

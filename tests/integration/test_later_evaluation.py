@@ -76,7 +76,9 @@ def test_old_releases_are_evaluated_on_the_text_of_a_version_that_came_later_and
 def test_several_ranks_are_refused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lab.project().keep_plan()
+    project = lab.project()
+    project.prepare()
+    project.keep_plan()
 
     with pytest.raises(SystemExit) as ended:
         evaluated(lab, "strategy=ddp", monkeypatch=monkeypatch)

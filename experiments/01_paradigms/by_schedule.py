@@ -22,7 +22,8 @@ def main(folder: str) -> None:
         if (score := outcome.headline) is not None:
             seed = outcome.series.recipe.weights_seed
             losses.setdefault((outcome.series.paradigm, outcome.version), {})[seed] = score.loss
-    versions = sorted({version for _, version in losses})
+    names = {name for name, _ in losses}
+    versions = sorted({version for _, version in losses if all((name, version) in losses for name in names)})
     rows = [
         "schedule | version | from scratch | path switching | continual | switching − scratch | continual − switching"
     ]
@@ -43,7 +44,11 @@ def main(folder: str) -> None:
         found.append(
             f"{schedule}: {order} of {len(seeds)} seeds show the order at {last}; continual − from scratch "
             + ", ".join(f"{width:+.4f}" for width in widths)
-            + ("; widens with every version" if widths == sorted(widths) else "; does not widen with every version")
+            + (
+                f"; {'widens' if widths == sorted(widths) else 'does not widen'} with every version"
+                if len(widths) > 1
+                else ""
+            )
         )
     sys.stdout.write("\n".join([*(f"| {row} |" for row in rows), "", *(f"- {line}" for line in found)]) + "\n")
 

@@ -42,9 +42,10 @@ def advised(text: str) -> list[str]:
 def accepted(override: str) -> DictConfig | None:
     """Return what the first entry that takes an override makes of it; None if there is no such entry."""
     given = override.replace("…", "1")
-    sources = [f"data={name}" for name in ("text", "tokens", "hf")] if given.lstrip("+").startswith("data.") else []
-    sources += ["engine=command"] if given.startswith("engine.") else []
-    for name, *others in (*([name] for name in ENTRIES), *(["config", source] for source in sources)):
+    # First with the source or engine whose field it is: an entry that lacks it costs a composition to find out.
+    groups = [f"data={name}" for name in ("text", "tokens", "hf")] if given.lstrip("+").startswith("data.") else []
+    groups += ["engine=command"] if given.startswith("engine.") else []
+    for name, *others in (*(["config", group] for group in groups), *([name] for name in ENTRIES)):
         try:
             return composed(*others, given, name=name)
         except (HydraException, OmegaConfBaseException):

@@ -1,14 +1,13 @@
 """The blocks of docs/ that are marked to be run are run."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from lrpath.records.study import Study
-from tests.integration.lab import REPOSITORY, Lab
+from tests.integration.lab import REPOSITORY, Lab, call
 from tests.integration.test_another_trainer import run
 
 DOCS = REPOSITORY / "docs"
@@ -34,13 +33,10 @@ def test_the_trainer_of_the_page_runs_a_plan(lab: Lab) -> None:
 def test_the_callbacks_of_the_page_train_and_resume(tmp_path: Path) -> None:
     script = tmp_path / "callbacks.py"
     script.write_text(block("lightning_callbacks.md", script.name))
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "", "OMP_NUM_THREADS": "1"}
 
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=tmp_path, env=environment, capture_output=True, check=False
-    )
+    done = call(str(script), folder=tmp_path, env={"OMP_NUM_THREADS": "1"})
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     study = Study(tmp_path / "runs" / "net")
     assert sorted(position for folder in study.folders() for position in folder.positions()) == [4, 10, 10, 14, 20]
     assert sum(run.updates for run in study.ledger.runs()) == 26

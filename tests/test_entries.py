@@ -1,5 +1,6 @@
 """The command line's entries: what they print, what they write, and that plans and help need no torch."""
 
+import ast
 import json
 import os
 import re
@@ -43,12 +44,20 @@ def print_plan(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_plan_of_the_paper_costs_what_the_paper_says(tmp_path: Path) -> None:
-    done = run("-m", "lrpath.plan", "+exp=paper/main", folder=tmp_path)
+def test_the_plan_of_the_paper_costs_what_the_paper_says_and_is_printed_without_numpy(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys\nsys.argv = ['lrpath.plan', '+exp=paper/main']\n"
+        "runpy.run_module('lrpath.plan', run_name='__main__', alter_sys=True)\n"
+        "heavy = {'numpy', 'matplotlib', 'torch', 'lightning', 'transformers', 'scipy', 'pandas'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+
+    done = run("-c", code, folder=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
     for paradigm, (updates, cost) in PAPER.items():
         assert re.search(rf"^{paradigm}\s+{updates:,}\s.*\s{cost:.2f}$", done.stdout, flags=re.MULTILINE)
+    assert done.stdout.splitlines()[-1] == "[]"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,49 +73,37 @@ def test_the_plan_of_the_paper_as_json_has_the_same_figures(
     assert found == PAPER
 
 
+NEED_NO_TORCH = [
+    ("plan", ["+exp=paper/main", "figure=rates.png"], "config"),
+    ("train", ["--help"], "config"),
+    ("report", ["--help"], "report"),
+    ("show", ["--help"], "show"),
+    ("prune", ["--help"], "prune"),
+    ("verify", ["--help"], "verify"),
+    ("verify", ["study=toy", "outputs=made"], "verify"),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "arguments", "config_name"),
-    [
-        ("plan", ["+exp=paper/main"], "config"),
-        ("plan", ["+exp=paper/main", "figure=rates.png"], "config"),
-        ("train", ["--help"], "config"),
-        ("report", ["--help"], "report"),
-        ("show", ["--help"], "show"),
-        ("prune", ["--help"], "prune"),
-        ("verify", ["--help"], "verify"),
-        ("verify", ["study=toy", "outputs=made"], "verify"),
-    ],
-)
-def test_plans_figures_and_help_need_no_torch(
-    name: str, arguments: list[str], config_name: str, tmp_path: Path
-) -> None:
+def test_figures_help_and_verification_need_no_torch(tmp_path: Path) -> None:
     made = Study(tmp_path / "made" / "toy")
     keep(made, plan_of(10))
     code = (
-        f"import sys\nsys.argv = ['lrpath.{name}', *{arguments!r}]\nfrom lrpath import entry, {name}\n"
-        f"try: entry.run({name}.{name}, config_name={config_name!r})\nexcept SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'lightning', 'transformers', 'scipy', 'pandas'}\nprint(sorted(heavy & sys.modules.keys()))"
+        "import importlib, sys\nfrom lrpath import entry\nfound = []\n"
+        f"for name, arguments, config_name in {NEED_NO_TORCH!r}:\n"
+        "    sys.argv = [f'lrpath.{name}', *arguments]\n"
+        "    task = getattr(importlib.import_module(f'lrpath.{name}'), name)\n"
+        "    try: entry.run(task, config_name=config_name)\n"
+        "    except SystemExit as end: assert not end.code\n"
+        "    heavy = {'torch', 'lightning', 'transformers', 'scipy', 'pandas'} & sys.modules.keys()\n"
+        "    found.append([name, *arguments, *sorted(heavy)])\n"
+        "print(found)"
     )
 
     done = run("-c", code, folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.slow
-def test_a_plan_is_printed_without_numpy(tmp_path: Path) -> None:
-    code = (
-        "import sys\nsys.argv = ['lrpath.plan', '+exp=paper/main']\nfrom lrpath import entry, plan\n"
-        "entry.run(plan.plan, config_name='config')\n"
-        "print(sorted({'numpy', 'matplotlib', 'torch'} & sys.modules.keys()))"
-    )
-
-    done = run("-c", code, folder=tmp_path)
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert ast.literal_eval(done.stdout.splitlines()[-1]) == [[name, *words] for name, words, _ in NEED_NO_TORCH]
 
 
 @pytest.mark.parametrize(("suffix", "begin"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
@@ -149,11 +146,13 @@ def test_a_figure_is_drawn_to_the_file_that_is_named(
     ],
 )
 def test_help_shows_what_an_entry_is_for_with_examples(name: str, words: list[str], tmp_path: Path) -> None:
-    done = run("-m", f"lrpath.{name}", "--help", folder=tmp_path)
+    from tests.integration.lab import call  # here, since it needs torch
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [word for word in words if word not in done.stdout] == []
-    assert "powered by Hydra" not in done.stdout
+    done = call("-m", f"lrpath.{name}", "--help", folder=tmp_path)
+
+    assert (done.code, done.err) == (0, "")
+    assert [word for word in words if word not in done.out] == []
+    assert "powered by Hydra" not in done.out
 
 
 @pytest.mark.parametrize(

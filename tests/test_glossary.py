@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from lrpath import errors
@@ -13,9 +14,16 @@ TOP = Path(__file__).parent.parent
 MANY = 5
 """A noun that stands in more modules than this, or a class that more import, must be in the glossary."""
 
-FILES = sorted((TOP / "lrpath").rglob("*.py"))
-TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
-CLASSES = {node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+@cache
+def nodes() -> dict[Path, list[ast.AST]]:
+    """Return the syntax of every module; parsed by the tests that ask, not by every worker that collects them."""
+    files = sorted((TOP / "lrpath").rglob("*.py"))
+    return {file: list(ast.walk(ast.parse(file.read_text(encoding="utf-8")))) for file in files}
+
+
+def classes_of_code() -> set[str]:
+    return {node.name for found in nodes().values() for node in found if isinstance(node, ast.ClassDef)}
 
 
 def glossary() -> tuple[set[str], set[str]]:
@@ -29,14 +37,14 @@ def glossary() -> tuple[set[str], set[str]]:
 def words_of(file: Path) -> set[str]:
     """Return the words in the name of a module and in those of its classes."""
     stem = file.parent.name if file.stem == "__init__" else file.stem
-    names = [node.name for node in ast.walk(TREES[file]) if isinstance(node, ast.ClassDef)]
+    names = [node.name for node in nodes()[file] if isinstance(node, ast.ClassDef)]
     parts = [part for name in names for part in re.findall(r"[A-Z][a-z0-9]+|[A-Z]+(?![a-z])", name.strip("_"))]
     return {part.lower() for part in (*stem.split("_"), *parts) if part}
 
 
 def test_the_glossary_has_every_noun_that_stands_in_many_modules() -> None:
     places: dict[str, set[Path]] = defaultdict(set)
-    for file in FILES:
+    for file in nodes():
         for word in words_of(file):
             places[word].add(file)
 
@@ -47,22 +55,23 @@ def test_the_glossary_has_every_noun_that_stands_in_many_modules() -> None:
 
 def test_the_glossary_has_every_class_that_many_modules_import() -> None:
     places: dict[str, set[Path]] = defaultdict(set)
-    for file, tree in TREES.items():
-        for node in ast.walk(tree):
+    for file, found in nodes().items():
+        for node in found:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lrpath"):
                 for alias in node.names:
                     places[alias.name].add(file)
 
     _, classes = glossary()
+    known = classes_of_code()
 
-    used = {name for name, files in places.items() if name in CLASSES and len(files) > MANY}
+    used = {name for name, files in places.items() if name in known and len(files) > MANY}
     assert used - classes - set(vars(errors)) == set()
 
 
 def test_every_class_of_the_glossary_is_in_the_code() -> None:
     _, classes = glossary()
 
-    assert classes - CLASSES == {"Paradigm"}  # a union
+    assert classes - classes_of_code() == {"Paradigm"}  # a union
 
 
 def test_a_renamed_field_is_gone_and_its_new_name_is_there() -> None:

@@ -15,7 +15,6 @@ import atexit
 import contextlib
 import json
 import os
-import runpy
 import select
 import shutil
 import signal
@@ -24,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -189,29 +187,15 @@ def _answer(connection: socket.socket) -> None:
 
 def _be(asked: dict[str, Any]) -> None:
     """Be the command of a request."""
+    from tests.integration.forks import be_command
+
     if asked["session"]:
         os.setsid()
     os.umask(asked["umask"])
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    first, *rest = asked["arguments"]
-    try:
-        if first == "-m":
-            sys.path[0] = asked["folder"]
-            sys.argv = ["-m", *rest[1:]]
-            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-        else:
-            sys.path[0] = str(Path(first).parent)
-            sys.argv = [first, *rest]
-            runpy.run_path(first, run_name="__main__")
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            sys.stderr.write(f"{end.code}\n")
-        raise
-    except BaseException:
-        traceback.print_exc()
-        raise
+    be_command(asked["arguments"])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import os
 import random
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from typing import NoReturn
 
 from lrpath.records.files import read_json
 from lrpath.records.study import Study
-from tests.integration.lab import REPOSITORY, Bits, Lab, states_of, tables_of
+from tests.integration.lab import Bits, Lab, states_of, tables_of
 
 RANKS = {"single": 0, "ddp": 2, "fsdp": 2}
 """Ranks of a strategy; 0: one process without torchrun."""
@@ -114,12 +113,7 @@ class Standby:
         os.mkfifo(self._answers)
         self._reader = os.open(self._answers, os.O_RDWR)  # a writer too, so that it never ends
         self._text = b""
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("standby.py"))],
-            stdin=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-            bufsize=0,
-        )
+        self._process = lab.fork(str(Path(__file__).with_name("standby.py")), env={"OMP_NUM_THREADS": "1"})
 
     def __enter__(self) -> "Standby":
         return self
@@ -127,11 +121,9 @@ class Standby:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdin is not None
         if kind is not None:
             self._process.kill()
-        self._process.stdin.close()
-        self._process.wait()
+        sys.stderr.write(self._process.communicate()[1])
         os.close(self._reader)
 
     def start(
@@ -173,8 +165,8 @@ class Standby:
             "environment": dict(environment),
             "stops": stops,
         }
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{json.dumps(asked)}\n".encode())
+        self._process.stdin.write(f"{json.dumps(asked)}\n")
+        self._process.stdin.flush()
         return run
 
     def answer(self, seconds: float) -> list[str] | None:

@@ -8,7 +8,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -59,6 +58,7 @@ WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "
 
 KILLING = Path(__file__).with_name("killing.py")
 RANKED = Path(__file__).with_name("ranked.py")
+FORKED_TORCHRUN = Path(__file__).with_name("forked_torchrun.py")
 
 Bits = dict[tuple[str, int], dict[str, bytes]]
 
@@ -94,6 +94,27 @@ def write_texts(folder: Path) -> None:
         words = random.Random(number)
         records = [{"text": " ".join(words.choices(WORDS, k=40)) + f" {number}.{n}"} for n in range(60)]
         (folder / f"V{number}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def fork(
+    *words: str, folder: Path, env: Mapping[str, str] = MappingProxyType({}), session: bool = False
+) -> ForkedProcess:
+    """Start a command of Python in a folder, with everything imported already."""
+    ours = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    environment = ours | {"PYTHONPATH": str(REPOSITORY)} | env
+    return fork_server.start(words, folder=folder, environment=environment, session=session)
+
+
+def call(*words: str, folder: Path, env: Mapping[str, str] = MappingProxyType({})) -> Ended:
+    """Run a command of Python in a folder, with everything imported already, and return how it ended."""
+    process = fork(*words, folder=folder, env=env)
+    out, err = process.communicate()
+    return Ended(code=process.wait(), out=out, err=err)
+
+
+def call_on_ranks(*words: str, ranks: int, folder: Path) -> Ended:
+    """Run a command of Python on several ranks over gloo, which are forks of torchrun's agent."""
+    return call(str(FORKED_TORCHRUN), str(ranks), *words, folder=folder, env={"OMP_NUM_THREADS": "1"})
 
 
 @dataclass(frozen=True)
@@ -180,22 +201,16 @@ class Lab:
 
     def fork(self, *words: str, env: Mapping[str, str] = MappingProxyType({}), session: bool = False) -> ForkedProcess:
         """Start a command of Python in the folder of the studies, with everything imported already."""
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | env
-        return fork_server.start(words, folder=self.folder, environment=environment, session=session)
+        return fork(*words, folder=self.folder, env=env, session=session)
 
     def call(self, *words: str, env: Mapping[str, str] = MappingProxyType({})) -> Ended:
         """Run a command of Python in the folder of the studies and return how it ended."""
-        process = self.fork(*words, env=env)
-        out, err = process.communicate()
-        return Ended(code=process.wait(), out=out, err=err)
+        return call(*words, folder=self.folder, env=env)
 
-    def torchrun(self, *words: str, ranks: int, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        """Start a module or script on several ranks, by default of one node at a free port."""
-        place = options or ("--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
-        command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}", *place, *words]
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)
+    def torchrun(self, *words: str, ranks: int) -> ForkedProcess:
+        """Start a module or script on several ranks of one node under torchrun itself, whose ranks start anew."""
+        place = (f"--nproc-per-node={ranks}", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0")
+        return self.fork("-m", "torch.distributed.run", *place, *words, env={"OMP_NUM_THREADS": "1"})
 
     def ranked(self, *jobs: Job, ranks: int, nodes: int = 1) -> Ended:
         """Run jobs one after another on several ranks under torchrun's agent, one for each "node"; see `codes_of`."""

@@ -5,7 +5,6 @@ that reads the text; it may leave a store without increments behind.
 """
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from lrpath.assembly.project import Project
 from lrpath.config import schema
 from lrpath.errors import ConfigError, DataError, LrpathError, MismatchError, PlanError, StateError
 from tests.composing import project_of
+from tests.integration.lab import call
 from tests.refusals import ended
 from tests.test_advice import advised
 
@@ -361,48 +361,39 @@ def test_a_last_version_that_is_too_small_is_refused_before_the_first_is_trained
         entry.run(prepare, config_name="config")
 
 
-def _run(arguments: list[str], *, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["model=minni", "alhpa=0.5", "alpha=0", "study=${nope}", "model=null"])
 def test_the_command_line_prints_one_line_and_no_traceback(arguments: str, tmp_path: Path) -> None:
-    done = _run(["-m", "lrpath.train", arguments], folder=tmp_path)
+    done = call("-m", "lrpath.train", arguments, folder=tmp_path)
 
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", ["model=minni", "alpha=0"])
 def test_a_full_error_has_its_traceback_when_it_is_asked_for(arguments: str, tmp_path: Path) -> None:
-    done = _run(["-m", "lrpath.plan", arguments], folder=tmp_path, HYDRA_FULL_ERROR="1")
+    done = call("-m", "lrpath.plan", arguments, folder=tmp_path, env={"HYDRA_FULL_ERROR": "1"})
 
-    assert done.returncode == 1
-    assert "Traceback (most recent call last)" in done.stderr
+    assert done.code == 1
+    assert "Traceback (most recent call last)" in done.err
 
 
 @pytest.mark.slow
 def test_a_fault_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
-    code = "from lrpath import entry\ndef task(cfg): raise KeyError('ours')\nentry.run(task, config_name='config')"
+    script = tmp_path / "faulty.py"
+    script.write_text(
+        "from lrpath import entry\ndef task(cfg): raise KeyError('ours')\nentry.run(task, config_name='config')"
+    )
 
-    done = _run(["-c", code], folder=tmp_path)
+    done = call(str(script), folder=tmp_path)
 
-    assert done.returncode == 1
-    assert "KeyError: 'ours'" in done.stderr
-    assert "Traceback (most recent call last)" in done.stderr
+    assert done.code == 1
+    assert "KeyError: 'ours'" in done.err
+    assert "Traceback (most recent call last)" in done.err
 
 
 @pytest.mark.slow
@@ -413,7 +404,7 @@ def test_an_impossible_plan_is_refused_before_torch_is_imported(tmp_path: Path) 
         "except SystemExit as ended: print(ended.code, 'torch' in sys.modules)"
     )
 
-    done = _run(["-c", code], folder=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.stdout == "2 False\n"
     assert list(tmp_path.iterdir()) == []
@@ -424,8 +415,8 @@ def test_a_sweep_with_a_bad_study_name_makes_no_folder_of_that_name(tmp_path: Pa
     inside = tmp_path / "inside"
     inside.mkdir()
 
-    done = _run(["-m", "lrpath.train", "-m", "study=../../escaped", "alpha=0.2,0.4"], folder=inside)
+    done = call("-m", "lrpath.train", "-m", "study=../../escaped", "alpha=0.2,0.4", folder=inside)
 
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: study=")
+    assert done.code == 2
+    assert done.err.startswith("error: study=")
     assert {file.name for file in tmp_path.rglob("*")} <= {"inside", "outputs", "multirun.yaml"}

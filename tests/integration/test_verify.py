@@ -15,7 +15,7 @@ from lrpath.records.files import digest_file, read_json, write_json
 from lrpath.records.manifest import seal_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
-from tests.integration.lab import Lab
+from tests.integration.lab import Lab, call_on_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -156,14 +156,15 @@ def test_forks_are_run_again_on_several_ranks(lab: Lab) -> None:
     checks = verify_study(lab.study())
     before = files_of(lab.study())
 
-    process = lab.torchrun("-m", "lrpath.verify", *lab.overrides(*PAIR, "strategy=ddp"), "null_fork=6", ranks=2)
-    out, err = process.communicate()
+    words = ("-m", "lrpath.verify", *lab.overrides(*PAIR, "strategy=ddp"), "null_fork=6")
+    ended = call_on_ranks(*words, ranks=2, folder=lab.folder)
 
     assert not any(check.findings for check in checks)
-    assert process.returncode == 0, err
-    assert "run again on 2 ranks of cpu" in out
-    assert "  path_switching.main from 4: 6 updates and the state at 10 are equal\n" in out
+    assert ended.code == 0, ended.err
+    assert "run again on 2 ranks of cpu" in ended.out
+    assert "  path_switching.main from 4: 6 updates and the state at 10 are equal\n" in ended.out
     assert (
-        "  path_switching.v2 from 14, which its parent has not passed: 6 updates and the state at 20 are equal\n" in out
+        "  path_switching.v2 from 14, which its parent has not passed: 6 updates and the state at 20 are equal\n"
+        in ended.out
     )
     assert files_of(lab.study()) == before

@@ -1,7 +1,5 @@
 """The module around a backbone: its loss, its names, its parts, and its weights under FSDP2."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from lrpath.errors import ConfigError
 from lrpath.models import NAME_PREFIX, CausalLM, backbone_and_head, build_model
 from lrpath.planning.shape import ModelShape
+from tests.integration.lab import call_on_ranks
 from tests.planning.strategies import SIZES
 from tests.refusals import refused
 
@@ -94,7 +93,6 @@ def test_a_head_with_a_bias_is_refused() -> None:
 
 
 SHARDED = """
-import os
 import sys
 import torch
 import torch.distributed as dist
@@ -121,7 +119,6 @@ expected = dict(whole.named_parameters())
 for name, parameter in sharded.named_parameters():
     torch.testing.assert_close(parameter.grad.full_tensor(), expected[name].grad, rtol=1e-4, atol=1e-6)
 dist.destroy_process_group()
-os._exit(0)  # torch 2.13: after FSDP2 on gloo, 4 of 18 interpreters aborted on their normal way out, all work done
 """
 
 
@@ -130,12 +127,10 @@ os._exit(0)  # torch 2.13: after FSDP2 on gloo, 4 of 18 interpreters aborted on 
 def test_sharded_by_fsdp2_the_loss_and_gradients_are_the_same(tmp_path: Path, head: str) -> None:
     script = tmp_path / "sharded.py"
     script.write_text(SHARDED)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    root = Path(__file__).parents[2]
-    environment = {"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*launch, str(script), head], capture_output=True, text=True, check=False, env=environment)
 
-    assert done.returncode == 0, done.stderr
+    done = call_on_ranks(str(script), head, ranks=2, folder=tmp_path)
+
+    assert done.code == 0, done.err
 
 
 def dropping() -> CausalLM:

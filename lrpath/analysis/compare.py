@@ -8,7 +8,7 @@ The releases v1 … vN of one label in one plan are a series. Of version i,
 Headlines of one version are on one scale, headlines of different versions are not: their sets differ.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
 from lrpath.analysis.scores import Score, StudyScores, total
 from lrpath.planning.cost import Cost
+from lrpath.planning.later_readings import LaterReadings
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plan import Plan
@@ -208,13 +209,14 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
     sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases.
     """
     every = [(study, plan) for study, its in kept.items() for plan in its]
+    parts_of = _parts if len(kept) > 1 else _parts_of_one_study
     scores = {study: StudyScores(study) for study in kept}
     order: dict[str, int] = {}
     # Series of which one may be the beginning of the other have label and first release in common.
     alike: dict[tuple[object, ...], dict[_Parts, _Row]] = {}
     met: dict[tuple[str, _Parts], int] = {}
     for study, plan in every:
-        for paradigm, parts in _parts(plan).items():
+        for paradigm, parts in parts_of(plan).items():
             order.setdefault(paradigm, len(order))
             longest = alike.setdefault((paradigm, *parts[:1]), {})
             if any(known[: len(parts)] == parts for known in longest if known != parts):
@@ -228,23 +230,30 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
             met.setdefault((paradigm, parts), len(met))
     found = [((order[row[2]], met[row[2], parts]), row) for longest in alike.values() for parts, row in longest.items()]
     rows = [row for _, row in sorted(found, key=lambda pair: pair[0])]
-    return _labelled([(study, plan, paradigm, settings_of(plan, paradigm)) for study, plan, paradigm in rows])
+    settings = settings_of([(plan, paradigm) for _, plan, paradigm in rows])
+    return _labelled([(*row, its) for row, its in zip(rows, settings, strict=True)])
 
 
-_Part = tuple[tuple[tuple[StateKey, float], ...], tuple[tuple[int, int], ...]]
+_Part = tuple[tuple[StateKey, float, str], ...]
 _Parts = tuple[_Part, ...]
-"""Of what states each release of a series is made, and how the batch had grown, of which the id of a path may know the
-beginning alone: two studies may go on with other batches."""
+"""Of what states each release of a series is made, with their weights, and what they have read that no id says."""
 _Row = tuple[Study, Plan, str]
 """Study, plan and label of a series."""
 
 
 def _parts(plan: Plan) -> dict[str, _Parts]:
+    return _parts_by_paradigm(plan, LaterReadings(plan.tree).digest)
+
+
+def _parts_of_one_study(plan: Plan) -> dict[str, _Parts]:
+    return _parts_by_paradigm(plan, lambda _: "")  # a study gives an id one meaning
+
+
+def _parts_by_paradigm(plan: Plan, digest: Callable[[StateKey], str]) -> dict[str, _Parts]:
     found: dict[str, list[_Part]] = {paradigm: [] for paradigm in plan.paradigms}
     for release in plan.tree.releases:
         if release.paradigm in found:
-            batch = plan.tree.path(release.last.path_id).recipe.batch
-            found[release.paradigm].append((release.parts, batch.until(release.last.position).growth))
+            found[release.paradigm].append(tuple((key, weight, digest(key)) for key, weight in release.parts))
     return {paradigm: tuple(parts) for paradigm, parts in found.items()}
 
 
@@ -255,7 +264,7 @@ def _evaluated(row: _Row, scores: Mapping[Study, StudyScores]) -> int:
 
 
 def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ...]:
-    """Extend each label by the settings that differ between series of that label, and by a path id if none does."""
+    """Extend each label by the settings that differ between its series, and by a path id or the study if none does."""
     found: list[tuple[list[tuple[int, float, str]], Series]] = []
     names: dict[str, int] = {}
     rivals: dict[str, list[Settings]] = {}
@@ -268,8 +277,9 @@ def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ..
         differing = {key: settings[key] for key in fields[paradigm] if key in settings}
         group = labelled(paradigm, {key: value for key, value in differing.items() if key not in SEEDS})
         label = labelled(paradigm, differing)
-        if label in taken:
-            group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
+        for more in (f" #{plan.part(paradigm).releases[-1].last.path_id}", f" of {study.name}"):
+            if label in taken:
+                group, label = group + more, label + more
         taken.add(label)
         series = Series(study=study, plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
         order = [(names[paradigm], 0.0, ""), *map(sort_key, differing.values())]

@@ -54,7 +54,8 @@ def path_names(study: Study, plans: Iterable[Plan]) -> dict[str, str]:
 
 def plan_labels(plans: Mapping[str, Plan]) -> dict[str, tuple[str, ...]]:
     """Return the paradigms of every plan, each with the settings in which it differs from that of other plans."""
-    every = [(plan, name, settings_of(plan, name)) for plan in plans.values() for name in plan.paradigms]
+    rivals = [(plan, name) for plan in plans.values() for name in plan.paradigms]
+    every = [(*rival, settings) for rival, settings in zip(rivals, settings_of(rivals), strict=True)]
     fields = {
         name: differing_fields([settings for _, other, settings in every if other == name])
         for name in {name for _, name, _ in every}

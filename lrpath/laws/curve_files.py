@@ -187,9 +187,9 @@ def _curve(file: pathlib.Path, series: Mapping[str, Series], history: History) -
     rates, losses = series["lr"], series["loss"]
     positions = np.array(sorted(losses or rates), dtype=np.int64)
     last = int(positions[-1])
-    if max(last, *rates) > _MOST_UPDATES:
+    if (largest := max(last, *rates)) > _MOST_UPDATES:
         raise DataError(
-            f"{file} has steps up to {max(last, *rates):,}, more than the {_MOST_UPDATES:,} updates of any run: they seem "
+            f"{file} has steps up to {largest:,}, more than the {_MOST_UPDATES:,} updates of any run: they seem "
             f"to be tokens or samples. Name the column of updates, files=[{{path: {file}, step: …}}], or divide it",
             field="files",
             value=str(file),

@@ -104,6 +104,27 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
     assert len({score.digest for score in path_task_file(folder.folder, 20).scores()}) == 2
 
 
+def test_what_a_task_warns_of_is_seen_and_so_is_text_that_the_window_cuts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(lab.folder / "cache"))
+    lab.trained()
+    tasks = lab.folder / "tasks"
+    write_task(tasks)
+    task = (tasks / "words.yaml").read_text()
+    (tasks / "words.yaml").write_text(task.replace("doc_to_text: path", "doc_to_text: !function asking.ask"))
+    (tasks / "asking.py").write_text(
+        "import sys\ndef ask(doc):\n    print('the file is of last year', file=sys.stderr)\n    return 'path ' * 60\n"
+    )
+
+    given(lab, "tasks=[words]", "release=v2", monkeypatch=monkeypatch)
+
+    printed = capsys.readouterr()
+    assert "words: 40 requests are longer than the window" in printed.out
+    assert "the file is of last year" in printed.err
+    assert "%|" not in printed.err
+
+
 def test_a_task_or_folder_that_is_not_there_is_refused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -84,6 +84,7 @@ class Harness:
         self.version = f"lm-eval {lm_eval.__version__}"
         self._near = TaskManager(include_path=[_OUR_TASKS, *settings.folders], include_defaults=False)
         self._leaves: dict[str, dict[str, str]] = {}
+        self._rules: dict[str, list[Any]] = {}
 
     @cached_property
     def _all(self) -> TaskManager:
@@ -119,7 +120,8 @@ class Harness:
         Raises:
             ConfigError: If there is no task of that name, or its documents cannot be read.
         """
-        return _digest_of(sorted(self.leaf_digests(name).items()))
+        leaves, rules = sorted(self.leaf_digests(name).items()), self._rules[name]
+        return _digest_of([leaves, rules] if rules else leaves)
 
     def leaf_digests(self, name: str) -> dict[str, str]:
         """Return the digest of every single task of a task, group or tag; raises as `digest`."""
@@ -127,8 +129,9 @@ class Harness:
             manager = self._manager(name)
             try:
                 with _bars_on_terminals_alone():
-                    tasks = manager.load([name])["tasks"]
-                    self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in tasks.items()}
+                    loaded = manager.load([name])
+                    self._rules[name] = _rules_of(loaded["groups"])
+                    self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in loaded["tasks"].items()}
             except Exception as error:  # whatever a task's loader raises: it reads files and the network
                 reason = " ".join(str(error).split())[:300]
                 fetched = isinstance(error, ConnectionError) or manager is not self._near
@@ -257,6 +260,17 @@ def _counted_cuts() -> Iterator[list[str]]:
         _LOGGER.removeHandler(handler)
         _LOGGER.setLevel(level)
         _LOGGER.propagate = propagates
+
+
+def _rules_of(groups: Mapping[str, Any]) -> list[Any]:
+    """Return how groups make figures of those of their tasks, as plain data; nothing of groups that make none."""
+    sources: set[str] = set()
+    rules = [
+        [name, sorted(group.child_names), _plain(group.aggregate_metric_list, sources)]
+        for name, group in sorted(groups.items())
+        if group.aggregate_metric_list
+    ]
+    return [*rules, sorted(sources)] if rules else []
 
 
 def _plain(value: Any, sources: set[str]) -> Any:

@@ -125,6 +125,30 @@ def test_what_a_task_warns_of_is_seen_and_so_is_text_that_the_window_cuts(
     assert "%|" not in printed.err
 
 
+def test_a_group_that_adds_up_otherwise_is_another_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lrpath.training.settings import HarnessSettings
+    from lrpath.training.task_harness import Harness
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    write_task(tmp_path / "tasks")
+    digests = []
+    for weighs in ("true", "false", "false"):
+        (tmp_path / "tasks" / "both.yaml").write_text(
+            "group: both\n"
+            "task: [words]\n"
+            f"aggregate_metric_list: [{{metric: acc, aggregation: mean, weight_by_size: {weighs}}}]\n"
+        )
+        settings = HarnessSettings(
+            tasks=(), folders=(str(tmp_path / "tasks"),), examples=None, limit=None, batch_size=8
+        )
+        harness = Harness(settings)
+        digests.append((harness.digest("both"), harness.digest("words")))
+
+    assert digests[0][0] != digests[1][0]
+    assert digests[1] == digests[2]
+    assert digests[0][1] == digests[1][1]
+
+
 def test_a_task_or_folder_that_is_not_there_is_refused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

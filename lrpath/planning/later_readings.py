@@ -23,22 +23,29 @@ class LaterReadings:
 
     def digest(self, key: StateKey) -> str:
         """Return the digest for a state; empty where ids hold all that was read."""
-        begins, digests = self._chain(self._tree.path(key.path_id))
+        line = [self._tree.path(key.path_id)]
+        while line[-1].id not in self._of_path and (parent := line[-1].parent) is not None:
+            line.append(self._tree.path(parent.path_id))
+        for path in reversed(line):  # a line of some hundred versions is too deep for a recursion
+            if path.id not in self._of_path:
+                self._of_path[path.id] = self._chain(path)
+        return self._at(key)
+
+    def _at(self, key: StateKey) -> str:
+        begins, digests = self._of_path[key.path_id]
         return digests[bisect_left(begins, key.position)]
 
     def _chain(self, path: Path) -> tuple[list[int], list[str]]:
         """Return where later segments of a path begin, and the digests before the first and behind each of them."""
-        if path.id not in self._of_path:
-            begins: list[int] = []
-            digests = ["" if path.parent is None else self.digest(path.parent)]
-            at = path.start
-            for number, (segment, first, last) in enumerate(path.stream.spans(path.start, path.stream.end)):
-                if number:
-                    begins.append(at)
-                    digests.append(content_id([digests[-1], _record(path, segment, at)]))
-                at += last - first
-            self._of_path[path.id] = begins, digests
-        return self._of_path[path.id]
+        begins: list[int] = []
+        digests = ["" if path.parent is None else self._at(path.parent)]
+        at = path.start
+        for number, (segment, first, last) in enumerate(path.stream.spans(path.start, path.stream.end)):
+            if number:
+                begins.append(at)
+                digests.append(content_id([digests[-1], _record(path, segment, at)]))
+            at += last - first
+        return begins, digests
 
 
 def _record(path: Path, segment: Segment, at: int) -> list[object]:

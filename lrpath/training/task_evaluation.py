@@ -139,10 +139,8 @@ def _evaluate(
                 found = harness.evaluate(model, name, device=str(device))
             for tag in found.not_finite:
                 show(f"{tag} of {one.name} is not finite and is left out")
-            if found.cut:
-                show(
-                    f"{name}: {found.cut:,} requests are longer than the window of {one.name}; their beginning was cut"
-                )
+            if found.is_cut:
+                show(f"{name}: some requests are longer than the window of {one.name}; their beginnings were left out")
             one.file.write(harness.digest(name), found.scores, harness=harness.version)
         if one.folder is not None and one.folder.tensorboard.is_dir():
             rewrite_path_events(one.folder)

@@ -55,13 +55,12 @@ class TaskFigures:
     Args:
         scores: The figures that are finite.
         not_finite: Names of those that are not.
-        cut: Requests, or batches of them, that were longer than the model's window, so that their beginnings were left
-            out.
+        is_cut: Whether requests were longer than the model's window, so that their beginnings were left out.
     """
 
     scores: tuple[TaskScore, ...]
     not_finite: tuple[str, ...]
-    cut: int
+    is_cut: bool
 
 
 class Harness:
@@ -169,7 +168,7 @@ class Harness:
             ConfigError: If the harness cannot give the task to this model.
         """
         try:
-            with _bars_on_terminals_alone(), _counted_cuts() as cuts:
+            with _bars_on_terminals_alone(), _noted_cuts() as cuts:
                 found = lm_eval.simple_evaluate(
                     model="hf",
                     model_args={"pretrained": str(model)},
@@ -189,7 +188,7 @@ class Harness:
         scores = list(_scores(found, self.leaf_digests(name), whole=self.digest(name)))
         finite = tuple(score for score in scores if math.isfinite(score.value))
         odd = tuple(score.tag for score in scores if score not in finite)
-        return TaskFigures(scores=finite, not_finite=odd, cut=len(cuts))
+        return TaskFigures(scores=finite, not_finite=odd, is_cut=bool(cuts))
 
 
 class _WithoutBars(io.TextIOBase):
@@ -247,7 +246,7 @@ class _Cuts(logging.Handler):
 
 
 @contextlib.contextmanager
-def _counted_cuts() -> Iterator[list[str]]:
+def _noted_cuts() -> Iterator[list[str]]:
     """Return what the harness warns of while the block runs: requests longer than the window, cut on their left."""
     cuts: list[str] = []
     handler, level, propagates = _Cuts(cuts), _LOGGER.level, _LOGGER.propagate

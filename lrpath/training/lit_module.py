@@ -81,7 +81,9 @@ class LitCausalLM(lightning.LightningModule):
         """Parallelize the backbone, once: Lightning calls this hook again."""
         parallelize, self._parallelize = self._parallelize, None
         if parallelize is not None:
+            self._check_trained(self.parameters())
             parallelize(self.backbone)
+            self._trained = _count_trained(self.parameters())  # of tensors that took the place of those before
 
     def training_step(self, ids_BL: Tensor, batch_idx: int) -> Tensor:
         """Return the mean loss of a micro-batch."""

@@ -206,7 +206,8 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
     """Return the series of all plans, by label and settings; of series that begin with the same states, the longest.
 
     States are named by content, so a plan to which v5 was added, or the from-scratch releases of every plan in an α
-    sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases.
+    sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases;
+    one that goes on in another study, with fewer of them there, stands beside it.
     """
     every = [(study, plan) for study, its in kept.items() for plan in its]
     parts_of = _parts if len(kept) > 1 else _parts_of_one_study
@@ -219,13 +220,15 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
         for paradigm, parts in parts_of(plan).items():
             order.setdefault(paradigm, len(order))
             longest = alike.setdefault((paradigm, *parts[:1]), {})
-            if any(known[: len(parts)] == parts for known in longest if known != parts):
-                continue
             row = (study, plan, paradigm)
+            longer = [known for known in longest if known != parts and known[: len(parts)] == parts]
+            if any(_holds(longest[known], row, scores) for known in longer):
+                continue
             if parts in longest and _evaluated(longest[parts], scores) >= _evaluated(row, scores):
                 continue
             for shorter in [known for known in longest if parts[: len(known)] == known]:
-                del longest[shorter]
+                if _holds(row, longest[shorter], scores):
+                    del longest[shorter]
             longest[parts] = row
             met.setdefault((paradigm, parts), len(met))
     found = [((order[row[2]], met[row[2], parts]), row) for longest in alike.values() for parts, row in longest.items()]
@@ -255,6 +258,11 @@ def _parts_by_paradigm(plan: Plan, digest: Callable[[StateKey], str]) -> dict[st
         if release.paradigm in found:
             found[release.paradigm].append(tuple((key, weight, digest(key)) for key, weight in release.parts))
     return {paradigm: tuple(parts) for paradigm, parts in found.items()}
+
+
+def _holds(longer: _Row, shorter: _Row, scores: Mapping[Study, StudyScores]) -> bool:
+    """Say whether a series that goes on from another has its results: in another study it may be planned alone."""
+    return longer[0] is shorter[0] or _evaluated(longer, scores) >= _evaluated(shorter, scores)
 
 
 def _evaluated(row: _Row, scores: Mapping[Study, StudyScores]) -> int:

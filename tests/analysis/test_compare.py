@@ -267,6 +267,20 @@ def test_a_study_that_goes_on_in_another_is_one_series(tmp_path: Path) -> None:
     assert (series.study.name, series.label) == ("august", "anytime")
 
 
+def test_a_longer_plan_that_was_not_run_hides_no_results_of_another_study(tmp_path: Path) -> None:
+    planned = Study(tmp_path / "planned")
+    keep(planned, plan_of(10, 10, 10))
+    finished = evaluated(tmp_path, "finished", plan_of(10, 10), loss=2.0)
+
+    for studies in ((planned, finished), (finished, planned)):
+        outcomes = read_outcomes(*studies)
+        made = [one for one in outcomes if one.headline is not None]
+        assert {(one.series.study.name, one.series.paradigm, one.version) for one in made} == {
+            ("finished", kind, version) for kind in THREE for version in ("v1", "v2")
+        }
+        assert len({one.series.label for one in outcomes}) == 2 * len(THREE)
+
+
 @pytest.mark.parametrize(
     "row", [(10, "v1", "web", "many", 10), (10, "v1", "web", 20.0, 0), (10, "v1", "web", "nan", 1)]
 )

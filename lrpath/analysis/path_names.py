@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lrpath.analysis.compare import Series, series_of
 from lrpath.analysis.labels import differing_fields, labelled, settings_of
-from lrpath.planning.paths import Path
+from lrpath.planning.paths import Path, name_of_whole
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 
@@ -31,6 +31,12 @@ def series_by_path(found: Iterable[Series]) -> dict[str, list[Series]]:
         for path in series.tree.paths:
             its.setdefault(path.id, []).append(series)
     return its
+
+
+def names_in(series: Series, path: Path) -> set[str]:
+    """Return what a path is called as one of a series: of one that it shares, or of whose rest it is, under its own."""
+    last = path.name.rpartition(".")[2]
+    return {f"{label}.{own}" for label in (series.paradigm, series.label) for own in (last, name_of_whole(last))}
 
 
 def path_names(study: Study, plans: Iterable[Plan]) -> dict[str, str]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from lrpath.analysis.compare import Series, read_plans, read_series
-from lrpath.analysis.path_names import path_names, series_by_path
+from lrpath.analysis.path_names import names_in, path_names, series_by_path
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.paradigms import PathSwitching
-from lrpath.planning.paths import Path, Release, StateKey, name_of_whole
+from lrpath.planning.paths import Path, Release, StateKey
 from lrpath.records.study import Study
 
 
@@ -82,14 +82,8 @@ def _paths_named(study: Study, planned: Sequence[Series], name: str) -> dict[str
     by_path = series_by_path(planned)
     if own := {path_id: one for path_id, one in names.items() if by_path[path_id][0].tree.path(path_id).name == name}:
         return own
-    shared = {path.id for series in planned for path in series.tree.paths if name in _names_in(series, path)}
+    shared = {path.id for series in planned for path in series.tree.paths if name in names_in(series, path)}
     return {path_id: one for path_id, one in names.items() if path_id in shared}
-
-
-def _names_in(series: Series, path: Path) -> set[str]:
-    """Return what a path is called as one of a series: of one that it shares, or of whose rest it is, under its own."""
-    last = path.name.rpartition(".")[2]
-    return {f"{label}.{own}" for label in (series.paradigm, series.label) for own in (last, name_of_whole(last))}
 
 
 def _only(study: Study, planned: Sequence[Series], name: str, paths: dict[str, str], position: int | None) -> str:

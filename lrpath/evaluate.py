@@ -39,11 +39,11 @@ def evaluate(cfg: DictConfig) -> None:
     with hardware.initialized():
         hardware.prepare_process()
         factory = open_training_factory(project, hardware.process_group)
-        held_out, documents = factory.held_out(), factory.document_sets()
+        held_out, documents, described = factory.held_out(), factory.document_sets(), factory.describe_held_out()
         wanted = lacking_evaluations(
             study,
             recipe=project.recipe,
-            sets=held_out.keys(),
+            sets=described,
             documents=documents.keys(),
             every_state=asked.states == "all",
         )
@@ -52,7 +52,7 @@ def evaluate(cfg: DictConfig) -> None:
             wanted,
             held_out=held_out,
             documents=documents,
-            described=factory.describe_held_out(),
+            described=described,
             device=hardware.device,
             show=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
             own_models=factory.own_model,

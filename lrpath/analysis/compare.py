@@ -8,7 +8,7 @@ The releases v1 … vN of one label in one plan are a series. Of version i,
 Headlines of one version are on one scale, headlines of different versions are not: their sets differ.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from lrpath.analysis.labels import SEEDS, Settings, differing_fields, labelled, settings_of, sort_key
 from lrpath.analysis.scores import Score, StudyScores, total
 from lrpath.planning.cost import Cost
+from lrpath.planning.later_readings import LaterReadings
 from lrpath.planning.lineage import content_id
 from lrpath.planning.paths import Release, StateKey, Tree
 from lrpath.planning.plan import Plan
@@ -205,47 +206,63 @@ def series_of(kept: Mapping[Study, Iterable[Plan]]) -> tuple[Series, ...]:
     """Return the series of all plans, by label and settings; of series that begin with the same states, the longest.
 
     States are named by content, so a plan to which v5 was added, or the from-scratch releases of every plan in an α
-    sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases.
+    sweep, are found to be the same thing. Of equal series of several studies, the one with most evaluated releases;
+    one that goes on in another study, with fewer of them there, stands beside it.
     """
     every = [(study, plan) for study, its in kept.items() for plan in its]
+    parts_of = _parts if len(kept) > 1 else _parts_of_one_study
     scores = {study: StudyScores(study) for study in kept}
     order: dict[str, int] = {}
     # Series of which one may be the beginning of the other have label and first release in common.
     alike: dict[tuple[object, ...], dict[_Parts, _Row]] = {}
     met: dict[tuple[str, _Parts], int] = {}
     for study, plan in every:
-        for paradigm, parts in _parts(plan).items():
+        for paradigm, parts in parts_of(plan).items():
             order.setdefault(paradigm, len(order))
             longest = alike.setdefault((paradigm, *parts[:1]), {})
-            if any(known[: len(parts)] == parts for known in longest if known != parts):
-                continue
             row = (study, plan, paradigm)
+            longer = [known for known in longest if known != parts and known[: len(parts)] == parts]
+            if any(_holds(longest[known], row, scores) for known in longer):
+                continue
             if parts in longest and _evaluated(longest[parts], scores) >= _evaluated(row, scores):
                 continue
             for shorter in [known for known in longest if parts[: len(known)] == known]:
-                del longest[shorter]
+                if _holds(row, longest[shorter], scores):
+                    del longest[shorter]
             longest[parts] = row
             met.setdefault((paradigm, parts), len(met))
     found = [((order[row[2]], met[row[2], parts]), row) for longest in alike.values() for parts, row in longest.items()]
     rows = [row for _, row in sorted(found, key=lambda pair: pair[0])]
-    return _labelled([(study, plan, paradigm, settings_of(plan, paradigm)) for study, plan, paradigm in rows])
+    settings = settings_of([(plan, paradigm) for _, plan, paradigm in rows])
+    return _labelled([(*row, its) for row, its in zip(rows, settings, strict=True)])
 
 
-_Part = tuple[tuple[tuple[StateKey, float], ...], tuple[tuple[int, int], ...]]
+_Part = tuple[tuple[StateKey, float, str], ...]
 _Parts = tuple[_Part, ...]
-"""Of what states each release of a series is made, and how the batch had grown, of which the id of a path may know the
-beginning alone: two studies may go on with other batches."""
+"""Of what states each release of a series is made, with their weights, and what they have read that no id says."""
 _Row = tuple[Study, Plan, str]
 """Study, plan and label of a series."""
 
 
 def _parts(plan: Plan) -> dict[str, _Parts]:
+    return _parts_by_paradigm(plan, LaterReadings(plan.tree).digest)
+
+
+def _parts_of_one_study(plan: Plan) -> dict[str, _Parts]:
+    return _parts_by_paradigm(plan, lambda _: "")  # a study gives an id one meaning
+
+
+def _parts_by_paradigm(plan: Plan, digest: Callable[[StateKey], str]) -> dict[str, _Parts]:
     found: dict[str, list[_Part]] = {paradigm: [] for paradigm in plan.paradigms}
     for release in plan.tree.releases:
         if release.paradigm in found:
-            batch = plan.tree.path(release.last.path_id).recipe.batch
-            found[release.paradigm].append((release.parts, batch.until(release.last.position).growth))
+            found[release.paradigm].append(tuple((key, weight, digest(key)) for key, weight in release.parts))
     return {paradigm: tuple(parts) for paradigm, parts in found.items()}
+
+
+def _holds(longer: _Row, shorter: _Row, scores: Mapping[Study, StudyScores]) -> bool:
+    """Say whether a series that goes on from another has its results: in another study it may be planned alone."""
+    return longer[0] is shorter[0] or _evaluated(longer, scores) >= _evaluated(shorter, scores)
 
 
 def _evaluated(row: _Row, scores: Mapping[Study, StudyScores]) -> int:
@@ -255,7 +272,7 @@ def _evaluated(row: _Row, scores: Mapping[Study, StudyScores]) -> int:
 
 
 def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ...]:
-    """Extend each label by the settings that differ between series of that label, and by a path id if none does."""
+    """Extend each label by the settings that differ between its series, and by a path id or the study if none does."""
     found: list[tuple[list[tuple[int, float, str]], Series]] = []
     names: dict[str, int] = {}
     rivals: dict[str, list[Settings]] = {}
@@ -268,8 +285,9 @@ def _labelled(rows: list[tuple[Study, Plan, str, Settings]]) -> tuple[Series, ..
         differing = {key: settings[key] for key in fields[paradigm] if key in settings}
         group = labelled(paradigm, {key: value for key, value in differing.items() if key not in SEEDS})
         label = labelled(paradigm, differing)
-        if label in taken:
-            group, label = (f"{name} #{plan.part(paradigm).paths[0].id}" for name in (group, label))
+        for more in (f" #{plan.part(paradigm).releases[-1].last.path_id}", f" of {study.name}"):
+            if label in taken:
+                group, label = group + more, label + more
         taken.add(label)
         series = Series(study=study, plan=plan, paradigm=paradigm, settings=settings, group=group, label=label)
         order = [(names[paradigm], 0.0, ""), *map(sort_key, differing.values())]

@@ -3,19 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 from lrpath.analysis.compare import Outcome, Series, outcomes_of, plans_by_id, series_of
 from lrpath.analysis.execution import Execution, executed
-from lrpath.analysis.labels import differing_fields, labelled
+from lrpath.analysis.labels import differing_fields, labelled, longest_by_chain
 from lrpath.analysis.paper_order import PaperOrder, paper_orders
 from lrpath.analysis.seeds import Summary, pareto_fronts, summarise
 from lrpath.planning.lineage import canonical, content_id
 from lrpath.planning.plan import Plan
 from lrpath.records.ledger import Run
 from lrpath.records.study import Study
-
-Chain = TypeVar("Chain", bound=tuple[object, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +41,7 @@ class ComparableGroup:
     def by_test_sets(self) -> tuple[tuple[Summary, ...], ...]:
         """The summaries, apart where the sets to report are others, though those to choose on are the same."""
         sets = {id(one): tuple(held_out for *_, held_out in one.first.setup.increments) for one in self.summaries}
-        whole = _whole(sets.values())
+        whole = longest_by_chain(sets.values())
         found: dict[tuple[str | None, ...], list[Summary]] = {}
         for one in self.summaries:
             found.setdefault(whole[sets[id(one)]], []).append(one)
@@ -98,7 +95,7 @@ class StudyComparison:
     def groups(self) -> tuple[ComparableGroup, ...]:
         """The series, apart where they were evaluated on other held-out tokens."""
         chain_of = _evaluated_on(self.outcomes)
-        whole = _whole(chain_of.values())
+        whole = longest_by_chain(chain_of.values())
         members: dict[tuple[str, ...], list[Series]] = {}
         for series in self.series:
             members.setdefault(whole[chain_of[series.label]], []).append(series)
@@ -127,12 +124,6 @@ class StudyComparison:
     def executions(self) -> tuple[Execution, ...]:
         """The ledger of each study against its plans."""
         return tuple(executed(self.plans[study], self.runs[study]) for study in self.studies)
-
-
-def _whole(chains: Iterable[Chain]) -> dict[Chain, Chain]:
-    """Return, by chain, the longest that begins with it."""
-    longest = sorted(set(chains), key=len, reverse=True)
-    return {chain: next(other for other in longest if other[: len(chain)] == chain) for chain in longest}
 
 
 def _evaluated_on(outcomes: Iterable[Outcome]) -> dict[str, tuple[str, ...]]:

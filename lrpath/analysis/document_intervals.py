@@ -29,15 +29,15 @@ class DocumentInterval:
 
     Args:
         mean: Its value over all documents and seeds [nats per token].
-        low: Lower end of the 95 % interval.
-        high: Upper end.
+        low: Lower end of the 95 % interval; None of one document, which does not say how far others are from it.
+        high: Upper end; None likewise.
         documents: Documents.
         seeds: Seeds; with one, the interval speaks of documents alone.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     documents: int
     seeds: int
 
@@ -134,11 +134,12 @@ def _interval(documents: Sequence[Document], nll_SD: Floats, tokens_D: Floats) -
     drawn_BS = _draw(generator, seeds) / seeds
     sums_B = ((drawn_BS @ nll_SD) * drawn_BD).sum(axis=1)
     losses_B = sums_B / (drawn_BD @ tokens_D)
-    low, high = np.quantile(losses_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(losses_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    is_known = len(documents) > 1
     return DocumentInterval(
         mean=float(nll_SD.mean(axis=0).sum() / tokens_D.sum()),
-        low=float(low),
-        high=float(high),
+        low=low if is_known else None,
+        high=high if is_known else None,
         documents=len(documents),
         seeds=seeds,
     )
@@ -156,8 +157,12 @@ def _draw(generator: np.random.Generator, count: int) -> Floats:
 
 
 def _sets(documents: Sequence[Document]) -> list[list[int]]:
-    """Return the places of the documents of each held-out set: a set keeps its share of every sample."""
+    """Return the places of the documents of each held-out set: a set keeps its share of every sample.
+
+    Sets of one document are taken together: each by itself would be the same in every sample, as if it were certain.
+    """
     sets: dict[tuple[str, str], list[int]] = {}
     for place, (version, domain, _) in enumerate(documents):
         sets.setdefault((version, domain), []).append(place)
-    return list(sets.values())
+    alone = [place for places in sets.values() if len(places) == 1 for place in places]
+    return [*(places for places in sets.values() if len(places) > 1), *([alone] if alone else [])]

@@ -1,7 +1,7 @@
 """Names the settings in which series differ, as a person would: `alpha=0.6`, `vocab 320`, `30M parameters`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from lrpath.planning.lineage import content_id
 from lrpath.planning.plain import as_plain
@@ -16,14 +16,32 @@ Settings = dict[str, Any]
 LONGEST_VALUE = 24
 """A value that takes more letters than this is named by a digest."""
 
+Chain = TypeVar("Chain", bound=tuple[object, ...])
 
-def settings_of(plan: Plan, paradigm: str) -> Settings:
-    """Return what a paradigm of a plan and its recipe were given."""
+
+def settings_of(rivals: Sequence[tuple[Plan, str]]) -> list[Settings]:
+    """Return what each paradigm of a plan and its recipe were given.
+
+    The text is equal where one of two plans goes on with what the other has read.
+    """
+    texts = [tuple((one.content, one.mixture) for one in plan.increments) for plan, _ in rivals]
+    longest = longest_by_chain(texts)
+    return [
+        _settings(*rival) | {"text": content_id(longest[text])[:6]} for rival, text in zip(rivals, texts, strict=True)
+    ]
+
+
+def longest_by_chain(chains: Iterable[Chain]) -> dict[Chain, Chain]:
+    """Return, by chain, the longest that begins with it."""
+    longest = sorted(set(chains), key=len, reverse=True)
+    return {chain: next(other for other in longest if other[: len(chain)] == chain) for chain in longest}
+
+
+def _settings(plan: Plan, paradigm: str) -> Settings:
     recipe = plan.part(paradigm).paths[0].recipe.as_record()
     sizes = [increment.updates for increment in plan.increments]
     updates = sizes[0] if len(set(sizes)) == 1 else sizes
     own = {"model": plan.model_name, "increment_updates": updates, "parameters": plan.parameters}
-    own["text"] = plan.increments[0].content  # of the first increment: a study that goes on has the same
     return _flat(as_plain(plan.paradigms[paradigm])) | _flat(recipe) | own
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lrpath.analysis.compare import Series, series_of
 from lrpath.analysis.labels import differing_fields, labelled, settings_of
-from lrpath.planning.paths import Path
+from lrpath.planning.paths import Path, name_of_whole
 from lrpath.planning.plan import Plan
 from lrpath.records.study import Study
 
@@ -33,6 +33,12 @@ def series_by_path(found: Iterable[Series]) -> dict[str, list[Series]]:
     return its
 
 
+def names_in(series: Series, path: Path) -> set[str]:
+    """Return what a path is called as one of a series: of one that it shares, or of whose rest it is, under its own."""
+    last = path.name.rpartition(".")[2]
+    return {f"{label}.{own}" for label in (series.paradigm, series.label) for own in (last, name_of_whole(last))}
+
+
 def path_names(study: Study, plans: Iterable[Plan]) -> dict[str, str]:
     """Return a name for every path of some plans of a study, no two alike, by path id.
 
@@ -54,7 +60,8 @@ def path_names(study: Study, plans: Iterable[Plan]) -> dict[str, str]:
 
 def plan_labels(plans: Mapping[str, Plan]) -> dict[str, tuple[str, ...]]:
     """Return the paradigms of every plan, each with the settings in which it differs from that of other plans."""
-    every = [(plan, name, settings_of(plan, name)) for plan in plans.values() for name in plan.paradigms]
+    rivals = [(plan, name) for plan in plans.values() for name in plan.paradigms]
+    every = [(*rival, settings) for rival, settings in zip(rivals, settings_of(rivals), strict=True)]
     fields = {
         name: differing_fields([settings for _, other, settings in every if other == name])
         for name in {name for _, name, _ in every}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lrpath.analysis.compare import Series, read_plans, read_series
-from lrpath.analysis.path_names import path_names, series_by_path
+from lrpath.analysis.path_names import names_in, path_names, series_by_path
 from lrpath.errors import PlanError, StateError
 from lrpath.planning.paradigms import PathSwitching
 from lrpath.planning.paths import Path, Release, StateKey
@@ -26,7 +26,7 @@ def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
     planned = read_series(study)
     place, position = split_position(name)
     if paths := _paths_named(study, planned, place):
-        return _state(study, planned, _only(study, place, paths), position)
+        return _state(study, planned, _only(study, planned, place, paths, position), position)
     label, _, version = name.rpartition("/")
     everything = [series for series in planned if version in series.plan.versions]
     if label:
@@ -44,7 +44,12 @@ def choose_release(study: Study, *, name: str) -> tuple[Series, Release]:
 
 
 def choose_path(study: Study, *, name: str) -> tuple[Series, Path]:
-    """Return a path by its name, as `lrpath.show` writes it, and the series whose plan runs it furthest.
+    """Return a path by its name, and the series whose plan runs it furthest.
+
+    Args:
+        study: The study.
+        name: As `lrpath.show` writes it. A path that paradigms share may be called by the name of each: where training
+            from scratch begins as continual training does, `from_scratch.v1` is `continual.v1`.
 
     Raises:
         PlanError: If there is no such path, or several; says which there are.
@@ -54,7 +59,7 @@ def choose_path(study: Study, *, name: str) -> tuple[Series, Path]:
     if not paths:
         known = ", ".join(path_names(study, read_plans(study)).values())
         raise PlanError(f"study {study.name} has no path {name!r}; its paths: {known}", value=name)
-    path_id = _only(study, name, paths)
+    path_id = _only(study, planned, name, paths, None)
     series = max(series_by_path(planned)[path_id], key=lambda one: one.tree.end(path_id))
     return series, series.tree.path(path_id)
 
@@ -75,13 +80,26 @@ def _paths_named(study: Study, planned: Sequence[Series], name: str) -> dict[str
     if unique := {path_id: one for path_id, one in names.items() if name in (one, path_id)}:
         return unique
     by_path = series_by_path(planned)
-    return {path_id: one for path_id, one in names.items() if by_path[path_id][0].tree.path(path_id).name == name}
+    if own := {path_id: one for path_id, one in names.items() if by_path[path_id][0].tree.path(path_id).name == name}:
+        return own
+    shared = {path.id for series in planned for path in series.tree.paths if name in names_in(series, path)}
+    return {path_id: one for path_id, one in names.items() if path_id in shared}
 
 
-def _only(study: Study, name: str, paths: dict[str, str]) -> str:
-    if len(paths) > 1:
-        raise PlanError(f"study {study.name} has several paths {name!r}; choose one of {', '.join(paths.values())}")
-    return next(iter(paths))
+def _only(study: Study, planned: Sequence[Series], name: str, paths: dict[str, str], position: int | None) -> str:
+    """Return the one path that is meant: of a path and its rest the one that makes the update to a position.
+
+    Raises:
+        PlanError: If there are several.
+    """
+    if len(paths) == 1:
+        return next(iter(paths))
+    for tree in (series.tree for series in planned if paths.keys() <= {path.id for path in series.tree.paths}):
+        line = max((tree.line(path_id) for path_id in paths), key=len)
+        if paths.keys() <= {path.id for path in line}:
+            named = [path for path in line if path.id in paths]
+            return next((path.id for path in reversed(named) if position is None or path.start < position), named[0].id)
+    raise PlanError(f"study {study.name} has several paths {name!r}; choose one of {', '.join(paths.values())}")
 
 
 def _state(study: Study, planned: Sequence[Series], path_id: str, asked: int | None) -> tuple[Series, Release]:

@@ -26,6 +26,8 @@ from lrpath.planning.schedule import Schedule
 Series = dict[int, float]
 """Values by position."""
 
+_MOST_UPDATES = 50_000_000
+"""A curve has a rate for each of its updates. The longest runs have some millions; steps beyond this are tokens."""
 _LONGEST_FIELD = 131_072
 """Longest cell of a table of numbers [characters]; a longer one is something else."""
 _USUAL = {
@@ -185,6 +187,13 @@ def _curve(file: pathlib.Path, series: Mapping[str, Series], history: History) -
     rates, losses = series["lr"], series["loss"]
     positions = np.array(sorted(losses or rates), dtype=np.int64)
     last = int(positions[-1])
+    if (largest := max(last, *rates)) > _MOST_UPDATES:
+        raise DataError(
+            f"{file} has steps up to {largest:,}, more than the {_MOST_UPDATES:,} updates of any run: they seem "
+            f"to be tokens or samples. Name the column of updates, files=[{{path: {file}, step: …}}], or divide it",
+            field="files",
+            value=str(file),
+        )
     if history.schedule is not None:
         rates_U = rates_of(history.schedule, updates=last)
     else:
@@ -287,10 +296,16 @@ def _value(file: pathlib.Path, number: int, name: str, text: str) -> float:
         value = float(text)
     except ValueError:
         raise DataError(f"{file}, row {number}: {name} {text!r} is not a number") from None
-    if not (math.isfinite(value) and (value > 0 or (name == "lr" and value == 0))):
-        rule = "at least 0" if name == "lr" else "above 0"
-        raise DataError(f"{file}, row {number}: {name}={text} must be finite and {rule}")
+    if rule := _broken_rule(name, value):
+        raise DataError(f"{file}, row {number}: {name}={text} must be {rule}")
     return value
+
+
+def _broken_rule(name: str, value: float) -> str | None:
+    """Return what a rate or a loss must be if it is not so."""
+    if math.isfinite(value) and (value > 0 or (name == "lr" and value == 0)):
+        return None
+    return "finite and at least 0" if name == "lr" else "finite and above 0"
 
 
 def _tensorboard_series(folder: pathlib.Path, what: CurveFile) -> dict[str, Series]:
@@ -316,7 +331,8 @@ def _tensorboard_series(folder: pathlib.Path, what: CurveFile) -> dict[str, Seri
         for name, tag in tags.items()
         if tag is not None
     }
-    for value in series.get("loss", {}).values():
-        if not (math.isfinite(value) and value > 0):
-            raise DataError(f"{folder}: {tags['loss']} has the value {value}, which is not finite and above 0")
+    for name, values in series.items():
+        for step, value in values.items():
+            if rule := _broken_rule(name, value):
+                raise DataError(f"{folder}: {tags[name]} has the value {value} at step {step:,}, which must be {rule}")
     return series

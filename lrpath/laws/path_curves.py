@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from lrpath.analysis.compare import read_plans, read_series
+from lrpath.analysis.path_names import names_in
 from lrpath.errors import LawError, PlanError, StateError
 from lrpath.laws.areas import Ints
 from lrpath.laws.curves import Curve, rates_of
@@ -80,11 +81,13 @@ class NamedPath:
         name: Its own name, or the name of its series and version where several paths have that name.
         tree: Tree that holds it and its ancestors.
         path: The path.
+        shared: Its names in all paradigms that have it.
     """
 
     name: str
     tree: Tree
     path: Path
+    shared: frozenset[str] = frozenset()
 
     @property
     def end(self) -> int:
@@ -129,14 +132,17 @@ def paths_of(study: Study) -> tuple[NamedPath, ...]:
     tree = unite(plan.tree for plan in plans)
     names = [path.name for path in tree.paths]
     longer: dict[str, str] = {}
+    shared: dict[str, set[str]] = {}
     for series in read_series(study):
         for path in series.tree.paths:
+            shared.setdefault(path.id, set()).update(names_in(series, path))
             longer.setdefault(path.id, f"{series.label}.{path.name.split('.', 1)[-1]}")
     return tuple(
         NamedPath(
             name=path.name if names.count(path.name) == 1 else longer.get(path.id, f"{path.name} #{path.id}"),
             tree=tree,
             path=path,
+            shared=frozenset(shared.get(path.id, ())),
         )
         for path in tree.paths
     )
@@ -147,19 +153,23 @@ def choose_paths(paths: Sequence[NamedPath], patterns: Iterable[str], *, field: 
 
     Args:
         paths: All there are.
-        patterns: Names, see `NamedPath.is_meant`; `*` stands for any text.
+        patterns: Names, see `NamedPath.is_meant`; `*` stands for any text. What no path is called by itself may be the
+            name of one that paradigms share.
         field: Field of the configuration that gives them, for the message.
 
     Raises:
         PlanError: If a pattern matches no path.
     """
-    patterns = tuple(patterns)
+    meant: set[str] = set()
     for pattern in patterns:
-        if not any(path.is_meant(pattern) for path in paths):
+        found = {path.path.id for path in paths if path.is_meant(pattern)}
+        found = found or {path.path.id for path in paths if pattern in path.shared}
+        meant |= found
+        if not found:
             known = ", ".join(path.name for path in paths)
             text = f"{field}={pattern} matches no path. Known paths: {known}"
             raise PlanError(text, field=field, value=pattern)
-    return tuple(path for path in paths if any(path.is_meant(pattern) for pattern in patterns))
+    return tuple(path for path in paths if path.path.id in meant)
 
 
 def plan_path(*, tree: Tree, path_id: str, positions: Ints | None = None) -> Curve:

@@ -12,7 +12,8 @@ from lrpath.laws.curves import Curve
 from lrpath.laws.turning import loss_potential
 
 _FAR = 4.0
-"""How many times the greatest fitted area, or size of model, a law may be asked for."""
+"""How many times the greatest fitted area, or size of model, a law may be asked for, and what part of the least peak:
+a law knows of low rates by decays, behind a high one."""
 _LONGER = 5.0
 """How many times the longest fitted decay a law may be asked for; a branch of α = .2 then still says something of α =
 1."""
@@ -39,6 +40,7 @@ class ValidityRange:
         potential: Least and greatest rate at a boundary ÷ the peak before it; None if no curve has one.
         replay: Least and greatest share of old data after a boundary; None if no curve has one.
         parameters: Least and greatest size of model; None if no curve says.
+        least_peak: Highest rate of the curve where that is lowest; 0 in files of earlier versions.
     """
 
     peak: float
@@ -51,6 +53,7 @@ class ValidityRange:
     potential: tuple[float, float] | None
     replay: tuple[float, float] | None
     parameters: tuple[float, float] | None
+    least_peak: float = 0.0
 
     @classmethod
     def of(cls, curves: Sequence[Curve]) -> "ValidityRange":
@@ -70,6 +73,7 @@ class ValidityRange:
             potential=(min(potentials), max(potentials)) if potentials else None,
             replay=(min(replays), max(replays)) if replays else None,
             parameters=(min(sizes), max(sizes)) if sizes else None,
+            least_peak=min(curve.peak for curve in curves),
         )
 
     def check(self, curve: Curve) -> None:
@@ -115,6 +119,8 @@ class ValidityRange:
         small, large = self.parameters or (0.0, math.inf)
         rules = {
             f"its rate rises to {curve.peak:g}, above the fitted {self.peak:g}": curve.peak > self.peak * (1 + 1e-9),
+            f"its highest rate is {curve.peak:g}, under {1 / _FAR:g} of the fitted {self.least_peak:g} (are both in "
+            "one unit?)": curve.peak * _FAR < self.least_peak,
             f"{idle:,} of its updates have rate 0": idle > self.idle + 1,  # a complete decay ends with one
             f"its cumulative rate ends at {area[-1]:.4g}, over {_FAR:g} times the fitted {self.most_area:.4g}": (
                 area[-1] > _FAR * self.most_area

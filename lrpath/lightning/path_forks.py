@@ -18,8 +18,9 @@ from lrpath.errors import ConfigError, MismatchError, TrainingError
 from lrpath.lightning.batch_digests import BatchDigests
 from lrpath.lightning.module_state import empty_tensors, module_record, module_tensors, numbers_of, put_into
 from lrpath.lightning.path_callback import PathCallback
-from lrpath.lightning.path_run import PathRun
+from lrpath.lightning.path_run import READING, PathRun
 from lrpath.models import seed_generators
+from lrpath.planning.later_readings import LaterReadings
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import StateKey
 from lrpath.planning.streams import WEIGHT_PARTS
@@ -187,6 +188,7 @@ class PathForks(PathCallback, Checkpoint):
             "skipped": self._skipped,
         }
         facts = {"name": self.run.path.name, "identity": self.run.path.identity(), "module": record}
+        facts |= {READING: LaterReadings(self.run.plan.tree).digest(key)}
         shards = ShardWriter(tensors, ranks=ranks, copied=False)
         shards.take(tensors)
         place = ranks.on_rank_zero(lambda: self.folder.state(position))

@@ -3,13 +3,18 @@
 import pathlib
 from dataclasses import dataclass
 
-from lrpath.errors import ConfigError, StateError
+from lrpath.errors import ConfigError, MismatchError, StateError
 from lrpath.planning.global_batch import GROWTH
+from lrpath.planning.later_readings import LaterReadings
 from lrpath.planning.paths import Path
 from lrpath.planning.plan import Plan
+from lrpath.records.manifest import read_manifest
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
 from lrpath.training.planned_run import PlannedRun
+
+READING = "later_reading"
+"""What the manifest of a state calls the digest of what it has read that its path's id does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class PathRun:
 
         Raises:
             ConfigError: If an interval or count is less than 1, or the plan is one of a batch that grows.
+            MismatchError: If the state that it goes on from read other data than the plan says.
             PlanError: If no path has the name.
             StateError: If the path leaves a state that does not exist yet, or several paths fit the name.
         """
@@ -76,7 +82,29 @@ class PathRun:
             evaluate_every=end + 1,
             keep=keep,
         )
-        return cls(study=study, plan=plan, planned=planned)
+        run = cls(study=study, plan=plan, planned=planned)
+        run._check_reading()
+        return run
+
+    def _check_reading(self) -> None:
+        """Raise if the state to go on from was made by a plan of which the path read other data behind its beginning.
+
+        The id of a path holds the data that it begins with. A state of an earlier version of lrpath does not say.
+        """
+        key = self.planned.starting_state()
+        place = None if key is None else self.study.find(key.path_id)
+        if key is None or place is None:
+            return
+        read = read_manifest(place.state(key.position)).get(READING)
+        if read is not None and read != LaterReadings(self.plan.tree).digest(key):
+            name = self.plan.tree.path(key.path_id).name
+            raise MismatchError(
+                f"the state of {name} at {key.position:,} in {self.study.folder} was made by a plan in which it had "
+                "read other increments by then, or other shares of them: increments can be appended to a path, and not "
+                "changed. Give the plan that made it, or another folder",
+                field="increments",
+                value=name,
+            )
 
     @property
     def path(self) -> Path:

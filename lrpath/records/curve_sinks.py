@@ -6,8 +6,11 @@ at which moment a process was killed. Only a path that its guard took back keeps
 """
 
 import logging
+import math
+import os
 import pathlib
 import shutil
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -23,6 +26,11 @@ WANDB = "wandb"
 """Folder of a path in which W&B keeps the run; the package gives it this name."""
 _MOST_AT_ONCE = 1_000
 """Points that MLflow takes in one call."""
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Unless the environment says otherwise. MLflow's own are 7 retries, further and further apart, and 120 s an answer:
+updates would wait four minutes for a server that is gone."""
+_SECONDS_BETWEEN_TRIES = 60.0
+"""A server that did not answer is left alone for so long: every writing of metrics would wait for it."""
 _SENT = "curves_sent"
 """File of a path: the place that its curves were sent to last, and the position up to which it has rows."""
 _PATH_TAG = "lrpath.path"
@@ -163,6 +171,8 @@ class MlflowSink:
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
         for chatty in ("mlflow", "alembic"):  # they tell of every table of a new database
             logging.getLogger(chatty).setLevel(logging.WARNING)
         self._folder, self._place = folder, place
@@ -174,6 +184,7 @@ class MlflowSink:
         except MlflowException as error:
             raise _refusal("logger.uri", uri, error) from error
         self._waiting: list[tuple[int, dict[str, float]]] = []
+        self._failed_at = -math.inf
         metrics, evaluation, speed = (rows_until(table, until) for table in folder.tables)
         self.append(metrics=metrics, evaluation=evaluation, speed=speed)
 
@@ -224,7 +235,8 @@ class MlflowSink:
     ) -> None:
         """Send rows that are not there yet."""
         self._waiting += sorted(figures_by_position(metrics, evaluation, speed).items())
-        self._send()
+        if time.monotonic() - self._failed_at >= _SECONDS_BETWEEN_TRIES:
+            self._send()
 
     def _send(self) -> None:
         from mlflow.exceptions import MlflowException
@@ -239,6 +251,7 @@ class MlflowSink:
             try:
                 self._log(new[begin : begin + _MOST_AT_ONCE])
             except MlflowException:
+                self._failed_at = time.monotonic()
                 return
         self._waiting.clear()
 

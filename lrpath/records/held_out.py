@@ -76,14 +76,7 @@ class HeldOutFile:
             StateError: As `read`.
         """
         before, wanted = self.read(), list(path_ids)
-        merged = {}
-        for path_id in wanted:
-            known = before.get(path_id, {})
-            kept = {version for version, _ in known} & exchanged
-            added = {name: one for name, one in sets.items() if name[0] not in kept}
-            for name in sorted(added.keys() & known.keys()):
-                self._check_same(path_id, name, known[name], added[name])
-            merged[path_id] = {**known, **added}
+        merged = self._merged(before, wanted, sets, exchanged)
         if all(before.get(path_id) == merged[path_id] for path_id in wanted):
             return
         with locked(self._file.parent):
@@ -94,6 +87,30 @@ class HeldOutFile:
                 collections[paths[path_id]] = record
             used = {name: collections[name] for name in dict.fromkeys(paths.values())}
             write_json(self._file, seal_manifest({"collections": used, "paths": paths}))
+
+    def check(
+        self, path_ids: Iterable[str], sets: Mapping[SetName, HeldOutSet], *, exchanged: Set[str] = frozenset()
+    ) -> None:
+        """Raise if paths were evaluated on other tokens of some sets; as `add`, which notes them too."""
+        self._merged(self.read(), path_ids, sets, exchanged)
+
+    def _merged(
+        self,
+        before: Mapping[str, Mapping[SetName, HeldOutSet]],
+        path_ids: Iterable[str],
+        sets: Mapping[SetName, HeldOutSet],
+        exchanged: Set[str],
+    ) -> dict[str, dict[SetName, HeldOutSet]]:
+        """Return what paths were and are evaluated on."""
+        merged = {}
+        for path_id in path_ids:
+            known = before.get(path_id, {})
+            kept = {version for version, _ in known} & exchanged
+            added = {name: one for name, one in sets.items() if name[0] not in kept}
+            for name in sorted(added.keys() & known.keys()):
+                self._check_same(path_id, name, known[name], added[name])
+            merged[path_id] = {**known, **added}
+        return merged
 
     def _check_same(self, path_id: str, name: SetName, before: HeldOutSet, now: HeldOutSet) -> None:
         if before.sha256 != now.sha256:

@@ -130,6 +130,14 @@ class Study:
         """
         return read_kept_plans(self.folder / "plans")
 
+    def exchanged_versions(self) -> frozenset[str]:
+        """Return the versions that plans of the study have different data for, and so different held-out sets."""
+        held_out: dict[str, set[str | None]] = {}
+        for kept in self.kept_plans():
+            for increment in kept.plan.increments:
+                held_out.setdefault(increment.version, set()).add(increment.held_out)
+        return frozenset(version for version, found in held_out.items() if len(found - {None}) > 1)
+
     def plans(self) -> dict[str, dict[str, Any]]:
         """Return the records of all plans run here by id, oldest first; raises as `kept_plans`."""
         return {kept.id: kept.record for kept in self.kept_plans()}

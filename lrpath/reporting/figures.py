@@ -5,7 +5,8 @@ Several settings of one kind of paradigm have its colour and differ in line.
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -30,6 +31,7 @@ from lrpath.reporting.plot_style import (
     whole_numbers,
 )
 
+Table = TypeVar("Table")
 SAMPLES = 400
 """Points a curve is drawn with, besides the ends of its pieces."""
 
@@ -102,8 +104,11 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib
     """
     end = max(panel.tree.end(path.id) for panel in panels for path in panel.tree.paths)
     window = max(1, end // 100)
-    losses = {path.id: _losses(studies, path.id) for panel in panels for path in panel.tree.paths}
-    curves = [{path.id: _smooth(panel.tree, path, losses, window) for path in panel.tree.paths} for panel in panels]
+    every = _read_each(studies, panels, _losses)
+    curves = [
+        {path.id: _smooth(panel.tree, path, losses, window) for path in panel.tree.paths}
+        for panel, losses in zip(panels, every, strict=True)
+    ]
     values = np.concatenate([means for drawn in curves for _, means in drawn.values()])
     if not values.size:
         return False
@@ -121,14 +126,33 @@ def plot_losses(studies: Sequence[Study], panels: Sequence[Panel], file: pathlib
     return True
 
 
-def _losses(studies: Sequence[Study], path_id: str) -> dict[int, float]:
-    folder = _find(studies, path_id)
+def _losses(folder: PathFolder | None) -> dict[int, float]:
     rows = [] if folder is None else folder.metrics.rows()
     return {row.position: row.loss for row in rows if math.isfinite(row.loss)}  # others were left out
 
 
-def _find(studies: Sequence[Study], path_id: str) -> PathFolder | None:
-    """Return the folder of a path; of those in several studies the one with most rows of metrics, by their size."""
+def _read_each(
+    studies: Sequence[Study], panels: Sequence[Panel], read: Callable[[PathFolder | None], Table]
+) -> list[dict[str, Table]]:
+    """Return for each panel what is read of its paths' folders, by path id; a folder is read once."""
+    known: dict[pathlib.Path | None, Table] = {}
+
+    def read_once(folder: PathFolder | None) -> Table:
+        place = None if folder is None else folder.folder
+        if place not in known:
+            known[place] = read(folder)
+        return known[place]
+
+    return [{path.id: read_once(_find(panel, studies, path.id)) for path in panel.tree.paths} for panel in panels]
+
+
+def _find(panel: Panel, studies: Sequence[Study], path_id: str) -> PathFolder | None:
+    """Return the folder of a path of a panel: of its own study, which may have gone on with other text than another.
+
+    Where that has none, of those in several studies the one with most rows of metrics, by their size.
+    """
+    if panel.study is not None and (own := panel.study.find(path_id)) is not None:
+        return own
     found = [folder for study in studies if (folder := study.find(path_id)) is not None]
     sizes = [folder.metrics.file.stat().st_size if folder.metrics.file.exists() else 0 for folder in found]
     return found[sizes.index(max(sizes))] if found else None
@@ -159,8 +183,8 @@ def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathli
     The loss of a domain is that on its sets of all versions together. It shows how a domain is learned, and how an old
     one is lost and comes back. A branch begins with the loss of its parent where that was evaluated at the fork.
     """
-    losses = {path.id: _domain_losses(studies, path.id) for panel in panels for path in panel.tree.paths}
-    domains = sorted({domain for found in losses.values() for domain in found})
+    losses = _read_each(studies, panels, _domain_losses)
+    domains = sorted({domain for its in losses for found in its.values() for domain in found})
     if len(domains) < 2:
         return False
     kinds = [panel.kind for panel in panels]
@@ -172,7 +196,7 @@ def plot_domains(studies: Sequence[Study], panels: Sequence[Panel], file: pathli
             for number, panel in enumerate(panels):
                 line = LINES[kinds[:number].count(panel.kind) % len(LINES)]
                 for path in panel.tree.paths:
-                    places, heights = _domain_curve(path, losses, domain)
+                    places, heights = _domain_curve(path, losses[number], domain)
                     label = panel.label if path is panel.tree.paths[0] else "_nolegend_"
                     alone = {"marker": "o", "markersize": 4} if len(places) == 1 else {}  # a line of one point is none
                     axes.plot(places, heights, color=panel.colour, linestyle=line, linewidth=1.3, label=label, **alone)
@@ -196,10 +220,9 @@ def _domain_curve(
     return places, [points[place] for place in places]
 
 
-def _domain_losses(studies: Sequence[Study], path_id: str) -> dict[str, dict[int, float]]:
+def _domain_losses(folder: PathFolder | None) -> dict[str, dict[int, float]]:
     """Return a path's held-out losses by domain and position."""
     parts: dict[str, dict[int, list[Score]]] = {}
-    folder = _find(studies, path_id)
     for row in [] if folder is None else folder.evaluations():
         score = Score(nll=row.nll, tokens=row.tokens)
         parts.setdefault(row.domain, {}).setdefault(row.position, []).append(score)

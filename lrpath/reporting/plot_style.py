@@ -28,6 +28,7 @@ from lrpath.planning.paths import Tree
 from lrpath.planning.recipe import Recipe
 from lrpath.planning.units import write_count
 from lrpath.records.files import write_whole
+from lrpath.records.study import Study
 
 T = TypeVar("T")
 PlotLine = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -70,11 +71,13 @@ class Panel:
         label: Name of the panel.
         kind: Kind of its paradigm, which chooses the colour.
         tree: Paths and releases.
+        study: The study whose losses of a path are meant where several have it; None for rates alone.
     """
 
     label: str
     kind: str
     tree: Tree
+    study: Study | None = None
 
     @property
     def colour(self) -> str:

@@ -229,7 +229,8 @@ def _panels(found: Iterable[Series]) -> tuple[Sequence[Panel], str]:
     """
     groups: dict[str, Panel] = {}
     for series in found:
-        groups.setdefault(series.group, Panel(label=series.group, kind=series.kind, tree=series.tree))
+        panel = Panel(label=series.group, kind=series.kind, tree=series.tree, study=series.study)
+        groups.setdefault(series.group, panel)
     panels = list(groups.values())
     if len(panels) <= MOST_PANELS:
         return panels, ""

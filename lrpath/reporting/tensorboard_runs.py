@@ -50,15 +50,20 @@ class NamedRun:
 
 
 def named_runs(found: Sequence[Series]) -> list[NamedRun]:
-    """Return every path of some series once: one that several share is named by what these have in common."""
+    """Return every path of some series once a study: one that several share is named by what these have in common.
+
+    Two studies may have gone on with other text under one id, so each has curves of its own.
+    """
     runs, taken = [], set()
-    for path_id, its in series_by_path(found).items():
-        path = its[0].tree.path(path_id)
-        folder, name = folder_name(common_label(its)), short_name(path, paradigm=its[0].paradigm)
-        if (folder, name) in taken:
-            name = f"{name}-{path_id}"
-        taken.add((folder, name))
-        runs.append(NamedRun(folder=folder, name=name, path=path, series=tuple(its)))
+    for study in dict.fromkeys(series.study for series in found):
+        for path_id, its in series_by_path(series for series in found if series.study is study).items():
+            path = its[0].tree.path(path_id)
+            folder, name = folder_name(common_label(its)), short_name(path, paradigm=its[0].paradigm)
+            for more in (path_id, study.name):
+                if (folder, name) in taken:
+                    name = f"{name}-{more}"
+            taken.add((folder, name))
+            runs.append(NamedRun(folder=folder, name=name, path=path, series=tuple(its)))
     return runs
 
 

@@ -4,7 +4,7 @@ The rows stand in a table of their own beside the path's, which belongs to the r
 of that one. This one has its digest in a file beside it, which is gone while it is written.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,7 @@ def lacking_evaluations(
     study: Study,
     *,
     recipe: Recipe,
-    sets: Collection[SetName],
+    sets: Mapping[SetName, HeldOutSet],
     documents: Collection[tuple[str, str, str]],
     every_state: bool,
 ) -> list[LaterEvaluation]:
@@ -55,13 +55,18 @@ def lacking_evaluations(
     Args:
         study: The study.
         recipe: What the held-out sets are given for: paths of another tokenizer or window are left out.
-        sets: The sets.
+        sets: Digest and sizes of every set.
         documents: The sets whose documents have losses of their own, which releases alone have.
         every_state: Whether all states count, not only those that releases are made of.
+
+    Raises:
+        MismatchError: If a path was evaluated on other tokens under the name of a set: its losses are not those asked
+            for. Where a version has other data in plans of the study, a path keeps what it was evaluated on.
     """
     released = {key for plan in read_plans(study) for release in plan.tree.releases for key, _ in release.parts}
-    found = []
-    for folder in _alike(study, recipe):
+    alike, found = list(_alike(study, recipe)), []
+    study.held_out.check([one.path_id for one in alike], sets, exchanged=study.exchanged_versions())
+    for folder in alike:
         rows = folder.evaluations()
         for position in folder.positions():
             is_release = StateKey(folder.path_id, position) in released

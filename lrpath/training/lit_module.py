@@ -1,6 +1,6 @@
 """The LightningModule around the backbone: it knows the loss and the optimizer, and nothing of the plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import lightning
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from lrpath.errors import TrainingError
 from lrpath.models import CausalLM
 from lrpath.planning.optimizers import Optimizer
 from lrpath.training.optimizers import build_optimizer, learning_rate_of
@@ -53,6 +54,7 @@ class LitCausalLM(lightning.LightningModule):
         self._observe = observe
         self._parallelize = parallelize
         self._clipped: list[torch.nn.Parameter] | None = None
+        self._trained = _count_trained(self.parameters())
         self.update_loss: Tensor = torch.zeros(())
         self.has_dropout = backbone.has_dropout
         self.sequence_seeds: list[int] | None = None
@@ -79,7 +81,9 @@ class LitCausalLM(lightning.LightningModule):
         """Parallelize the backbone, once: Lightning calls this hook again."""
         parallelize, self._parallelize = self._parallelize, None
         if parallelize is not None:
+            self._check_trained(self.parameters())
             parallelize(self.backbone)
+            self._trained = _count_trained(self.parameters())  # of tensors that took the place of those before
 
     def training_step(self, ids_BL: Tensor, batch_idx: int) -> Tensor:
         """Return the mean loss of a micro-batch."""
@@ -92,6 +96,7 @@ class LitCausalLM(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer without a torch scheduler: rates are functions of position."""
+        self._check_trained(self.parameters())
         in_blocks = (parameter for block in self.backbone.blocks for parameter in block.parameters())
         return build_optimizer(self.parameters(), settings=self.settings, in_blocks=in_blocks)
 
@@ -110,7 +115,24 @@ class LitCausalLM(lightning.LightningModule):
         limit = self.settings.clip_norm
         if self._clipped is None:  # found once: to go through all modules takes longer than to clip a small model
             self._clipped = list(self.parameters())
+        self._check_trained(self._clipped)
         norm = torch.nn.utils.clip_grad_norm_(self._clipped, float("inf") if limit is None else limit)
         grad_norm = (norm.full_tensor() if isinstance(norm, DTensor) else norm).detach()
         if not self._observe(loss=self.update_loss, grad_norm=grad_norm, learning_rate=learning_rate_of(optimizer)):
             optimizer.zero_grad(set_to_none=True)
+
+    def _check_trained(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Raise if other parameters are trained than the model was built with, which is what a path's id stands for.
+
+        A callback may have frozen some. The path would be trained under the id of one that trains them all.
+        """
+        if (trained := _count_trained(parameters)) != self._trained:
+            raise TrainingError(
+                f"a callback has changed which parameters are trained: {trained:,} tensors require a gradient, of "
+                f"{self._trained:,} that the model was built with, and a path's id does not say so. Freeze by an "
+                "optimizer of yours whose step sets the gradients of the rest to None, or in a model of yours"
+            )
+
+
+def _count_trained(parameters: Iterable[torch.nn.Parameter]) -> int:
+    return sum(one.requires_grad for one in parameters)

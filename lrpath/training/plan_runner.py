@@ -112,7 +112,9 @@ class PlanRunner:
         self._check_tables()
         self._check_held_out()
         described = self.path_trainer.describe_held_out()
-        self.study.held_out.add((path.id for path in self.tree.paths), described, exchanged=self._exchanged_versions())
+        self.study.held_out.add(
+            (path.id for path in self.tree.paths), described, exchanged=self.study.exchanged_versions()
+        )
         runs = list(self.missing())
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
@@ -238,7 +240,7 @@ class PlanRunner:
     def _check_held_out(self) -> None:
         """Raise if the study was evaluated on held-out sets of other sizes: its table would compare unequal things."""
         recipe = self.tree.paths[0].recipe
-        exchanged = self._exchanged_versions()
+        exchanged = self.study.exchanged_versions()
         for folder in self.study.folders():
             known = folder.recipe()
             if (known.get("data"), known.get("tokens_per_sequence")) != (recipe.data, recipe.tokens_per_sequence):
@@ -255,14 +257,6 @@ class PlanRunner:
                         field="cadence.held_out_windows",
                         value=self.path_trainer.cadence.held_out_windows,
                     )
-
-    def _exchanged_versions(self) -> frozenset[str]:
-        """Return the versions that plans of the study have different data for, and so different held-out sets."""
-        held_out: dict[str, set[str | None]] = {}
-        for kept in self.study.kept_plans():
-            for increment in kept.plan.increments:
-                held_out.setdefault(increment.version, set()).add(increment.held_out)
-        return frozenset(version for version, found in held_out.items() if len(found - {None}) > 1)
 
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]

@@ -136,10 +136,12 @@ def _evaluate(
         model = _exported(study, one, pathlib.Path(temporary) / "model")
         for name in tasks:
             with quiet_transformers():
-                scores, not_finite = harness.evaluate(model, name, device=str(device))
-            for tag in not_finite:
+                found = harness.evaluate(model, name, device=str(device))
+            for tag in found.not_finite:
                 show(f"{tag} of {one.name} is not finite and is left out")
-            one.file.write(harness.digest(name), scores, harness=harness.version)
+            if found.is_cut:
+                show(f"{name}: some requests are longer than the window of {one.name}; their beginnings were left out")
+            one.file.write(harness.digest(name), found.scores, harness=harness.version)
         if one.folder is not None and one.folder.tensorboard.is_dir():
             rewrite_path_events(one.folder)
 

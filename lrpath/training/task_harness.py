@@ -11,16 +11,17 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import io
 import json
 import logging
 import math
-import os
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TextIO
 
 import lm_eval
 from lm_eval.api.task import ConfigurableTask
@@ -40,8 +41,26 @@ _WITHOUT_NETWORK = (
     "its documents come from the hub: without a network, give the task once where there is one, and then "
     "HF_HUB_OFFLINE=1 and the same HF_HOME"
 )
+_LOGGER = logging.getLogger("lm_eval")
+_BAR = re.compile(r"\d%\||\d+it \[|(it/s|s/it|\?it/s)\]")
+"""What tqdm writes and nothing else."""
 _OUR_TASKS = pathlib.Path(__file__).with_name("tasks")
 """Folder of lrpath's own tasks, which need no network."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFigures:
+    """What the harness found of a model on a task.
+
+    Args:
+        scores: The figures that are finite.
+        not_finite: Names of those that are not.
+        is_cut: Whether requests were longer than the model's window, so that their beginnings were left out.
+    """
+
+    scores: tuple[TaskScore, ...]
+    not_finite: tuple[str, ...]
+    is_cut: bool
 
 
 class Harness:
@@ -59,11 +78,12 @@ class Harness:
             if not pathlib.Path(folder).is_dir():
                 text = f"harness.folders names {folder}, which is not a folder; give the folders of task files (.yaml)"
                 raise ConfigError(text, field="harness.folders", value=folder)
-        logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it would tell of every default that it fills in
+        _LOGGER.setLevel(logging.ERROR)  # it would tell of every default that it fills in
         self.settings = settings
         self.version = f"lm-eval {lm_eval.__version__}"
         self._near = TaskManager(include_path=[_OUR_TASKS, *settings.folders], include_defaults=False)
         self._leaves: dict[str, dict[str, str]] = {}
+        self._rules: dict[str, list[Any]] = {}
 
     @cached_property
     def _all(self) -> TaskManager:
@@ -99,7 +119,8 @@ class Harness:
         Raises:
             ConfigError: If there is no task of that name, or its documents cannot be read.
         """
-        return _digest_of(sorted(self.leaf_digests(name).items()))
+        leaves, rules = sorted(self.leaf_digests(name).items()), self._rules[name]
+        return _digest_of([leaves, rules] if rules else leaves)
 
     def leaf_digests(self, name: str) -> dict[str, str]:
         """Return the digest of every single task of a task, group or tag; raises as `digest`."""
@@ -107,8 +128,9 @@ class Harness:
             manager = self._manager(name)
             try:
                 with _bars_on_terminals_alone():
-                    tasks = manager.load([name])["tasks"]
-                    self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in tasks.items()}
+                    loaded = manager.load([name])
+                    self._rules[name] = _rules_of(loaded["groups"])
+                    self._leaves[name] = {leaf: self._leaf_digest(task) for leaf, task in loaded["tasks"].items()}
             except Exception as error:  # whatever a task's loader raises: it reads files and the network
                 reason = " ".join(str(error).split())[:300]
                 fetched = isinstance(error, ConnectionError) or manager is not self._near
@@ -132,8 +154,8 @@ class Harness:
             documents.update(text.encode())
         return _digest_of([asked, config, sorted(sources), documents.hexdigest()])
 
-    def evaluate(self, model: pathlib.Path, name: str, *, device: str) -> tuple[list[TaskScore], list[str]]:
-        """Return the figures of an exported model on a task, and the names of those that are not finite.
+    def evaluate(self, model: pathlib.Path, name: str, *, device: str) -> TaskFigures:
+        """Return the figures of an exported model on a task.
 
         They are those of `lm_eval --model hf --model_args pretrained=MODEL --tasks NAME`.
 
@@ -146,7 +168,7 @@ class Harness:
             ConfigError: If the harness cannot give the task to this model.
         """
         try:
-            with _bars_on_terminals_alone():
+            with _bars_on_terminals_alone(), _noted_cuts() as cuts:
                 found = lm_eval.simple_evaluate(
                     model="hf",
                     model_args={"pretrained": str(model)},
@@ -164,21 +186,90 @@ class Harness:
             more = "Answers must fit into the window that the model was trained with. Choose another task"
             raise ConfigError(f"{text}. {more}", field="tasks", value=name) from error
         scores = list(_scores(found, self.leaf_digests(name), whole=self.digest(name)))
-        finite = [score for score in scores if math.isfinite(score.value)]
-        return finite, [score.tag for score in scores if score not in finite]
+        finite = tuple(score for score in scores if math.isfinite(score.value))
+        odd = tuple(score.tag for score in scores if score not in finite)
+        return TaskFigures(scores=finite, not_finite=odd, is_cut=bool(cuts))
+
+
+class _WithoutBars(io.TextIOBase):
+    """Standard error without progress bars, which in a file are only lines; all else that is written is passed on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._begun = stream, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            shown = line.rpartition("\r")[2]  # what is left to be seen of a line that was drawn over
+            if not _BAR.search(shown) and (shown.strip() or "\r" not in line):
+                self._stream.write(f"{shown}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def end(self) -> None:
+        """Write what was begun without an end of the line."""
+        if self._begun:
+            self.write("\n")
 
 
 @contextlib.contextmanager
 def _bars_on_terminals_alone() -> Iterator[None]:
-    """Leave out the harness's progress bars where they are not drawn over each other: in a file they are only lines.
+    """Leave out the harness's progress bars where they are not drawn over each other; no setting turns all of them off.
 
-    No setting turns all of them off, so standard error goes nowhere meanwhile; what is raised is raised.
+    What else tasks and packages write to standard error, warnings for example, stays.
     """
     if sys.stderr.isatty():
         yield
         return
-    with pathlib.Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        yield
+    stream = _WithoutBars(sys.stderr)
+    with contextlib.redirect_stderr(stream):
+        try:
+            yield
+        finally:
+            stream.end()
+
+
+class _Cuts(logging.Handler):
+    """Notes what the harness says of requests that it cuts; prints its errors, and nothing else."""
+
+    def __init__(self, cuts: list[str]) -> None:
+        super().__init__()
+        self._cuts = cuts
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR and logging.lastResort is not None:
+            logging.lastResort.handle(record)
+        elif "truncat" in (message := record.getMessage().lower()):
+            self._cuts.append(message)
+
+
+@contextlib.contextmanager
+def _noted_cuts() -> Iterator[list[str]]:
+    """Return what the harness warns of while the block runs: requests longer than the window, cut on their left."""
+    cuts: list[str] = []
+    handler, level, propagates = _Cuts(cuts), _LOGGER.level, _LOGGER.propagate
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.WARNING)
+    _LOGGER.propagate = False
+    try:
+        yield cuts
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(level)
+        _LOGGER.propagate = propagates
+
+
+def _rules_of(groups: Mapping[str, Any]) -> list[Any]:
+    """Return how groups make figures of those of their tasks, as plain data; nothing of groups that make none."""
+    sources: set[str] = set()
+    rules = [
+        [name, sorted(group.child_names), _plain(group.aggregate_metric_list, sources)]
+        for name, group in sorted(groups.items())
+        if group.aggregate_metric_list
+    ]
+    return [*rules, sorted(sources)] if rules else []
 
 
 def _plain(value: Any, sources: set[str]) -> Any:

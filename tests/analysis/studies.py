@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
+from lrpath.planning.continuation import unite_where_data_agree
 from lrpath.planning.decay import Decay
 from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paradigms import FromScratch, Paradigm, Setting
@@ -14,7 +15,6 @@ from lrpath.planning.paths import Path, Release
 from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import Recipe, Seeds
 from lrpath.planning.schedule import Shape
-from lrpath.planning.shared_paths import unite
 from lrpath.planning.stream_record import as_record
 from lrpath.planning.streams import Increment
 from lrpath.records.ledger import Run
@@ -63,7 +63,9 @@ def plan_of(
     return Plan(
         increments=increments,
         paradigms=dict(paradigms),
-        tree=unite(one.plan(setting) for one, setting in zip(paradigms.values(), settings, strict=True)),
+        tree=unite_where_data_agree(
+            one.plan(setting) for one, setting in zip(paradigms.values(), settings, strict=True)
+        ),
         model_name="toy",
         parameters=100,
         flops_per_token=flops_per_token,

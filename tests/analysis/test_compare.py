@@ -7,7 +7,7 @@ import pytest
 from lrpath.analysis.compare import read_outcomes, read_series
 from lrpath.analysis.scores import Score, release_folder, total
 from lrpath.errors import StateError
-from lrpath.planning.paradigms import PathSwitching
+from lrpath.planning.paradigms import Anytime, PathSwitching
 from lrpath.planning.paths import StateKey, Tree
 from lrpath.planning.plan import Plan
 from lrpath.records.rows import EvaluationRow
@@ -24,7 +24,7 @@ from tests.analysis.studies import (
     keep,
     plan_of,
 )
-from tests.planning.strategies import build_switching
+from tests.planning.strategies import ADAMW, build_switching
 from tests.refusals import refused
 
 
@@ -219,6 +219,66 @@ def test_of_equal_series_of_two_studies_the_one_with_more_evaluated_releases_is_
         outcomes = read_outcomes(*studies)
         assert {outcome.series.study.name for outcome in outcomes} == {"finished"}
         assert all(outcome.headline is not None for outcome in outcomes)
+
+
+def evaluated(folder: Path, name: str, plan: Plan, loss: float) -> Study:
+    study = Study(folder / name)
+    keep(study, plan)
+    evaluate_evenly(study, plan, {kind: [loss, loss] for kind in plan.paradigms})
+    return study
+
+
+def anytime(replay: float | None = None) -> Anytime:
+    return Anytime(peak=1.0, warmup=2, optimizer=ADAMW, alpha=0.0, reads="own", replay=replay)
+
+
+def test_paths_of_two_studies_that_go_on_with_other_text_are_two_series(tmp_path: Path) -> None:
+    # The id of a main path holds the text of v1 alone, so the three studies have one id for it, and one for v2.
+    texts = [{"v1": "a" * 64, "v2": letter * 64} for letter in "bcd"]
+    plans = [plan_of(10, 10, paradigms={"anytime": anytime()}, texts=text) for text in texts]
+    studies = [evaluated(tmp_path, f"with_{n}", plan, loss=float(n)) for n, plan in enumerate(plans, start=1)]
+
+    outcomes = read_outcomes(*studies)
+
+    assert len({plan.tree.paths[0].id for plan in plans}) == 1
+    assert len({outcome.series.label for outcome in outcomes}) == 3
+    assert len({outcome.series.group for outcome in outcomes}) == 3
+    losses = {one.series.study.name: one.headline.loss for one in outcomes if one.version == "v2" and one.headline}
+    assert losses == {"with_1": 1.0, "with_2": 2.0, "with_3": 3.0}
+
+
+def test_a_path_that_replays_in_another_study_is_another_series(tmp_path: Path) -> None:
+    plans = [plan_of(10, 10, paradigms={"anytime": anytime(replay)}) for replay in (None, 0.5)]
+    studies = [evaluated(tmp_path, f"with_{n}", plan, loss=float(n)) for n, plan in enumerate(plans, start=1)]
+
+    labels = {series.study.name: series.label for series in read_series(*studies)}
+
+    assert labels["with_2"] == "anytime (replay=0.5)"
+    assert len(set(labels.values())) == 2
+
+
+def test_a_study_that_goes_on_in_another_is_one_series(tmp_path: Path) -> None:
+    texts = {f"v{n}": str(n) * 64 for n in (1, 2, 3)}
+    for name, updates in (("july", (10, 10)), ("august", (10, 10, 10))):
+        keep(Study(tmp_path / name), plan_of(*updates, paradigms={"anytime": anytime()}, texts=texts))
+
+    (series,) = read_series(Study(tmp_path / "july"), Study(tmp_path / "august"))
+
+    assert (series.study.name, series.label) == ("august", "anytime")
+
+
+def test_a_longer_plan_that_was_not_run_hides_no_results_of_another_study(tmp_path: Path) -> None:
+    planned = Study(tmp_path / "planned")
+    keep(planned, plan_of(10, 10, 10))
+    finished = evaluated(tmp_path, "finished", plan_of(10, 10), loss=2.0)
+
+    for studies in ((planned, finished), (finished, planned)):
+        outcomes = read_outcomes(*studies)
+        made = [one for one in outcomes if one.headline is not None]
+        assert {(one.series.study.name, one.series.paradigm, one.version) for one in made} == {
+            ("finished", kind, version) for kind in THREE for version in ("v1", "v2")
+        }
+        assert len({one.series.label for one in outcomes}) == 2 * len(THREE)
 
 
 @pytest.mark.parametrize(

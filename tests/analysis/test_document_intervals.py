@@ -69,6 +69,24 @@ def test_documents_of_many_tokens_weigh_more() -> None:
     assert weighted.interval().mean == 100.0 / 40.0
 
 
+def test_sets_of_one_document_each_are_not_certain() -> None:
+    documents = tuple((f"v{n}", "web", 0) for n in range(8))
+    nll = np.array([[10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0]])
+    apart = DocumentLosses(documents=documents, seeds=((1, 1),), nll_SD=nll, tokens_D=np.full(8, 10.0))
+    together = replace(apart, documents=tuple(("v0", "web", n) for n in range(8)))
+
+    assert apart.interval() == together.interval()
+    assert apart.interval().low != apart.interval().high
+
+
+def test_one_document_has_no_interval() -> None:
+    alone = DocumentLosses(
+        documents=(("v1", "web", 0),), seeds=((1, 1), (2, 2)), nll_SD=np.array([[3.0], [5.0]]), tokens_D=np.ones(1)
+    )
+
+    assert (alone.interval().mean, alone.interval().low, alone.interval().high) == (4.0, None, None)
+
+
 def test_the_same_report_has_the_same_intervals() -> None:
     values = np.random.default_rng(1).normal(3.0, 0.5, size=(2, 50)).tolist()
 

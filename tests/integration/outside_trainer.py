@@ -65,7 +65,12 @@ def windows(job: dict, number: int) -> np.ndarray:
 def row(held_out: dict, position: int, weights: np.ndarray) -> dict:
     tokens = np.load(held_out["file"])[:, 1:].size
     found = {"position": position, "version": held_out["version"], "domain": held_out["domain"]}
-    return found | {"nll": float(tokens * (1 + np.square(weights).sum())), "tokens": tokens}
+    nll = float(tokens * (1 + np.square(weights).sum()))
+    if "mean" in FAULTS:
+        nll /= tokens
+    if "likelihood" in FAULTS:
+        nll = -nll
+    return found | {"nll": nll, "tokens": tokens}
 
 
 if __name__ == "__main__":

@@ -129,6 +129,14 @@ def test_what_is_not_what_was_asked_is_refused_and_leaves_nothing(lab: Lab, faul
     assert len(list(lab.study().ledger.runs())) == 1
 
 
+@pytest.mark.parametrize("fault", ["mean", "likelihood"])
+def test_what_is_no_sum_of_losses_over_a_set_is_refused(lab: Lab, fault: str) -> None:
+    with refused(TrainingError):
+        run(lab, *command(fault))
+
+    assert [row for folder in lab.study().folders() for row in folder.evaluation.rows()] == []
+
+
 @pytest.mark.slow
 def test_a_state_of_another_trainer_that_was_altered_is_never_handed_on(lab: Lab) -> None:
     run(lab, *command(), "paths=main")

@@ -1,5 +1,6 @@
 """A kept state can be evaluated again: with the losses of its run, and on the text of a version that came later."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from lrpath import entry, evaluate
 from lrpath.analysis.comparison import StudyComparison
 from lrpath.analysis.verify.study import verify_study
+from lrpath.errors import MismatchError
 from lrpath.records.rows import EvaluationRow
 from lrpath.records.study import Study
 from tests.integration.lab import Lab
@@ -71,6 +73,22 @@ def test_old_releases_are_evaluated_on_the_text_of_a_version_that_came_later_and
     file = next(study.folder.glob("paths/*/later_evaluation.csv"))
     file.write_text(file.read_text().replace("1", "2", 1))
     assert [str(file) in finding.text for check in verify_study(study) for finding in check.findings] == [True]
+
+
+def test_a_text_that_was_changed_since_is_not_taken_for_the_one_that_was_evaluated(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.trained()
+    evaluated(lab, "versions=3", monkeypatch=monkeypatch)
+    texts = lab.folder / "changed"
+    shutil.copytree(lab.texts, texts)
+    shutil.copy(texts / "V4.jsonl", texts / "V3.jsonl")
+
+    with pytest.raises(SystemExit) as ended:
+        evaluated(lab, "versions=3", f"data.source.paths=[{texts}]", monkeypatch=monkeypatch)
+
+    assert ended.value.code == MismatchError.exit_code
+    assert "held-out tokens of v3" in capsys.readouterr().err
 
 
 def test_several_ranks_are_refused(

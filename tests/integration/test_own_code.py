@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
 
 import lrpath
 from lrpath.assembly.reuse import check_extends
-from lrpath.errors import ConfigError, MismatchError, StateError
+from lrpath.errors import ConfigError, MismatchError, StateError, TrainingError
 from tests import own_code
 from tests.integration.lab import Job, Lab, states_of, tables_of
 from tests.refusals import refused
@@ -120,6 +121,28 @@ def test_a_paradigm_that_gives_the_same_paths_trains_nothing_again(lab: Lab, mon
 
     assert lab.run(words[0], words[1].replace("halves", "other"), words[2]) == 0
     forget("written")
+
+
+class Freezing(lightning.Callback):
+    """Freezes the embedding, where one of Lightning's hooks is called."""
+
+    def __init__(self, *, hook: str) -> None:
+        setattr(self, hook, self._freeze)
+
+    def _freeze(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: object, **__: object) -> None:
+        next(module.parameters()).requires_grad_(False)
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_train_start", "on_train_batch_end"])
+def test_a_callback_that_freezes_a_part_is_refused_where_it_does(lab: Lab, hook: str) -> None:
+    callback = f"callbacks=[{{kind:'tests.integration.test_own_code:Freezing',hook:{hook}}}]"
+
+    with refused(TrainingError):
+        lab.run(callback, "versions=1")
+
+    made = {row.position for folder in lab.study().folders() for row in folder.metrics.rows()}
+    assert made <= {1}
+    assert not [position for folder in lab.study().folders() for position in folder.positions()]
 
 
 def test_documents_are_not_masked_in_a_model_of_your_own(lab: Lab) -> None:

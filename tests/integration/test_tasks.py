@@ -104,6 +104,51 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
     assert len({score.digest for score in path_task_file(folder.folder, 20).scores()}) == 2
 
 
+def test_what_a_task_warns_of_is_seen_and_so_is_text_that_the_window_cuts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(lab.folder / "cache"))
+    lab.trained()
+    tasks = lab.folder / "tasks"
+    write_task(tasks)
+    task = (tasks / "words.yaml").read_text()
+    (tasks / "words.yaml").write_text(task.replace("doc_to_text: path", "doc_to_text: !function asking.ask"))
+    (tasks / "asking.py").write_text(
+        "import sys\ndef ask(doc):\n    print('the file is of last year', file=sys.stderr)\n    return 'path ' * 60\n"
+    )
+
+    given(lab, "tasks=[words]", "release=v2", monkeypatch=monkeypatch)
+
+    told = capsys.readouterr().err
+    assert "longer than the window" in told
+    assert "the file is of last year" in told
+    assert "%|" not in told
+
+
+def test_a_group_that_adds_up_otherwise_is_another_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lrpath.training.settings import HarnessSettings
+    from lrpath.training.task_harness import Harness
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    write_task(tmp_path / "tasks")
+    digests = []
+    for weighs in ("true", "false", "false"):
+        (tmp_path / "tasks" / "both.yaml").write_text(
+            "group: both\n"
+            "task: [words]\n"
+            f"aggregate_metric_list: [{{metric: acc, aggregation: mean, weight_by_size: {weighs}}}]\n"
+        )
+        settings = HarnessSettings(
+            tasks=(), folders=(str(tmp_path / "tasks"),), examples=None, limit=None, batch_size=8
+        )
+        harness = Harness(settings)
+        digests.append((harness.digest("both"), harness.digest("words")))
+
+    assert digests[0][0] != digests[1][0]
+    assert digests[1] == digests[2]
+    assert digests[0][1] == digests[1][1]
+
+
 def test_a_task_or_folder_that_is_not_there_is_refused(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

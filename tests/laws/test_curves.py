@@ -150,6 +150,7 @@ def test_the_history_before_the_first_row_is_what_is_said(tmp_path: Path, histor
         "step,lr,loss\n0,1,3\n",
         "step,lr,loss\n1,1,3\n1,1,2\n",
         "step,lr,loss\n500,1,3\n510,1,2\n",
+        "step,lr,loss\n30000000,1,3\n60000000,1,2\n",  # tokens, not updates
     ],
 )
 def test_an_odd_or_torn_csv_is_refused_in_one_line(tmp_path: Path, text: str) -> None:

@@ -218,6 +218,13 @@ def test_extrapolation_is_refused_unless_asked_for(fit, curve: Curve) -> None:
     assert np.isfinite(fit.predict(curve, extrapolate=True).losses_P).all()
 
 
+def test_far_lower_rates_are_an_extrapolation_though_their_sum_is_fitted(fit) -> None:
+    curve = fit.validity.covered(asked(np.full(9000, 3e-4)))
+
+    with refused(LawError, field="extrapolate"):
+        fit.predict(curve)
+
+
 def test_a_decay_that_ends_at_zero_is_no_extrapolation(fit) -> None:
     schedule = Schedule(pieces=(*RISE, constant(PEAK, updates=950), ramp(PEAK, 0.0, updates=500)))
 

@@ -64,6 +64,16 @@ def test_paths_of_one_name_in_two_plans_are_named_after_what_differs(tmp_path: P
         choose_paths(paths, ["v7"], field="fit")
 
 
+def test_a_shared_path_is_meant_by_the_name_of_each_paradigm(tmp_path: Path) -> None:
+    study = Study(tmp_path / "toy")
+    both = {"from_scratch": SCRATCH, "continual": CONTINUAL}
+    study.save_plan(plan_of(20, 20, paradigms=both).as_record())
+    paths = paths_of(study)
+
+    assert [path.name for path in choose_paths(paths, ["continual.v1"], field="fit")] == ["from_scratch.v1"]
+    assert [path.name for path in choose_paths(paths, ["continual.*"], field="fit")] == ["continual.v2"]
+
+
 def test_a_study_without_a_plan_has_no_paths(tmp_path: Path) -> None:
     with refused(StateError):
         paths_of(Study(tmp_path / "empty"))

@@ -204,6 +204,30 @@ def test_another_description_is_another_path(tmp_path: Path) -> None:
         PathRun.open(plan(optimizer="adam"), "v1", folder=tmp_path)
 
 
+@pytest.mark.parametrize(("sizes", "replay"), [({"v1": 10, "v2": 10}, 0.5), ({"v1": 10, "v2": 12}, None)])
+def test_a_state_that_has_read_other_data_than_the_plan_says_is_refused(
+    whole: Path, sizes: dict[str, int], replay: float | None
+) -> None:
+    # The id of the main path holds what it begins with, v1, in all of these plans.
+    describes = {"optimizer": "sgd", "data": "sums"}
+    switching = replace(plan().paradigms["switching"], replay=replay)
+    paradigms = {"switching": switching}
+    other = plan_module("net", describes=describes, increments=sizes, paradigms=paradigms, batch=BATCH, seed=1)
+    assert other.tree.paths[0].id == plan().tree.paths[0].id
+
+    with refused(MismatchError, field="increments", value="switching.main"):
+        PathRun.open(other, "main", folder=whole)
+
+    assert PathRun.open(other, "v1", folder=whole).updates == 0
+
+
+def test_a_version_that_arrives_later_goes_on_from_what_there_is(whole: Path) -> None:
+    describes, sizes = {"optimizer": "sgd", "data": "sums"}, {"v1": 10, "v2": 10, "v3": 10}
+    longer = plan_module("net", describes=describes, increments=sizes, paradigms=plan().paradigms, batch=BATCH, seed=1)
+
+    assert PathRun.open(longer, "main", folder=whole).begin == 14
+
+
 class Undecayed(Net):
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()

@@ -9,6 +9,7 @@ from lrpath.analysis.comparison import StudyComparison
 from lrpath.errors import ConfigError
 from lrpath.planning.decay import Decay
 from lrpath.planning.schedule import Shape
+from lrpath.records.rows import MetricsRow
 from lrpath.records.study import Study
 from lrpath.reporting.figures import panels_of, plot_losses, plot_rates, rate_curve
 from lrpath.reporting.plot_style import draw_tree, part_names, stack
@@ -94,6 +95,21 @@ def test_losses_are_drawn_once_something_ran(tmp_path: Path) -> None:
     assert not plot_losses([study], panels_of(plan), tmp_path / "losses.png")
     run_all(study, plan)
     assert plot_losses([study], panels_of(plan), tmp_path / "losses.png")
+
+
+def test_of_a_path_that_two_studies_have_a_panel_draws_the_losses_of_its_own_study(tmp_path: Path) -> None:
+    # Two studies may go on with other text under one id, so the curves are two.
+    plan = plan_of(10, paradigms={"merged": MERGED})
+    studies = [Study(tmp_path / name) for name in ("one", "other")]
+    for study, exponent in zip(studies, (1, 2), strict=True):
+        rows = [MetricsRow(n, 5.0 - (n / 10) ** exponent, 0.1, 1.0, 8 * n) for n in range(1, 11)]
+        study.open(plan.tree.paths[0]).metrics.append(rows)
+
+    files = [tmp_path / f"{study.name}.png" for study in studies]
+    for study, file in zip(studies, files, strict=True):
+        assert plot_losses(studies, [replace(panel, study=study) for panel in panels_of(plan)], file)
+
+    assert files[0].read_bytes() != files[1].read_bytes()
 
 
 def test_quality_without_results_is_not_drawn(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lrpath.records.study import Study
 from lrpath.reporting.release_tables import release_tables
 from lrpath.reporting.report import start_tensorboard, write_report
 from lrpath.reporting.tensorboard_runs import named_runs, runs_table
-from tests.analysis.studies import SCRATCH, SWITCHING, evaluate_evenly, keep, plan_of
+from tests.analysis.studies import MERGED, SCRATCH, SWITCHING, evaluate_evenly, keep, plan_of
 
 LOSSES = {"from_scratch": [3.0, 2.0], "path_switching": [3.1, 2.25]}
 
@@ -184,3 +184,16 @@ def test_tensorboard_is_written_before_anything_was_run(tmp_path: Path) -> None:
     start_tensorboard(study)
 
     assert rows_of(study.report / "tb") == {"from_scratch": ({"paradigm": "from_scratch", "seed": 0.0}, {})}
+
+
+def test_a_path_that_two_studies_have_has_the_curves_of_each(tmp_path: Path) -> None:
+    # Its id says what v1 reads, and not what v2 does.
+    studies = [Study(tmp_path / name) for name in ("one", "other", "third")]
+    for study, letter in zip(studies, "bcd", strict=True):
+        keep(study, plan_of(10, 10, paradigms={"merged": MERGED}, texts={"v1": "a" * 64, "v2": letter * 64}))
+
+    runs = named_runs(read_series(*studies))
+
+    assert len({run.path.id for run in runs}) == 1
+    assert {run.place.parents[1] for run in runs} == {study.folder for study in studies}
+    assert len({(run.folder, run.name) for run in runs}) == 3

@@ -15,6 +15,8 @@ from lrpath.records.held_out import SetName
 from lrpath.records.rows import EvaluationRow, MetricsRow
 from lrpath.training.command.exchange import Stretch
 
+_LEAST_LOSS = 0.01
+"""Loss on text that was not trained on [nats per token] under which a report must have meant something else."""
 _FIELDS = ("position", "rates", "losses", "grad_norms", "evaluation", "device", "ranks")
 
 
@@ -129,6 +131,11 @@ class _Reading:
             tokens = held_out[name][:, 1:].size
             self.check(row["tokens"] == tokens, f"has a loss on {row['tokens']} tokens of {name}, which has {tokens:,}")
             self.check(type(nll) in (int, float) and math.isfinite(nll), f"has a loss on {name} that is not finite")
+            self.check(
+                nll >= _LEAST_LOSS * tokens,
+                f"has nll={nll:g} on the {tokens:,} tokens of {name}, {nll / tokens:.3g} nats a token: it is the "
+                "sum over the set, a positive number, and no mean",
+            )
             self.check((at, *name) not in found, f"evaluates {name} twice at {at:,}")
             found[at, *name] = EvaluationRow(
                 position=at, version=name[0], domain=name[1], nll=float(nll), tokens=tokens

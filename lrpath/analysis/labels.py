@@ -101,7 +101,9 @@ def _phrase(key: str, value: Any, *, short: str) -> str:
     if key == "growth" and isinstance(value, list) and all(isinstance(one, list) for one in value):  # of a recipe
         steps = ", ".join(f"{sequences} from {position}" for position, sequences in value)
         return f"batch {_text(steps)}"
-    if key == "text" or (key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind"):
+    if key == "text":  # a digest already, whose first digits the report's setup has too
+        return f"text {str(value)[:6]}"
+    if key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind":
         return f"text {_text(value)}"
     return f"{short}={_text(value)}"
 

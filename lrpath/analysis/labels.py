@@ -1,6 +1,6 @@
 """Names the settings in which series differ, as a person would: `alpha=0.6`, `vocab 320`, `30M parameters`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from lrpath.planning.lineage import content_id
@@ -17,6 +17,8 @@ LONGEST_VALUE = 24
 """A value that takes more letters than this is named by a digest."""
 
 Chain = TypeVar("Chain", bound=tuple[object, ...])
+Text = tuple[tuple[str | None, Any], ...]
+"""Of each increment in turn, the digest of its tokens, and the weights of its domains."""
 
 
 def settings_of(rivals: Sequence[tuple[Plan, str]]) -> list[Settings]:
@@ -26,9 +28,20 @@ def settings_of(rivals: Sequence[tuple[Plan, str]]) -> list[Settings]:
     """
     texts = [tuple((one.content, one.mixture) for one in plan.increments) for plan, _ in rivals]
     longest = longest_by_chain(texts)
-    return [
-        _settings(*rival) | {"text": content_id(longest[text])[:6]} for rival, text in zip(rivals, texts, strict=True)
-    ]
+    names = _text_names(set(longest.values()))
+    return [_settings(*rival) | {"text": names[longest[text]]} for rival, text in zip(rivals, texts, strict=True)]
+
+
+def _text_names(texts: Collection[Text]) -> dict[Text, str]:
+    """Name each text by the digests of the increments in which texts differ, which the report's setup has too."""
+    names: dict[Text, list[str]] = {text: [] for text in texts}
+    for place in range(max(map(len, texts), default=0)):
+        found = {text: text[place] for text in texts if len(text) > place}
+        if len(set(found.values())) > 1:
+            is_content = len({content for content, _ in found.values()}) > 1
+            for text, (content, mixture) in found.items():
+                names[text].append(str(content if is_content else content_id(mixture))[:6])
+    return {text: "/".join(parts) for text, parts in names.items()}
 
 
 def longest_by_chain(chains: Iterable[Chain]) -> dict[Chain, Chain]:
@@ -119,7 +132,9 @@ def _phrase(key: str, value: Any, *, short: str) -> str:
     if key == "growth" and isinstance(value, list) and all(isinstance(one, list) for one in value):  # of a recipe
         steps = ", ".join(f"{sequences} from {position}" for position, sequences in value)
         return f"batch {_text(steps)}"
-    if key == "text" or (key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind"):
+    if key == "text":  # digests already, as the report's setup has them
+        return f"text {value}"
+    if key.startswith(("data.source.", "data.first_increment.")) and _last(key) != "kind":
         return f"text {_text(value)}"
     return f"{short}={_text(value)}"
 

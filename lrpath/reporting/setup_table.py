@@ -9,6 +9,7 @@ from lrpath.analysis.comparison import ComparableGroup, StudyComparison
 from lrpath.analysis.labels import sort_key
 from lrpath.planning.optimizers import OwnOptimizer, further_settings, write_optimizer
 from lrpath.planning.paradigms import PARADIGMS
+from lrpath.planning.plan import Plan
 from lrpath.planning.recipe import write_batch
 from lrpath.planning.units import write_bytes, write_count
 from lrpath.records.commands import Command
@@ -120,9 +121,27 @@ def _values(values: Iterable[Any]) -> str:
 
 
 def _training_text(group: ComparableGroup) -> str:
-    """Write source, vocabulary, and of each increment its tokens and the digest of what was read."""
-    longest = max(group.series, key=lambda series: len(series.plan.versions))
-    digests = _digests(group.series)
+    """Write source, tokens and digests of what was trained on; of several texts each, with its studies."""
+    texts: list[list[Series]] = []
+    for series in sorted(group.series, key=lambda series: -len(series.plan.versions)):
+        same = next((found for found in texts if _goes_on_to(series.plan, found[0].plan)), None)
+        texts.append([series]) if same is None else same.append(series)
+    if len(texts) == 1:
+        return _text_of(texts[0])
+    return "; ".join(f"{', '.join(sorted({one.study.name for one in found}))}: {_text_of(found)}" for found in texts)
+
+
+def _goes_on_to(plan: Plan, longer: Plan) -> bool:
+    """Tell whether the increments of a plan have the text of a longer plan's, as far as it is known of both."""
+    pairs = zip(plan.increments, longer.increments, strict=False)
+    known = [(one.content, other.content) for one, other in pairs if not (one.is_provisional or other.is_provisional)]
+    return all(one == other for one, other in known if None not in (one, other))
+
+
+def _text_of(found: Sequence[Series]) -> str:
+    """Write the source of one text, and of each increment its tokens and the digest of what was read."""
+    longest = max(found, key=lambda series: len(series.plan.versions))
+    digests = _digests(found)
     parts = [
         f"{one.version} {write_count(longest.plan.increment_tokens(one))} tokens{digests.get(one.version, '')}"
         for one in longest.plan.increments

@@ -40,6 +40,7 @@ def plan_of(
     seed: int | Seeds = 0,
     flops_per_token: int | None = 10,
     texts: Mapping[str, str] = MappingProxyType({}),
+    held_out: str | None = None,
     optimizer: Optimizer = ADAMW,
 ) -> Plan:
     recipe = Recipe(
@@ -53,7 +54,7 @@ def plan_of(
     )
     names = {f"v{n}": count for n, count in enumerate(updates, start=1)}
     increments = tuple(
-        Increment(version=name, updates=count, content=texts.get(name), held_out=texts.get(name))
+        Increment(version=name, updates=count, content=texts.get(name), held_out=held_out or texts.get(name))
         for name, count in names.items()
     )
     settings = [

@@ -150,6 +150,29 @@ def test_what_studies_ask_stands_at_the_head_of_a_report(tmp_path: Path) -> None
     assert both.rows[0] == ("question", "toy: How long must a branch be? How long?")
 
 
+def test_a_setup_of_studies_on_several_texts_has_all_of_them_under_the_digits_of_their_labels(tmp_path: Path) -> None:
+    studies = []
+    for name, text, updates, paradigm in (
+        ("law", "1a2b", (10,), "from_scratch"),
+        ("code", "3c4d", (10,), "from_scratch"),
+        ("longer", "3c4d", (10, 10), "again"),
+    ):
+        texts = {"v1": text * 16, "v2": "5e6f" * 16}
+        plan = plan_of(*updates, paradigms={paradigm: SCRATCH}, texts=texts, held_out="7a" * 32)
+        studies.append(Study(tmp_path / name))
+        keep(studies[-1], plan)
+        evaluate_evenly(studies[-1], plan, {paradigm: LOSSES["from_scratch"]})
+
+    comparison = StudyComparison.read(*studies)
+    (table,) = setup_tables(comparison)
+
+    texts = dict(table.rows)["training text"].split("; ")
+    assert sorted(text.partition(":")[0] for text in texts) == ["code, longer", "law"]
+    assert all(any(f"(digest {digest}" in text for text in texts) for digest in ("1a2b1a2b1a2b", "3c4d3c4d3c4d"))
+    labels = {series.label for series in comparison.series}
+    assert labels == {"from_scratch (text 1a2b1a)", "from_scratch (text 3c4d3c)", "again"}
+
+
 def test_the_setup_tells_optimizers_apart_by_settings_that_adamw_does_not_have(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for beta3 in (0.99, 0.999):

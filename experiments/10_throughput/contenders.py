@@ -437,15 +437,15 @@ def lrpath_train(job: Job) -> None:
     import dataclasses
     import io
 
-    import lightning
     from rich.console import Console
 
     from lrpath.assembly.runner import build_runner
     from lrpath.assembly.training_factory import ProjectTrainingFactory, build_hardware
+    from lrpath.training.callbacks.update_callback import FitCallback
 
     clock = Clock(job)
 
-    class Note(lightning.Callback):
+    class Note(FitCallback):  # Lightning calls no other hook of it
         def on_train_batch_end(self, trainer, *_) -> None:
             if trainer.global_step > len(clock.ends):
                 clock.note()

@@ -110,8 +110,7 @@ class MicroBatches:
         reader = in_order(self._read, blocks, threads=_THREADS)
         self._readers.append(reader)
         for block_UAMT in reader:
-            for ids_AMT in block_UAMT:
-                yield from ids_AMT
+            yield from block_UAMT.flatten(0, 1)
 
     def _read(self, updates: range) -> Tensor:
         """Return this rank's micro-batches of some updates, `[U, A, M, T]`."""

@@ -1,10 +1,11 @@
 """The LightningModule around the backbone: it knows the loss and the optimizer, and nothing of the plan."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -37,6 +38,12 @@ class LitCausalLM(lightning.LightningModule):
         has_dropout: Whether an update draws random numbers.
         sequence_seeds: Of the random numbers of each sequence of the next micro-batch; None without dropout.
     """
+
+    # Not called in every micro-batch, as in `FitCallback`. The gradients that Lightning would free between forward and
+    # backward pass are gone (see `optimizer_step`).
+    if not TYPE_CHECKING:
+        on_train_batch_start = on_train_batch_end = on_before_backward = on_after_backward = None
+        on_before_optimizer_step = on_before_zero_grad = optimizer_zero_grad = None
 
     def __init__(
         self,
@@ -93,6 +100,21 @@ class LitCausalLM(lightning.LightningModule):
         share = loss.detach() / self.accumulation
         self.update_loss = share if batch_idx % self.accumulation == 0 else self.update_loss + share
         return loss
+
+    def optimizer_step(
+        self,
+        epoch: int,  # noqa: ARG002 (Lightning's signature)
+        batch_idx: int,  # noqa: ARG002
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Make an update, and free its gradients at once.
+
+        Lightning would keep them through the next forward pass, which then cannot have their memory, nor the caches
+        of a CPU that hold it.
+        """
+        optimizer.step(closure=optimizer_closure)
+        self.trainer.optimizers[0].zero_grad()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer without a torch scheduler: rates are functions of position."""

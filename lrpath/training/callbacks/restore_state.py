@@ -10,6 +10,7 @@ from lrpath.planning.optimizers import Optimizer
 from lrpath.planning.paths import StateKey
 from lrpath.records.path_folder import PathFolder
 from lrpath.records.study import Study
+from lrpath.training.callbacks.update_callback import FitCallback
 from lrpath.training.checkpoints.begin_released import load_released
 from lrpath.training.checkpoints.loading import load_state
 from lrpath.training.checkpoints.saved_copy import recall
@@ -20,7 +21,7 @@ from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.planned_run import PlannedRun
 
 
-class RestoreState(lightning.Callback):
+class RestoreState(FitCallback):
     """Loads the state that a run begins from, once the strategy has placed the module."""
 
     def __init__(

@@ -5,16 +5,21 @@ from typing import Any
 import lightning
 
 from lrpath.models import seed_generators
-from lrpath.training.callbacks.update_callback import UpdateCallback
+from lrpath.training.callbacks.update_callback import FitCallback
 from lrpath.training.lit_module import LitCausalLM
+from lrpath.training.planned_run import PlannedRun
 
 
-class SeedRandomNumbers(UpdateCallback):
+class SeedRandomNumbers(FitCallback):
     """Seeds torch's generators before the first micro-batch of every update, and each sequence of a model with dropout.
 
     A sequence is known by its slot in the update, which neither ranks nor micro-batches change: so they do not change
     its dropped units either.
     """
+
+    def __init__(self, run: PlannedRun) -> None:
+        """Take the run whose updates are seeded."""
+        self.run = run
 
     def on_train_batch_start(
         self,

@@ -1,4 +1,4 @@
-"""The base of callbacks that act once an update, by position."""
+"""The bases of callbacks: those that act at the ends of a fit, and those that act once an update, by position."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +9,23 @@ from lrpath.training.lit_module import LitCausalLM
 from lrpath.training.planned_run import PlannedRun
 
 
-class UpdateCallback(lightning.Callback):
+class FitCallback(lightning.Callback):
+    """Is called by Lightning at the ends of a fit, and in a micro-batch only where a subclass defines a hook.
+
+    Lightning calls every hook of every callback in every micro-batch, unless it is not callable; to call those that do
+    nothing takes some 2 % of a small model's update.
+    """
+
+    if not TYPE_CHECKING:
+        on_train_batch_start = on_before_backward = on_after_backward = None
+        on_before_optimizer_step = on_before_zero_grad = on_train_batch_end = None
+
+
+class UpdateCallback(FitCallback):
     """Calls `on_update` after each optimizer step with the position that it reached.
 
     Lightning calls its hooks once a micro-batch and knows no position.
     """
-
-    # Lightning calls every hook of every callback in every micro-batch, unless it is not callable. These do nothing,
-    # and to call them all took some 2 % of a small model's update. A callback that needs one defines it as usual.
-    if not TYPE_CHECKING:
-        on_train_batch_start = on_before_backward = on_after_backward = None
-        on_before_optimizer_step = on_before_zero_grad = None
 
     def __init__(self, run: PlannedRun) -> None:
         """Take the run whose positions are counted."""

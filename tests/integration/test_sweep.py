@@ -1,6 +1,7 @@
 """The jobs of a sweep share their paths: no update of the main path runs twice, in whatever order α comes."""
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -35,11 +36,14 @@ def test_a_sweep_runs_the_main_path_once(lab: Lab, swept: list[str], main: int, 
 def test_jobs_side_by_side_that_begin_on_one_path_wait_for_each_other_unasked(lab: Lab) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     main = lab.runner("alpha=0.2").tree.paths[0]  # prepares the text
-    words = lab.overrides("alpha=0.2,0.4", "hydra/launcher=joblib")
-    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    # A start of its own: a fork ends without joblib's, and its workers would hold its output for five minutes.
+    command = [sys.executable, "-m", "lrpath.train", "-m", *lab.overrides("alpha=0.2,0.4", "hydra/launcher=joblib")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 
     with lab.study().open(main).lock():
-        sweep = lab.fork("-m", "lrpath.train", "-m", *words, "hydra.launcher.n_jobs=2", env=environment)
+        sweep = subprocess.Popen(
+            [*command, "hydra.launcher.n_jobs=2"], cwd=lab.folder, env=environment, text=True, stdout=-1, stderr=-1
+        )
         for _ in range(2):
             line = started(sweep, "waiting")
             assert "path path_switching.main-" in line

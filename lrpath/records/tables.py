@@ -5,6 +5,7 @@ Its rows are those of `records/rows.py`.
 
 import contextlib
 import hashlib
+import os
 import pathlib
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -81,9 +82,10 @@ class Table(Generic[Row]):
         make_folder(self.file.parent)
         with self.file.open("a", encoding="utf-8", newline="") as handle:
             is_new = handle.tell() == 0
-            if is_new:
-                handle.write(",".join(self.columns) + "\n")
-            handle.write("".join(lines))
+            written = "".join([",".join(self.columns) + "\n"] * is_new + lines)
+            handle.write(written)
+            handle.flush()
+            self._check_still(handle.fileno(), len(written.encode()))
         self._flushing.begin(is_new=is_new)
         if not self._behind:
             self.flush()
@@ -92,6 +94,20 @@ class Table(Generic[Row]):
             digest.update("".join(lines).encode())
             self._written = count + len(lines), digest
         self._remember_appended([int(line.partition(",")[0]) for line in lines])
+
+    def _check_still(self, file: int, written: int) -> None:
+        """Check once more behind an append, and take it back if the table has become another's in between.
+
+        A process that stood still between the check and the write, for as long as its lease lasts, wakes up to append
+        to rows that are another's by then. What that one has appended behind them stays.
+        """
+        try:
+            self._check()
+        except Exception:
+            end = os.lseek(file, 0, os.SEEK_CUR)
+            if os.fstat(file).st_size == end:
+                os.ftruncate(file, end - written)
+            raise
 
     def flush(self) -> None:
         """Wait until all rows that this process has appended are on the disk.

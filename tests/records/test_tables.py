@@ -34,6 +34,50 @@ def test_rows_are_appended_below_one_header(tmp_path: pathlib.Path) -> None:
     assert table.rows()[1] == NamedRow(2, 0.25, "b")
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("position,loss,name\n1,0.5,a\n", "position,loss,name\n1,0.5,a\n"),  # the other ends before this one wakes up
+        ("", ""),  # the other has cut it down to nothing
+    ],
+    ids=["rows of another", "nothing"],
+)
+def test_a_row_of_an_owner_that_stood_still_before_it_wrote_is_taken_back(
+    tmp_path: pathlib.Path, written: str, kept: str
+) -> None:
+    file = tmp_path / "metrics.csv"
+    checks = []
+
+    def check() -> None:
+        checks.append(None)
+        if len(checks) == 1:
+            file.write_text(written)  # it stands still here, and wakes up to write
+        else:
+            raise StateError("the path is another's")
+
+    with pytest.raises(StateError):
+        Table(file, NamedRow, check=check).append([NamedRow(1, 0.5, "a")])
+
+    assert file.read_text() == kept
+
+
+def test_what_another_has_appended_behind_a_late_row_stays(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "metrics.csv"
+    checks = []
+
+    def check() -> None:
+        checks.append(None)
+        if len(checks) > 1:
+            with file.open("a") as other:
+                other.write("2,0.25,b\n")
+            raise StateError("the path is another's")
+
+    with pytest.raises(StateError):
+        Table(file, NamedRow, check=check).append([NamedRow(1, 0.5, "a")])
+
+    assert file.read_text().endswith("2,0.25,b\n")
+
+
 def test_a_table_goes_on_while_its_rows_are_flushed_and_can_wait_for_them(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

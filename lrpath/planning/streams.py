@@ -75,9 +75,13 @@ class Increment:
 
     def may_be(self, other: "Increment") -> bool:
         """Say whether two increments have the same tokens, as far as is known of both."""
-        known = not (self.is_provisional or other.is_provisional) and None not in (self.content, other.content)
         same = all(getattr(self, name) == getattr(other, name) for name in ("version", "updates", "mixture", "windows"))
-        return same and (not known or self.content == other.content)
+        return same and self.may_have_text_of(other)
+
+    def may_have_text_of(self, other: "Increment") -> bool:
+        """Say whether what is stored for two increments is the same, as far as is known of both."""
+        known = not (self.is_provisional or other.is_provisional) and None not in (self.content, other.content)
+        return not known or self.content == other.content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

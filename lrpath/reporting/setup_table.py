@@ -133,9 +133,7 @@ def _training_text(group: ComparableGroup) -> str:
 
 def _goes_on_to(plan: Plan, longer: Plan) -> bool:
     """Tell whether the increments of a plan have the text of a longer plan's, as far as it is known of both."""
-    pairs = zip(plan.increments, longer.increments, strict=False)
-    known = [(one.content, other.content) for one, other in pairs if not (one.is_provisional or other.is_provisional)]
-    return all(one == other for one, other in known if None not in (one, other))
+    return all(one.may_have_text_of(other) for one, other in zip(plan.increments, longer.increments, strict=False))
 
 
 def _text_of(found: Sequence[Series]) -> str:

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Eight versions at 0.04m (fourth part, point 3): of half the increment, and of a whole one. STORE is a prepared text of 8 MB a version.
+#
+#   sh experiments/14_recipe/eight.sh outputs/data/python_source-… FOLDER
+set -e
+cd "$(dirname "$0")/../.."
+export OMP_NUM_THREADS=1
+STORE=$1 FOLDER=$2 SEEDS=${SEEDS:-1,2,3,4} OUT=${OUT:-outputs}
+data=$(python experiments/14_recipe/halves.py "$STORE" "$FOLDER" | tr '\n' ' ')
+for updates in 190 380; do
+    python -m lrpath.train -m +exp=recipe/ladder rung=0.04m study=eight_$updates outputs="$OUT" seed="$SEEDS" versions=8 "increment=$updates updates" \
+        $data 'paths=[from_scratch.v8,own_60.main,own_60.v8,replayed_alone.main,schedule_free_80.main]'
+    python experiments/14_recipe/paired.py "$OUT/eight_$updates"
+done

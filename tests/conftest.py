@@ -1,6 +1,8 @@
 """What the tests of several rooms share: small texts, and the laboratory that trains on them."""
 
 import copy
+import os
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,18 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
 
+_ROOM = 8 << 30
+"""Bytes free in memory from which on the tests' folders are kept there; they take less than a fourth of it."""
+
 _COLLECTED: pytest.StashKey[set[str]] = pytest.StashKey()
 _FROM_WORKERS: set[str] = set()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' folders in memory where it has room: they wait for a disk some ten thousand times, each time for nothing."""
+    memory = Path("/dev/shm")
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > _ROOM:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(memory)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,6 +67,12 @@ def pytest_testnodedown(node: Any) -> None:
     if found is not None:
         refusals.take(found["recorded"])
         _FROM_WORKERS.update(found["collected"])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sentences_without_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have refusals recorded without the folder in which this run keeps its files."""
+    refusals.leave_out_folders_of(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -30,7 +30,7 @@ _FROM_WORKERS: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the tests' folders in memory where it has room: they wait for a disk some ten thousand times, each time for nothing."""
+    """Keep the tests' folders in memory where it has room: on a disk they would wait for it some ten thousand times."""
     memory = Path("/dev/shm")
     if "PYTEST_DEBUG_TEMPROOT" not in os.environ and memory.is_dir() and shutil.disk_usage(memory).free > _ROOM:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(memory)

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Eight versions at 0.04m (fourth part, point 3): of half the increment, and of a whole one. STORE is a prepared text of 8 MB a version.
+# Eight versions at 0.04m (fourth part, point 3): of half the increment, and of a whole one. Its text is that of a study at 0.1m or 0.3m, divided in two.
 #
-#   sh experiments/14_recipe/eight.sh outputs/data/python_source-… FOLDER
+#   sh experiments/14_recipe/eight.sh outputs/ladder_0.3m outputs/data/store-… FOLDER
 set -e
 cd "$(dirname "$0")/../.."
 export OMP_NUM_THREADS=1
-STORE=$1 FOLDER=$2 SEEDS=${SEEDS:-1,2,3,4} OUT=${OUT:-outputs}
-data=$(python experiments/14_recipe/halves.py "$STORE" "$FOLDER" | tr '\n' ' ')
+STUDY=$1 STORE=$2 FOLDER=$3 SEEDS=${SEEDS:-1,2,3,4} OUT=${OUT:-outputs}
+data=$(python experiments/14_recipe/halves.py "$STUDY" "$STORE" "$FOLDER" | tr '\n' ' ')
 for updates in 190 380; do
     python -m lrpath.train -m +exp=recipe/ladder rung=0.04m study=eight_$updates outputs="$OUT" seed="$SEEDS" versions=8 "increment=$updates updates" \
         $data 'paths=[from_scratch.v8,own_60.main,own_60.v8,replayed_alone.main,schedule_free_80.main]'

@@ -3,10 +3,14 @@
 Writes the halves of the training ids and of the packages' held-out ids to a folder, and prints the overrides of
 `data=tokens` that read them. The standard library's held-out sets are a document or two a version, and are left out.
 
-    python experiments/14_recipe/halves.py outputs/data/python_source-… FOLDER
+    python experiments/14_recipe/halves.py outputs/STUDY outputs/data/store-… FOLDER
+
+The study, which was trained on that text, knows in which order its increments arrived.
 """
 
+import json
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +26,18 @@ def halves(file: Path, end: int) -> tuple[np.ndarray, np.ndarray]:
     return ids[:cut], ids[cut:]
 
 
-def main(store: str, folder: str) -> None:
+def main(study: str, store: str, folder: str) -> None:
     """Write the files, print the overrides."""
     tokenizer = Path(store, "tokenizer.json")
     end = Tokenizer.from_file(str(tokenizer)).token_to_id(END)
+    plan = json.loads(next(Path(study, "plans").glob("*.json")).read_text())
+    places = {sha256(file.read_bytes()).hexdigest(): file.parent for file in Path(store).glob("*/train.bin")}
     found: dict[str, list[str]] = {}
-    for increment in sorted(Path(store).glob("v*/")):
-        for file in (increment / "train.bin", increment / "heldout" / "packages.bin"):
+    for version, increment in plan["increments"].items():
+        place = places[increment["content"]]
+        for file in (place / "train.bin", place / "heldout" / "packages.bin"):
             for number, half in enumerate(halves(file, end)):
-                target = Path(folder, f"{increment.name}_{number}", file.name)
+                target = Path(folder, f"{version}_{number}", file.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 half.tofile(target)
                 found.setdefault(file.stem, []).append(str(target))

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from errno import EISDIR
 from functools import cached_property
 from hashlib import sha256
 from itertools import accumulate
@@ -89,7 +90,8 @@ class IdShards:
                 left, at = memoryview(data), bisect_right(self._ends, begin)
                 while left:
                     if at == len(self.files):
-                        raise _unreadable(self.files[-1], "it is shorter than it was")
+                        last = self.files[-1]
+                        raise _unreadable(last, os.strerror(EISDIR) if last.is_dir() else "it is shorter than it was")
                     if at not in handles:
                         handles[at] = _open(self.files[at])
                         files.callback(os.close, handles[at])

@@ -301,6 +301,21 @@ def test_several_files_are_mapped_in_natural_order(tmp_path: Path, entry: str) -
         store.check("v1", contents=True)
 
 
+def test_shards_of_one_number_have_one_order_on_every_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, ids in (("part-1.bin", [1] * 8), ("part-01.bin", [2] * 8), ("part-001.bin", [3] * 8)):
+        write_ids(tmp_path / name, ids, "<u2")
+    listed = sorted(tmp_path.iterdir())
+
+    def ids_if_listed(entries: list[Path]) -> Any:
+        monkeypatch.setattr(Path, "iterdir", lambda _: iter(entries))
+        shards = tokens(files=(str(tmp_path),), vocab_size=9).train_ids(FIRST)
+        return shards.read(0, len(shards)).tolist()
+
+    assert ids_if_listed(listed) == ids_if_listed(listed[::-1])
+
+
 def test_shards_that_moved_are_found_by_their_content(tmp_path: Path) -> None:
     for name in ("here", "there"):
         (tmp_path / name).mkdir()

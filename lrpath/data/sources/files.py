@@ -141,9 +141,14 @@ def _stem(entry: pathlib.Path) -> str:
     return entry.name if entry.is_dir() else _SUFFIXES.sub("", entry.name)
 
 
-def natural_key(path: pathlib.Path) -> list[tuple[int, str]]:
-    """Return a sort key by name in which `V2` comes before `V10`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+def natural_key(path: pathlib.Path) -> tuple[list[tuple[int, str]], str]:
+    """Return a sort key by path in which `V2` comes before `V10`; two of one number have one order everywhere.
+
+    >>> [path.name for path in sorted(map(pathlib.Path, ["V10", "V1", "V2", "V01"]), key=natural_key)]
+    ['V01', 'V1', 'V2', 'V10']
+    """
+    whole = str(path)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", whole)], whole
 
 
 def _names(entries: Sequence[pathlib.Path], *, below: pathlib.Path | None = None) -> str:

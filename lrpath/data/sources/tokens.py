@@ -4,13 +4,13 @@ The one file of a version is copied into the store; several are mapped where the
 """
 
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lrpath.data.manifest import is_name
 from lrpath.data.sources.document import Arrival, fingerprint
+from lrpath.data.sources.files import natural_key
 from lrpath.errors import ConfigError, DataError
 
 if TYPE_CHECKING:  # numpy is imported where ids are read: a plan starts without it
@@ -228,7 +228,7 @@ def _files_of(entry: Files | list[Files], *, name: str) -> list[pathlib.Path]:
         )
     if not found:
         raise DataError(f"{place} {what}; correct {name}", field=name, value=entry)
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural_key)
 
 
 def _is_beside(path: pathlib.Path, found: list[pathlib.Path]) -> bool:
@@ -251,13 +251,3 @@ def _glob(place: pathlib.Path) -> list[pathlib.Path]:
         return []
     root = pathlib.Path(place.anchor) if place.is_absolute() else pathlib.Path()
     return [path for path in root.glob(str(place.relative_to(place.anchor))) if not path.name.startswith(".")]
-
-
-def _natural(path: pathlib.Path) -> list[tuple[int, int, str]]:
-    """Sort `shard_2` before `shard_10`.
-
-    >>> sorted([pathlib.Path("s10"), pathlib.Path("s2")], key=_natural)[0].name
-    's2'
-    """
-    parts = re.split(r"(\d+)", str(path))
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

@@ -17,6 +17,8 @@ from lrpath.laws.settings import FitSettings
 from lrpath.planning.lineage import differences
 from lrpath.planning.paths import Path
 
+_NAMED = 3
+"""Paths that a suggestion names: the others of its recipe are then predicted."""
 _MOST_SCATTER = 0.1
 """Distance of the losses from the law, as a share of them, over which advice is refused: the noise of small batches is
 a tenth of that once losses are averaged."""
@@ -133,9 +135,11 @@ def fit_paths(view: LossView, settings: FitSettings, *, patterns: str | tuple[st
     recipe = recipe_of(paths[0].path) if paths else None
     for path in paths:
         if (lines := differences(recipe, recipe_of(path.path))) and not settings.extrapolate:
+            alike = [other.name for other in paths if not differences(recipe, recipe_of(other.path))]
             raise LawError(
                 f"paths {paths[0].name} and {path.name} are of two recipes ({'; '.join(lines[:3])}), which one law "
-                "cannot tell apart; choose with fit=, or add extrapolate=true",
+                f"cannot tell apart; choose paths of one, for example 'fit=[{','.join(alike[:_NAMED])}]', or add "
+                "extrapolate=true",
                 field="fit",
             )
     texts = {text: path.name for path in paths if (text := view.text_of(path)) is not None}

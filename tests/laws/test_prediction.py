@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lrpath.records.study import Study
 from lrpath.reporting.prediction_report import write_law, write_predictions
 from tests.analysis.studies import plan_of
 from tests.laws.law_studies import TRUE, study_in, write_evaluations, write_metrics
-from tests.planning.strategies import build_switching
+from tests.planning.strategies import ADAMW, build_switching
 from tests.refusals import refused
 
 FULL = Decay(shape=Shape.LINEAR, floor=0.0)
@@ -72,6 +73,22 @@ def test_a_path_that_was_not_evaluated_yet_is_neither_fitted_nor_compared(tmp_pa
 
     assert [path.name for path in view.chosen(None)] == ["alpha_2.v1"]
     assert len(replace(view, held_out=None).chosen(None)) == 2
+
+
+def test_paths_of_two_recipes_are_refused_with_a_choice_that_can_be_predicted_from(tmp_path: Path) -> None:
+    plans = [plan_of(200, 200, paradigms=PARADIGMS, optimizer=one) for one in (ADAMW, replace(ADAMW, beta1=0.8))]
+    study = study_in(tmp_path, plans[0])
+    study.save_plan(plans[1].as_record())
+    for plan in plans:
+        write_metrics(study, plan, [path.name for path in plan.tree.paths])
+    with refused(LawError, field="fit") as caught:
+        fitted_view(study, replace(SETTINGS, fit=None))
+    (choice,) = re.findall(r"fit=\[(.*?)\]", str(caught.value))
+
+    fitted, view = fitted_view(study, replace(SETTINGS, fit=tuple(choice.split(","))))
+    left = [path for path in paths_of(study) if path.path.id not in fitted.path_ids]
+
+    assert predict_paths(fitted, view, left, SETTINGS, leave_out=True).predictions
 
 
 def test_the_first_updates_are_left_out_of_a_fit(study: Study) -> None:

@@ -1,7 +1,7 @@
 """Says what a plan goes on from in its study: what is refused, what is reused, and what is to be run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lrpath.assembly.project import Project
 from lrpath.errors import MismatchError
@@ -21,8 +21,9 @@ def check_extends(project: Project) -> None:
     """Check that a plan goes on from what its study keeps, as far as `extend` asks for it.
 
     `true` asks that it goes on from a plan, or repeats a part of one; `auto`, that of every paradigm that it has in
-    common with the study some path is one of the study's; `false` asks nothing. Tokens that are not prepared are taken
-    for those that the study knows: what differs in nothing but them shows when they are.
+    common with the study some path is one of the study's, or that it is the study's plan, or a part of it, at another
+    seed; `false` asks nothing. Tokens that are not prepared are taken for those that the study knows: what differs in
+    nothing but them shows when they are.
 
     Raises:
         MismatchError: If it does not; the message has the field that differs.
@@ -38,7 +39,7 @@ def check_extends(project: Project) -> None:
     anew = [
         label for label in shared if not any(path.id in begun for plan in assumed for path in plan.part(label).paths)
     ]
-    if extend is True or anew:
+    if extend is True or (anew and not _is_another_seed(project, kept)):
         labels = anew or shared
         number = max((n for n, old in enumerate(kept) if {*labels} & {*old.paradigms}), default=len(kept) - 1)
         raise MismatchError(
@@ -48,6 +49,15 @@ def check_extends(project: Project) -> None:
             field="extend",
             value=extend,
         )
+
+
+def _is_another_seed(project: Project, kept: Sequence[Plan]) -> bool:
+    """Tell whether a plan differs from one of the study, or from a part of one, in its seed alone.
+
+    One that adds a version differs in more: next month's at another seed is a mistake, and would train all anew.
+    """
+    seeded = ((Project(replace(project.config, seed=old.recipe.seed)), old) for old in kept)
+    return any(old.extends(twin.assuming(old)) for twin, old in seeded)
 
 
 def _first_difference(project: Project, old: Plan, new: Plan, *, labels: Sequence[str]) -> str:

@@ -162,15 +162,25 @@ def test_a_plan_that_should_extend_its_study_and_does_not_is_refused(lab: Lab, c
         check_extends(lab.project("extend=true", "versions=3", changes))
 
 
-@pytest.mark.parametrize("changes", ["peak=2e-2", "seed=2", "increment=11 updates", "optimizer.eps=1e-7"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["peak=2e-2"],
+        ["seed=2", "versions=3"],
+        ["seed=2", "optimizer.eps=1e-7"],
+        ["increment=11 updates"],
+        ["optimizer.eps=1e-7"],
+    ],
+    ids=" ".join,
+)
 def test_a_plan_that_goes_on_from_nothing_of_its_study_is_refused_unless_it_is_asked_for(
-    lab: Lab, changes: str
+    lab: Lab, changes: list[str]
 ) -> None:
     kept(lab)
 
     with refused(MismatchError, field="extend", value="auto"):
-        check_extends(lab.project(changes))
-    check_extends(lab.project("extend=false", changes))
+        check_extends(lab.project(*changes))
+    check_extends(lab.project("extend=false", *changes))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +190,19 @@ def test_a_plan_that_shares_a_path_with_its_study_or_adds_a_paradigm_is_not_refu
     kept(lab)
 
     check_extends(lab.project(changes))
+
+
+@pytest.mark.parametrize(
+    "changes", [["seed=2"], ["seed={weights: 1, order: 2}"], ["seed=2", "versions=1"]], ids=" ".join
+)
+def test_another_seed_of_what_the_study_has_is_not_refused_unless_old_versions_must_stay(
+    lab: Lab, changes: list[str]
+) -> None:
+    kept(lab)
+
+    check_extends(lab.project(*changes))
+    with refused(MismatchError, field="extend", value=True):
+        check_extends(lab.project("extend=true", *changes))
 
 
 def test_a_changed_old_text_is_named_where_a_plan_should_extend_its_study(own: Lab) -> None:

@@ -1,18 +1,23 @@
 """Prints, for every recipe and version of a ladder, the held-out loss and its paired difference to from scratch.
 
-The loss is that on all held-out sets of the versions so far; the last column has the difference on the newest's alone.
+The loss is that on all held-out sets of the versions so far: its mean over seeds, with the standard deviation over
+them. Differences are taken seed by seed; the interval is Student's, 95 %, over seeds. "Same quality" needs its upper
+end under .01 nats per token, as the README of this experiment fixed beforehand. The last column has the difference on
+the newest version's held-out text alone.
 
-Differences are taken seed by seed; the interval is Student's, 95 %, over seeds. "Same quality" needs its upper end
-under .01 nats per token, as the README of this experiment fixed beforehand.
+    python experiments/14_recipe/paired.py outputs/ladder_0.04m
+    python experiments/14_recipe/paired.py outputs/ladder_0.04m --to seeds.csv
+    python experiments/14_recipe/paired.py experiments/14_recipe/seeds_0.1m.csv
 
-    python experiments/14_recipe/paired.py outputs/ladder_0.04m [seeds.csv]
-
-The second argument is a file for the losses of every seed.
+The second writes every release to a file; the third reads such files, of which the first that has a release counts.
 """
 
+import argparse
+import csv
 import math
-import sys
+import statistics
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from lrpath.analysis.compare import read_outcomes
@@ -24,43 +29,67 @@ FEWEST = 2
 """Seeds that an interval needs."""
 
 
-def main(folder: str, seeds_file: str | None = None) -> None:
-    """Write one line a recipe and version, and a row a release to the file."""
-    losses: dict[tuple[str, str], dict[tuple[int, int], float]] = defaultdict(dict)
-    newest: dict[tuple[str, str], dict[tuple[int, int], float]] = defaultdict(dict)
-    for outcome in read_outcomes(Study.existing(Path(folder).parent, Path(folder).name)):
-        if outcome.headline is not None:
-            place, seed = (outcome.series.paradigm, outcome.version), outcome.series.seed
-            losses[place][seed] = outcome.headline.loss
-            own = [score for (version, _), score in outcome.scores.items() if version == outcome.version]
-            newest[place][seed] = math.fsum(score.nll for score in own) / sum(score.tokens for score in own)
-    if seeds_file is not None:
+Release = tuple[str, str, int]
+"""Paradigm, version and seed."""
+
+
+def main() -> None:
+    """Write one line a recipe and version, and a row a release to the file that was asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("places", nargs="+", type=Path, help="studies, or files that --to has written")
+    parser.add_argument("--to", type=Path, help="a file for the losses of every release")
+    asked = parser.parse_args()
+    found: dict[Release, tuple[float, float | None]] = {}
+    for place in asked.places:
+        for release, loss, alone in _of_file(place) if place.is_file() else _of_study(place):
+            found.setdefault(release, (loss, alone))
+    if asked.to is not None:
         rows = [
-            f"{paradigm},{version},{seed[0]},{loss:.6f},{newest[paradigm, version][seed]:.6f}\n"
-            for (paradigm, version), found in sorted(losses.items())
-            for seed, loss in sorted(found.items())
+            f"{paradigm},{version},{seed},{loss:.6f},{'' if alone is None else format(alone, '.6f')}\n"
+            for (paradigm, version, seed), (loss, alone) in sorted(found.items())
         ]
-        Path(seeds_file).write_text("".join(["paradigm,version,seed,loss,newest\n", *rows]), encoding="utf-8")
-    versions = sorted({version for _, version in losses})
-    print(f"{'recipe':24s} version seeds  loss    − {REFERENCE}, paired   same quality  ahead in  newest alone")
-    for paradigm in dict.fromkeys(name for name, _ in losses):
-        for version in versions:
-            ours, theirs = losses[paradigm, version], losses[REFERENCE, version]
-            seeds = sorted(ours.keys() & theirs.keys())
-            if len(seeds) < FEWEST:
-                continue
-            differences = [ours[seed] - theirs[seed] for seed in seeds]
+        asked.to.write_text("".join(["paradigm,version,seed,loss,newest\n", *rows]), encoding="utf-8")
+    _print(found)
+
+
+def _of_study(folder: Path) -> Iterator[tuple[Release, float, float | None]]:
+    for outcome in read_outcomes(Study.existing(folder.parent, folder.name)):
+        if outcome.headline is not None:
+            own = [score for (version, _), score in outcome.scores.items() if version == outcome.version]
+            alone = math.fsum(score.nll for score in own) / sum(score.tokens for score in own)
+            yield (outcome.series.paradigm, outcome.version, outcome.series.seed[0]), outcome.headline.loss, alone
+
+
+def _of_file(file: Path) -> Iterator[tuple[Release, float, float | None]]:
+    with file.open(encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            alone = float(row["newest"]) if row["newest"] else None
+            yield (row["paradigm"], row["version"], int(row["seed"])), float(row["loss"]), alone
+
+
+def _print(found: dict[Release, tuple[float, float | None]]) -> None:
+    seeds: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for paradigm, version, seed in sorted(found):
+        seeds[paradigm, version].append(seed)
+    print(
+        f"{'recipe':30s} version seeds  loss ± deviation  − {REFERENCE}, paired  same quality  ahead in  newest alone"
+    )
+    for (paradigm, version), ours in seeds.items():
+        losses = [found[paradigm, version, seed][0] for seed in ours]
+        deviation = f"± {statistics.stdev(losses):.4f}" if len(losses) >= FEWEST else ""
+        line = f"{paradigm:30s} {version:7s} {len(ours):5d}  {statistics.fmean(losses):.4f} {deviation:8s}  "
+        shared = [seed for seed in ours if (REFERENCE, version, seed) in found]
+        if len(shared) >= FEWEST and paradigm != REFERENCE:
+            differences = [found[paradigm, version, seed][0] - found[REFERENCE, version, seed][0] for seed in shared]
             mean, half = _interval(differences)
-            same = "yes" if mean + half < MARGIN else "no"
-            ahead = sum(difference < 0 for difference in differences)
-            alone = [newest[paradigm, version][seed] - newest[REFERENCE, version][seed] for seed in seeds]
-            new_mean, new_half = _interval(alone)
-            loss = math.fsum(ours[seed] for seed in seeds) / len(seeds)
-            print(
-                f"{paradigm:24s} {version:7s} {len(seeds):5d}  {loss:.4f}  {mean:+.4f} ± {half:.4f}"
-                f"        {same:12s}  {ahead}/{len(seeds)}"
-                f"       {new_mean:+.4f} ± {new_half:.4f}"
-            )
+            ahead = f"{sum(difference < 0 for difference in differences)}/{len(shared)}"
+            line += f"{mean:+.4f} ± {half:.4f}          {'yes' if mean + half < MARGIN else 'no':12s}  {ahead:8s}"
+            pairs = [(found[paradigm, version, seed][1], found[REFERENCE, version, seed][1]) for seed in shared]
+            alone = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+            if len(alone) >= FEWEST:
+                mean, half = _interval(alone)
+                line += f"  {mean:+.4f} ± {half:.4f}"
+        print(line.rstrip())
 
 
 def _interval(values: list[float]) -> tuple[float, float]:
@@ -70,4 +99,4 @@ def _interval(values: list[float]) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -5,6 +5,7 @@ What is refused on purpose, by lrpath, by Hydra or by the file system, is one li
 """
 
 import gc
+import io
 import os
 import pathlib
 import sys
@@ -35,6 +36,8 @@ def run(task: Callable[[DictConfig], Any], *, config_name: str) -> None:
     An error that was foreseen is printed to standard error without a traceback; the process then exits with its code.
     """
     wants_traceback = os.environ.get(_FULL_ERROR) == "1"
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without α or × shows ? there, and ends no run
+        sys.stdout.reconfigure(errors="replace")
     _given.clear()
     _given.update(os.environ)
     if _PLUGINS not in sys.path:

@@ -204,6 +204,17 @@ def test_the_variable_for_full_errors_is_left_as_it_was(monkeypatch: pytest.Monk
     assert seen == [None, "1", None]
 
 
+def test_a_terminal_that_lacks_letters_shows_another_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+
+    printed = run("-m", "lrpath.plan", "+exp=quickstart", f"outputs={tmp_path}", folder=tmp_path)
+
+    assert printed.returncode == 0, printed.stderr
+    assert "cost" in printed.stdout
+
+
 @pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lrpath.plan", "versions=20"]

@@ -122,7 +122,7 @@ def _merge_catalog(copy: WorkingCopy, remote: RemoteFolder) -> bool:
         there = json.loads(remote.read(_CATALOG))
     here = {}
     with contextlib.suppress(FileNotFoundError, ValueError):
-        here = json.loads((copy.folder / _CATALOG).read_text())
+        here = json.loads((copy.folder / _CATALOG).read_text(encoding="utf-8"))
     there, here = (record if isinstance(record, dict) else {} for record in (there, here))
     parts = [name for name in {**there, **here} if name != "format"]
     if here and there and here.get("format") != there.get("format"):

@@ -231,7 +231,7 @@ def flush_folder(folder: pathlib.Path) -> None:
 def _file_system(folder: pathlib.Path) -> str:
     """Return type and mount point of a folder's file system, as far as this system says."""
     try:
-        mounts = [line.split()[1:3] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
+        mounts = [line.split()[1:3] for line in os.fsdecode(pathlib.Path("/proc/mounts").read_bytes()).splitlines()]
     except OSError:
         return "of unknown type"
     place = folder.resolve()

@@ -204,7 +204,7 @@ def _is_count(text: str) -> bool:
 
 def _text(file: pathlib.Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
 

@@ -85,7 +85,7 @@ class SyncRecord:
         """Return the record of a folder; one that cannot be read knows nothing, so that all is compared anew."""
         file = folder / MARKER
         try:
-            record: Any = json.loads(file.read_text())
+            record: Any = json.loads(file.read_text(encoding="utf-8"))
             files = {name: ((int(size), int(ns)), str(there)) for name, (size, ns, there) in record["files"].items()}
             return cls(file=file, lease=int(record["lease"]), files=files)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -36,8 +36,7 @@ def run(task: Callable[[DictConfig], Any], *, config_name: str) -> None:
     An error that was foreseen is printed to standard error without a traceback; the process then exits with its code.
     """
     wants_traceback = os.environ.get(_FULL_ERROR) == "1"
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without α or × shows ? there, and ends no run
-        sys.stdout.reconfigure(errors="replace")
+    _print_to_any_terminal()
     _given.clear()
     _given.update(os.environ)
     if _PLUGINS not in sys.path:
@@ -87,6 +86,12 @@ def runs_beside_others() -> bool:
         return False
     hydra_config = HydraConfig.get()
     return hydra_config.mode == RunMode.MULTIRUN and not hydra_config.launcher._target_.endswith(".BasicLauncher")
+
+
+def _print_to_any_terminal() -> None:
+    """Have `?` printed for a letter that the terminal's encoding lacks: it must not end a run."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 @contextmanager

@@ -212,15 +212,19 @@ class WindowOrder:
         updates = increment.updates
         if increment.windows is None:
             read = f"{updates:_} updates × {self.sequences:_} sequences"
-            most = f"at most {held // self.sequences:_}"
+            fewer = f"plan at most {held // self.sequences:_} updates, " if held >= self.sequences else ""
         else:
             read = f"{updates:_} updates of a growing batch, {needed:_} sequences,"
-            most = "fewer"
+            fewer = "plan fewer updates, "
+        if held:
+            there = f"{held:_} windows ({held * self.length:_} tokens)"
+            remedy = f"{fewer}prepare more text, or set data.repeat=true"
+        else:  # nothing could be repeated
+            there = f"not one window, which takes {self.length + 1:_} tokens"
+            remedy = f"prepare more text for {increment.version}"
         return DataError(
             f"increment {increment.version} is too small: {read} × {self.length:_} "
-            f"tokens need {needed * self.length + 1:_} tokens, and the store holds {held:_} windows "
-            f"({held * self.length:_} tokens); plan {most} updates, prepare more text, "
-            "or set data.repeat=true",
+            f"tokens need {needed * self.length + 1:_} tokens, and the store holds {there}; {remedy}",
             field="increment",
             value=updates,
         )

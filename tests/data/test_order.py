@@ -185,6 +185,14 @@ def test_too_small_an_increment_is_refused_with_what_to_do() -> None:
         order_of(sequential(increments(4, 5)), windows={"v1": 32, "v2": 39})
 
 
+def test_an_increment_of_less_than_one_update_is_refused_without_a_number_of_updates() -> None:
+    with refused(DataError, field="increment", value=5) as caught:
+        order_of(sequential(increments(4, 5)), windows={"v1": 32, "v2": 7})
+
+    assert "data.repeat=true" in str(caught.value)
+    order_of(sequential(increments(4, 5)), windows={"v1": 32, "v2": 7}, repeat=True)
+
+
 def test_an_increment_that_fits_to_the_last_window_is_accepted() -> None:
     order_of(sequential(increments(5)), windows={"v1": 40})
 

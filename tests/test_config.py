@@ -198,6 +198,11 @@ def test_a_study_is_a_plain_folder_name(name: str) -> None:
         ReportConfig(study=name, outputs="outputs", folder=None)
 
 
+def test_a_study_is_reported_on_once() -> None:
+    with refused(ConfigError, field="study", value=("july", "august", "july")):
+        ReportConfig(study=("july", "august", "july"), outputs="outputs", folder="both")
+
+
 def test_a_root_reports_every_value_that_is_not_given() -> None:
     cfg = OmegaConf.create({"study": "???", "outputs": "???"})
 

@@ -33,6 +33,9 @@ class ReportConfig:
         if not self.studies:
             text = "study is empty; name one, or several, study=[july,august]"
             raise ConfigError(text, field="study", value=self.study)
+        if twice := next((name for name in self.studies if self.studies.count(name) > 1), None):
+            text = f"study names {twice} twice; name every study once"
+            raise ConfigError(text, field="study", value=self.study)
         if len(self.studies) > 1 and self.folder is None:
             text = "folder must be given for a report on several studies: folder=july_and_august"
             raise ConfigError(text, field="folder", value=None)

@@ -40,7 +40,8 @@ def _text_names(texts: Collection[Text]) -> dict[Text, str]:
         if len(set(found.values())) > 1:
             is_content = len({content for content, _ in found.values()}) > 1
             for text, (content, mixture) in found.items():
-                names[text].append(str(content if is_content else content_id(mixture))[:6])
+                digest = content if is_content else content_id(mixture)
+                names[text].append("unknown" if digest is None else digest[:6])
     return {text: "/".join(parts) for text, parts in names.items()}
 
 

@@ -257,6 +257,17 @@ def test_a_path_that_replays_in_another_study_is_another_series(tmp_path: Path) 
     assert len(set(labels.values())) == 2
 
 
+def test_text_whose_tokens_are_not_known_is_named_so(tmp_path: Path) -> None:
+    """A plan that was kept before ids followed from tokens says nothing of them."""
+    texts: list[dict[str, str]] = [{}, {"v1": "a" * 64}]
+    plans = [plan_of(10, paradigms={"from_scratch": SCRATCH}, texts=text) for text in texts]
+    studies = [evaluated(tmp_path, f"with_{n}", plan, loss=float(n)) for n, plan in enumerate(plans, start=1)]
+
+    labels = {series.study.name: series.label for series in read_series(*studies)}
+
+    assert labels == {"with_1": "from_scratch (text unknown)", "with_2": "from_scratch (text aaaaaa)"}
+
+
 def test_a_study_that_goes_on_in_another_is_one_series(tmp_path: Path) -> None:
     texts = {f"v{n}": str(n) * 64 for n in (1, 2, 3)}
     for name, updates in (("july", (10, 10)), ("august", (10, 10, 10))):

@@ -13,6 +13,7 @@ Shapes: P positions with a rate.
 import csv
 import math
 import pathlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ Series = dict[int, float]
 
 _MOST_UPDATES = 50_000_000
 """A curve has a rate for each of its updates. The longest runs have some millions; steps beyond this are tokens."""
+_MOST_TOKENS = 1_000_000
+"""No vocabulary has as many. To guess evenly among them loses ln of that, 13.8 nats per token; a model has learnt."""
 _LONGEST_FIELD = 131_072
 """Longest cell of a table of numbers [characters]; a longer one is something else."""
 _USUAL = {
@@ -150,6 +153,7 @@ def read_curve(file: CurveFile, *, history: History | None = None) -> Curve:
             field="files",
             value=file.path,
         )
+    _check_nats(file, series["loss"])
     curve = _curve(parts[0], series, found)
     return replace(curve, boundary=file.boundary, replay=file.replay, parameters=file.parameters)
 
@@ -168,6 +172,25 @@ def _check_agree(file: pathlib.Path, name: str, before: Series, values: Series) 
             f"join files of one run, of which one has the column {name}",
             field="files",
             value=str(file),
+        )
+
+
+def _check_nats(file: CurveFile, losses: Series) -> None:
+    """Refuse losses that are perplexities: by the column's name, or since no model's loss stays so high in nats."""
+    is_named = {"perplexity", "ppl"} & set(re.split("[^a-z]+", (file.loss or "").lower()))
+    lowest = min(losses.values(), default=0.0)
+    if is_named or lowest > math.log(_MOST_TOKENS):
+        found = f"column {file.loss} seems to hold perplexities"
+        if not is_named:
+            found = (
+                f"the lowest loss is {lowest:.4g}, higher than that of guessing evenly among {_MOST_TOKENS:,} tokens "
+                f"({math.log(_MOST_TOKENS):.1f} nats per token)"
+            )
+        raise DataError(
+            f"{file.path}: {found}; losses must be in nats per token: give the natural logarithm of a perplexity, or "
+            "bits per token × 0.6931",
+            field="files",
+            value=file.path,
         )
 
 

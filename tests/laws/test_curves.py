@@ -227,6 +227,23 @@ def test_every_file_may_have_a_warmup_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("step,lr,val_ppl\n1,1,9.0\n2,1,8.0\n", {"loss": "val_ppl"}),
+        ("step,lr,loss\n1,1,20.1\n2,1,18.2\n", {}),
+    ],
+    ids=["by name", "by height"],
+)
+def test_perplexities_are_refused(tmp_path: Path, text: str, file: dict[str, str]) -> None:
+    with refused(DataError, field="files"):
+        read_curve(CurveFile(path=str(write(tmp_path, text)), **file))
+
+
+def test_a_loss_may_begin_high(tmp_path: Path) -> None:
+    assert read_curve(CurveFile(path=str(write(tmp_path, "step,lr,loss\n1,1,60.0\n2,1,10.0\n")))).losses_P is not None
+
+
+@pytest.mark.parametrize(
     "given",
     [
         {"rates_U": [1.0, -1.0]},

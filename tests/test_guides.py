@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from lrpath import train
 from lrpath.config.composing import compose_config
+from lrpath.records.study import Study
+from tests.integration.lab import states_of
 
 DOCS = Path(__file__).parent.parent / "docs"
 SMALL = (
@@ -69,6 +72,31 @@ def test_the_commands_of_the_guide_to_own_code_work(
     printed = capsys.readouterr().out
     assert "path_switching" in printed
     assert ("updates were run" in printed) is (module == "lrpath.train")
+
+
+@pytest.mark.slow
+def test_what_the_guide_freezes_stays_as_it_was(here: Path) -> None:
+    (here / "mine.py").write_text(
+        "".join(blocks("own_code.md", "python"))
+        + "class Frozen(Recurrent):\n"
+        + "    def __init__(self, vocab_size: int, width: int = 64):\n"
+        + "        super().__init__(vocab_size, width)\n"
+        + "        self.embedding.requires_grad_(False)\n"
+    )
+    (command,) = (one for one in COMMANDS if "Frozen" in one)
+    by_model = ("study=by_model", "model=own", "model.kind=mine:Frozen")
+    small = [one for one in SMALL if not one.startswith("model=")]
+
+    train.train(compose_config(*SMALL, "study=by_optimizer", "cadence.save_every=4", *shlex.split(command)[3:]))
+    train.train(compose_config(*small, "cadence.save_every=4", *by_model))
+    sys.modules.pop("mine", None)
+
+    for study, tables in (("by_optimizer", ["embed_tokens", "lm_head"]), ("by_model", ["embedding"])):
+        states = list(states_of(Study(here / "outputs" / study)).values())
+        weights = [name for name in states[0] if name.startswith("model.")]
+        still = [name for name in weights if len({state[name] for state in states}) == 1]
+        assert [name.split(".")[-2] for name in sorted(still, key=len, reverse=True)] == tables
+        assert len(states) > 2
 
 
 def test_the_notebook_is_the_page_on_python() -> None:

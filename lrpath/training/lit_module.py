@@ -150,9 +150,10 @@ class LitCausalLM(lightning.LightningModule):
         """
         if (trained := _count_trained(parameters)) != self._trained:
             raise TrainingError(
-                f"a callback has changed which parameters are trained: {trained:,} tensors require a gradient, of "
-                f"{self._trained:,} that the model was built with, and a path's id does not say so. Freeze by an "
-                "optimizer of yours whose step sets the gradients of the rest to None, or in a model of yours"
+                f"a callback or an optimizer has changed which parameters are trained: {trained:,} tensors require a "
+                f"gradient, of {self._trained:,} that the model was built with. Freeze with an optimizer of yours "
+                "whose step sets the gradients of what is frozen to None, or in a model of yours, since a path's id "
+                "tells these apart; docs/own_code.md shows both"
             )
 
 

@@ -30,6 +30,20 @@ def test_the_trainer_of_the_page_runs_a_plan(lab: Lab) -> None:
 
 
 @pytest.mark.slow
+def test_the_trainer_of_hugging_face_runs_a_plan(lab: Lab) -> None:
+    pytest.importorskip("accelerate")
+    script = REPOSITORY / "experiments" / "16_doors" / "hf_trainer.py"
+    words = f"engine.run='{sys.executable} {script} {{stretch}}'"
+
+    made = run(lab, "versions=1", "engine=command", "engine.name=hf_trainer", words, "cadence.save_every=1000")
+
+    study = lab.study()
+    saved = [checkpoint.name for checkpoint in study.folder.glob("paths/*/states/*/checkpoint-*")]
+    assert made == sum(one.updates for one in study.ledger.runs()) == 10
+    assert sorted(saved) == ["checkpoint-10", "checkpoint-4"]
+
+
+@pytest.mark.slow
 def test_the_callbacks_of_the_page_train_and_resume(tmp_path: Path) -> None:
     script = tmp_path / "callbacks.py"
     script.write_text(block("lightning_callbacks.md", script.name))

@@ -27,6 +27,7 @@ class Path(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_) -> None:
         self.stretch.note(state.global_step)
+        control.should_save = state.global_step == self.stretch.end  # `save_steps` would be that of the checkpoint
 
 
 def collate(rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -63,8 +64,7 @@ def main() -> None:
         args=TrainingArguments(
             output_dir=stretch.job["save"],
             max_steps=stretch.end,
-            save_strategy="steps",
-            save_steps=stretch.end,
+            save_strategy="no",  # `Path` saves
             logging_steps=1,
             per_device_train_batch_size=stretch.recipe["sequences_per_update"],
             learning_rate=1.0,  # set by `Path`

@@ -28,20 +28,22 @@ def halves(file: Path, end: int) -> tuple[np.ndarray, np.ndarray]:
 
 def main(study: str, store: str, folder: str) -> None:
     """Write the files, print the overrides."""
-    tokenizer = Path(store, "tokenizer.json")
-    end = Tokenizer.from_file(str(tokenizer)).token_to_id(END)
+    file = Path(store, "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(file))
+    end = tokenizer.token_to_id(END)
     plan = json.loads(next(Path(study, "plans").glob("*.json")).read_text())
     places = {sha256(file.read_bytes()).hexdigest(): file.parent for file in Path(store).glob("*/train.bin")}
     found: dict[str, list[str]] = {}
     for version, increment in plan["increments"].items():
         place = places[increment["content"]]
-        for file in (place / "train.bin", place / "heldout" / "packages.bin"):
-            for number, half in enumerate(halves(file, end)):
-                target = Path(folder, f"{version}_{number}", file.name)
+        for ids in (place / "train.bin", place / "heldout" / "packages.bin"):
+            for number, half in enumerate(halves(ids, end)):
+                target = Path(folder, f"{version}_{number}", ids.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 half.tofile(target)
-                found.setdefault(file.stem, []).append(str(target))
-    print(f"data=tokens data.tokenizer.file={tokenizer} data.source.files=[{','.join(found.pop('train'))}]")
+                found.setdefault(ids.stem, []).append(str(target))
+    print(f"data=tokens data.tokenizer.file={file} data.tokenizer.vocab_size={tokenizer.get_vocab_size()}")
+    print(f"data.source.files=[{','.join(found.pop('train'))}]")
     for domain, files in found.items():
         print(f"+data.source.heldout.{domain}=[{','.join(files)}]")
 

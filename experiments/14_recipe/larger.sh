@@ -11,4 +11,5 @@ ladder study=ladder_0.3m seed="$SEEDS" \
     'paths=[from_scratch.v4,replayed_union_last_100.main,replayed_union_last_100.v4,replayed_alone.main,own_60.main,own_60.v4,union_last_100.v4]'
 ladder study=falling_0.3m seed="${FALLING_SEEDS:-1,2}" \
     'paths=[falling_replayed_alone.main,falling_replayed_union_last_100.main,falling_replayed_union_last_100.v4]'
+ladder study=falling_0.3m_peak seed=1 peak=1e-2 'paths=[falling_replayed_alone.main]'
 ladder study=ladder_0.3m_peak seed=1 peak=1e-2 'paths=[from_scratch.v4,replayed_union_last_100.main,replayed_union_last_100.v4]'

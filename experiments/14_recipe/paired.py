@@ -9,13 +9,14 @@ the newest version's held-out text alone.
     python experiments/14_recipe/paired.py outputs/ladder_0.04m --to seeds.csv
     python experiments/14_recipe/paired.py experiments/14_recipe/seeds_0.1m.csv
 
-The second writes every release to a file; the third reads such files, of which the first that has a release counts.
+The second writes every release to a file; the third reads such files. Several are joined, and must agree.
 """
 
 import argparse
 import csv
 import math
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ from lrpath.records.study import Study
 REFERENCE, MARGIN = "from_scratch", 0.01
 FEWEST = 2
 """Seeds that an interval needs."""
+ROUNDED = 5e-5
+"""By how much a loss may differ from itself where one file has four digits of it."""
 
 
 Release = tuple[str, str, int]
@@ -42,7 +45,11 @@ def main() -> None:
     found: dict[Release, tuple[float, float | None]] = {}
     for place in asked.places:
         for release, loss, alone in _of_file(place) if place.is_file() else _of_study(place):
-            found.setdefault(release, (loss, alone))
+            known, _ = found.setdefault(release, (loss, alone))
+            if abs(known - loss) > ROUNDED:
+                sys.exit(
+                    f"{place} has {loss:.6f} for {release}, another has {known:.6f}: they are of other text or recipes"
+                )
     if asked.to is not None:
         rows = [
             f"{paradigm},{version},{seed},{loss:.6f},{'' if alone is None else format(alone, '.6f')}\n"
@@ -63,7 +70,7 @@ def _of_study(folder: Path) -> Iterator[tuple[Release, float, float | None]]:
 def _of_file(file: Path) -> Iterator[tuple[Release, float, float | None]]:
     with file.open(encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            alone = float(row["newest"]) if row["newest"] else None
+            alone = float(row["newest"]) if row.get("newest") else None
             yield (row["paradigm"], row["version"], int(row["seed"])), float(row["loss"]), alone
 
 

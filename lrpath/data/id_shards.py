@@ -5,6 +5,7 @@ Shapes: L + 1 ids of a window, N windows.
 
 import os
 import pathlib
+import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -90,8 +91,7 @@ class IdShards:
                 left, at = memoryview(data), bisect_right(self._ends, begin)
                 while left:
                     if at == len(self.files):
-                        last = self.files[-1]
-                        raise _unreadable(last, os.strerror(EISDIR) if last.is_dir() else "it is shorter than it was")
+                        raise _unreadable(self.files[-1], "it is shorter than it was")
                     if at not in handles:
                         handles[at] = _open(self.files[at])
                         files.callback(os.close, handles[at])
@@ -124,9 +124,12 @@ class IdShards:
 
 def _size_of(file: pathlib.Path) -> int:
     try:
-        return file.stat().st_size
+        status = file.stat()
     except OSError as error:
         raise _unreadable(file, error.strerror) from error
+    if stat.S_ISDIR(status.st_mode):  # a folder has a size too, another one on every file system
+        raise _unreadable(file, os.strerror(EISDIR))
+    return status.st_size
 
 
 def _open(file: pathlib.Path) -> int:

@@ -1,17 +1,21 @@
 """What a user might write: one of each that `kind: module:Name` may name. Tests name it `tests.own_code:…`."""
 
 import math
+import os
 import pathlib
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import lightning
 import torch
 from torch import Tensor, nn
 
 from lrpath import Path, Schedule, Setting, StateKey, Tree, schedules
 from lrpath.planning.paradigms import main_path
+from lrpath.training.distributed.signals import WORKER
 
 WORDS = ["path", "rate", "main", "branch", "fork", "state", "token", "window", "update", "version", "plan", "study"]
 SCALE = 1.0
@@ -113,3 +117,41 @@ def texts(number: int, *, words: int = 40) -> Iterator[str]:
     draw = random.Random(number)
     for text in range(60):
         yield " ".join(draw.choices(WORDS, k=words)) + f" {number}.{text}"
+
+
+class Meeting(lightning.Callback):
+    """Lets worker 1 stand still at its third update until worker 2 is at its third, which then sends a signal.
+
+    Args:
+        number: The signal; 0 for none.
+        to: Who gets it: worker 1, the parent of the other, or worker 2. Whom worker 1 was to stop waits to be stopped.
+    """
+
+    def __init__(self, *, number: int, to: int) -> None:
+        self.number = number
+        self.to = to
+        self.updates = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.updates += 1
+        if self.updates != 3:
+            return
+        if WORKER not in os.environ:
+            pathlib.Path("meeting").read_text()  # a pipe with a name, which the other opens
+            return
+        self.stop_when_told()
+        pathlib.Path("meeting").write_text("here")
+        if self.number:
+            os.kill(os.getppid() if self.to == 1 else os.getpid(), self.number)
+            self.told.wait()
+
+    def stop_when_told(self) -> None:
+        """Have the handler of SIGTERM say that it was called."""
+        handle, self.told = signal.getsignal(signal.SIGTERM), threading.Event()
+
+        def say(*arguments: Any) -> None:
+            self.told.set()
+            assert callable(handle)
+            handle(*arguments)
+
+        signal.signal(signal.SIGTERM, say)

@@ -290,6 +290,7 @@ def _root(**changes: Any) -> RootConfig:
         "profile": False,
         "harness": {"tasks": [], "folders": [], "examples": None, "limit": None, "batch_size": 1},
         "wait": False,
+        "workers": 1,
         "extend": False,
     }
     return typed(RootConfig, fields | changes, place="")

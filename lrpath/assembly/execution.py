@@ -11,6 +11,7 @@ from lrpath.assembly.finished import is_finished
 from lrpath.assembly.project import Project
 from lrpath.assembly.release_tasks import give_tasks, open_harness
 from lrpath.assembly.reuse import check_extends, read_reuse
+from lrpath.assembly.worker_pool import WorkerPool, sharing
 from lrpath.planning.units import write_time
 from lrpath.records.commands import Command
 from lrpath.records.loggers import send_rest
@@ -67,9 +68,24 @@ def _make_states(
     if not project.waits_for_tokens and is_finished(project, progress=_preparation_line(console)):
         _send_rest(project)
         return 0
-    if isinstance(project.config.engine, CommandEngine):
-        return _run_command(project, console, command=command)
+    with sharing(project, show=lambda line: _show(console, line)) as workers:
+        if isinstance(project.config.engine, CommandEngine):
+            return _run_command(project, console, workers, command=command)
+        return _run_updates(project, console, workers, command=command, importing=importing)
+
+
+def _run_updates(
+    project: Project,
+    console: Console,
+    workers: WorkerPool,
+    *,
+    command: Callable[[], Command],
+    importing: AbstractContextManager[None] | None,
+) -> int | None:
+    """Make what is missing by lrpath's own trainer."""
     with importing or nullcontext():
+        import torch
+
         from lrpath.assembly.training_factory import build_hardware, check_same, open_training_factory
 
     hardware = build_hardware(project)
@@ -93,12 +109,13 @@ def _make_states(
             from lrpath.reporting.report import start_tensorboard
 
             process_group.on_rank_zero(lambda: start_tensorboard(project.study))
-        updates = runner.run()
+        workers.begin(count_devices=torch.cuda.device_count)
+        updates = runner.run() + workers.finish()
         process_group.on_rank_zero(lambda: _send_rest(project))
     return updates if process_group.is_rank_zero else None
 
 
-def _run_command(project: Project, console: Console, *, command: Callable[[], Command]) -> int:
+def _run_command(project: Project, console: Console, workers: WorkerPool, *, command: Callable[[], Command]) -> int:
     """Make what is missing by the command of another trainer, without torch; return how many updates that took."""
     from lrpath.assembly.command_factory import build_command_trainer
     from lrpath.assembly.runner import build_runner
@@ -110,7 +127,8 @@ def _run_command(project: Project, console: Console, *, command: Callable[[], Co
     runner = build_runner(project, build_command_trainer(project, store), console)
     project.keep_plan()
     project.study.commands.add(command())
-    return runner.run()
+    workers.begin()
+    return runner.run() + workers.finish()
 
 
 def _plan_lines(project: Project) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from lrpath.assembly.held_out import describe_held_out_sets, held_out_sets
 from lrpath.assembly.project import Project
 from lrpath.assembly.runner import build_runner
+from lrpath.assembly.worker_pool import with_share_of_cores
 from lrpath.data.prepare import Notice, PreparationProgress
 from lrpath.data.store import TokenStore
 from lrpath.data.stream import TokenBatches, held_out_documents, held_out_windows
@@ -193,9 +194,9 @@ class ProjectTrainingFactory:
             profile=config.profile,
         )
 
-    def runner(self, hardware: Hardware, console: Console) -> PlanRunner:
-        """Return the plan runner of the project's plan."""
-        return build_runner(self.project, self.path_trainer(hardware), console)
+    def runner(self, hardware: Hardware, console: Console, *, worker: int = 1) -> PlanRunner:
+        """Return the plan runner of the project's plan, for the worker of a number."""
+        return build_runner(self.project, self.path_trainer(hardware), console, worker=worker)
 
 
 def build_callbacks(settings: Sequence[Mapping[str, Any]]) -> tuple[lightning.Callback, ...]:
@@ -275,7 +276,7 @@ def build_hardware(project: Project) -> Hardware:
         ConfigError: If the device is not here, the ranks are not those of the strategy, or ranks and micro-batch do not
             divide the global batch.
     """
-    hardware = Hardware(strategy=project.config.strategy)
+    hardware = Hardware(strategy=with_share_of_cores(project.config))
     hardware.check_batch(project.recipe)
     return hardware
 

@@ -174,6 +174,7 @@ class Config:
     format: Literal["text", "json"]
     paths: str | tuple[str, ...] | None
     wait: bool
+    workers: int
     callbacks: tuple[Mapping[str, Any], ...]
     profile: bool
     mend: bool
@@ -193,6 +194,7 @@ class Config:
         if self.paths == ():
             text = "paths is empty, so nothing would be run; name some, paths=main, or leave it out"
             raise ConfigError(text, field="paths", value=self.paths)
+        _check_at_least_one(self, only=("workers",))
         for label in self.paradigms:
             _check_label(label)
         if not self.paradigms:
@@ -228,11 +230,11 @@ def _check_label(label: str) -> None:
         raise ConfigError(f"{field} must be named with letters, digits, `_` and `-` only; rename it", field=field)
 
 
-def _check_at_least_one(part: Any, place: str, *, only: tuple[str, ...] = ()) -> None:
-    for name in only or [entry.name for entry in dataclasses.fields(part)]:
-        value = getattr(part, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"{place}.{name}={value} must be at least 1", field=f"{place}.{name}", value=value)
+def _check_at_least_one(part: Any, place: str = "", *, only: tuple[str, ...]) -> None:
+    for name in only:
+        field, value = f"{place}.{name}" if place else name, getattr(part, name)
+        if value < 1:
+            raise ConfigError(f"{field}={value} must be at least 1", field=field, value=value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from lrpath.planning.units import write_time
 from lrpath.training.planned_run import PlannedRun
 
 _REFRESH_SECONDS = 0.2
+_COUNT_SECONDS = 2.0
+"""Time between two looks at what other processes have made: on a terminal they would be five a second."""
 _PACE_SECONDS = 3600.0
 """The time left is estimated from the pace of this long: rich's default of 30 s may not hold two updates."""
 
@@ -27,6 +29,8 @@ class PlanProgress:
         updates: Updates of these runs together.
         clock: Returns monotonic time [s].
         interval: Time between two lines where there is no terminal [s].
+        by_others: Returns how many of these updates other processes have made by now; None if there are no others.
+        pace: Whether to show how far a run is, and waits; else only where one begins.
     """
 
     def __init__(
@@ -37,13 +41,18 @@ class PlanProgress:
         updates: int,
         clock: Callable[[], float] = time.monotonic,
         interval: float = 10.0,
+        by_others: Callable[[], int] | None = None,
+        pace: bool = True,
     ) -> None:
         self._console = console
+        self._by_others = by_others
+        self._made_by_others = 0
+        self._pace = pace
         self._runs = runs
         self._clock = clock
         self._interval = _REFRESH_SECONDS if console.is_terminal else interval
         self._run_number = 0
-        self._shown_at = clock()
+        self._shown_at = self._counted_at = clock()
         # Refreshed by hand: rich's own thread would wake ten times a second beside the updates. Without a terminal,
         # rich estimates the time left and displays nothing.
         self._bars = Progress(
@@ -76,13 +85,15 @@ class PlanProgress:
             run: What is to be run; None where another process has made it meanwhile.
             planned: What had been planned, of which `run` is the part that is left.
         """
-        if planned is not None:
+        if planned is not None and self._by_others is None:
             self.add_updates((0 if run is None else run.end - run.begin) - (planned.end - planned.begin))
         if run is None:
             self._runs -= 1
             return
         self._run_number += 1
-        label = f"[{self._run_number}/{self._runs}] {run.path.name}"
+        # Runs that others make are counted only when they are found made, so that a number would say little.
+        number = f"[{self._run_number}/{self._runs}] " if self._by_others is None else ""
+        label = f"{number}{run.path.name}"
         start = f"update {run.begin:,}" if run.starting_state() else _origin(run)
         self.publish(f"{label}: from {start} to {run.end:,}")
         self._bars.remove_task(self._path)
@@ -114,6 +125,7 @@ class PlanProgress:
         words = [f"loss {loss:.3f}", f"{tokens_per_second:,.0f} tokens/s", *more()]
         figures = "" if math.isnan(loss) else "  ".join(words)
         self._bars.update(self._path, figures=figures)
+        self._count_others()
         if self._console.is_terminal:
             self._bars.refresh()
             return
@@ -129,8 +141,9 @@ class PlanProgress:
 
     def publish_wait(self, text: str, *, first: bool) -> None:
         """Show a line about a wait at its beginning, and then if the display is old enough."""
-        if not (self._is_due() or first):
+        if not (self._pace and (self._is_due() or first)):
             return
+        self._count_others()
         if self._console.is_terminal and not first:
             self._bars.update(self._plan, figures=text)
             self._bars.refresh()
@@ -148,9 +161,16 @@ class PlanProgress:
             assert total is not None
             self._bars.update(self._plan, total=total + more)
 
+    def _count_others(self) -> None:
+        if self._by_others is None or self._clock() - self._counted_at < _COUNT_SECONDS:
+            return
+        self._counted_at, made = self._clock(), self._by_others()
+        self._bars.advance(self._plan, made - self._made_by_others)
+        self._made_by_others = made
+
     def _is_due(self) -> bool:
         now = self._clock()
-        if now - self._shown_at < self._interval:
+        if not self._pace or now - self._shown_at < self._interval:
             return False
         self._shown_at = now
         return True

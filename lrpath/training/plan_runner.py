@@ -35,8 +35,8 @@ from lrpath.training.checkpoints.retention import (
 from lrpath.training.data_consumed import check_data_consumed
 from lrpath.training.engine import Engine, Processes
 from lrpath.training.plan_progress import PlanProgress
-from lrpath.training.planned_run import PlannedRun
-from lrpath.training.wait_for_others import WaitForOthers
+from lrpath.training.planned_run import PlannedRun, longest_chain_first
+from lrpath.training.wait_for_others import MadeByOthers, WaitForOthers
 
 _Positions = Mapping[str, frozenset[int]]
 """Positions of states by path."""
@@ -61,6 +61,9 @@ class PlanRunner:
         selected: Up to which position paths are run, by id; None for all that the tree needs.
         mend: Whether to keep what can be read of a table that was altered, and go on; else it is an error.
         wait: Whether to wait for states that other processes make, and to run meanwhile what can be run.
+        workers: Processes of this machine that run the plan together: if several, each takes the run first that the
+            longest chain of others waits for.
+        worker: Number of this process among them, from 1; only the first shows how far a run is.
     """
 
     tree: Tree
@@ -70,6 +73,8 @@ class PlanRunner:
     selected: Mapping[str, int] | None = None
     wait: bool = False
     mend: bool = False
+    workers: int = 1
+    worker: int = 1
 
     def run(self) -> int:
         """Make every selected state that is missing and return how many updates that took.
@@ -80,10 +85,14 @@ class PlanRunner:
         with self.path_trainer.ready(), _disk_errors_explained(self.study.folder):
             runs = self.process_group.on_rank_zero(self._begin)
             planned_updates, updates = sum(run.end - run.begin for run in runs), 0
-            with PlanProgress(self.console, runs=len(runs), updates=planned_updates) as progress:
+            others = MadeByOthers(self.study, runs) if self.wait else None
+            progress = PlanProgress(
+                self.console, runs=len(runs), updates=planned_updates, by_others=others, pace=self.worker == 1
+            )
+            with progress:
                 self.process_group.on_rank_zero(lambda: self._say_what_changed(runs, progress))
                 while runs:
-                    updates += self._run_one(runs, progress)
+                    updates += self._run_one(runs, progress, others)
             self.process_group.on_rank_zero(self._finish)
         return updates
 
@@ -115,7 +124,7 @@ class PlanRunner:
         self.study.held_out.add(
             (path.id for path in self.tree.paths), described, exchanged=self.study.exchanged_versions()
         )
-        runs = list(self.missing())
+        runs = list(self.missing()) if self.workers == 1 else longest_chain_first(self.missing())
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.check_data()
@@ -261,14 +270,16 @@ class PlanRunner:
     def _folders(self) -> list[PathFolder]:
         return [folder for path in self.tree.paths if (folder := self.study.find(path.id)) is not None]
 
-    def _run_one(self, runs: list[PlannedRun], progress: PlanProgress) -> int:
+    def _run_one(self, runs: list[PlannedRun], progress: PlanProgress, others: MadeByOthers | None) -> int:
         """Make one of the runs, remove it from the list, and return its updates."""
         with contextlib.ExitStack() as owned:
             leases: list[Lease] = []
             number, run, folder = self.process_group.on_rank_zero(
                 lambda: self._choose(runs, progress, lambda lease: leases.append(owned.enter_context(lease)))
             )
-            del runs[number]
+            planned = runs.pop(number)
+            if others is not None:
+                others.take(planned, left=run)
             if run is None:
                 return 0
             fork, held = run.path.parent, PathFolder(folder, lease=leases[0] if leases else None)

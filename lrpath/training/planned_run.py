@@ -1,7 +1,7 @@
 """One stretch of a path that is run at once: from a state on disk, or initial weights, to a position that is needed."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -118,3 +118,28 @@ class PlannedRun:
         text = f"update {update} of seed {self.path.recipe.weights_seed}"
         text += "" if slot is None else f", slot {slot}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def longest_chain_first(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+    """Return the runs of a plan in the order in which several processes should take them: each after what it needs.
+
+    A run comes the earlier, the more tokens are read from its beginning to the end of the longest chain of runs that
+    wait for each other (list scheduling by the critical path). Where two are equal, the order stays.
+
+    Args:
+        runs: Runs, each after those that it depends on: the one before it on its path, or the one of the parent that
+            makes the state of its fork.
+    """
+    given = list(runs)
+    by_path: dict[str, list[int]] = {}
+    for place, run in enumerate(given):
+        by_path.setdefault(run.path.id, []).append(place)
+    behind, chains = [0] * len(given), [0] * len(given)  # tokens
+    for place in reversed(range(len(given))):
+        chains[place] = given[place].tokens + behind[place]
+        if (start := given[place].starting_state()) is None:
+            continue
+        for before in by_path.get(start.path_id, ()):
+            if given[before].begin < start.position <= given[before].end:
+                behind[before] = max(behind[before], chains[place])
+    return [given[place] for place in sorted(range(len(given)), key=lambda place: -chains[place])]

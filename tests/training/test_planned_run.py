@@ -3,7 +3,7 @@ import pytest
 from lrpath.planning.paths import Path, StateKey
 from lrpath.planning.schedule import Schedule, constant
 from lrpath.planning.streams import sequential
-from lrpath.training.planned_run import PlannedRun
+from lrpath.training.planned_run import PlannedRun, longest_chain_first
 from tests.planning.strategies import RECIPE, increments_of, recipe_with
 
 ROOT = Path(
@@ -69,3 +69,28 @@ def test_random_seeds_differ_by_update_and_by_the_recipes_seed_and_by_nothing_el
 
     assert len({*seeds, *(run(other).random_seed(update) for update in range(1000))}) == 2000
     assert [run(BRANCH, begin=40, end=60).random_seed(update) for update in range(1000)] == seeds
+
+
+def test_several_processes_take_the_run_first_that_the_longest_chain_waits_for() -> None:
+    short, long = (
+        Path(name=name, recipe=recipe_with(seed=seed), schedule=ROOT.schedule, stream=ROOT.stream)
+        for name, seed in (("short", 2), ("long", 3))
+    )
+    planned = [
+        run(end=40),
+        run(BRANCH, begin=40, end=60),
+        run(short, end=10),
+        run(begin=40, end=90),
+        run(long, end=95),
+    ]
+
+    ordered = longest_chain_first(planned)
+
+    # of 90 and, from 40 on, 50 updates; 95; 20; 10
+    assert [(one.path.name, one.begin) for one in ordered] == [
+        ("long", 0),
+        ("root", 0),
+        ("root", 40),
+        ("branch", 40),
+        ("short", 0),
+    ]

@@ -67,3 +67,33 @@ def test_a_loss_that_was_not_written_yet_is_shown_as_such() -> None:
     progress.advance(run(), position=1, loss=math.nan, tokens_per_second=0.0)
 
     assert text.getvalue() == "  1/30\n"
+
+
+def test_what_others_make_counts_for_the_plan_and_shortens_its_time() -> None:
+    clock, text, others = Clock(), io.StringIO(), [0]
+    console = Console(file=text)
+    progress = PlanProgress(console, runs=3, updates=90, clock=clock, interval=10, by_others=lambda: others[0])
+
+    progress.begin_run(run(end=30))
+    for position in range(1, 21):
+        clock.now += 1.0
+        others[0] += 2
+        progress.advance(run(end=30), position=position, loss=2.5, tokens_per_second=1234.0)
+    progress.begin_run(None, planned=run(BRANCH, begin=40, end=60))  # which others have made: it is counted already
+
+    assert text.getvalue().splitlines() == [
+        "root: from initial weights to 30",
+        "root  10/30  loss 2.500  1,234 tokens/s  left: path 0:20, plan 0:19",
+        "root  20/30  loss 2.500  1,234 tokens/s  left: path 0:10, plan 0:10",
+    ]
+
+
+def test_a_further_worker_says_where_a_run_begins_and_no_more() -> None:
+    clock, text = Clock(), io.StringIO()
+    progress = PlanProgress(Console(file=text), runs=1, updates=30, clock=clock, interval=0, pace=False)
+
+    progress.begin_run(run())
+    progress.advance(run(), position=1, loss=2.5, tokens_per_second=1234.0)
+    progress.publish_wait("waiting", first=True)
+
+    assert text.getvalue() == "[1/1] root: from initial weights to 30\n"

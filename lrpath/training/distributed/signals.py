@@ -23,6 +23,11 @@ _REPEAT_SECONDS = 5.0
 """A launcher repeats a signal that was sent to its whole job (SLURM signals torchrun and the ranks, then torchrun
 signals the ranks again). Within this time a second signal counts as a repetition of the first."""
 
+WORKER = "LRPATH_WORKER"
+"""Variable with the number of a process that another one has started beside itself, and to which it repeats signals."""
+
+_told: list[Callable[[], object]] = []
+
 _Handler = Callable[[int, FrameType | None], object]
 
 
@@ -46,9 +51,25 @@ def raise_on_signal() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def telling(tell: Callable[[], object]) -> Iterator[None]:
+    """Call a function as soon as a signal arrives while the block runs, before this process has saved anything."""
+    _told.append(tell)
+    try:
+        yield
+    finally:
+        _told.remove(tell)
+
+
+def _tell() -> None:
+    for tell in _told:
+        tell()
+
+
 def _raise(number: int, frame: FrameType | None) -> None:
     if _is_postponed(number, frame):
         return
+    _tell()
     raise StoppedError(
         f"stopped by {signal.Signals(number).name}; what was saved is whole: run the same command again to go on",
         signal_number=number,
@@ -86,7 +107,7 @@ class SignalRecorder:
 
     def __init__(self, *, launched: bool) -> None:
         self.number = 0
-        self._repeat_seconds = _REPEAT_SECONDS if launched else 0.0
+        self._repeat_seconds = _REPEAT_SECONDS if launched or WORKER in os.environ else 0.0
         self._first_at = 0.0
 
     @contextlib.contextmanager
@@ -104,6 +125,7 @@ class SignalRecorder:
     def _record(self, number: int, frame: FrameType | None) -> None:
         if not self.number:
             self.number, self._first_at = number, time.monotonic()
+            _tell()
         elif number == _requeue_signal():  # it follows a SIGTERM at once where SLURM preempts, and asks for more
             self.number = number
         elif number != signal.SIGUSR1 and time.monotonic() - self._first_at >= self._repeat_seconds:

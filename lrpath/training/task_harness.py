@@ -91,18 +91,28 @@ class Harness:
         return TaskManager(include_path=[_OUR_TASKS, *self.settings.folders])
 
     def _manager(self, name: str) -> TaskManager:
-        """Return what loads a task; a group may have members anywhere.
+        """Return what loads a task; a group may have members anywhere, and a tag has.
 
         Raises:
             ConfigError: If there is no task of that name.
         """
-        if name in self._near.all_subtasks:
+        if self._is_near(name):
             return self._near
         if name not in self._all.all_tasks:
             text = f"tasks has {name!r}, which the harness does not know{nearest(name, self._all.all_tasks)}"
             more = "Give the folder of your own task files with harness.folders=[FOLDER]"
             raise ConfigError(f"{text if text.endswith('?') else f'{text}.'} {more}", field="tasks", value=name)
         return self._all
+
+    def _is_near(self, name: str, *, of: tuple[str, ...] = ()) -> bool:
+        """Say whether a task, or every member of a group, is in the folders that were given, or is one of lrpath's."""
+        if name in self._near.all_subtasks:
+            return True
+        if name not in self._near.all_groups or name in of:
+            return False
+        members = (self._near.task_index[name].cfg or {}).get("task")
+        names = members if isinstance(members, list) else [members]
+        return all(isinstance(one, str) and self._is_near(one, of=(*of, name)) for one in names)
 
     def check_known(self, names: Sequence[str]) -> None:
         """Raise if there is no task, group or tag of one of the names; none is loaded.

@@ -6,6 +6,7 @@ import random
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,9 +15,10 @@ from lrpath.analysis.verify.study import verify_study
 from lrpath.errors import ConfigError, StateError
 from lrpath.records.task_scores import path_task_file, task_scores_of_path
 from lrpath.reporting.report import write_report
+from lrpath.training.settings import HarnessSettings
 from lrpath.training.tasks.python_pairs import pairs
 from tests.integration.lab import WORDS, Lab
-from tests.refusals import ended
+from tests.refusals import ended, refused
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,7 +85,7 @@ def test_releases_get_the_harness_figures_once_and_the_report_has_them(
         ["words"],
         batch_size=8,
         device="cpu",
-        task_manager=lm_eval.tasks.TaskManager(include_path=str(lab.folder / "tasks")),
+        task_manager=lm_eval.tasks.TaskManager(include_path=str(lab.folder / "tasks"), include_defaults=False),
     )["results"]["words"]
     assert (score.value, score.standard_error) == (found["acc,none"], found["acc_stderr,none"])
     assert score.documents == 20
@@ -126,7 +128,6 @@ def test_what_a_task_warns_of_is_seen_and_so_is_text_that_the_window_cuts(
 
 
 def test_a_group_that_adds_up_otherwise_is_another_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lrpath.training.settings import HarnessSettings
     from lrpath.training.task_harness import Harness
 
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -147,6 +148,25 @@ def test_a_group_that_adds_up_otherwise_is_another_task(tmp_path: Path, monkeypa
     assert digests[0][0] != digests[1][0]
     assert digests[1] == digests[2]
     assert digests[0][1] == digests[1][1]
+
+
+def test_a_group_with_a_member_elsewhere_is_looked_for_among_all_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lrpath.training.task_harness import Harness
+
+    write_task(tmp_path / "tasks")
+    for name, members in (("own", "[words]"), ("outer", "[own, words]"), ("mixed", "[own, arc_easy]")):
+        (tmp_path / "tasks" / f"{name}.yaml").write_text(f"group: {name}\ntask: {members}\n")
+    settings = HarnessSettings(tasks=(), folders=(str(tmp_path / "tasks"),), examples=None, limit=None, batch_size=8)
+    monkeypatch.setattr(Harness, "_all", SimpleNamespace(all_tasks=["mixed"]))
+
+    Harness(settings).check_known(["words", "own", "outer", "mixed"])
+
+    monkeypatch.setattr(Harness, "_all", SimpleNamespace(all_tasks=[]))
+    Harness(settings).check_known(["words", "own", "outer"])
+    with refused(ConfigError, field="tasks", value="mixed"):
+        Harness(settings).check_known(["mixed"])
 
 
 def test_a_task_or_folder_that_is_not_there_is_refused(

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,14 @@ def pytest_testnodedown(node: Any) -> None:
 def sentences_without_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Have refusals recorded without the folder in which this run keeps its files."""
     refusals.leave_out_folders_of(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(autouse=True, scope="session")
+def modules_that_tests_write_again_are_read_again() -> Iterator[None]:
+    """Write no bytecode: Python would take it for that of another text of the same size and the same second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

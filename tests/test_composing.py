@@ -6,6 +6,8 @@ from omegaconf import OmegaConf
 
 from tests.composing import compose_anew, composed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "words",

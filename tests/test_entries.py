@@ -204,6 +204,7 @@ def test_the_variable_for_full_errors_is_left_as_it_was(monkeypatch: pytest.Monk
     assert seen == [None, "1", None]
 
 
+@pytest.mark.slow
 def test_a_terminal_that_lacks_letters_shows_another_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def test_weights_bring_their_group_and_refuse_sizes_and_other_models() -> None:
             with_model_group([word, given])
 
 
+@pytest.mark.slow
 def test_a_plan_names_its_weights_and_needs_no_torch(tmp_path: Path) -> None:
     write_zero_weights(tmp_path / "checkpoint")
     code = (

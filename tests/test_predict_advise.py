@@ -20,6 +20,8 @@ from tests.composing import project_of
 from tests.laws.law_studies import study_in, write_evaluations, write_metrics
 from tests.refusals import check_sentence
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("study=toy", "increment=200", "warmup=10", "peak=1.0", "paradigm=[path_switching]", "versions=3", "alpha=0.2")
 OLD = {"L0": 2.0, "A": 5.0, "alpha": 0.5, "C1": 0.01, "C2": 0.01, "lambda": 0.9, "B": 0.4, "E": 0.05, "beta": 0.3}
 LAST = {"L0": 2.6, "A": 0.9, "alpha": 0.5, "B": 0.02, "rho": 0.8, "zeta": 0.1}
@@ -148,7 +150,6 @@ def test_the_command_names_a_main_path_that_another_paradigm_shares_as_the_plan_
     assert len(project.plan.tree.paths[-1].schedule.pieces) == 1  # nothing of the knee stays
 
 
-@pytest.mark.slow
 def test_after_a_change_of_domain_both_losses_are_weighed_and_the_turning_length_is_printed(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,7 +191,6 @@ def test_another_trainers_file_is_fitted_and_one_that_comes_later_is_compared(
     assert row["low_nats_per_token"] <= row["predicted_nats_per_token"] <= row["high_nats_per_token"]
 
 
-@pytest.mark.slow
 def test_models_of_several_sizes_are_fitted_together(
     outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,7 +215,6 @@ def test_models_of_several_sizes_are_fitted_together(
     assert found["paths"][0]["error_nats_per_token"] == pytest.approx(0.0, abs=0.02)
 
 
-@pytest.mark.slow
 def test_the_loss_on_a_third_domain_is_predicted_as_a_mixture(
     outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,7 +227,6 @@ def test_the_loss_on_a_third_domain_is_predicted_as_a_mixture(
     assert all(abs(row["error_nats_per_token"]) < 0.02 for row in found["paths"])
 
 
-@pytest.mark.slow
 def test_what_was_run_stands_beside_the_advice_and_three_branches_need_no_law(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,7 +288,6 @@ def test_a_question_that_cannot_be_answered_is_one_line(
     check_sentence(reported)
 
 
-@pytest.mark.slow
 def test_help_explains_the_fields_and_needs_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom lrpath import advise, entry, predict\n"

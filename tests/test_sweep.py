@@ -204,6 +204,7 @@ REFUSED: list[tuple[str, str, object]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "field", "value"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_a_sweep_whose_jobs_cannot_get_their_ranks_is_refused_before_anything_is_written(
     changes: str,

@@ -63,6 +63,7 @@ def test_a_log_gives_what_the_encoder_gave_and_counts_alike(tmp_path: Path) -> N
     assert not (tmp_path / "log").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "altered", "other texts", "other file", "longer"])
 def test_what_is_torn_or_of_other_texts_is_encoded_again(tmp_path: Path, damage: str) -> None:
     plain, counted = run(tmp_path / "plain", CALLS)

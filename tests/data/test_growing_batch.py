@@ -37,6 +37,7 @@ def read(order: WindowOrder, begin: int, end: int) -> list[tuple[str, int]]:
     return found
 
 
+@pytest.mark.slow
 @given(batch=batches(), sizes=st.lists(st.integers(1, 25), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=25)
 def test_every_window_of_an_increment_is_read_once_in_turn_and_shuffled(batch: GlobalBatch, sizes: list[int]) -> None:

@@ -210,6 +210,7 @@ def test_of_a_long_document_the_sets_hold_passages_and_training_nothing(stored: 
     assert len(trained(store, "v1")) == 36
 
 
+@pytest.mark.slow
 def test_of_long_documents_that_are_few_more_passages_are_taken(stored: Any) -> None:
     books = [book_of(seed, 200) for seed in range(20)]
 

@@ -62,6 +62,7 @@ def test_the_permutation_is_pinned_so_that_no_release_can_change_it_unseen() -> 
     assert permuted(range(10), size=10, key=derive_key(0, "pinned")).tolist() == [2, 4, 5, 8, 7, 1, 0, 9, 3, 6]
 
 
+@pytest.mark.slow
 def test_all_orders_of_four_places_are_about_equally_frequent() -> None:
     counts = Counter(tuple(permuted(range(4), size=4, key=derive_key(seed, "small")).tolist()) for seed in range(4800))
 

@@ -216,6 +216,7 @@ def test_a_held_out_rule_out_of_range_is_refused(field: str, value: float) -> No
         held(**{field: value})
 
 
+@pytest.mark.slow
 def test_the_running_python_has_text_of_its_own() -> None:
     source = python_source(bytes_per_version=100_000, heldout=held(documents=5))
     documents = list(source.documents(Arrival(version="v1", number=0)))

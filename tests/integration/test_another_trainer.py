@@ -22,6 +22,8 @@ from lrpath.training.checkpoints.releases import load_release
 from tests.integration.lab import REPOSITORY, Lab, started, tables_of
 from tests.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 TRAINER = Path(__file__).with_name("outside_trainer.py")
 
 
@@ -56,7 +58,6 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return whole
 
 
-@pytest.mark.slow
 def test_every_update_runs_at_the_rate_of_the_plan_and_every_fork_and_release_is_kept(whole: Lab) -> None:
     study, project = whole.study(), whole.project(*command())
     tree = project.plan.tree
@@ -73,12 +74,10 @@ def test_every_update_runs_at_the_rate_of_the_plan_and_every_fork_and_release_is
     assert "v2" in str(write_report(study))
 
 
-@pytest.mark.slow
 def test_a_finished_plan_runs_no_command(whole: Lab) -> None:
     assert run(whole, *command("die:1")) == 0
 
 
-@pytest.mark.slow
 def test_windows_and_ids_are_the_same_text(whole: Lab, lab: Lab) -> None:
     run(lab, *command(), "engine.data=ids")
 
@@ -86,7 +85,6 @@ def test_windows_and_ids_are_the_same_text(whole: Lab, lab: Lab) -> None:
     assert weights_of(lab.study()) == weights_of(whole.study())
 
 
-@pytest.mark.slow
 def test_a_command_that_dies_is_run_again_from_the_last_state_and_ends_at_equal_bits(
     whole: Lab, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +102,6 @@ def test_a_command_that_dies_is_run_again_from_the_last_state_and_ends_at_equal_
     assert sum(one.repeated for one in lab.study().ledger.runs()) > 0
 
 
-@pytest.mark.slow
 def test_a_command_that_is_stopped_keeps_what_it_saved(whole: Lab, lab: Lab) -> None:
     with refused(LrpathError):
         run(lab, *command("stop:2"))
@@ -137,7 +134,6 @@ def test_what_is_no_sum_of_losses_over_a_set_is_refused(lab: Lab, fault: str) ->
     assert [row for folder in lab.study().folders() for row in folder.evaluation.rows()] == []
 
 
-@pytest.mark.slow
 def test_a_state_of_another_trainer_that_was_altered_is_never_handed_on(lab: Lab) -> None:
     run(lab, *command(), "paths=main")
     main = next(folder for folder in lab.study().folders() if "main" in folder.folder.name)
@@ -148,7 +144,6 @@ def test_a_state_of_another_trainer_that_was_altered_is_never_handed_on(lab: Lab
         run(lab, *command())
 
 
-@pytest.mark.slow
 def test_lrpath_never_opens_a_state_of_another_trainer(whole: Lab) -> None:
     release = whole.project(*command()).plan.tree.releases[0]
 
@@ -187,7 +182,6 @@ def test_windows_of_a_mixture_are_given_as_ids_alone(lab: Lab) -> None:
         build_command_trainer(project, project.prepare())
 
 
-@pytest.mark.slow
 def test_a_plan_of_another_trainer_imports_no_torch_and_stops_its_command_on_a_signal(lab: Lab) -> None:
     sleeper = lab.folder / "sleeper.py"
     sleeper.write_text("import os, signal, sys\nprint('asleep', os.getpid(), flush=True)\nsignal.pause()\n")

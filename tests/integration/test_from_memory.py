@@ -9,6 +9,7 @@ from lrpath.training.callbacks import restore_state
 from tests.integration.lab import Lab, states_of, tables_of
 
 
+@pytest.mark.slow
 def test_a_branch_begins_from_memory_with_the_bits_that_are_on_disk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: dict[str, list[bool]] = {"memory": [], "disk": []}
     recall = restore_state.recall

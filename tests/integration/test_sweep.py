@@ -65,14 +65,14 @@ def test_a_job_of_submitit_saves_before_it_is_put_into_the_queue_again_or_ended(
 
     stopped = sweep(lab, *words, "hydra/launcher=submitit_local")  # USR2 is what submitit sends at a time limit
     again = sweep(lab, *words, "hydra/launcher=submitit_local")
-    failed = sweep(lab, *words, "hydra/launcher=submitit_local", "study=failed", "strategy.threads=9999")
+    failed = sweep(lab, *words, "hydra/launcher=submitit_local", "study=failed", "workers=9999")
 
     runs = lab.study().ledger.runs()
     assert (stopped.code, again.code) == (75, 0), stopped.err + again.err
     assert stopped.err.startswith("error: job ")
     assert "by SIGTERM; its state is saved: run the same command again" in stopped.err
     assert failed.code == 2
-    assert "\nerror: strategy.threads=9999 must" in failed.err  # behind a line of Hydra's that names the job
+    assert "\nerror: workers=9999 must" in failed.err  # behind a line of Hydra's that names the job
     assert [run.outcome for run in runs].count("stopped") == 2  # by each of the signals
     assert sum(run.updates for run in runs) == 10
     assert all(run.repeated == 0 for run in runs)

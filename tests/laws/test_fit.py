@@ -98,6 +98,7 @@ def test_what_is_flat_identifies_next_to_nothing() -> None:
     assert {"A", "alpha", "C", "lambda"} <= set(fit.not_identified)
 
 
+@pytest.mark.slow
 def test_replay_and_size_are_found_again() -> None:
     law = ContinualLaw(domain=Domain.OLD, replay=True, sizes=True)
     true = OLD | {"a1": 0.3, "a2": 1.5, "gamma1": 0.1, "gamma2": 0.05, "F": 2.0, "gamma3": 0.4}
@@ -144,6 +145,7 @@ def test_outliers_hardly_move_a_fit() -> None:
     assert fit.values["alpha"] == pytest.approx(0.5, rel=0.02)
 
 
+@pytest.mark.slow
 def test_intervals_hold_planted_parameters_about_as_often_as_they_say() -> None:
     inside = []
     for seed in range(10):

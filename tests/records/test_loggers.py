@@ -44,6 +44,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow has some of its own
 @pytest.mark.usefixtures("unset")
 def test_a_server_that_is_not_there_is_given_up_after_seconds(

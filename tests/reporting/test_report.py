@@ -27,6 +27,8 @@ from tests.analysis.studies import (
 from tests.planning.strategies import ADAMW
 from tests.refusals import refused
 
+pytestmark = pytest.mark.slow
+
 TABLES = [
     "setup.md",
     "table.md",
@@ -60,7 +62,6 @@ def test_a_finished_study_has_all_tables_and_figures(tmp_path: Path) -> None:
     assert report.text.endswith(f"tensorboard --logdir {study.report / 'tb'}")
 
 
-@pytest.mark.slow
 def test_a_study_that_has_not_run_reports_its_plan_and_what_is_missing(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     keep(study, plan_of(10, 10))
@@ -115,7 +116,6 @@ def test_a_study_without_a_plan_is_refused(tmp_path: Path) -> None:
         write_report(Study(tmp_path / "empty"))
 
 
-@pytest.mark.slow
 def test_several_studies_are_reported_together(tmp_path: Path) -> None:
     july, august = Study(tmp_path / "july"), Study(tmp_path / "august")
     for study, seed in ((july, 1), (august, 2)):
@@ -185,7 +185,6 @@ def test_the_setup_tells_optimizers_apart_by_settings_that_adamw_does_not_have(t
     assert [text.split("beta3 ")[1].split(", ")[0] for text in said.split("; ")] == ["0.99", "0.999"]
 
 
-@pytest.mark.slow
 def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     study, plan = Study(tmp_path / "a&b"), plan_of(10, 10)
     keep(study, plan)
@@ -204,7 +203,6 @@ def test_the_page_holds_everything_and_loads_nothing(tmp_path: Path) -> None:
     assert 'name="viewport"' in page
 
 
-@pytest.mark.slow
 def test_of_very_many_releases_the_last_version_s_are_printed_best_first(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for number in range(21):
@@ -221,7 +219,6 @@ def test_of_very_many_releases_the_last_version_s_are_printed_best_first(tmp_pat
     assert (study.report / "table.md").read_text().count("| v1 |") == 21
 
 
-@pytest.mark.slow
 def test_an_alpha_sweep_and_domains_are_drawn(tmp_path: Path) -> None:
     study = Study(tmp_path / "toy")
     for alpha in (0.2, 0.6):

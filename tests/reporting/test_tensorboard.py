@@ -167,6 +167,7 @@ def test_a_run_s_name_leads_to_the_curves_of_its_path(study: Study) -> None:
     assert link.is_dir()
 
 
+@pytest.mark.slow
 def test_figures_are_shown_as_images(study: Study) -> None:
     rewrite_path_events(study.folders()[0])
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lrpath import Path, Schedule, Setting, StateKey, Tree, schedules
+from lrpath.errors import TrainingError
 from lrpath.planning.paradigms import main_path
 from lrpath.training.distributed.signals import WORKER
 
@@ -123,7 +124,7 @@ class Meeting(lightning.Callback):
     """Lets worker 1 stand still at its third update until worker 2 is at its third, which then sends a signal.
 
     Args:
-        number: The signal; 0 for none.
+        number: The signal; 0 for none, and below that worker 2 fails as training does.
         to: Who gets it: worker 1, the parent of the other, or worker 2. Whom worker 1 was to stop waits to be stopped.
     """
 
@@ -141,6 +142,8 @@ class Meeting(lightning.Callback):
             return
         self.stop_when_told()
         pathlib.Path("meeting").write_text("here")
+        if self.number < 0:
+            raise TrainingError("the disk of this worker is full")
         if self.number:
             os.kill(os.getppid() if self.to == 1 else os.getpid(), self.number)
             self.told.wait()

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from lrpath.assembly.worker_pool import WorkerPool, sharing, with_share_of_cores, worker_count
+from lrpath.errors import ConfigError
 from tests.composing import project_of
+from tests.refusals import refused
 
 
 def pool_of(*overrides: str, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[str]]:
@@ -23,13 +25,15 @@ def pool_of(*overrides: str, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["workers=2"], 2, 0),
         (["workers=2", "paths=[path_switching.v2,main]"], 2, 0),
         (["workers=2", "paths=path_switching.v2"], 1, 0),
-        (["workers=2", "paradigm=[path_switching]", "versions=1"], 2, 0),
+        (["workers=2", "paradigm=[path_switching]"], 2, 0),
+        (["workers=2", "paradigm=[path_switching]", "versions=1"], 1, 0),  # the branch begins where its parent ends
+        (["workers=2", "paradigm=[continual]"], 1, 0),
         (["workers=2", "paradigm=[from_scratch]", "versions=1"], 1, 0),
         (["workers=2", "strategy=ddp"], 1, 1),
         ([], 1, 0),
     ],
 )
-def test_as_many_workers_as_have_a_path_to_run(
+def test_as_many_workers_as_find_a_path_at_once(
     overrides: list[str], count: int, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, said = pool_of(*overrides, outputs=tmp_path, monkeypatch=monkeypatch)
@@ -47,3 +51,13 @@ def test_workers_share_the_cores_unless_threads_are_given(monkeypatch: pytest.Mo
 
     assert threads == [3, 1, 2, None]
     assert worker_count(project_of("workers=4", "strategy=fsdp").config) == 1
+
+
+def test_code_that_no_other_process_can_import_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("__main__.scale", lambda _: None, raising=False)
+    words = [f"outputs={tmp_path}", f"data.folder={tmp_path}/data", "callbacks=[{kind: '__main__:scale'}]"]
+
+    with refused(ConfigError, field="workers", value=2):
+        sharing(project_of("workers=2", *words), show=print)
+    with sharing(project_of("workers=1", *words), show=print) as pool:
+        assert pool.count == 1

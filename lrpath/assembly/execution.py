@@ -100,7 +100,7 @@ def _run_updates(
             begins = () if weights is None else (f"begins with {weights.line()}",)
             for line in (*begins, *factory.increment_lines(), *_plan_lines(project)):
                 _show(console, line)
-        runner = factory.runner(hardware, console)
+        runner = factory.runner(hardware, console, workers=workers.count, check_workers=workers.check)
         process_group.on_rank_zero(lambda: _show(console, hardware.describe(project.recipe)))
         process_group.on_rank_zero(project.keep_plan)
         process_group.on_rank_zero(lambda: project.study.commands.add(command()))
@@ -124,7 +124,8 @@ def _run_command(project: Project, console: Console, workers: WorkerPool, *, com
     check_extends(project)  # now that the tokens are known
     for line in _plan_lines(project):
         _show(console, line)
-    runner = build_runner(project, build_command_trainer(project, store), console)
+    engine = build_command_trainer(project, store)
+    runner = build_runner(project, engine, console, workers=workers.count, check_workers=workers.check)
     project.keep_plan()
     project.study.commands.add(command())
     workers.begin()

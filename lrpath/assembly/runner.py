@@ -1,24 +1,33 @@
 """The plan runner of a project, whoever makes the updates; no torch."""
 
+from collections.abc import Callable
+
 from rich.console import Console
 
 from lrpath.assembly.project import Project
-from lrpath.assembly.worker_pool import worker_count
 from lrpath.training.engine import Engine
 from lrpath.training.plan_runner import PlanRunner
 
 
-def build_runner(project: Project, engine: Engine, console: Console, *, worker: int = 1) -> PlanRunner:
-    """Return the plan runner of the project's plan, for the worker of a number."""
-    workers = worker_count(project.config)
+def build_runner(
+    project: Project,
+    engine: Engine,
+    console: Console,
+    *,
+    worker: int = 1,
+    workers: int = 1,
+    check_workers: Callable[[], None] | None = None,
+) -> PlanRunner:
+    """Return the plan runner of the project's plan, for one of some workers; see `PlanRunner`."""
     return PlanRunner(
         tree=project.plan.tree,
         order=project.plan.versions,
         path_trainer=engine,
         console=console,
         selected=project.selected,
-        wait=project.config.wait or workers > 1,
+        wait=project.config.wait,
         mend=project.config.mend,
         workers=workers,
         worker=worker,
+        check_workers=check_workers,
     )

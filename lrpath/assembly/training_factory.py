@@ -194,9 +194,9 @@ class ProjectTrainingFactory:
             profile=config.profile,
         )
 
-    def runner(self, hardware: Hardware, console: Console, *, worker: int = 1) -> PlanRunner:
-        """Return the plan runner of the project's plan, for the worker of a number."""
-        return build_runner(self.project, self.path_trainer(hardware), console, worker=worker)
+    def runner(self, hardware: Hardware, console: Console, **workers: Any) -> PlanRunner:
+        """Return the plan runner of the project's plan; see `build_runner`."""
+        return build_runner(self.project, self.path_trainer(hardware), console, **workers)
 
 
 def build_callbacks(settings: Sequence[Mapping[str, Any]]) -> tuple[lightning.Callback, ...]:

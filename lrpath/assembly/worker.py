@@ -16,7 +16,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from lrpath.assembly.project import Project
-from lrpath.assembly.worker_pool import BEGIN, DEVICE, LINE, UPDATES
+from lrpath.assembly.worker_pool import BEGIN, DEVICE, ERROR, EXIT_CODE, LINE, UPDATES
 from lrpath.config.command_line import as_lrpath_error, extra_of
 from lrpath.config.schema import Config
 from lrpath.errors import LrpathError, StoppedError
@@ -28,17 +28,18 @@ from lrpath.training.plan_runner import PlanRunner
 def main() -> int:
     """Run paths of the plan that standard input describes, until none is left, and return the exit code."""
     number = int(os.environ[signals.WORKER])
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what code of the user's prints is for people, not for the first worker
+    os.set_inheritable(descriptor := int(sys.argv[1]), False)  # noqa: FBT003 (Python's signature)
+    orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(descriptor, "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # code of the user's, and commands that it starts, find nothing there
     try:
         with signals.raise_on_signal():
-            updates = _run(sys.stdin.buffer, answers, number=number)
+            updates = _run(orders, answers, number=number)
     except (LrpathError, OSError, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and extra_of(error) is None:
             raise
         known = as_lrpath_error(error)
         if not isinstance(known, StoppedError):  # the first worker was stopped too, and says so
-            sys.stderr.write(f"[worker {number}] error: {known}\n")
+            _answer(answers, **{ERROR: str(known), EXIT_CODE: known.exit_code})
         return known.exit_code
     _answer(answers, **{UPDATES: updates})
     return 0
@@ -46,7 +47,7 @@ def main() -> int:
 
 def _run(orders: IO[bytes], answers: IO[bytes], *, number: int) -> int:
     config: Config
-    sys.path[:], config = pickle.load(orders)  # of the process that has started this one
+    sys.path[:], config, count = pickle.load(orders)  # of the process that has started this one
     project = Project(config)
     if not isinstance(config.engine, CommandEngine):
         _import_training()
@@ -56,20 +57,20 @@ def _run(orders: IO[bytes], answers: IO[bytes], *, number: int) -> int:
     if order[DEVICE] is not None:  # torch reads it when it first uses a GPU
         os.environ["CUDA_VISIBLE_DEVICES"] = order[DEVICE]
     threading.Thread(target=_end_with_the_first, args=(orders.fileno(),), daemon=True).start()
-    console = Console(file=_Lines(answers), width=10_000)
-    return _build(project, console, number=number).run()
+    console = Console(file=_Lines(answers), width=10_000, force_terminal=False)
+    return _build(project, console, worker=number, workers=count).run()
 
 
-def _build(project: Project, console: Console, *, number: int) -> PlanRunner:
+def _build(project: Project, console: Console, **place: Any) -> PlanRunner:
     if isinstance(project.config.engine, CommandEngine):
         from lrpath.assembly.command_factory import build_command_trainer
         from lrpath.assembly.runner import build_runner
 
-        return build_runner(project, build_command_trainer(project, project.prepare()), console, worker=number)
+        return build_runner(project, build_command_trainer(project, project.prepare()), console, **place)
     from lrpath.assembly.training_factory import build_hardware, open_training_factory
 
     hardware = build_hardware(project)
-    return open_training_factory(project, hardware.process_group).runner(hardware, console, worker=number)
+    return open_training_factory(project, hardware.process_group).runner(hardware, console, **place)
 
 
 def _import_training() -> None:

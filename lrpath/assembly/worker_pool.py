@@ -1,10 +1,10 @@
 """Further processes of this machine that run paths beside this one: `workers=2` starts one, `workers=8` seven.
 
 A worker is `python -m lrpath.assembly.worker`. It gets the configuration on its standard input, imports torch while
-this process prepares the text, begins when it is told that the plan is kept, and ends with the plan; its standard
-output is JSON, a message a line. This process is worker 1. Paths are shared out as between any processes with
-`wait=true`: by their leases. A worker that fails leaves its path to the others, and one whose first process is gone
-saves and ends.
+this process prepares the text, begins when it is told that the plan is kept, and ends with the plan; what it answers
+is JSON, a message a line. This process is worker 1. Paths are shared out as between any processes with `wait=true`: by
+their leases. A worker that dies leaves its path to the others, and one whose first process is gone saves and ends. If
+one is refused something, for a loss that is not finite perhaps, the plan ends: the others would be refused it too.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import IO
 
 from lrpath.assembly.project import Project
 from lrpath.config.schema import Config
-from lrpath.errors import ConfigError, StoppedError
+from lrpath.errors import ConfigError, LrpathError
+from lrpath.planning.paths import StateKey
 from lrpath.training.distributed import signals
 from lrpath.training.settings import StrategySettings
 
@@ -28,6 +28,11 @@ BEGIN = "begin"
 DEVICE = "device"
 LINE = "line"
 UPDATES = "updates"
+ERROR = "error"
+EXIT_CODE = "exit code"
+
+_SECONDS_TO_END = 10.0
+"""How long a worker may take, after the last path, until it is said that it is waited for."""
 
 
 def worker_count(config: Config) -> int:
@@ -83,18 +88,20 @@ class WorkerPool:
 
     @contextlib.contextmanager
     def started(self, config: Config) -> Iterator["WorkerPool"]:
-        """Start the workers of a configuration; they end with the block, and are asked to save if it raises."""
+        """Start the workers of a configuration; they end with the block, and are asked to save if it raises.
+
+        One more signal than the one that stops this process ends them at once.
+        """
         with signals.telling(self._stop):
             try:
                 for number in range(2, self.count + 1):
-                    self._workers.append(_Worker.start(number, config, show=self.show))
+                    self._workers.append(_Worker(number, pool=self, config=config))
                 yield self
             except BaseException:
                 self._stop()
                 raise
             finally:
-                for worker in self._workers:
-                    worker.end()
+                self._end()
 
     def begin(self, *, count_devices: Callable[[], int] = int) -> None:
         """Let the workers begin, now that the plan is kept.
@@ -108,11 +115,33 @@ class WorkerPool:
         self.show(f"{self.count} workers run paths side by side")
         count, visible = count_devices(), os.environ.get("CUDA_VISIBLE_DEVICES")
         for worker in self._workers:
-            worker.begin(visible_device(worker.number, count=count, visible=visible))
+            device = visible_device(worker.number, count=count, visible=visible)
+            worker.tell(json.dumps({BEGIN: True, DEVICE: device}).encode() + b"\n")
+
+    def check(self) -> None:
+        """Raise what a worker was refused: it would be refused here too, after the same updates.
+
+        Raises:
+            LrpathError: With the worker's words and exit code.
+        """
+        for worker in self._workers:
+            if worker.error is not None:
+                raise worker.error
 
     def finish(self) -> int:
-        """Wait for the workers, and return how many updates they have run."""
-        return sum(worker.finish() for worker in self._workers)
+        """Wait for the workers, and return how many updates they have run; raises as `check`."""
+        for worker in self._workers:
+            worker.reading.join(_SECONDS_TO_END)
+            if worker.reading.is_alive():
+                self.show(f"waiting for worker {worker.number}, process {worker.process.pid}, to end")
+                worker.reading.join()
+        self.check()
+        return sum(worker.updates for worker in self._workers)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the workers have been asked to save and end."""
+        return self._stopped
 
     def _stop(self) -> None:
         """Ask the workers to save and end, once: a second signal would end them before they have saved."""
@@ -120,98 +149,112 @@ class WorkerPool:
         for worker in self._workers if stopping else ():
             worker.process.terminate()
 
-
-@dataclass(kw_only=True)
-class _Worker:
-    """One further process, and the thread that shows what it says."""
-
-    number: int
-    process: "subprocess.Popen[bytes]"
-    show: Callable[[str], None]
-    updates: int = 0
-    reading: threading.Thread | None = None
-
-    @classmethod
-    def start(cls, number: int, config: Config, *, show: Callable[[str], None]) -> "_Worker":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lrpath.assembly.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {signals.WORKER: str(number)},
-            process_group=0,  # the terminal's interrupt would reach it besides the signal that it is sent
-        )
-        worker = cls(number=number, process=process, show=show)
-        worker.reading = threading.Thread(target=worker._read, name=f"worker {number}", daemon=True)
-        worker.reading.start()
-        worker._tell(pickle.dumps((sys.path, config)))
-        return worker
-
-    def begin(self, device: str | None) -> None:
-        """Let it begin, on a GPU."""
-        self._tell(json.dumps({BEGIN: True, DEVICE: device}).encode() + b"\n")
-
-    def finish(self) -> int:
-        """Wait for its end and return its updates; one that failed has said why, and its paths were run here."""
-        code = self.process.wait()
-        code = code if code >= 0 else 128 - code  # as a shell has it
-        assert self.reading is not None
-        self.reading.join()
-        if code not in (0, StoppedError.exit_code):
-            self.show(f"worker {self.number} failed with exit code {code}; its paths were run by the others")
-        return self.updates
-
-    def end(self) -> None:
-        """Wait for its end, however long it saves; one more signal to this process ends it at once."""
+    def _end(self) -> None:
         try:
-            self.process.wait()
+            for worker in self._workers:
+                worker.process.wait()
         except BaseException:
-            self.process.kill()
+            for worker in self._workers:
+                worker.process.kill()
             raise
         finally:
-            with contextlib.suppress(BrokenPipeError):
-                self._output.close()
+            for worker in self._workers:
+                worker.close()
 
-    @property
-    def _output(self) -> IO[bytes]:
+
+class _Worker:
+    """One further process, and the thread that takes what it says.
+
+    Attributes:
+        number: Its number, from 2.
+        process: It.
+        updates: How many updates it has run, once it has ended.
+        error: What it was refused.
+        reading: The thread, which ends with the process.
+    """
+
+    def __init__(self, number: int, *, pool: WorkerPool, config: Config) -> None:
+        self.number, self._pool = number, pool
+        self.updates = 0
+        self.error: LrpathError | None = None
+        answers, for_answers = os.pipe()  # its standard output is for what code of the user's prints
+        command = [sys.executable, "-m", "lrpath.assembly.worker", str(for_answers)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, pass_fds=(for_answers,), env=os.environ | {signals.WORKER: str(number)}
+        )
+        os.close(for_answers)
+        self.reading = threading.Thread(target=self._read, args=(answers,), name=f"worker {number}", daemon=True)
+        self.reading.start()
+        self.tell(pickle.dumps((sys.path, config, pool.count)))
+
+    def tell(self, message: bytes) -> None:
+        """Write to its standard input."""
         assert self.process.stdin is not None
-        return self.process.stdin
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and `_read` says so
+            self.process.stdin.write(message)
+            self.process.stdin.flush()
 
-    def _tell(self, message: bytes) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended; `finish` says so
-            self._output.write(message)
-            self._output.flush()
+    def close(self) -> None:
+        """Close its standard input."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as answers:
-            for text in answers:
+    def _read(self, answers: int) -> None:
+        with os.fdopen(answers, "rb") as lines:
+            for text in lines:
                 message = json.loads(text)
-                self.updates += message.get(UPDATES, 0)
                 if LINE in message:
-                    self.show(f"worker {self.number}: {message[LINE]}")
+                    self._show(f"worker {self.number}: {message[LINE]}")
+                if ERROR in message:
+                    self.error = LrpathError(f"worker {self.number}: {message[ERROR]}")
+                    self.error.exit_code = message[EXIT_CODE]
+                    self._show(f"{self.error}; no other path begins")
+                self.updates += message.get(UPDATES, 0)
+        code = self.process.wait()
+        if code and self.error is None and not self._pool.is_stopped:
+            code = code if code > 0 else 128 - code  # as a shell has it
+            self._show(f"worker {self.number} has ended with exit code {code}; the others run its paths")
+
+    def _show(self, line: str) -> None:
+        with contextlib.suppress(BrokenPipeError, SystemExit):  # rich's answer to a reader that has gone away
+            self._pool.show(line)
 
 
 def sharing(project: Project, *, show: Callable[[str], None]) -> contextlib.AbstractContextManager[WorkerPool]:
-    """Return a block in which the further workers of a project run, as many as there are paths for.
+    """Return a block in which the further workers of a project run, as many as find a path at once.
 
     Raises:
-        ConfigError: If there are more workers than this computer has cores; two there may be on one.
+        ConfigError: If there are more workers than this process may use cores (two there may be on one), or they
+            cannot import code of the user's.
     """
-    config, most = project.config, max(2, os.cpu_count() or 1)
+    config, most = project.config, max(2, _cores())
     if config.workers > most:
         text = f"workers={config.workers} must lie in [1, {most}], the cores of this computer"
         raise ConfigError(text, field="workers", value=config.workers)
-    if config.workers > 1 and config.strategy.name != "single":
+    if config.workers > 1 and config.strategy.name != "single" and os.environ.get("RANK", "0") == "0":
         show(f"workers={config.workers} has no effect with strategy={config.strategy.name}, whose ranks run each path")
     count = worker_count(config)
     if count > 1 and not project.waits_for_tokens:
-        count = min(count, _paths_to_run(project))
+        count = min(count, _chains_to_run(project))
+    if count > 1 and "__main__:" in repr(config):
+        raise ConfigError(
+            f"workers={config.workers}: code of yours stands in the script or notebook itself (__main__), which other "
+            "processes do not import; put it into a module beside it, or give workers=1",
+            field="workers",
+            value=config.workers,
+        )
     return WorkerPool(count=count, show=show).started(config)
 
 
-def _paths_to_run(project: Project) -> int:
-    """Return how many paths have yet to be run, at least 1."""
+def _chains_to_run(project: Project) -> int:
+    """Return how many paths may have to be run at once, at least 1: those at whose end no other that is missing begins.
+
+    A main path and the branch that leaves its end are one, and so is all of continual training.
+    """
     tree, selected, study = project.plan.tree, project.selected, project.study
     names = {path.id for path in tree.paths} if selected is None else set(selected)
     missing = {key.path_id for key in tree.states() if key.path_id in names and not study.has_state(key)}
-    return max(1, len(missing))
+    ends = {StateKey(name, tree.end(name)) for name in missing}
+    followed = ends & {path.parent for path in tree.paths if path.parent is not None and path.id in missing}
+    return max(1, len(ends - followed))

@@ -135,6 +135,8 @@ class PlanProgress:
             "path": path.time_remaining,
             "plan": plan.time_remaining,
         }  # None where there are too few updates to tell
+        if left["path"] is not None and left["plan"] is not None:  # others may have left this path alone
+            left["plan"] = max(left["plan"], left["path"])
         known = [f"{name} {write_time(seconds)}" for name, seconds in left.items() if seconds is not None]
         words += [f"left: {', '.join(known)}"] if known else []
         self.publish("  ".join(words))

@@ -64,6 +64,7 @@ class PlanRunner:
         workers: Processes of this machine that run the plan together: if several, each takes the run first that the
             longest chain of others waits for.
         worker: Number of this process among them, from 1; only the first shows how far a run is.
+        check_workers: Raises what one of the others was refused; asked before every run, and while it waits.
     """
 
     tree: Tree
@@ -75,6 +76,7 @@ class PlanRunner:
     mend: bool = False
     workers: int = 1
     worker: int = 1
+    check_workers: Callable[[], None] | None = None
 
     def run(self) -> int:
         """Make every selected state that is missing and return how many updates that took.
@@ -85,7 +87,7 @@ class PlanRunner:
         with self.path_trainer.ready(), _disk_errors_explained(self.study.folder):
             runs = self.process_group.on_rank_zero(self._begin)
             planned_updates, updates = sum(run.end - run.begin for run in runs), 0
-            others = MadeByOthers(self.study, runs) if self.wait else None
+            others = MadeByOthers(self.study, runs) if self._waits else None
             progress = PlanProgress(
                 self.console, runs=len(runs), updates=planned_updates, by_others=others, pace=self.worker == 1
             )
@@ -95,6 +97,10 @@ class PlanRunner:
                     updates += self._run_one(runs, progress, others)
             self.process_group.on_rank_zero(self._finish)
         return updates
+
+    @property
+    def _waits(self) -> bool:
+        return self.wait or self.workers > 1
 
     @property
     def study(self) -> Study:
@@ -108,7 +114,7 @@ class PlanRunner:
 
     def _begin(self) -> list[PlannedRun]:
         """Count what killed runs have done, check the states that exist, and return the runs that are missing."""
-        shared = self.wait or self.selected is not None
+        shared = self._waits or self.selected is not None
         self.study.clear_leftovers()
         for path in self.tree.paths:
             self.study.check_single(path.id)
@@ -125,12 +131,31 @@ class PlanRunner:
             (path.id for path in self.tree.paths), described, exchanged=self.study.exchanged_versions()
         )
         runs = list(self.missing()) if self.workers == 1 else longest_chain_first(self.missing())
+        if not self.wait and self.workers > 1:
+            self._check_forks(runs)
         check_disk(self.study.folder, runs, state_bytes=self.path_trainer.state_bytes)
         if runs:
             self.path_trainer.check_data()
         elif self.selected is None:
             check_releases(self.study, self.tree)
         return runs
+
+    def _check_forks(self, runs: Sequence[PlannedRun]) -> None:
+        """Raise if a run waits for a state that none of the runs makes: its wait would have no end."""
+        made = {(run.path.id, at) for run in runs for at in (*run.pinned, run.end) if run.begin < at <= run.end}
+        for run in runs:
+            start = self._missing_start(run)
+            if start is not None and (start.path_id, start.position) not in made:
+                raise self._lacks_fork(run, start)
+
+    def _lacks_fork(self, planned: PlannedRun, start: StateKey) -> BusyError:
+        parent = self.tree.path(start.path_id).name
+        return BusyError(
+            f"{planned.path.name} branches from {parent} at {start.position:,}, and that state does not exist yet; "
+            f"run paths={parent} first, or add wait=true",
+            field="wait",
+            value=self.wait,
+        )
 
     def _finish(self) -> None:
         """Evaluate the releases that are means of states, and remove the rolling states."""
@@ -301,8 +326,10 @@ class PlanRunner:
         self, runs: Sequence[PlannedRun], progress: PlanProgress, own: Callable[[AbstractContextManager[Lease]], None]
     ) -> tuple[int, PlannedRun | None, pathlib.Path]:
         """Own the path of the first run that can be made; return its index, what is left of it, and its folder."""
-        waiting = WaitForOthers(study=self.study, progress=progress)
+        waiting = WaitForOthers(study=self.study, progress=progress, fetches=self.wait)
         while True:
+            if self.check_workers is not None:
+                self.check_workers()
             blocked: dict[str, tuple[StateKey, BusyError]] = {}
             for number, planned in enumerate(runs):
                 if planned.path.id in blocked:
@@ -310,7 +337,7 @@ class PlanRunner:
                 try:
                     remaining, folder = self._own(planned, own)
                 except BusyError as error:
-                    if not self.wait:
+                    if not self._waits:
                         raise
                     awaited = self._missing_start(planned) or StateKey(planned.path.id, planned.end)
                     blocked[planned.path.id] = awaited, error
@@ -326,13 +353,7 @@ class PlanRunner:
     ) -> tuple[PlannedRun | None, pathlib.Path]:
         """Own the path of a run, and return what is left to run and the path's folder."""
         if (start := self._missing_start(planned)) is not None:
-            parent = self.tree.path(start.path_id).name
-            raise BusyError(
-                f"{planned.path.name} branches from {parent} at {start.position:,}, and that state does not exist yet; "
-                f"run paths={parent} first, or add wait=true",
-                field="wait",
-                value=self.wait,
-            )
+            raise self._lacks_fork(planned, start)
         folder = self.study.open(planned.path)
         own(folder.lock())
         folder.clear_incomplete()

@@ -23,10 +23,12 @@ class WaitForOthers:
     Args:
         study: Where the other processes write.
         progress: Where the wait is shown.
+        fetches: Whether others are on other machines, so that a study at a URL is fetched again before each look.
     """
 
     study: Study
     progress: PlanProgress
+    fetches: bool = True
     _first_seen: dict[tuple[str, int], tuple[float, int | None]] = field(default_factory=dict)
 
     def wait_once(self, path: Path, *, position: int, reason: str) -> None:
@@ -39,7 +41,7 @@ class WaitForOthers:
         """
         first = (path.id, position) not in self._first_seen
         self.progress.publish_wait(f"waiting: {reason}; {self._describe_pace(path, position)}", first=first)
-        if self.study.url is None:
+        if self.study.url is None or not self.fetches:
             time.sleep(POLL_SECONDS)
         else:
             time.sleep(_REMOTE_POLL_SECONDS)

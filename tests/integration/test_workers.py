@@ -5,11 +5,14 @@ import signal
 
 import pytest
 
+from lrpath.errors import BusyError, TrainingError
 from tests.integration.lab import Ended, Lab, states_of, tables_of
 
 pytestmark = pytest.mark.slow
 
 BOTH = ("paradigm=[continual,from_scratch]",)
+FAILURE = -1
+"""In place of a signal: worker 2 raises."""
 UPDATES = 10 + 10 + 20  # both begin with one path
 
 
@@ -44,7 +47,7 @@ def test_the_path_of_a_worker_that_is_killed_is_run_by_the_other(lab: Lab) -> No
     done = train(lab, number=signal.SIGKILL, to=2)
 
     assert done.code == 0, done.err
-    assert f"worker 2 failed with exit code {128 + signal.SIGKILL}" in done.out
+    assert f"worker 2 has ended with exit code {128 + signal.SIGKILL}" in done.out
     check_as_alone(lab)
 
 
@@ -71,3 +74,22 @@ def test_a_worker_whose_first_is_killed_saves_and_ends(lab: Lab) -> None:
     assert killed.code == -signal.SIGKILL
     assert sorted(run.outcome for run in runs)[-2:] == ["killed", "stopped"]
     check_as_alone(lab)
+
+
+def test_what_a_worker_is_refused_ends_the_plan_with_its_words_and_code(lab: Lab) -> None:
+    done = train(lab, number=FAILURE, to=2)
+
+    runs = lab.study().ledger.runs()
+    assert done.code == TrainingError.exit_code
+    assert done.err.count("error: ") == 1
+    assert "error: worker 2: the disk of this worker is full" in done.err
+    assert sum(run.repeated for run in runs) == 0
+
+
+def test_a_fork_that_no_worker_makes_is_not_waited_for(lab: Lab) -> None:
+    lab.runner(*BOTH)
+
+    done = lab.train("workers=2", "versions=3", "paths=[path_switching.v2,path_switching.v3]")
+
+    assert done.code == BusyError.exit_code, done.out
+    assert "run paths=path_switching.main first" in done.err

@@ -83,7 +83,7 @@ def test_what_others_make_counts_for_the_plan_and_shortens_its_time() -> None:
 
     assert text.getvalue().splitlines() == [
         "root: from initial weights to 30",
-        "root  10/30  loss 2.500  1,234 tokens/s  left: path 0:20, plan 0:19",
+        "root  10/30  loss 2.500  1,234 tokens/s  left: path 0:20, plan 0:20",
         "root  20/30  loss 2.500  1,234 tokens/s  left: path 0:10, plan 0:10",
     ]
 

@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,23 @@ from lrpath.errors import DataError
 
 _ENOUGH = 100
 
-# Encoding takes some 175 bytes a byte of text, so that a long text is encoded in parts. A part ends where a pre-token
-# of a byte-level BPE does: after a single end of line, or before a single space.
+# Encoding takes some 175 bytes a byte of text, so that a long text is encoded in parts.
 _PART_CHARACTERS = 1 << 18
-_PART_END = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
+_PART_ENDS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)",  # after an end of line, before a single space: of every byte-level BPE
+            r"(?<=\S)(?=\s)|(?<=[^\W\d_])(?=[^\w\s])",  # before other space, between a letter and a mark: of most
+            r"(?=\s)|(?<=\s)",  # within space: of tokenizers that put a space before a word, as SentencePiece does
+        ),
+    )
+)
+"""Where pre-tokens end. Of these places, the last is taken where the tokenizer gives the ids of the whole text."""
+_TRIED = 64
+"""How many places for an end are tried with the tokenizer before the text is cut anywhere."""
+_AROUND = 256
+"""Characters on each side of a place that are encoded to try it."""
 
 Ids = NDArray[Any]
 
@@ -67,7 +80,7 @@ class Encoder:
         Raises:
             DataError: If the tokenizer fails, takes too long, gives far more tokens than text, or the end mark.
         """
-        parts = [parts_of(text) for text in texts]
+        parts = [parts_of(text, may_end=self._may_end) for text in texts]
         found = iter(self._bounded([part for text_parts in parts for part in text_parts]))
         results = []
         unknown = end_marks = 0
@@ -85,6 +98,13 @@ class Encoder:
             unknown += 0 if self._unknown_id is None else int(np.count_nonzero(ids_N == self._unknown_id))
             results.append(ids_N)
         return Encoded(ids=results, unknown=unknown, end_marks=end_marks)
+
+    def _may_end(self, before: str, behind: str) -> bool:
+        """Say whether two stretches of text have, one by one, the ids of both together."""
+        together, *apart = self._tokenizer.encode_batch_fast(
+            [before + behind, before, behind], add_special_tokens=False
+        )
+        return bool(together.ids == apart[0].ids + apart[1].ids)
 
     def _without_end_mark(self, text: str) -> Ids:
         """Encode a text in which the end mark stands as text, cut inside of it: its letters are other tokens."""
@@ -133,21 +153,32 @@ class Encoder:
         return results
 
 
-def parts_of(text: str) -> list[str]:
+def parts_of(text: str, *, may_end: Callable[[str, str], bool]) -> list[str]:
     """Cut a long text into parts that are encoded one by one; joined, they are the text.
 
-    >>> [len(part) for part in parts_of("word " * 100_000)]
+    Args:
+        text: The text.
+        may_end: Says whether a part may end between the text before a place and that behind it.
+
+    >>> [len(part) for part in parts_of("word " * 100_000, may_end=lambda before, behind: True)]
     [262139, 237861]
     """
     parts, at = [], 0
     while len(text) - at > _PART_CHARACTERS:
-        ends = [
-            found.start() for found in _PART_END.finditer(text, at + _PART_CHARACTERS * 3 // 4, at + _PART_CHARACTERS)
-        ]
-        end = ends[-1] if ends else at + _PART_CHARACTERS
+        end = _part_end(text, at + _PART_CHARACTERS * 3 // 4, at + _PART_CHARACTERS, may_end=may_end)
         parts.append(text[at:end])
         at = end
     return [*parts, text[at:]]
+
+
+def _part_end(text: str, first: int, last: int, *, may_end: Callable[[str, str], bool]) -> int:
+    """Return the last place in a stretch of text where a part may end; where none is found, its end."""
+    for kind in _PART_ENDS:
+        places = [found.start() for found in kind.finditer(text, first, last)]
+        for place in reversed(places[-_TRIED:]):
+            if may_end(text[place - _AROUND : place], text[place : place + _AROUND]):
+                return place
+    return last
 
 
 def check_known(tokens: int, unknown: int, *, place: str) -> None:

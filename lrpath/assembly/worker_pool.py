@@ -213,7 +213,7 @@ class _Worker:
                 self.updates += message.get(UPDATES, 0)
         code = self.process.wait()
         if code and self.error is None and not self._pool.is_stopped:
-            code = code if code > 0 else 128 - code  # as a shell has it
+            code = signals.shell_code(code)
             self._show(f"worker {self.number} has ended with exit code {code}; the others run its paths")
 
     def _show(self, line: str) -> None:
@@ -232,7 +232,7 @@ def sharing(project: Project, *, show: Callable[[str], None]) -> contextlib.Abst
     if config.workers > most:
         text = f"workers={config.workers} must lie in [1, {most}], the cores of this computer"
         raise ConfigError(text, field="workers", value=config.workers)
-    if config.workers > 1 and config.strategy.name != "single" and os.environ.get("RANK", "0") == "0":
+    if worker_count(config) < config.workers and os.environ.get("RANK", "0") == "0":
         show(f"workers={config.workers} has no effect with strategy={config.strategy.name}, whose ranks run each path")
     count = worker_count(config)
     if count > 1 and not project.waits_for_tokens:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 
 from lrpath import entry
 from lrpath.errors import ConfigError, StoppedError
+from lrpath.training.distributed.signals import shell_code
 
 RUN_AGAIN = StoppedError.exit_code
 """Exit code of a job that was stopped, has saved its states, and goes on when it is run again."""
@@ -100,11 +101,6 @@ def _at_least(least: int, name: str, value: Any) -> int:
         field = f"hydra.launcher.{name}"
         raise ConfigError(f"{field}={value} must be a whole number, at least {least}", field=field, value=value)
     return value
-
-
-def shell_code(code: int) -> int:
-    """Return the exit code of a process as a shell has it: 128 + n for one that signal n has ended."""
-    return code if code >= 0 else 128 - code
 
 
 def _run(command: Sequence[str], *, environment: Mapping[str, str]) -> int:

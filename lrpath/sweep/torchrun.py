@@ -10,7 +10,8 @@ from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from lrpath.sweep.launcher import RUN_AGAIN, shell_code
+from lrpath.sweep.launcher import RUN_AGAIN
+from lrpath.training.distributed.signals import shell_code
 
 
 def main() -> int:

@@ -91,7 +91,7 @@ class Harness:
         return TaskManager(include_path=[_OUR_TASKS, *self.settings.folders])
 
     def _manager(self, name: str) -> TaskManager:
-        """Return what loads a task; a group may have members anywhere, and a tag has.
+        """Return what loads a task; a group may have members anywhere, and of a tag nobody knows where they are.
 
         Raises:
             ConfigError: If there is no task of that name.

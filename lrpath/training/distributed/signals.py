@@ -88,6 +88,11 @@ def _is_postponed(number: int, frame: FrameType | None) -> bool:
     return True
 
 
+def shell_code(code: int) -> int:
+    """Return the exit code of a process as a shell has it: 128 + n for one that signal n has ended."""
+    return code if code >= 0 else 128 - code
+
+
 def ignore_signals() -> None:
     """Ignore the signals for good: a process that ends keeps its message and its exit code."""
     if _in_main_thread():
